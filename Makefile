@@ -1,0 +1,57 @@
+# Two commands matter: `make run` and `make test`. Each sets up what it needs on first use, and says what it does.
+PYTHON ?= python3
+export SAM_CLI_TELEMETRY = 0
+export AWS_EC2_METADATA_DISABLED = true
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test check format build validate lint-template lock clean python setup-local setup-tests
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+run: setup-local ## start everything on this machine; Ctrl-C ends it (API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT, DEMO_PORT, DATABASE)
+	@exec .venv/bin/python -m local.stack --parent $$PPID
+
+test: setup-tests ## run every test, on free ports, beside a running `make run`; one of them: make test T=tests/unit
+	@exec .venv/bin/python -m pytest $(T)
+
+check: setup-tests lint-template ## ruff, mypy --strict, cfn-lint
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+format: setup-tests ## let ruff format and fix what it can
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+lint-template: setup-tests ## cfn-lint with the serverless rules
+	.venv/bin/cfn-lint -a cfn_lint_serverless.rules -- template.yaml
+
+# No AWS keys: with some, SAM would ask AWS who they belong to. The layers are built by the Python in .venv, which has pip.
+sam = sam=$$($(PYTHON) -m local.setup sam | tail -n 1) && \
+	env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN -u AWS_PROFILE \
+	AWS_DEFAULT_REGION=us-east-1 PATH="$(CURDIR)/.venv/bin:$$PATH" $$sam
+
+build: setup-local ## build what would be deployed (.aws-sam/)
+	$(sam) build
+
+validate: setup-local ## sam validate --lint
+	$(sam) validate --lint
+
+lock: python ## write every requirements lock anew (LOCK_OPTIONS=--upgrade for newer versions)
+	@$(PYTHON) -m local.setup lock
+
+clean: python ## forget the local tables, people and keys, and what was built
+	@$(PYTHON) -m local.setup clean
+
+setup-local: python
+	@$(PYTHON) -m local.setup local
+
+setup-tests: python
+	@$(PYTHON) -m local.setup tests
+
+# A Python that is too old cannot even read our programs: it is asked in words that every Python knows.
+python:
+	@command -v "$(PYTHON)" >/dev/null || { echo '$(PYTHON) is not installed. Debian and Ubuntu: apt install python3 python3-venv; macOS: brew install python@3.13' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "$(PYTHON) is $$("$(PYTHON)" -V 2>&1), and 3.11 to 3.14 is needed. Name another one (make PYTHON=python3.13 ...) or install one; Debian and Ubuntu: apt install python3.11 python3.11-venv; macOS: brew install python@3.13" >&2; exit 1; }

@@ -1,0 +1,324 @@
+"""Make the two virtual environments: `.venv` for our own programs, `.venv-functions` for the functions.
+
+Runs under the Python of the machine, before anything is installed: the standard library only. It is idempotent, and
+instant while nothing has changed: a stamp in each environment names the lock that was installed. Every package is
+checked against the hashes of its lock; where packages come from is the user's own pip or uv configuration.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from local import pythons
+from local.environment import ROOT, cache, everything, variable
+from local.progress import say, step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+VENV: Final = ROOT / ".venv"
+FUNCTIONS_VENV: Final = ROOT / ".venv-functions"
+REQUIREMENTS: Final = ROOT / "requirements"
+DEPENDENCIES: Final = ROOT / "layers" / "dependencies"
+STAMP: Final = "terra-connections.json"
+LOCKS: Final = ("uv", "local", "tests", "functions", "ministack", "sam", "java", "node")
+LAST_LINES: Final = 12
+
+
+class SetupError(Exception):
+    """Something could not be set up; the text says what to do."""
+
+
+def main(arguments: list[str]) -> int:
+    """Carry out `local`, `tests`, `lock`, `sam` or `clean`."""
+    match arguments:
+        case [("local" | "tests") as kind]:
+            work = lambda: prepare(kind)  # noqa: E731  # one of four, called in one place
+        case ["lock"]:
+            work = lock
+        case ["sam"]:
+            work = lambda: say(str(sam()))  # noqa: E731  # as above
+        case ["clean"]:
+            work = clean
+        case _:
+            sys.stderr.write("usage: python3 -m local.setup local|tests|lock|sam|clean\n")
+            return 2
+    try:
+        work()
+    except SetupError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def prepare(kind: str) -> None:
+    """Make what `make run` (local) or `make test` (tests) needs; what is already there stays."""
+    with one_at_a_time(f"setup-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:16]}"):
+        prepare_own(kind)
+        prepare_functions()
+
+
+# --- .venv -----------------------------------------------------------------------------------------------------------
+
+
+def prepare_own(kind: str) -> None:
+    """Make `.venv`. What the tests need contains what the local stack needs, and is never taken away again."""
+    stamp = read_stamp(VENV)
+    if stamp.get("kind") == "tests":
+        kind = "tests"
+    lock_file = REQUIREMENTS / f"{kind}.txt"
+    wanted = {"kind": kind, "lock": digest(lock_file, REQUIREMENTS / "uv.txt"), "python": sys.version, "at": str(VENV)}
+    python = VENV / "bin" / "python"
+    if stamp == wanted and python.exists():
+        return
+    answer = pythons.ask(python) if python.exists() else None
+    if answer is None or answer[0] != platform.python_version() or stamp.get("at", str(VENV)) != str(VENV):
+        require_venv()
+        with step(f"making .venv with Python {platform.python_version()}"):
+            shutil.rmtree(VENV, ignore_errors=True)
+            run([sys.executable, "-m", "venv", str(VENV)], "no virtual environment could be made in .venv")
+    forget_stamp(VENV)
+    with step(f"installing {count(lock_file)} packages into .venv (requirements/{kind}.txt)"):
+        install_uv()
+        uv("pip", "sync", "--python", str(python), "--require-hashes", str(lock_file), str(REQUIREMENTS / "uv.txt"))
+    write_stamp(VENV, wanted)
+
+
+def require_venv() -> None:
+    """Say in one line what to install where the Python of the machine comes without venv or ensurepip."""
+    if all(importlib.util.find_spec(name) for name in ("venv", "ensurepip")):
+        return
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    message = (
+        f"Python {version} is here, but not its module venv (or ensurepip). "
+        f"Debian and Ubuntu: apt install python{version}-venv (or python3-venv); macOS: brew install python@{version}. "
+        "Then try again."
+    )
+    raise SetupError(message)
+
+
+def install_uv() -> None:
+    """Let pip install uv, which installs everything else about ten times faster."""
+    wanted = digest(REQUIREMENTS / "uv.txt")
+    marker = VENV / "uv-lock"
+    if marker.exists() and marker.read_text() == wanted and (VENV / "bin" / "uv").exists():
+        return
+    command = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    run([*command, "--require-hashes", "-r", str(REQUIREMENTS / "uv.txt")], "pip could not install uv")
+    marker.write_text(wanted)
+
+
+# --- .venv-functions -------------------------------------------------------------------------------------------------
+
+
+def prepare_functions() -> None:
+    """Make `.venv-functions` with Lambda's Python where one is found, else with this one."""
+    lock_file = REQUIREMENTS / "functions.txt"
+    stamp = read_stamp(FUNCTIONS_VENV)
+    python = FUNCTIONS_VENV / "bin" / "python"
+    same = stamp.get("lock") == digest(lock_file) and stamp.get("at") == str(FUNCTIONS_VENV) and python.exists()
+    if same and stamp.get("is_lambda"):
+        return
+    found = pythons.find()
+    interpreter = found or pythons.Interpreter(Path(sys.executable), platform.python_version())
+    if same and not found:
+        return
+    where = "" if found else " (no Python 3.13, Lambda's own, was found)"
+    with step(f"making .venv-functions with Python {interpreter.version}{where}"):
+        shutil.rmtree(FUNCTIONS_VENV, ignore_errors=True)
+        uv("venv", "--quiet", "--no-project", "--python", str(interpreter.path), str(FUNCTIONS_VENV))
+        # With byte-code: a worker's start is a cold start, and most of it is importing boto3.
+        options = ("--python", str(python), "--require-hashes", "--compile-bytecode")
+        uv("pip", "install", *options, "-r", str(lock_file))
+    wanted = {"lock": digest(lock_file), "at": str(FUNCTIONS_VENV), "version": interpreter.version}
+    write_stamp(FUNCTIONS_VENV, {**wanted, "is_lambda": "yes" if found else ""})
+
+
+def functions_python() -> tuple[Path, str, Path]:
+    """Return the functions' interpreter, its version and its folder of packages."""
+    version = read_stamp(FUNCTIONS_VENV).get("version", "")
+    packages = list((FUNCTIONS_VENV / "lib").glob("python3.*/site-packages"))
+    if not version or not packages:
+        message = "The functions' Python is missing: run `make run` or `make test`, which make it."
+        raise SetupError(message)
+    return FUNCTIONS_VENV / "bin" / "python", version, packages[0]
+
+
+# --- further environments, in the cache ------------------------------------------------------------------------------
+
+
+def tool_venv(name: str, what: str) -> Path:
+    """Return the bin folder of a tool's own environment in the cache, made on first use from requirements/<name>.txt."""
+    lock_file = REQUIREMENTS / f"{name}.txt"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    place = cache() / "tools" / f"{name}-{version}-{digest(lock_file)[:16]}"
+    if read_stamp(place):
+        return place / "bin"
+    with one_at_a_time(f"tool-{name}"):
+        if not read_stamp(place):
+            with step(f"installing {what} ({count(lock_file)} packages, once, into {place})"):
+                # Scripts name their interpreter by its full path, so it is made in place; the stamp says it is whole.
+                shutil.rmtree(place, ignore_errors=True)
+                uv("venv", "--quiet", "--no-project", "--python", sys.executable, str(place))
+                uv("pip", "install", "--python", str(place / "bin/python"), "--require-hashes", "-r", str(lock_file))
+            write_stamp(place, {"lock": digest(lock_file)})
+    return place / "bin"
+
+
+def sam() -> Path:
+    """Return the SAM CLI, installed on first use."""
+    return tool_venv("sam", "AWS SAM CLI") / "sam"
+
+
+# --- other commands --------------------------------------------------------------------------------------------------
+
+
+def lock() -> None:
+    """Write every lock anew; --universal makes them hold for every supported Python and system."""
+    prepare_own("local")
+    os.chdir(ROOT)
+    # What runs in Lambda comes first: the others take their versions from it.
+    names = [DEPENDENCIES / "requirements", *(REQUIREMENTS / name for name in LOCKS)]
+    for name in names:
+        source, target = (f"{name.relative_to(ROOT)}.{suffix}" for suffix in ("in", "txt"))
+        with step(f"locking {target}"):
+            options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url"]
+            options += ["--no-annotate", "--quiet", "--custom-compile-command", "make lock"]
+            uv("pip", "compile", *options, *shlex.split(variable("LOCK_OPTIONS")), source, "--output-file", target)
+
+
+def clean() -> None:
+    """Forget the local stack's data and everything that was built; the environments and the cache stay."""
+    directory = ROOT / ".local"
+    if directory.exists():
+        with (directory / "lock").open("a") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                message = "make run is still running in this folder: end it first (Ctrl-C), then make clean."
+                raise SetupError(message) from None
+            shutil.rmtree(directory)
+    for name in (".aws-sam", "build", "test-artifacts", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"):
+        shutil.rmtree(ROOT / name, ignore_errors=True)
+    say("Forgotten: local tables, people, keys and what was built. (.venv, .venv-functions and the cache stay.)")
+
+
+# --- how -------------------------------------------------------------------------------------------------------------
+
+
+def uv(*arguments: str) -> None:
+    """Run uv with the user's configuration; one line and uv's own last lines when it fails."""
+    command = [str(VENV / "bin" / "uv"), *arguments]
+    run(command, "uv could not install the packages: is the network there?", uv_environment())
+
+
+def uv_environment() -> dict[str, str]:
+    """Return uv's environment. Who has configured pip but not uv means both: uv does not read pip's configuration."""
+    environment = everything()
+    environment.pop("VIRTUAL_ENV", None)
+    environment["UV_PYTHON_DOWNLOADS"] = "never"
+    config_home = Path(variable("XDG_CONFIG_HOME", str(Path.home() / ".config")))
+    configured = any(name.startswith("UV_") and "INDEX" in name for name in environment) or any(
+        file.exists() for file in (config_home / "uv" / "uv.toml", Path("/etc/uv/uv.toml"), ROOT / "uv.toml")
+    )
+    return environment if configured else {**pip_configuration(), **environment}
+
+
+def pip_configuration() -> dict[str, str]:
+    """Return what pip is configured to install from, in uv's words."""
+    command = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "config", "list"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    values: dict[str, str] = {}
+    # pip's own precedence: the file's general part, its part for `install`, the environment.
+    for section in ("global.", "install.", ":env:."):
+        for line in listed.splitlines():
+            name, _, value = line.partition("=")
+            if name.startswith(section):
+                values[name.removeprefix(section)] = value.strip("'\"").replace("\\n", " ").strip()
+    words = {
+        "index-url": "UV_DEFAULT_INDEX",
+        "extra-index-url": "UV_INDEX",
+        "find-links": "UV_FIND_LINKS",
+        "trusted-host": "UV_INSECURE_HOST",
+        "cert": "SSL_CERT_FILE",
+    }
+    translated = {words[name]: value for name, value in values.items() if name in words and value}
+    # pip looks at every index alike; the locks' hashes decide what is accepted.
+    return {**translated, "UV_INDEX_STRATEGY": "unsafe-best-match"} if "UV_INDEX" in translated else translated
+
+
+def run(command: list[str], trouble: str, environment: Mapping[str, str] | None = None) -> None:
+    """Run a command quietly; when it fails, say so in one line after its own last lines."""
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode:
+        last = "\n".join(f"    {line}" for line in done.stdout.strip().splitlines()[-LAST_LINES:])
+        message = f"{last}\n{trouble} ({shlex.join(command[:4])} ... ended with {done.returncode})"
+        raise SetupError(message)
+
+
+@contextmanager
+def one_at_a_time(name: str) -> Iterator[None]:
+    """Let nobody else on this machine do the same thing at the same time."""
+    place = cache() / "locks"
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / name).open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("  waiting for another make that sets up the same thing ...")
+            began = time.monotonic()
+            fcntl.flock(held, fcntl.LOCK_EX)
+            say(f"    waited {time.monotonic() - began:.0f} s")
+        yield
+
+
+def digest(*files: Path) -> str:
+    """Return a hash over the files' content."""
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def count(lock_file: Path) -> int:
+    """Return how many packages a lock names."""
+    return sum("==" in line and not line.startswith((" ", "#")) for line in lock_file.read_text().splitlines())
+
+
+def read_stamp(place: Path) -> dict[str, str]:
+    """Return the stamp of a finished environment; empty where there is none."""
+    try:
+        stamp: dict[str, str] = json.loads((place / STAMP).read_text())
+    except (OSError, ValueError):
+        return {}
+    return stamp
+
+
+def write_stamp(place: Path, stamp: Mapping[str, str]) -> None:
+    """Mark an environment as finished, in one step."""
+    new = place / f"{STAMP}.new"
+    new.write_text(json.dumps(stamp))
+    new.replace(place / STAMP)
+
+
+def forget_stamp(place: Path) -> None:
+    """Mark an environment as being changed."""
+    (place / STAMP).unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
