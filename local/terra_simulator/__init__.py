@@ -1,0 +1,46 @@
+"""A Terra on one's own machine: REST API, consent pages, redirects, signed webhooks with retries, and faults to order.
+
+It behaves as Terra's published documentation, OpenAPI document and SDKs say (https://docs.tryterra.co); where these
+disagree or are silent, a setting chooses. Everything listens on 127.0.0.1. Modules: `people` (who has connected what),
+`events` (webhook bodies), `signature`, `schedule` and `outbox` (sending), `simulator` (what Terra does), `rest`,
+`consent` with `pages`, `control` (the doors), `faults`, `journal`, `settings`, `state_file`.
+
+The control API (JSON, no authentication, only from this machine; wrong input is 400 with `error`):
+
+`GET /_control/health`
+    200 when the simulator answers.
+`POST /_control/reset`
+    Forget people, deliveries, calls, faults and changed settings.
+`GET /_control/settings`, `PATCH /_control/settings`
+    Every field of `settings.Settings`: webhook_url, signing_secret, retry_scale, webhook_delay_s, reauth_order, ...
+`GET /_control/requests[?path=&method=]`, `DELETE /_control/requests`
+    The REST calls received: time, method, path, query, body, status. `path` may be its end.
+`GET /_control/faults`, `POST /_control/faults`, `DELETE /_control/faults`
+    path (its end or with `*`), method?, kind (status, problem, legacy, html, empty, malformed, wrong_shape, slow,
+    disconnect, rate_limit), status?, delay_s?, retry_after?, times?, body? (of wrong_shape), stage? (before, or after:
+    the call takes effect and only its answer is spoilt). Every kind
+    may be delayed; `slow` then answers properly.
+`GET /_control/deliveries[?type=&state=&trace_id=]`
+    Every webhook: delivery_id, trace_id, type, body, state (pending, held, delivered, given_up, lost), attempts (at,
+    status, answer, error), next_attempt_at, created_at, ordering_timestamp, reference, t, headers, url, is_retried.
+`POST /_control/deliveries`
+    Send anything: one of body (JSON), text, base64; trace_id?, ordering_timestamp? (null: no header), reference? (null:
+    no header), t?, secret? or secrets? (one v1 each), headers? (replace; null omits), url?, copies?, concurrent?,
+    retry? (false). Waits for the first answers: a list of trace_id, status (null: no answer), body, error. Hold and
+    send_webhooks do not apply.
+`POST /_control/hold`, `POST /_control/release`
+    Hold what is emitted from now on. Release: order? (fifo, reverse, or trace ids to go first), drop? (trace ids that
+    get lost), keep_holding? (go on holding; with trace ids in `order`, only those go out). Waits; returns the deliveries.
+`POST /_control/retry_now`
+    Try everything pending once, now. Waits; returns the deliveries.
+`GET /_control/logins`
+    Logins begun, with auth_url and outcome.
+`GET /_control/users`, `POST /_control/users`
+    Make a connection: reference_id?, provider? (FITBIT), account?, user_id?, token? (spends a mobile token), silent?
+    (no webhook). Returns user and deliveries, after their first attempts.
+`PATCH /_control/users/{user_id}`, `DELETE /_control/users/{user_id}`
+    Silently change (reference_id, account, scopes, active, is_authenticated, created_at, last_webhook_update) or remove.
+`POST /_control/users/{user_id}/events`
+    type (deauth, access_revoked, connection_error, permission_change, activity, ...), wait? (true); every other field
+    goes into the body. Changes what Terra knows accordingly and sends the webhook. Returns deliveries.
+"""

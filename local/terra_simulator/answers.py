@@ -1,0 +1,58 @@
+"""The forms in which Terra says no.
+
+Terra's sources show four: RFC 9457 problems that do not repeat the status, the older `{status: "error", message}`, an
+HTML page and nothing at all.
+"""
+
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+
+def problem(
+    request: Request, status: int, detail: str | None = None, *, media_type: str = "application/problem+json"
+) -> Response:
+    """Answer with Terra's schema `Problem`."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    content = {"type": "about:blank", "title": _phrase(status).lower(), "instance": f"{request.url.path}{query}"}
+    if detail is not None:
+        content["detail"] = detail
+    return JSONResponse(content, status, media_type=media_type)
+
+
+def legacy(status: int, message: str | None = None) -> Response:
+    """Answer in the older form."""
+    return JSONResponse({"status": "error", "message": message or _phrase(status)}, status)
+
+
+def page(status: int) -> Response:
+    """Answer with the page of a web server that knows nothing of the API."""
+    title = f"{status} {_phrase(status)}"
+    return HTMLResponse(
+        f"<!doctype html>\n<html lang=en>\n<title>{title}</title>\n<h1>{_phrase(status)}</h1>\n"
+        "<p>The server encountered an error and was unable to complete your request.</p>\n</html>\n",
+        status,
+    )
+
+
+def empty(status: int) -> Response:
+    """Answer with a status and nothing else."""
+    return Response(status_code=status)
+
+
+def rate_limited(retry_after_s: int) -> Response:
+    """Answer 429 with the headers that Terra's documentation names."""
+    response = legacy(HTTPStatus.TOO_MANY_REQUESTS, "Rate limit exceeded")
+    response.headers["Retry-After"] = str(retry_after_s)
+    response.headers["X-Terra-RateLimit-Limit"] = "100"
+    response.headers["X-Terra-RateLimit-Remaining"] = "0"
+    response.headers["X-Terra-RateLimit-Reset"] = str(retry_after_s)
+    return response
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"

@@ -1,0 +1,19 @@
+"""The simulator as one ASGI application."""
+
+from starlette.applications import Starlette
+
+from local.terra_simulator.consent import ConsentPages
+from local.terra_simulator.control import ControlApi
+from local.terra_simulator.rest import RestApi
+from local.terra_simulator.simulator import Simulator
+
+
+def application(simulator: Simulator) -> Starlette:
+    """Put Terra's API, the person's pages and the control API under one roof."""
+    return Starlette(
+        routes=[
+            *ControlApi(simulator).routes(),
+            *ConsentPages(simulator).routes(),
+            *RestApi(simulator).routes(),
+        ]
+    )

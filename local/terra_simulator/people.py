@@ -1,0 +1,134 @@
+"""Who has connected what: Terra's users, logins under way, widget sessions and mobile tokens.
+
+Terra's words: a `user_id` is one connection of one person (one account at one provider); `reference_id` is the person's
+id in the developer's app. authenticateUser issues the user_id before anybody has logged in.
+"""
+
+import secrets
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class User(BaseModel):
+    """One connection, or one that is still being made."""
+
+    user_id: str
+    provider: str
+    reference_id: str | None = None
+    account: str | None = None
+    """Whose account at the provider; Terra never shows it, but it decides what a reconnect is."""
+    scopes: str | None = None
+    active: bool | None = True
+    is_authenticated: bool = False
+    created_at: str | None = None
+    last_webhook_update: str | None = None
+
+    def as_terra(self) -> dict[str, object]:
+        """Describe the user as Terra's schema `TerraUser` does."""
+        return self.model_dump(exclude={"account", "is_authenticated"})
+
+
+class Login(BaseModel):
+    """One consent page: where it leads, and how it ended."""
+
+    token: str
+    resource: str
+    flow_id: str
+    user_id: str | None = None
+    """The pre-issued user; a login that began in the widget has none."""
+    reference_id: str | None = None
+    success_url: str | None = None
+    failure_url: str | None = None
+    language: str | None = None
+    widget_session_id: str | None = None
+    outcome: Literal["allowed", "denied"] | None = None
+    redirect: str | None = None
+
+
+class WidgetSession(BaseModel):
+    """One page on which a person picks a provider."""
+
+    session_id: str
+    providers: list[str]
+    created_at: float
+    reference_id: str | None = None
+    success_url: str | None = None
+    failure_url: str | None = None
+    language: str | None = None
+
+
+class MobileToken(BaseModel):
+    """A single-use token for a mobile SDK."""
+
+    token: str
+    expires_at: float
+    is_used: bool = False
+
+
+class People(BaseModel):
+    """All of it, as it is kept in the state file."""
+
+    users: dict[str, User] = Field(default_factory=dict)
+    logins: dict[str, Login] = Field(default_factory=dict)
+    widget_sessions: dict[str, WidgetSession] = Field(default_factory=dict)
+    tokens: dict[str, MobileToken] = Field(default_factory=dict)
+
+    def pre_issue(self, provider: str, reference_id: str | None, *, active: bool) -> User:
+        """Make a user who has not logged in."""
+        user = User(user_id=new_id(), provider=provider, reference_id=reference_id, active=active)
+        self.users[user.user_id] = user
+        return user
+
+    def listed(self, *, pending: bool) -> list[User]:
+        """Return everybody, with or without those who never finished a login."""
+        return [user for user in self.users.values() if pending or user.is_authenticated]
+
+    def of_reference(self, reference_id: str, *, pending: bool) -> list[User]:
+        """Return one person's connections."""
+        return [user for user in self.listed(pending=pending) if user.reference_id == reference_id]
+
+    def with_account(self, provider: str, account: str) -> list[User]:
+        """Return the live connections of one account at one provider."""
+        return [
+            user
+            for user in self.users.values()
+            if user.is_authenticated and (user.provider, user.account) == (provider, account)
+        ]
+
+    def remove(self, users: Iterable[User]) -> None:
+        """Forget connections, as Terra does."""
+        for user in users:
+            self.users.pop(user.user_id, None)
+
+    def open_login(self, login: Login) -> Login:
+        """Keep a login until somebody decides."""
+        self.logins[login.token] = login
+        return login
+
+    def issue_token(self, now: float, *, lifetime_s: float) -> MobileToken:
+        """Make a token for a mobile SDK."""
+        token = MobileToken(token=secrets.token_hex(32), expires_at=now + lifetime_s)
+        self.tokens[token.token] = token
+        return token
+
+    def spend_token(self, token: str, now: float) -> bool:
+        """Use a mobile token up; False when it is unknown, old or used."""
+        found = self.tokens.get(token)
+        if found is None or found.is_used or found.expires_at < now:
+            return False
+        found.is_used = True
+        return True
+
+
+def new_id() -> str:
+    """Return an id of the form Terra uses for users, sessions and deliveries."""
+    return str(uuid.uuid4())
+
+
+def terra_time(seconds: float) -> str:
+    """Write a moment as Terra does in `created_at`: ISO 8601 with microseconds and an offset."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,58 @@
+"""The wearable platforms the simulator knows.
+
+Names and the difference between cloud providers and those of the mobile SDK are Terra's (`GET /integrations`,
+https://docs.tryterra.co). It is a selection: enough to tell enabled from available, and cloud from SDK.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One platform that a person can connect."""
+
+    name: str
+    title: str
+    is_sdk: bool = False
+    scopes: str = "ACTIVITY_EXPORT,HEALTH_EXPORT"
+
+    def as_integration(self, *, is_enabled: bool) -> dict[str, object]:
+        """Describe the platform as `GET /integrations/detailed` does."""
+        kinds = ("activity", "body", "nutrition", "daily", "sleep", "menstruation")
+        return {
+            "provider": self.name,
+            "name": self.title,
+            "icon": f"https://access.tryterra.co/api/v2/static/assets/img/app_icons/{self.name.lower()}.webp",
+            "setup": "SDK" if self.is_sdk else "API_KEYS_MANAGED",
+            "enabled": is_enabled,
+            "types": dict.fromkeys(kinds, True),
+        }
+
+
+PROVIDERS: Final[dict[str, Provider]] = {
+    provider.name: provider
+    for provider in (
+        Provider("COROS", "COROS"),
+        Provider("DEXCOM", "Dexcom", scopes="offline_access"),
+        Provider("EIGHT", "Eight Sleep"),
+        Provider("FITBIT", "Fitbit", scopes="activity,heartrate,nutrition,profile,sleep,weight"),
+        Provider("GARMIN", "Garmin"),
+        Provider("GOOGLE", "Google Fit", scopes="fitness.activity.read,fitness.sleep.read"),
+        Provider("OURA", "Oura", scopes="daily,heartrate,personal,session,workout"),
+        Provider("PELOTON", "Peloton"),
+        Provider("POLAR", "Polar", scopes="accesslink.read_all"),
+        Provider("STRAVA", "Strava", scopes="activity:read_all,profile:read_all"),
+        Provider("SUUNTO", "Suunto", scopes="workout"),
+        Provider("WHOOP", "WHOOP", scopes="read:recovery,read:sleep,read:workout"),
+        Provider("WITHINGS", "Withings", scopes="user.activity,user.info,user.metrics"),
+        Provider("ZWIFT", "Zwift"),
+        Provider("APPLE", "Apple Health", is_sdk=True),
+        Provider("HEALTH_CONNECT", "Health Connect", is_sdk=True),
+        Provider("SAMSUNG", "Samsung Health", is_sdk=True),
+    )
+}
+"""Every platform by its name."""
+
+ENABLED_AT_FIRST: Final = ("APPLE", "FITBIT", "GARMIN", "OURA", "POLAR", "SAMSUNG", "WHOOP", "WITHINGS")
+"""What the simulated account has switched on in its dashboard until somebody changes it."""

@@ -1,0 +1,34 @@
+"""Cut a client's connection without an answer, which ASGI has no word for."""
+
+import asyncio
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+Address = tuple[str, int]
+
+
+class CuttableProtocol(H11Protocol):
+    """HTTP as uvicorn speaks it, with a list of who is connected."""
+
+    connected: ClassVar[dict[Address, asyncio.Transport]] = {}
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Remember the connection by its client's address."""
+        super().connection_made(transport)
+        if self.client is not None:
+            self.connected[self.client] = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        if self.client is not None:
+            self.connected.pop(self.client, None)
+        super().connection_lost(exc)
+
+
+async def cut(client: Any) -> None:  # noqa: ANN401 - starlette's Address and plain tuples both are (host, port)
+    """End a client's connection at once; returns when uvicorn has noticed."""
+    transport = CuttableProtocol.connected.get(tuple(client))
+    if transport is not None:
+        transport.abort()
+    await asyncio.sleep(0)
