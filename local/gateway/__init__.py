@@ -1,0 +1,173 @@
+"""The API of template.yaml on this machine: routes, authorizer, events and processes as at AWS.
+
+Handlers run unchanged, each function in processes of its own under AWS's runtime client.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from local.gateway.authorizer import Authorizer
+from local.gateway.http1 import HttpServer, listen
+from local.gateway.runtime_api import FunctionError
+from local.gateway.server import BODY_LIMIT, Front
+from local.gateway.template import Stack, TemplateError, read_stack
+from local.gateway.workers import Host, OnLog, Runtime, Workers
+
+__all__ = ["FunctionError", "Gateway", "StartError", "TemplateError"]
+
+_HOST: Final = "127.0.0.1"
+_PATIENCE: Final = timedelta(seconds=30)  # API Gateway's own limit for an integration
+_REGION: Final = "us-east-1"
+
+
+class StartError(Exception):
+    """A function cannot be loaded; the text names it and holds its own traceback."""
+
+
+class Gateway:
+    """The local API gateway. It runs inside the caller's event loop."""
+
+    def __init__(  # noqa: PLR0913 - one stack, one place to say what it is made of
+        self,
+        template: Path,
+        *,
+        parameters: Mapping[str, str],
+        physical_ids: Mapping[str, str],
+        port: int,
+        python: Path,
+        dependencies: Path,
+        directory: Path,
+        environment: Mapping[str, str],
+        on_log: OnLog,
+        workers_per_function: int = 4,
+        reauthorize_every: timedelta | None = None,
+        patience: timedelta = _PATIENCE,
+        runtime: Runtime = "auto",
+    ) -> None:
+        """Read the template.
+
+        Args:
+            template: Path of template.yaml.
+            parameters: Values of its parameters; the others keep their defaults.
+            physical_ids: What `Ref` gives for its resources (`{"Connections": ...}`), and `GetAtt` for their
+                attributes (`{"Connections.Arn": ...}`). Functions and the API name themselves.
+            port: Port on 127.0.0.1; 0 takes a free one.
+            python: The interpreter that functions run under.
+            dependencies: Folder of installed packages for layers that are only a list of requirements.
+            directory: Folder for what processes write (byte-code, home); made if missing.
+            environment: What functions get besides the template's variables and Lambda's own. It wins over both.
+            on_log: Gets every line that a function prints and every trouble of the gateway.
+            workers_per_function: How many invocations of one function run at once; more wait.
+            reauthorize_every: How long authorizers' answers are kept, instead of what the template says.
+            patience: How long a client waits for a function before it gets 503.
+            runtime: `awslambdaric`, our `own` loop, or `auto`: the first where it is installed.
+
+        Raises:
+            TemplateError: The template cannot be carried out.
+        """
+        region = environment.get("AWS_REGION", _REGION)
+        self.stack: Stack = read_stack(
+            template,
+            parameters=parameters,
+            physical_ids=physical_ids,
+            region=region,
+            dependencies=dependencies.absolute(),
+        )
+        self._port = port
+        # Not resolved: a virtual environment's interpreter is a link, and knows its packages by its own place.
+        self._python = python.absolute()
+        self._directory = directory.absolute()
+        self._environment = dict(environment)
+        self._on_log = on_log
+        self._workers_per_function = workers_per_function
+        self._reauthorize_every = reauthorize_every
+        self._patience = patience
+        self._runtime = runtime
+        self._region = region
+        self._functions: dict[str, Workers] = {}
+        self._server: HttpServer | None = None
+        self._leash: tuple[int, int] | None = None
+
+    @property
+    def url(self) -> str:
+        """The API's address, known once started."""
+        return f"http://{_HOST}:{self._port}"
+
+    async def start(self) -> None:
+        """Bind the port, load every function once, then serve.
+
+        Raises:
+            OSError: The port is taken.
+            StartError: A function cannot be loaded.
+        """
+        listener = listen(_HOST, self._port)
+        self._port = listener.getsockname()[1]
+        try:
+            await self._load()
+        except BaseException:
+            listener.close()
+            await self.stop()
+            raise
+        front = Front(
+            self.stack,
+            port=self._port,
+            functions=self._functions,
+            authorizers={
+                name: Authorizer(spec, self._functions[spec.function], reauthorize_every=self._reauthorize_every)
+                for name, spec in self.stack.authorizers.items()
+            },
+            patience=self._patience,
+            on_log=self._on_log,
+        )
+        self._server = HttpServer(front.answer, body_limit=BODY_LIMIT)
+        await self._server.start(listener)
+
+    async def stop(self) -> None:
+        """Stop serving and end every process. Harmless when not started, or twice."""
+        if self._server is not None:
+            await self._server.stop()
+            self._server = None
+        await asyncio.gather(*(function.stop() for function in self._functions.values()))
+        self._functions = {}
+        if self._leash is not None:
+            for end in self._leash:
+                os.close(end)
+            self._leash = None
+
+    async def invoke(self, function: str, event: object) -> object:
+        """Invoke a function by its logical id, as a schedule or a stream does.
+
+        Raises:
+            FunctionError: It brought no answer.
+        """
+        return json.loads(await self._functions[function].invoke(json.dumps(event).encode()))
+
+    async def _load(self) -> None:
+        (self._directory / "home").mkdir(parents=True, exist_ok=True)
+        # Nothing is ever written: processes end when the writing end closes, which is when this process ends.
+        self._leash = os.pipe()
+        host = Host(
+            python=self._python,
+            runtime=self._runtime,
+            directory=self._directory,
+            region=self._region,
+            environment=self._environment,
+            leash=self._leash[0],
+            on_log=self._on_log,
+        )
+        self._functions = {
+            name: Workers(spec, host, limit=self._workers_per_function) for name, spec in self.stack.functions.items()
+        }
+        workers = list(self._functions.values())
+        outcomes = await asyncio.gather(*(function.warm() for function in workers), return_exceptions=True)
+        for function, outcome in zip(workers, outcomes, strict=True):
+            if isinstance(outcome, FunctionError):
+                message = f"{function.name} {outcome}"
+                raise StartError(message) from outcome
+            if outcome is not None:
+                raise outcome

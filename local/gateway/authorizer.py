@@ -1,0 +1,82 @@
+"""Whether a caller may come in: Lambda authorizers, payload format 2.0, simple responses."""
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from local.gateway.event import Event, Json, headers_of
+from local.gateway.http1 import Request
+from local.gateway.template import AuthorizerSpec
+from local.gateway.workers import Workers
+
+_PATIENCE: Final = timedelta(seconds=10)  # API Gateway's own limit for an authorizer
+
+
+class MalformedDecisionError(Exception):
+    """The authorizer returned something that is not a simple response."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the authorizer said."""
+
+    is_authorized: bool
+    context: dict[str, Json] | None
+
+
+class Authorizer:
+    """One authorizer of the API and its remembered answers."""
+
+    def __init__(self, spec: AuthorizerSpec, function: Workers, *, reauthorize_every: timedelta | None) -> None:
+        self._spec = spec
+        self._function = function
+        self._keeps_for = spec.reauthorize_every if reauthorize_every is None else reauthorize_every
+        self._answers: dict[tuple[str, ...], tuple[float, Decision]] = {}
+
+    @property
+    def name(self) -> str:
+        """The logical id of the authorizer's function."""
+        return self._function.name
+
+    def identity(self, request: Request) -> tuple[str, ...] | None:
+        """The values of the identity sources; None when one is missing or empty."""
+        headers = headers_of(request.headers)
+        values = tuple(headers.get(name, "") for name in self._spec.headers)
+        return values if all(values) else None
+
+    async def decide(self, identity: tuple[str, ...], event: Event) -> Decision:
+        """The authorizer's answer, remembered by identity.
+
+        Raises:
+            FunctionError: The authorizer brought no answer.
+            MalformedDecisionError: Its answer is none.
+        """
+        now = time.monotonic()
+        remembered = self._answers.get(identity)
+        if remembered is not None and now < remembered[0]:
+            return remembered[1]
+        payload = json.dumps(event).encode()
+        decision = _parse(await self._function.invoke(payload, patience=_PATIENCE))
+        if identity and self._keeps_for:
+            # Forgotten here, so that a stack which runs for days does not remember every caller it ever saw.
+            self._answers = {key: kept for key, kept in self._answers.items() if now < kept[0]}
+            self._answers[identity] = (now + self._keeps_for.total_seconds(), decision)
+        return decision
+
+
+def _parse(payload: bytes) -> Decision:
+    try:
+        answer = json.loads(payload)
+    except ValueError as error:
+        text = "the answer is not JSON"
+        raise MalformedDecisionError(text) from error
+    if not isinstance(answer, dict) or not isinstance(answer.get("isAuthorized"), bool):
+        text = "isAuthorized is not a boolean"
+        raise MalformedDecisionError(text)
+    context = answer.get("context")
+    if context is not None and not isinstance(context, dict):
+        text = "context is not an object"
+        raise MalformedDecisionError(text)
+    return Decision(answer["isAuthorized"], context)

@@ -1,0 +1,172 @@
+"""The Runtime API that one Lambda process talks to: it asks for the next invocation and posts what came out.
+
+Every process has a server of its own, as every execution environment has at AWS: who asks is known by the port.
+"""
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from http import HTTPMethod, HTTPStatus
+from typing import Final
+from uuid import uuid4
+
+from local.gateway.http1 import Headers, HttpServer, Request, Response, listen
+
+RESPONSE_LIMIT: Final = 6 * 1024 * 1024 + 100  # bytes; what AWS enforces on answers, 100 above its 6 MB
+
+_PREFIX: Final = "/2018-06-01/runtime"
+_HEAD_LIMIT: Final = 2 * 1024 * 1024  # awslambdaric reports an error's cause in a header of up to 1 MB
+_JSON: Final = [(b"content-type", b"application/json")]
+
+
+class Failure(Enum):
+    """Why an invocation brought no answer; the client sees an internal error, the log says which."""
+
+    UNHANDLED = "raised an exception"
+    INIT = "failed to start"
+    CRASH = "ended in the middle of an invocation"
+    TIMEOUT = "timed out"
+    TOO_LARGE = "answered with more than 6 MB"
+    PATIENCE = "took longer than the API waits"
+    STOPPED = "was stopped"
+
+
+class FunctionError(Exception):
+    """A function brought no answer."""
+
+    def __init__(self, failure: Failure, detail: str = "") -> None:
+        super().__init__(f"{failure.value}{': ' if detail else ''}{detail}")
+        self.failure = failure
+        self.detail = detail
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One event on its way through a process."""
+
+    payload: bytes
+    arn: str
+    deadline_ms: int
+    request_id: str = field(default_factory=lambda: str(uuid4()))
+    trace_id: str = field(default_factory=lambda: f"Root=1-{int(time.time()):08x}-{uuid4().hex[:24]};Sampled=0")
+    is_taken: bool = False
+    answer: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def succeed(self, payload: bytes) -> None:
+        """Give the function's answer to whoever waits for it."""
+        if not self.answer.done():
+            self.answer.set_result(payload)
+
+    def fail(self, error: FunctionError) -> None:
+        """Tell whoever waits that there will be no answer."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+def deadline_ms(limit: timedelta) -> int:
+    """The moment at which an invocation that begins now runs out of time."""
+    return int((time.time() + limit.total_seconds()) * 1000)
+
+
+class RuntimeApi:
+    """The Runtime API of one process: at most one invocation at a time."""
+
+    def __init__(self) -> None:
+        self.is_ready = asyncio.get_running_loop().create_future()
+        self._server = HttpServer(self._answer, body_limit=RESPONSE_LIMIT, head_limit=_HEAD_LIMIT)
+        self._waiting: asyncio.Queue[Invocation] = asyncio.Queue()
+        self._current: Invocation | None = None
+        self.address = ""
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        listener = listen("127.0.0.1", 0)
+        host, port = listener.getsockname()
+        self.address = f"{host}:{port}"
+        await self._server.start(listener)
+
+    async def stop(self) -> None:
+        """Close everything; a process that still asks sees its connection end."""
+        await self._server.stop()
+        self.fail(FunctionError(Failure.STOPPED))
+
+    def submit(self, invocation: Invocation) -> None:
+        """Hand the invocation to the process as soon as it asks."""
+        self._current = invocation
+        self._waiting.put_nowait(invocation)
+
+    def fail(self, error: FunctionError) -> None:
+        """The process is gone: whatever is waited for will not come."""
+        if self._current is not None:
+            self._current.fail(error)
+        if not self.is_ready.done():
+            self.is_ready.set_exception(error)
+            self.is_ready.exception()  # marked as seen: nobody waits for a process that is stopped at once
+
+    async def _answer(self, request: Request) -> Response:
+        path = request.target.decode("latin-1")
+        if not path.startswith(_PREFIX):
+            return _status(HTTPStatus.NOT_FOUND)
+        match request.method, path.removeprefix(_PREFIX).split("/")[1:]:
+            case HTTPMethod.GET, ["invocation", "next"]:
+                return await self._next()
+            case HTTPMethod.POST, ["invocation", request_id, "response"]:
+                return self._finish(request_id, request)
+            case HTTPMethod.POST, ["invocation", request_id, "error"]:
+                return self._finish(request_id, request, is_error=True)
+            case HTTPMethod.POST, ["init", "error"]:
+                self.fail(FunctionError(Failure.INIT, _describe(request.body)))
+                return _status(HTTPStatus.ACCEPTED)
+            case _:
+                return _status(HTTPStatus.NOT_FOUND)
+
+    async def _next(self) -> Response:
+        if not self.is_ready.done():
+            self.is_ready.set_result(None)
+        invocation = await self._waiting.get()
+        invocation.is_taken = True
+        headers: Headers = [
+            *_JSON,
+            (b"lambda-runtime-aws-request-id", invocation.request_id.encode()),
+            (b"lambda-runtime-deadline-ms", str(invocation.deadline_ms).encode()),
+            (b"lambda-runtime-invoked-function-arn", invocation.arn.encode()),
+            (b"lambda-runtime-trace-id", invocation.trace_id.encode()),
+        ]
+        return Response(HTTPStatus.OK, headers, invocation.payload)
+
+    def _finish(self, request_id: str, request: Request, *, is_error: bool = False) -> Response:
+        invocation = self._current
+        if invocation is None or invocation.request_id != request_id:
+            return _status(HTTPStatus.BAD_REQUEST, "InvalidRequestID")
+        if request.is_body_too_large:
+            invocation.fail(FunctionError(Failure.TOO_LARGE))
+            return _status(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestEntityTooLarge")
+        self._current = None
+        if is_error:
+            invocation.fail(FunctionError(Failure.UNHANDLED, _describe(request.body, with_trace=False)))
+        else:
+            invocation.succeed(request.body)
+        return _status(HTTPStatus.ACCEPTED)
+
+
+def _status(status: HTTPStatus, error: str | None = None) -> Response:
+    content = {"status": "OK"} if error is None else {"errorType": error, "errorMessage": status.phrase}
+    return Response(status, _JSON, json.dumps(content).encode())
+
+
+def _describe(body: bytes, *, with_trace: bool = True) -> str:
+    """What a runtime reported, for people: type, message and the function's own traceback."""
+    try:
+        report = json.loads(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")
+    if not isinstance(report, dict):
+        return str(report)
+    text = f"{report.get('errorType', 'Error')}: {report.get('errorMessage', '')}"
+    trace = report.get("stackTrace")
+    if with_trace and isinstance(trace, list) and trace:
+        return f"{text}\nTraceback (most recent call last):\n{''.join(map(str, trace)).rstrip()}"
+    return text

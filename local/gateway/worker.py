@@ -1,0 +1,58 @@
+"""The first lines of every Lambda process: tie its life to the stack's, lay the module path as Lambda does, hand over.
+
+Run by path under the functions' interpreter, which has none of this project's packages: standard library only.
+Arguments: the runtime (`auto`, `awslambdaric` or `own`), then the folders that come first on the module path.
+"""
+
+import importlib
+import importlib.util
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+_ENVIRON = os.environ  # noqa: TID251 - this program is what AWS starts a function with: the environment is its input
+
+
+def _follow(leash: int) -> None:
+    """End this process and its children when the stack has ended, however it did: the pipe's other end closes."""
+    while os.read(leash, 1):
+        pass
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def _run_awslambdaric(handler: str) -> None:
+    importlib.import_module("awslambdaric.__main__").main([sys.argv[0], handler])
+
+
+def _run_own_loop(handler: str, source: Path) -> None:
+    specification = importlib.util.spec_from_file_location("_lambda_runtime_loop", source)
+    if specification is None or specification.loader is None:
+        raise ImportError(str(source))
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    module.run(handler, _ENVIRON["AWS_LAMBDA_RUNTIME_API"])
+
+
+def main() -> None:
+    """Start the function."""
+    # The handler must not see the leash, nor inherit it to programs that it starts.
+    leash = int(_ENVIRON.pop("LOCAL_LEASH_FD"))
+    os.set_inheritable(leash, False)  # noqa: FBT003 - the standard library's signature
+    threading.Thread(target=_follow, args=(leash,), name="leash", daemon=True).start()
+
+    runtime, *folders = sys.argv[1:]
+    source = Path(__file__).resolve().with_name("runtime_loop.py")
+    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+    sys.argv = [sys.argv[0], _ENVIRON["_HANDLER"]]
+    if runtime == "auto":
+        runtime = "awslambdaric" if importlib.util.find_spec("awslambdaric") else "own"
+    if runtime == "awslambdaric":
+        _run_awslambdaric(_ENVIRON["_HANDLER"])
+    else:
+        _run_own_loop(_ENVIRON["_HANDLER"], source)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,299 @@
+"""The processes of one function: started on demand, one invocation at a time each."""
+
+import asyncio
+import codecs
+import contextlib
+import os
+import re
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Literal
+
+from local.gateway.runtime_api import Failure, FunctionError, Invocation, RuntimeApi, deadline_ms
+from local.gateway.source import Fingerprint, fingerprint
+from local.gateway.template import ACCOUNT_ID, FunctionSpec
+
+Runtime = Literal["auto", "awslambdaric", "own"]
+OnLog = Callable[[str], None]
+
+# AWS gives a function 10 s to load its modules. A laptop that starts a whole stack at once may need longer, and a
+# limit here would protect nobody.
+INIT_LIMIT: Final = timedelta(seconds=60)
+
+_BOOTSTRAP: Final = Path(__file__).resolve().with_name("worker.py")
+_NO_BREAK_SPACE: Final = "\u00a0"  # awslambdaric indents tracebacks with it, and ends their lines with \r alone
+_LINE_END: Final = re.compile(r"\r\n|\n|\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What all functions of a stack run on."""
+
+    python: Path
+    runtime: Runtime
+    directory: Path
+    region: str
+    environment: Mapping[str, str]
+    leash: int
+    on_log: OnLog
+
+
+class Workers:
+    """Runs one function."""
+
+    def __init__(self, spec: FunctionSpec, host: Host, *, limit: int) -> None:
+        self._spec = spec
+        self._host = host
+        self._slots = asyncio.Semaphore(limit)
+        self._idle: list[_Process] = []
+        self._all: set[_Process] = set()
+        self._runs: set[asyncio.Task[bytes]] = set()
+        self._retirements: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
+
+    @property
+    def name(self) -> str:
+        """The function's logical id."""
+        return self._spec.logical_id
+
+    async def warm(self) -> None:
+        """Start a first process.
+
+        Raises:
+            FunctionError: The function cannot be loaded; the text holds its own traceback.
+        """
+        async with self._slots:
+            self._idle.append(await self._start(fingerprint(self._folders)))
+
+    async def invoke(self, payload: bytes, *, patience: timedelta | None = None) -> bytes:
+        """The function's answer to an event, both as JSON.
+
+        Args:
+            payload: The event.
+            patience: How long the caller waits. The function itself runs on to its own time limit, as Lambda does;
+                an event that no process has taken yet is dropped.
+
+        Raises:
+            FunctionError: There is no answer.
+        """
+        is_begun = asyncio.Event()
+        run = asyncio.create_task(self._run(payload, is_begun))
+        self._runs.add(run)
+        run.add_done_callback(self._ended)
+        done, _ = await asyncio.wait({run}, timeout=None if patience is None else patience.total_seconds())
+        if done:
+            return run.result()
+        if not is_begun.is_set():
+            run.cancel()
+        raise FunctionError(Failure.PATIENCE)
+
+    async def stop(self) -> None:
+        """End every process."""
+        self._is_stopping = True
+        for run in self._runs:
+            run.cancel()
+        await asyncio.gather(*self._runs, return_exceptions=True)
+        await asyncio.gather(*(process.stop() for process in list(self._all)), *self._retirements)
+
+    @property
+    def _folders(self) -> list[Path]:
+        # Installed packages do not change while the stack runs, and are thousands of files.
+        return [self._spec.folder, *(layer for layer in self._spec.layers if layer.name != "site-packages")]
+
+    def _ended(self, run: asyncio.Task[bytes]) -> None:
+        self._runs.discard(run)
+        error = None if run.cancelled() else run.exception()
+        if error is not None and not self._is_stopping:
+            self._host.on_log(f"[{self.name}] {error}")
+
+    async def _run(self, payload: bytes, is_begun: asyncio.Event) -> bytes:
+        async with self._slots:
+            is_begun.set()
+            while True:
+                process, is_new = await self._take()
+                try:
+                    return await process.invoke(payload)
+                except _NotTakenError as error:
+                    # A process that had ended while it was idle: the event has reached nobody, so another takes it.
+                    if is_new:
+                        raise FunctionError(Failure.CRASH) from error
+                finally:
+                    await self._put_back(process)
+
+    async def _take(self) -> tuple["_Process", bool]:
+        current = fingerprint(self._folders)
+        while self._idle:
+            process = self._idle.pop()
+            if process.is_alive and process.source == current:
+                return process, False
+            retirement = asyncio.create_task(self._retire(process))
+            self._retirements.add(retirement)
+            retirement.add_done_callback(self._retirements.discard)
+        return await self._start(current), True
+
+    async def _put_back(self, process: "_Process") -> None:
+        if process.is_alive and not self._is_stopping:
+            self._idle.append(process)
+        else:
+            await self._retire(process)
+
+    async def _retire(self, process: "_Process") -> None:
+        await process.stop()
+        self._all.discard(process)
+
+    async def _start(self, source: Fingerprint) -> "_Process":
+        process = _Process(self._spec, self._host, source)
+        self._all.add(process)
+        try:
+            await process.start()
+        except BaseException:
+            await self._retire(process)
+            raise
+        return process
+
+
+class _NotTakenError(Exception):
+    """The process ended before it asked for the event."""
+
+
+class _Process:
+    """One process and the Runtime API that it talks to."""
+
+    def __init__(self, spec: FunctionSpec, host: Host, source: Fingerprint) -> None:
+        self.source = source
+        self._spec = spec
+        self._host = host
+        self._api = RuntimeApi()
+        self._process: asyncio.subprocess.Process | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_doomed = False
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can take another event."""
+        return self._process is not None and self._process.returncode is None and not self._is_doomed
+
+    async def start(self) -> None:
+        """Start, and wait until the function is loaded."""
+        await self._api.start()
+        self._process = await asyncio.create_subprocess_exec(
+            self._host.python,
+            "-P",  # this project's folders stay off the module path ...
+            "-s",  # ... and so do the user's own packages: Lambda has neither
+            "-X",
+            f"pycache_prefix={self._host.directory / 'pycache'}",
+            _BOOTSTRAP,
+            self._host.runtime,
+            self._spec.folder,
+            *self._spec.layers,
+            cwd=self._spec.folder,
+            env=self._environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            pass_fds=(self._host.leash,),
+            # A group of its own: Ctrl-C in the terminal is the stack's to answer, and a kill reaches its children.
+            start_new_session=True,
+        )
+        if self._process.stdout is not None:
+            self._tasks.append(asyncio.create_task(self._forward(self._process.stdout)))
+        self._tasks.append(asyncio.create_task(self._watch(self._process)))
+        try:
+            async with asyncio.timeout(INIT_LIMIT.total_seconds()):
+                await self._api.is_ready
+        except TimeoutError as error:
+            message = f"not loaded after {INIT_LIMIT.total_seconds():g} s"
+            raise FunctionError(Failure.INIT, message) from error
+
+    async def invoke(self, payload: bytes) -> bytes:
+        """The answer to one event.
+
+        Raises:
+            FunctionError: There is no answer.
+            _NotTakenError: The process had ended before; the event has not reached it.
+        """
+        arn = f"arn:aws:lambda:{self._host.region}:{ACCOUNT_ID}:function:{self._spec.name}"
+        invocation = Invocation(payload, arn, deadline_ms(self._spec.timeout))
+        self._api.submit(invocation)
+        if not self.is_alive:
+            self._api.fail(FunctionError(Failure.CRASH))
+        try:
+            async with asyncio.timeout(self._spec.timeout.total_seconds()):
+                return await invocation.answer
+        except TimeoutError as error:
+            self._is_doomed = True
+            message = f"after {self._spec.timeout.total_seconds():g} s (request {invocation.request_id})"
+            raise FunctionError(Failure.TIMEOUT, message) from error
+        except FunctionError as error:
+            if error.failure is Failure.CRASH and not invocation.is_taken:
+                raise _NotTakenError from error
+            self._is_doomed |= error.failure is not Failure.UNHANDLED
+            detail = f"{error.detail}{' ' if error.detail else ''}(request {invocation.request_id})"
+            raise FunctionError(error.failure, detail) from error
+        except asyncio.CancelledError:
+            self._is_doomed = True
+            raise
+
+    async def stop(self) -> None:
+        """End the process and all that it has started."""
+        self._is_doomed = True
+        if self._process is not None:
+            # It may have ended by itself, and its group with it; macOS calls that a lack of permission.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            await self._process.wait()
+        for task in self._tasks:
+            # What it printed last is still on its way; children that keep the pipe open are not waited for.
+            _, late = await asyncio.wait({task}, timeout=1)
+            for pending in late:
+                pending.cancel()
+        await self._api.stop()
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        code = await process.wait()
+        failure = Failure.CRASH if self._api.is_ready.done() else Failure.INIT
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        self._api.fail(FunctionError(failure, how))
+
+    async def _forward(self, output: asyncio.StreamReader) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        rest = ""
+        while chunk := await output.read(64 * 1024):
+            *lines, rest = _LINE_END.split(rest + decoder.decode(chunk))
+            for line in lines:
+                self._log(line)
+        if rest:
+            self._log(rest)
+
+    def _log(self, line: str) -> None:
+        if line.strip():
+            self._host.on_log(f"[{self._spec.logical_id}] {line.replace(_NO_BREAK_SPACE, ' ')}")
+
+    def _environment(self) -> dict[str, str]:
+        spec, region = self._spec, self._host.region
+        return {
+            # What a program needs to run at all, without anything of the person who started the stack.
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(self._host.directory / "home"),
+            # Lambda's own variables.
+            "AWS_DEFAULT_REGION": region,
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{spec.runtime}",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
+            "AWS_LAMBDA_FUNCTION_NAME": spec.name,
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{spec.name}",
+            "AWS_LAMBDA_LOG_STREAM_NAME": "local",
+            "AWS_LAMBDA_RUNTIME_API": self._api.address,
+            "AWS_REGION": region,
+            "LAMBDA_TASK_ROOT": str(spec.folder),
+            "LANG": "en_US.UTF-8",
+            "TZ": ":UTC",
+            "_HANDLER": spec.handler,
+            **spec.environment,
+            **self._host.environment,
+            "LOCAL_LEASH_FD": str(self._host.leash),  # taken out again before the handler is loaded
+        }
