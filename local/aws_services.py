@@ -1,0 +1,109 @@
+"""The other AWS services that the functions call: Secrets Manager, by MiniStack, on the loopback address only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+import boto3
+from botocore.config import Config
+
+from local import fetch
+from local.children import Child, Nursery, StackError, answers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+REGION: Final = "us-east-1"
+# Not credentials of anybody. DynamoDB Local refuses a key with a dash.
+CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+SECRET_NAMES: Final = ("TerraSecret", "SigningSecrets", "ServiceKeys")
+"""The logical ids of template.yaml's secrets."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one local stack. They are made by chance, and kept over restarts."""
+
+    service_key: str
+    signing_secret: str
+    terra_api_key: str
+
+    def as_secrets(self) -> dict[str, dict[str, str]]:
+        """Return what the template's secrets hold: JSON objects of name -> value."""
+        return {
+            "TerraSecret": {"api_key": self.terra_api_key},
+            "SigningSecrets": {"local": self.signing_secret},
+            "ServiceKeys": {"local": self.service_key},
+        }
+
+
+def keys(directory: Path) -> Keys:
+    """Return the stack's keys, made on the first run; only their owner can read the file."""
+    file = directory / "keys.json"
+    try:
+        return Keys(**json.loads(file.read_text()))
+    except FileNotFoundError:
+        made = Keys(secrets.token_urlsafe(32), secrets.token_hex(32), secrets.token_urlsafe(24))
+        write_private(file, json.dumps(asdict(made), indent=2) + "\n")
+        return made
+    except (ValueError, TypeError):
+        message = f"{file} cannot be read as keys: make clean forgets them (and the local tables), or delete that file."
+        raise StackError(message) from None
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only its owner can read, in one step."""
+    new = file.with_name(f"{file.name}.new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(text)
+    new.replace(file)
+
+
+async def start_ministack(
+    nursery: Nursery, name: str, port: int, scratch: Path, environment: Mapping[str, str] | None = None
+) -> Child:
+    """Start a MiniStack and wait until it answers."""
+    # It writes a file with its process id and some data below TMPDIR, and would look for Docker.
+    await asyncio.to_thread(scratch.mkdir, parents=True, exist_ok=True)
+    settings = {
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_REGION": REGION,
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "TMPDIR": str(scratch),
+        "DOCKER_HOST": "unix:///nonexistent",
+    }
+    command = [str(fetch.ministack())]
+    child = await nursery.start(name, command, environment={**settings, **(environment or {})})
+    await answers(child, f"http://127.0.0.1:{port}/_ministack/health")
+    return child
+
+
+async def start(nursery: Nursery, port: int, directory: Path, held: Keys) -> dict[str, str]:
+    """Start the services, put the secrets in, and return their ARNs by the template's logical ids."""
+    await start_ministack(nursery, "aws", port, directory / "aws")
+    return await asyncio.to_thread(put_secrets, f"http://127.0.0.1:{port}", held)
+
+
+def put_secrets(endpoint: str, held: Keys) -> dict[str, str]:
+    """Make the three secrets and return their ARNs."""
+    client = boto3.client(
+        "secretsmanager",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        config=Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 2, "mode": "standard"}),
+    )
+    values = held.as_secrets()
+    return {
+        name: client.create_secret(Name=f"terra-connections/{name}", SecretString=json.dumps(values[name]))["ARN"]
+        for name in SECRET_NAMES
+    }

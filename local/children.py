@@ -1,0 +1,123 @@
+"""The programs that the supervisor starts: each in a process group of its own, on the leash, with a log."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from local import leash
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+STOP_PATIENCE: Final = 5.0
+LAST_LINES: Final = 15
+
+
+class StackError(Exception):
+    """The stack cannot run; the text is one clear line, perhaps with what a program last said."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """A running program."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    log: Path
+
+    async def stop(self) -> None:
+        """Ask it to end, then end it; its whole group either way."""
+        for number, patience in ((signal.SIGTERM, STOP_PATIENCE), (signal.SIGKILL, None)):
+            with suppress(ProcessLookupError, PermissionError):  # macOS refuses where every member is a zombie
+                os.killpg(self.process.pid, number)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.process.wait(), patience)
+
+    def death(self) -> StackError:
+        """Return what to say when it has ended without being asked."""
+        code = self.process.returncode
+        return StackError(f"{self.name} ended by itself (exit code {code}). Its log: {self.log}\n{self.last_words()}")
+
+    def last_words(self) -> str:
+        """Return the end of its log."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
+        return "\n".join(f"    {line}" for line in lines)
+
+
+class Nursery:
+    """Starts programs and ends all of them."""
+
+    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
+        self.logs = logs
+        self._environment = environment
+        self._leash = leash.Leash()
+        self.children: list[Child] = []
+
+    async def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+        follows: bool = False,
+    ) -> Child:
+        """Start a program. One that does not follow the leash itself (`follows`) runs under the wrapper that does."""
+        if not follows:
+            command = [sys.executable, str(Path(leash.__file__)), "--", *command]
+        log = self.logs / f"{name}.log"
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=directory,
+                env={**self._environment, **self._leash.environment(), **(environment or {})},
+                pass_fds=(self._leash.read_end,),
+                start_new_session=True,
+            )
+        child = Child(name, process, log)
+        self.children.append(child)
+        return child
+
+    async def first_death(self) -> StackError:
+        """Wait until one of them ends by itself."""
+        waits = {asyncio.create_task(child.process.wait()): child for child in self.children}
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return waits[done.pop()].death()
+
+    async def end(self) -> None:
+        """Stop all of them at once."""
+        await asyncio.gather(*(child.stop() for child in self.children))
+        self._leash.let_go()
+
+
+async def answers(child: Child, url: str, *, patience: float = 60.0) -> httpx.Response:
+    """Wait until a program answers over HTTP, whatever it answers."""
+    until = time.monotonic() + patience
+    async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+        while time.monotonic() < until:
+            if child.process.returncode is not None:
+                raise child.death()
+            with suppress(httpx.TransportError):
+                return await client.get(url)
+            await asyncio.sleep(0.1)
+    message = (
+        f"{child.name} did not answer at {url} within {patience:.0f} s. Its log: {child.log}\n{child.last_words()}"
+    )
+    raise StackError(message)

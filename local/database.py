@@ -1,0 +1,238 @@
+"""The database: Amazon's DynamoDB Local, or MiniStack where it cannot be had, with the tables of template.yaml.
+
+Which of the two answers is found by asking it, never assumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+import httpx
+import yaml
+from botocore.config import Config
+
+from local import fetch
+from local.aws_services import CREDENTIALS, REGION, start_ministack
+from local.children import Nursery, StackError, answers
+from local.progress import say
+from local.setup import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import KeySchemaElementTypeDef
+
+DYNAMODB_LOCAL: Final = "dynamodb-local"
+MINISTACK: Final = "ministack"
+ACTIVE_PATIENCE: Final = 30.0
+
+TABLE: Final = "AWS::DynamoDB::Table"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which engine to start, and with what."""
+
+    engine: str
+    java: Path | None = None
+    folder: Path | None = None
+
+
+def choose(asked: str) -> Wanted:
+    """Decide on the engine and fetch what it needs; `asked` is the variable DATABASE."""
+    if asked not in ("", DYNAMODB_LOCAL, MINISTACK):
+        message = f"DATABASE={asked} is not known: it is {DYNAMODB_LOCAL}, {MINISTACK} or empty."
+        raise StackError(message)
+    if asked == MINISTACK:
+        return Wanted(MINISTACK)
+    try:
+        return Wanted(DYNAMODB_LOCAL, fetch.java(), fetch.dynamodb_local())
+    except SetupError as error:
+        if asked == DYNAMODB_LOCAL:
+            raise
+        say(f"  {error}")
+        say("  MiniStack takes DynamoDB Local's place for this run.")
+        return Wanted(MINISTACK)
+
+
+async def start(nursery: Nursery, wanted: Wanted, port: int, directory: Path | None) -> str:
+    """Start the engine, on disk in `directory` or in memory without one, and return which engine answered."""
+    if wanted.java is None or wanted.folder is None:
+        kept = {} if directory is None else {"PERSIST_STATE": "1", "STATE_DIR": str(directory / "ministack")}
+        scratch = (directory or nursery.logs) / "ministack-scratch"
+        child = await start_ministack(nursery, "database", port, scratch, kept)
+    else:
+        if directory is None:
+            where = ["-inMemory"]
+        else:
+            files = directory / "dynamodb"
+            files.mkdir(parents=True, exist_ok=True)
+            where = ["-dbPath", str(files)]
+        java = [str(wanted.java), *native_access(wanted.java), "-Djava.library.path=DynamoDBLocal_lib"]
+        options = ["-sharedDb", "-disableTelemetry", "-port", str(port), *where]
+        child = await nursery.start("database", [*java, "-jar", fetch.JAR, *options], directory=wanted.folder)
+        await answers(child, f"http://127.0.0.1:{port}/")
+    return await identify(f"http://127.0.0.1:{port}")
+
+
+def native_access(java: Path) -> list[str]:
+    """Allow the SQLite library in words, where Java knows them: a newer one warns, and will refuse."""
+    known = 22
+    return ["--enable-native-access=ALL-UNNAMED"] if fetch.version_of(java) >= known else []
+
+
+async def identify(endpoint: str) -> str:
+    """Ask an endpoint which engine it is."""
+    async with httpx.AsyncClient(trust_env=False, timeout=10.0) as client:
+        health = await client.get(f"{endpoint}/_ministack/health")
+        if health.status_code == httpx.codes.OK and '"services"' in health.text:
+            return MINISTACK
+        root = await client.get(endpoint)
+        if root.headers.get("Server", "").startswith("Jetty") and "com.amazonaws.dynamodb" in root.text:
+            return DYNAMODB_LOCAL
+    message = f"What answers at {endpoint} is neither DynamoDB Local nor MiniStack."
+    raise StackError(message)
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads CloudFormation's tags as what they stand for in JSON; a table's own properties use none of them."""
+
+
+def _intrinsic(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True) if isinstance(node, yaml.MappingNode) else None
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+_Loader.add_multi_constructor("!", _intrinsic)
+
+
+def declared_tables(template: Path) -> dict[str, dict[str, Any]]:
+    """Return the properties of every table that a template declares, by logical id."""
+    document = yaml.load(template.read_text(), Loader=_Loader)  # noqa: S506  # a SafeLoader with CloudFormation's tags
+    return {
+        name: resource["Properties"] for name, resource in document["Resources"].items() if resource["Type"] == TABLE
+    }
+
+
+def connect(endpoint: str) -> DynamoDBClient:
+    """Return a client for a local endpoint."""
+    return boto3.client(
+        "dynamodb",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        config=Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 3, "mode": "standard"}),
+    )
+
+
+async def make_tables(endpoint: str, declared: Mapping[str, Mapping[str, Any]]) -> None:
+    """Make what is missing under the tables' logical ids: tables, indexes, streams, expiry."""
+    await asyncio.to_thread(_make_tables, connect(endpoint), declared)
+
+
+def _make_tables(client: DynamoDBClient, declared: Mapping[str, Mapping[str, Any]]) -> None:
+    present = {name for page in client.get_paginator("list_tables").paginate() for name in page["TableNames"]}
+    for name, properties in declared.items():
+        if name in present:
+            _adapt(client, name, properties)
+        else:
+            client.create_table(**_creation(name, properties))
+            _wait_until_active(client, name)
+        _set_expiry(client, name, properties)
+
+
+def _creation(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate CloudFormation's properties into CreateTable's; backups and encryption mean nothing here."""
+    request: dict[str, Any] = {"TableName": name, "BillingMode": "PAY_PER_REQUEST"}
+    for part in ("KeySchema", "AttributeDefinitions", "LocalSecondaryIndexes"):
+        if part in properties:
+            request[part] = properties[part]
+    if "GlobalSecondaryIndexes" in properties:
+        request["GlobalSecondaryIndexes"] = [_index(index) for index in properties["GlobalSecondaryIndexes"]]
+    if stream := properties.get("StreamSpecification"):
+        request["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": stream["StreamViewType"]}
+    return request
+
+
+def _index(index: Mapping[str, Any]) -> dict[str, Any]:
+    return {part: index[part] for part in ("IndexName", "KeySchema", "Projection")}
+
+
+def _adapt(client: DynamoDBClient, name: str, properties: Mapping[str, Any]) -> None:
+    """Bring a kept table up to the template, or say that it no longer can be."""
+    table = client.describe_table(TableName=name)["Table"]
+    declared = {index["IndexName"]: index for index in properties.get("GlobalSecondaryIndexes", ())}
+    present = {index["IndexName"]: index for index in table.get("GlobalSecondaryIndexes", ())}
+    types = {one["AttributeName"]: one["AttributeType"] for one in properties["AttributeDefinitions"]}
+    fits = (
+        _keys(table["KeySchema"]) == _keys(properties["KeySchema"])
+        and all(
+            types.get(one["AttributeName"], one["AttributeType"]) == one["AttributeType"]
+            for one in table["AttributeDefinitions"]
+        )
+        and all(
+            _keys(present[index]["KeySchema"]) == _keys(declared[index]["KeySchema"])
+            for index in present.keys() & declared.keys()
+        )
+    )
+    if not fits:
+        message = (
+            f"The kept table {name} has other keys than template.yaml now declares: make clean forgets the old data."
+        )
+        raise StackError(message)
+    for index in declared.keys() - present.keys():
+        client.update_table(
+            TableName=name,
+            AttributeDefinitions=properties["AttributeDefinitions"],
+            GlobalSecondaryIndexUpdates=[{"Create": _index(declared[index])}],  # type: ignore[typeddict-item]
+        )
+        _wait_until_active(client, name)
+    stream = properties.get("StreamSpecification")
+    if stream and not table.get("StreamSpecification", {}).get("StreamEnabled"):
+        client.update_table(
+            TableName=name,
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": stream["StreamViewType"]},
+        )
+        _wait_until_active(client, name)
+
+
+def _keys(schema: Sequence[KeySchemaElementTypeDef]) -> set[tuple[str, str]]:
+    return {(part["AttributeName"], part["KeyType"]) for part in schema}
+
+
+def _set_expiry(client: DynamoDBClient, name: str, properties: Mapping[str, Any]) -> None:
+    wanted = properties.get("TimeToLiveSpecification")
+    if not wanted or not wanted.get("Enabled"):
+        return
+    now = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+    if now.get("TimeToLiveStatus") in ("ENABLED", "ENABLING") and now.get("AttributeName") == wanted["AttributeName"]:
+        return
+    specification = {"Enabled": True, "AttributeName": wanted["AttributeName"]}
+    client.update_time_to_live(TableName=name, TimeToLiveSpecification=specification)  # type: ignore[arg-type]
+
+
+def _wait_until_active(client: DynamoDBClient, name: str) -> None:
+    until = time.monotonic() + ACTIVE_PATIENCE
+    while time.monotonic() < until:
+        table = client.describe_table(TableName=name)["Table"]
+        states = [table["TableStatus"], *(index["IndexStatus"] for index in table.get("GlobalSecondaryIndexes", ()))]
+        if set(states) == {"ACTIVE"}:
+            return
+        time.sleep(0.1)
+    message = f"The table {name} did not become active within {ACTIVE_PATIENCE:.0f} s."
+    raise StackError(message)

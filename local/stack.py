@@ -1,0 +1,417 @@
+"""The supervisor: starts every part of the stack, tells where they are, and leaves nothing running.
+
+`python -m local.stack [--directory .local] [--in-memory]`; ports come by API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT
+and DEMO_PORT (0 is a free one), the database engine by DATABASE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TextIO
+
+from local import aws_services, database, fetch, setup
+from local.children import Nursery, StackError, answers
+from local.environment import ROOT, forget_aws, variable, without_aws
+from local.gateway import Gateway
+from local.progress import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+DEV_ID: Final = "local-dev"
+LOOPBACK: Final = "127.0.0.1"
+PARENT_INTERVAL: Final = 0.5
+RELEASE_PATIENCE: Final = 8.0
+LOG_WIDTH: Final = 200
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of the stack, and the variable that chooses another."""
+
+    what: str
+    variable: str
+    default: int
+
+
+PORTS: Final = (
+    Port("the API", "API_PORT", 3000),
+    Port("the Terra simulator", "TERRA_PORT", 4000),
+    Port("the database", "DYNAMODB_PORT", 8000),
+    Port("the other AWS services", "AWS_PORT", 4566),
+    Port("the demo page", "DEMO_PORT", 5000),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for on the command line."""
+
+    directory: Path
+    in_memory: bool
+    template: Path
+    parent: int | None
+    retry_scale: float
+    parameters: Mapping[str, str]
+
+
+def read_options(arguments: Sequence[str]) -> Options:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m local.stack", description="The whole stack on one machine.")
+    parser.add_argument("--directory", type=Path, default=ROOT / ".local", help="where data, keys and logs are kept")
+    parser.add_argument("--in-memory", action="store_true", help="keep no tables and no people")
+    parser.add_argument("--template", type=Path, default=ROOT / "template.yaml")
+    parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
+    parser.add_argument("--retry-scale", type=float, default=1.0, help="the simulator's time between retries, scaled")
+    parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE", help="of the template")
+    asked = parser.parse_args(arguments)
+    parameters = dict(pair.partition("=")[::2] for pair in asked.parameter)
+    directory, template = asked.directory.absolute(), asked.template.absolute()
+    return Options(directory, asked.in_memory, template, asked.parent, asked.retry_scale, parameters)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the stack until it is asked to end, or cannot go on."""
+    options = read_options(sys.argv[1:] if arguments is None else arguments)
+    forget_aws()
+    try:
+        with ended_by_signals(), ExitStack() as held:
+            held.enter_context(the_only_one(options.directory))
+            was_killed = (options.directory / "stack.json").exists()
+            (options.directory / "stack.json").unlink(missing_ok=True)
+            ports = choose_ports(patient=was_killed)
+            wanted = database.choose(variable("DATABASE"))
+            fetch.ministack()
+            asyncio.run(Supervisor(options, ports, wanted).run())
+    except (StackError, setup.SetupError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+# --- before anything starts ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does, so that what is under way (a fetch) is wound up."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    yield
+
+
+@contextmanager
+def the_only_one(directory: Path) -> Iterator[None]:
+    """Hold the folder's lock; the system lets go of it when this process ends, however it ends."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    directory.chmod(0o700)
+    with (directory / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            who = lock.read().strip()
+            message = (
+                f"A stack already runs in {directory} (process {who}): use that one (its addresses are in "
+                f"{directory / 'stack.json'}), or end it with Ctrl-C."
+            )
+            raise StackError(message) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def choose_ports(*, patient: bool) -> dict[str, int]:
+    """Return the port of every part, by variable; all must be free. After a killed stack, wait a moment for them."""
+    chosen: dict[str, int] = {}
+    until = time.monotonic() + (RELEASE_PATIENCE if patient else 0.0)
+    with ExitStack() as held:
+        for port in PORTS:
+            text = variable(port.variable, str(port.default))
+            if not text.isdecimal() or int(text) > 65535:  # noqa: PLR2004  # the greatest port there is
+                message = f"{port.variable}={text} is not a port: it is a number up to 65535, or 0 for a free one."
+                raise StackError(message)
+            number = int(text)
+            if number in chosen.values() and number:
+                message = f"{port.variable}={number} is already the port of another part: give each its own."
+                raise StackError(message)
+            while number and is_taken(number):
+                if time.monotonic() > until:
+                    message = (
+                        f"Port {number}, for {port.what}, is taken by another program: end that one, or choose another "
+                        f"port with {port.variable} (for example make run {port.variable}=0 for a free one)."
+                    )
+                    raise StackError(message)
+                time.sleep(0.2)
+            if not number:
+                free = held.enter_context(closing(socket.socket()))
+                free.bind((LOOPBACK, 0))
+                number = free.getsockname()[1]
+            chosen[port.variable] = number
+    return chosen
+
+
+def is_taken(port: int) -> bool:
+    """Tell whether somebody listens there, or we may not."""
+    with closing(socket.socket()) as probe:
+        probe.settimeout(1.0)
+        if probe.connect_ex((LOOPBACK, port)) == 0:
+            return True
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what a stack left a moment ago is no obstacle
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return True
+    return False
+
+
+# --- the stack -------------------------------------------------------------------------------------------------------
+
+
+class Supervisor:
+    """One run of the stack."""
+
+    def __init__(self, options: Options, ports: Mapping[str, int], wanted: database.Wanted) -> None:
+        self._options = options
+        self._directory = options.directory
+        self._wanted = wanted
+        self._ports = ports
+        self._urls = {name: f"http://{LOOPBACK}:{number}" for name, number in ports.items()}
+        self._python, self._version, self._packages = setup.functions_python()
+        self._keys = aws_services.keys(options.directory)
+        self._tables = database.declared_tables(options.template)
+
+    async def run(self) -> None:
+        """Start everything, run until asked to end, end everything."""
+        asked = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, asked.set)
+        logs = self._directory / "log"
+        logs.mkdir(exist_ok=True)
+        async with AsyncExitStack() as ends:
+            nursery = Nursery(logs, without_aws())
+            ends.push_async_callback(nursery.end)
+            functions_log = ends.enter_context((logs / "functions.log").open("w"))
+            work = asyncio.create_task(self._work(nursery, ends, functions_log))
+            reasons = [work, asyncio.create_task(asked.wait())]
+            if self._options.parent is not None:
+                reasons.append(asyncio.create_task(orphaned(self._options.parent)))
+            await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+            (self._directory / "stack.json").unlink(missing_ok=True)
+            for reason in reasons[1:]:
+                reason.cancel()
+            if not work.done():
+                say("\nEnding ...")
+                work.cancel()
+            with suppress(asyncio.CancelledError):
+                await work
+
+    async def _work(self, nursery: Nursery, ends: AsyncExitStack, functions_log: TextIO) -> None:
+        """Start all parts, then wait for one of them to fail."""
+        began = time.monotonic()
+        say("Starting the database, the AWS services, the Terra simulator and the demo page ...")
+        engine, arns = await self._start_parts(nursery)
+        say(f"Starting the API; the functions run under Python {self._version} ...")
+        gateway = self._gateway(arns, FunctionLog(functions_log))
+        ends.push_async_callback(gateway.stop)
+        await gateway.start()
+        told = self._told(engine)
+        aws_services.write_private(self._directory / "stack.json", json.dumps(told, indent=2) + "\n")
+        self._tell(engine, time.monotonic() - began)
+        raise await nursery.first_death()
+
+    async def _start_parts(self, nursery: Nursery) -> tuple[str, dict[str, str]]:
+        """Start what does not depend on each other, at the same time."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                engine = group.create_task(self._start_database(nursery))
+                arns = group.create_task(
+                    aws_services.start(nursery, self._ports["AWS_PORT"], self._directory, self._keys)
+                )
+                group.create_task(self._start_simulator(nursery))
+                group.create_task(self._start_demo(nursery))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return engine.result(), arns.result()
+
+    async def _start_database(self, nursery: Nursery) -> str:
+        kept = None if self._options.in_memory else self._directory
+        engine = await database.start(nursery, self._wanted, self._ports["DYNAMODB_PORT"], kept)
+        await database.make_tables(self._urls["DYNAMODB_PORT"], self._tables)
+        say(f"  the database answers: {engine}, tables {', '.join(self._tables)}")
+        return engine
+
+    async def _start_simulator(self, nursery: Nursery) -> None:
+        url = self._urls["TERRA_PORT"]
+        command = [sys.executable, "-m", "local.terra_simulator", "--port", str(self._ports["TERRA_PORT"])]
+        command += ["--dev-id", DEV_ID, "--webhook-url", f"{self._urls['API_PORT']}/webhooks/terra"]
+        command += ["--retry-scale", str(self._options.retry_scale)]
+        if not self._options.in_memory:
+            command += ["--state", str(self._directory / "terra.json")]
+        # On the command line every user of the machine could read them.
+        secrets = {
+            "TERRA_SIMULATOR_API_KEY": self._keys.terra_api_key,
+            "TERRA_SIMULATOR_SIGNING_SECRET": self._keys.signing_secret,
+        }
+        child = await nursery.start("terra", command, environment=secrets, directory=ROOT, follows=True)
+        await answers(child, f"{url}/_control/health")
+        say("  the Terra simulator answers")
+
+    async def _start_demo(self, nursery: Nursery) -> None:
+        command = [sys.executable, "-m", "local.demo", "--port", str(self._ports["DEMO_PORT"])]
+        child = await nursery.start("demo", command, directory=ROOT, follows=True)
+        await answers(child, f"{self._urls['DEMO_PORT']}/connected")
+
+    def _gateway(self, arns: Mapping[str, str], log: FunctionLog) -> Gateway:
+        parameters = {
+            "TerraDevId": DEV_ID,
+            "TerraApiUrl": f"{self._urls['TERRA_PORT']}/api/v2",
+            "TerraWidgetUrl": f"{self._urls['TERRA_PORT']}/api/widget/session",
+            **{f"{name}Arn": arn for name, arn in arns.items()},
+            "ReturnTargets": json.dumps(
+                {"web": f"{self._urls['DEMO_PORT']}/connected", "ios": "terraconnections-demo://connected"}
+            ),
+            "PublicBaseUrl": self._urls["API_PORT"],
+            "AwsEndpointUrlDynamodb": self._urls["DYNAMODB_PORT"],
+            "AwsEndpointUrlSecretsManager": self._urls["AWS_PORT"],
+            **self._options.parameters,
+        }
+        region = {"AWS_REGION": aws_services.REGION, "AWS_DEFAULT_REGION": aws_services.REGION}
+        return Gateway(
+            self._options.template,
+            parameters=parameters,
+            physical_ids={name: name for name in self._tables},
+            port=self._ports["API_PORT"],
+            python=self._python,
+            dependencies=self._packages,
+            directory=self._directory,
+            environment={**aws_services.CREDENTIALS, **region, "AWS_EC2_METADATA_DISABLED": "true"},
+            on_log=log,
+        )
+
+    def _told(self, engine: str) -> dict[str, object]:
+        """Return what stack.json says."""
+        return {
+            "api_url": self._urls["API_PORT"],
+            "terra_url": self._urls["TERRA_PORT"],
+            "terra_dev_id": DEV_ID,
+            "terra_api_key": self._keys.terra_api_key,
+            "dynamodb_url": self._urls["DYNAMODB_PORT"],
+            "aws_url": self._urls["AWS_PORT"],
+            "region": aws_services.REGION,
+            "service_key": self._keys.service_key,
+            "signing_secret": self._keys.signing_secret,
+            "tables": {name.lower(): name for name in self._tables},
+            "demo_url": self._urls["DEMO_PORT"],
+            "engine": engine,
+            "python": self._version,
+            "pid": os.getpid(),
+        }
+
+    def _tell(self, engine: str, took: float) -> None:
+        """Say the same to people, and what to try."""
+        api, key = self._urls["API_PORT"], self._keys.service_key
+        kept = "in memory" if self._options.in_memory else f"kept in {shown(self._directory)}"
+        say(f"""
+Everything answers, after {took:.0f} s. Ctrl-C ends it.
+
+  API              {api}
+  Terra simulator  {self._urls["TERRA_PORT"]}   (dev-id {DEV_ID})
+  demo page        {self._urls["DEMO_PORT"]}
+  database         {self._urls["DYNAMODB_PORT"]}   ({engine}, {kept})
+  AWS services     {self._urls["AWS_PORT"]}
+  service key      {key}
+  all of it        {shown(self._directory / "stack.json")}; logs in {shown(self._directory / "log")}
+
+Try it:
+  1. Start a connection; the answer holds an auth_url.
+       curl {api}/sessions -H 'Authorization: Bearer {key}' \\
+         -H 'Content-Type: application/json' -d '{{"reference_id": "ada", "resource": "FITBIT", "return_to": "web"}}'
+  2. Open that auth_url in a browser and press Allow.
+  3. See what ada has connected.
+       curl '{api}/connections?reference_id=ada' -H 'Authorization: Bearer {key}'
+""")
+
+
+class FunctionLog:
+    """Takes what the functions print: whole into the log, and in short onto the terminal."""
+
+    def __init__(self, log: TextIO) -> None:
+        self._log = log
+
+    def __call__(self, line: str) -> None:
+        """Take one line."""
+        self._log.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {line}\n")
+        self._log.flush()
+        if short := shorten(line):
+            say(short)
+
+
+# What every line of Powertools' Logger carries, and a person at a terminal knows.
+UNTOLD: Final = frozenset(
+    {
+        "location",
+        "timestamp",
+        "service",
+        "function_name",
+        "function_arn",
+        "function_memory_size",
+        "cold_start",
+        "function_request_id",
+        "xray_trace_id",
+        "sampling_rate",
+        "level",
+        "message",
+    }
+)
+
+
+def shorten(line: str) -> str:
+    """Return a log line as a person wants to see it: without metrics and without what never changes."""
+    head, brace, rest = line.partition("{")
+    try:
+        found = json.loads(brace + rest) if brace else None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        return line[:LOG_WIDTH]
+    if "_aws" in found:
+        return ""
+    told = " ".join(f"{name}={value}" for name, value in found.items() if name not in UNTOLD and value is not None)
+    level = "" if found.get("level", "INFO") == "INFO" else f"{found['level']} "
+    return f"{head}{level}{found.get('message', '')} {told}".rstrip()[:LOG_WIDTH]
+
+
+async def orphaned(parent: int) -> None:
+    """Wait until the process that started this one is gone."""
+    while os.getppid() == parent:  # noqa: ASYNC110  # no event tells it on every system
+        await asyncio.sleep(PARENT_INTERVAL)
+
+
+def shown(path: Path) -> str:
+    """Return a path as short as it can be said."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,161 @@
+"""For tests: a whole stack of their own, started as `make run` starts it, and gone afterwards.
+
+with running_stack() as stack:
+    httpx.get(f"{stack.api_url}/connections", ...)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from local.environment import ROOT, everything
+from local.progress import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PORT_VARIABLES: Final = ("API_PORT", "TERRA_PORT", "DYNAMODB_PORT", "AWS_PORT", "DEMO_PORT")
+START_PATIENCE: Final = 600.0  # the first start on a machine fetches
+STOP_PATIENCE: Final = 30.0
+
+
+class StackDidNotStartError(Exception):
+    """The text is everything that the stack printed."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables' real names."""
+
+    connections: str
+    sessions: str
+    deliveries: str
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What stack.json tells about a running stack, and where it lives."""
+
+    api_url: str
+    terra_url: str
+    terra_dev_id: str
+    terra_api_key: str
+    dynamodb_url: str
+    aws_url: str
+    region: str
+    service_key: str
+    signing_secret: str
+    tables: Tables
+    demo_url: str
+    engine: str
+    python: str
+    pid: int
+    directory: Path
+
+    @property
+    def output(self) -> Path:
+        """The file that holds what the stack prints."""
+        return self.directory / "output.txt"
+
+
+def read(directory: Path) -> Stack:
+    """Read a running stack's stack.json."""
+    found = json.loads((directory / "stack.json").read_text())
+    known = {field.name for field in fields(Stack)}
+    values = {name: value for name, value in found.items() if name in known}
+    return Stack(**{**values, "tables": Tables(**found["tables"]), "directory": directory})
+
+
+def command(directory: Path, *, in_memory: bool = True, more: tuple[str, ...] = ()) -> list[str]:
+    """Return the command that starts a stack which ends with this process."""
+    kept = ["--in-memory"] if in_memory else []
+    place = ["--directory", str(directory)]
+    return [sys.executable, "-m", "local.stack", *place, *kept, "--parent", str(os.getpid()), *more]
+
+
+def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment in which every port is a free one."""
+    return {**everything(), **dict.fromkeys(PORT_VARIABLES, "0"), "PYTHONUNBUFFERED": "1", **(changes or {})}
+
+
+@contextmanager
+def running_stack(
+    *,
+    directory: Path | None = None,
+    in_memory: bool = True,
+    variables: Mapping[str, str] | None = None,
+    more: tuple[str, ...] = (),
+) -> Iterator[Stack]:
+    """Start a stack on free ports, wait until everything answers, and stop it afterwards.
+
+    Args:
+        directory: Its folder; a temporary one by default, removed afterwards.
+        in_memory: False keeps the tables in the folder.
+        variables: Changes to its environment, for example {"DATABASE": "ministack"}.
+        more: Further arguments of `python -m local.stack`, for example ("--retry-scale", "0.01").
+
+    Raises:
+        StackDidNotStartError: With everything that it printed.
+    """
+    with tempfile.TemporaryDirectory(prefix="terra-connections-") as scratch:
+        place = directory or Path(scratch) / "stack"
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (place / "output.txt").open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603  # our own program
+                command(place, in_memory=in_memory, more=more),
+                cwd=ROOT,
+                env=environment(variables),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        try:
+            wait_until_up(process, place)
+            yield read(place)
+        finally:
+            stop(process)
+
+
+def wait_until_up(process: subprocess.Popen[bytes], directory: Path) -> None:
+    """Wait for this process's own stack.json, showing what the stack prints once it takes longer than usual."""
+    began = time.monotonic()
+    output = directory / "output.txt"
+    shown = 0
+    while not is_up(process, directory):
+        waited = time.monotonic() - began
+        if process.poll() is not None or waited > START_PATIENCE:
+            raise StackDidNotStartError(output.read_text(errors="replace"))
+        if waited > 10.0:  # noqa: PLR2004  # a start without fetching takes about five
+            lines = output.read_text(errors="replace").splitlines()
+            for line in lines[shown:]:
+                say(f"[stack] {line}")
+            shown = len(lines)
+        time.sleep(0.05)
+
+
+def is_up(process: subprocess.Popen[bytes], directory: Path) -> bool:
+    """Tell whether stack.json is there and this process's own, not one that a killed stack left."""
+    try:
+        found = json.loads((directory / "stack.json").read_text())
+    except FileNotFoundError:
+        return False
+    return bool(found["pid"] == process.pid)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a stack as Ctrl-C would."""
+    process.terminate()
+    try:
+        process.wait(STOP_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
