@@ -1,0 +1,33 @@
+"""GET /auth/success: Terra sends the browser here after a login that worked. Nothing in the query is believed."""
+
+from datetime import UTC, datetime
+
+from terra_connections import wiring
+from terra_connections.confirm import confirm
+from terra_connections.door import door
+from terra_connections.http_api import Request, Response
+from terra_connections.outcome import outcome_of
+from terra_connections.redirect import error_page, send_on, session_of
+from terra_connections.session import SessionStatus, view_of
+
+_sessions = wiring.sessions()
+_connections = wiring.connections()
+_targets = wiring.return_targets()
+_terra = wiring.terra()
+
+
+def auth_success(request: Request) -> Response:
+    """Send the person on; ask Terra first if no webhook has confirmed the login yet."""
+    now = datetime.now(UTC)
+    session = session_of(request, _sessions, now=now)
+    view = outcome_of(session, _connections, now=now)
+    if view.status is not SessionStatus.CONNECTED:
+        hint = request.query.get("user_id")
+        user_id = confirm(session, hint, terra=_terra, sessions=_sessions, connections=_connections, now=now)
+        if user_id is not None:
+            view = view_of(session, connected=user_id, named=(), now=now)
+    request.notes["session_status"] = view.status
+    return send_on(view, _targets)
+
+
+lambda_handler = door(auth_success, answer=error_page)

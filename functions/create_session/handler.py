@@ -1,0 +1,30 @@
+"""POST /sessions: start connecting a wearable."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from terra_connections import wiring
+from terra_connections.door import door, hashed
+from terra_connections.http_api import Request, Response, json_response
+from terra_connections.new_session import NewSession, SessionStarter, claim_for
+
+_settings = wiring.settings()
+_starter = SessionStarter(wiring.terra(), wiring.sessions(), wiring.return_targets())
+
+
+def create_session(request: Request) -> Response:
+    """Ask Terra for a login link and remember who it is for."""
+    caller = request.caller
+    asked = NewSession.parse(request.body)
+    request.notes["person"] = hashed(asked.reference_id)
+    session = _starter.start(
+        asked,
+        base_url=request.base_url(_settings.public_base_url),
+        claim=claim_for(caller, request.header("idempotency-key"), request.body),
+        now=datetime.now(UTC),
+    )
+    request.notes["session_id"] = session["session_id"]
+    return json_response(HTTPStatus.CREATED, session, headers={"location": f"/sessions/{session['session_id']}"})
+
+
+lambda_handler = door(create_session)

@@ -1,0 +1,27 @@
+"""GET /connections/{user_id}: whose connection is this?"""
+
+from http import HTTPStatus
+
+from terra_connections import wiring
+from terra_connections.connection import view
+from terra_connections.door import door
+from terra_connections.errors import NotFound
+from terra_connections.http_api import Request, Response, json_response
+from terra_connections.ids import user_id_from
+
+_connections = wiring.connections()
+
+
+def get_connection(request: Request) -> Response:
+    """From Terra's `user_id` back to the person, read consistently."""
+    _ = request.caller
+    user_id = user_id_from(request.path("user_id"))
+    known = _connections.read([user_id]) if user_id else []
+    connection = view(known[0]) if known else None
+    if connection is None:
+        message = "There is no such connection."
+        raise NotFound(message)
+    return json_response(HTTPStatus.OK, connection.as_json())
+
+
+lambda_handler = door(get_connection)

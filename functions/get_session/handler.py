@@ -1,0 +1,29 @@
+"""GET /sessions/{session_id}: did this attempt work?"""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from terra_connections import wiring
+from terra_connections.door import door
+from terra_connections.errors import NotFound
+from terra_connections.http_api import Request, Response, json_response
+from terra_connections.ids import session_id_from
+from terra_connections.outcome import outcome_of
+
+_sessions = wiring.sessions()
+_connections = wiring.connections()
+
+
+def get_session(request: Request) -> Response:
+    """The session as it stands; `connected` only ever means that Terra said so."""
+    _ = request.caller
+    session_id, now = session_id_from(request.path("session_id")), datetime.now(UTC)
+    session = _sessions.find(session_id, now=now) if session_id else None
+    if session is None:
+        message = "There is no such session."
+        raise NotFound(message)
+    request.notes["session_id"] = session.session_id
+    return json_response(HTTPStatus.OK, outcome_of(session, _connections, now=now).as_json())
+
+
+lambda_handler = door(get_session)

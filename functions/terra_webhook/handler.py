@@ -1,0 +1,38 @@
+"""POST /webhooks/terra: Terra delivers events. 200 is said only once all that an event changes is durable."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
+
+from terra_connections import event, wiring
+from terra_connections.delivery import delivery, position
+from terra_connections.door import door
+from terra_connections.http_api import Request, Response, json_response
+from terra_connections.signature import verify
+
+_tolerance = wiring.settings().tolerance
+_signing_secrets = wiring.signing_secrets()
+_deliveries = wiring.deliveries()
+_sessions = wiring.sessions()
+_connections = wiring.connections()
+
+
+def terra_webhook(request: Request) -> Response:
+    """Prove the sender, read the event, keep both in one transaction, then acknowledge."""
+    now, body = datetime.now(UTC), request.body
+    headers = [value for name in ("x-terra-signature", "terra-signature") if (value := request.header(name))]
+    proof = verify(body, headers, _signing_secrets.values(), now=now, tolerance=_tolerance)
+    told = event.parse(body, position(proof, request.header("x-terra-ordering-timestamp")))
+    trace_id = request.header("x-terra-trace-id")
+    taken = delivery(trace_id=trace_id, proof=proof, body=body, type_=told.type, now=now, tolerance=_tolerance)
+    outcomes = [_sessions.report(outcome.widget_session_id, outcome.reason, now=now) for outcome in told.outcomes]
+    is_new = _connections.record(told.facts, together_with=[*_deliveries.writes(taken), *outcomes])
+    request.notes.update(type=told.type, duplicate=not is_new, age_s=int(now.timestamp()) - proof.signed_at)
+    with single_metric(name="Deliveries", unit=MetricUnit.Count, value=1) as metric:
+        metric.add_dimension("type", told.type)
+        metric.add_dimension("outcome", "taken" if is_new else "duplicate")
+    return json_response(HTTPStatus.OK, {"status": "taken" if is_new else "duplicate"})
+
+
+lambda_handler = door(terra_webhook)

@@ -1,0 +1,1 @@
+"""Connect people's wearables through Terra, and know who is connected."""

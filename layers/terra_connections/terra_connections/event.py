@@ -1,0 +1,160 @@
+"""What Terra tells us, parsed: a signed body becomes facts, and nothing that it holds can make the parser fail.
+
+Shapes: Terra's OpenAPI document, "webhooks" (2026.07), and the older ones that are still met: a success with
+`reference_id` beside `user`, and a failed login told as `auth` with `status: error`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from terra_connections.connection import Facts, Position, connected, failed, revoked
+from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_from, session_id_from, user_id_from
+from terra_connections.session import Reason, reason_from
+
+MALFORMED = "malformed"
+
+_TYPE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_PROVIDER = re.compile(r"[A-Za-z0-9_]{2,64}", re.ASCII)
+_MAX_SCOPES = 200
+_MAX_SCOPE_LENGTH = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a login went that Terra knows by its own id: its widget session's."""
+
+    widget_session_id: SessionId
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A signed body, read.
+
+    Attributes:
+        type: Terra's type, or `malformed` where the body does not hold what its type needs.
+        facts: what it says about connections.
+        outcomes: what it says about logins.
+    """
+
+    type: str
+    facts: tuple[Facts, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+
+
+class _Malformed(Exception):
+    """The body lacks what its type needs; it is recorded and counted as such."""
+
+
+def parse(body: bytes, at: Position) -> Event:
+    """Read a body whose signature was proven. Never raises: what cannot be read is an event of type `malformed`.
+
+    Args:
+        body: the bytes as received.
+        at: the event's position.
+    """
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return Event(MALFORMED)
+    if not isinstance(content, dict):
+        return Event(MALFORMED)
+    type_ = content.get("type")
+    if not isinstance(type_, str) or not _TYPE.fullmatch(type_):
+        return Event(MALFORMED)
+    read = _READERS.get(type_)
+    if read is None:
+        return Event(type_)
+    try:
+        return read(content, at)
+    except _Malformed:
+        return Event(MALFORMED)
+
+
+def _auth(content: Mapping[str, Any], at: Position) -> Event:
+    status = content.get("status")
+    if status == "error":
+        return _login_failed(content, at)
+    if status != "success":
+        raise _Malformed
+    user = _user(content)
+    facts = connected(
+        user.user_id,
+        at,
+        owner=user.reference_id,
+        provider=user.provider,
+        scopes=user.scopes,
+        widget_session_id=session_id_from(content.get("widget_session_id")),
+    )
+    return Event("auth", facts=(facts,))
+
+
+def _auth_cancelled(content: Mapping[str, Any], at: Position) -> Event:
+    return Event("auth_cancelled", outcomes=_login_failed(content, at).outcomes)
+
+
+def _login_failed(content: Mapping[str, Any], at: Position) -> Event:
+    """A failed login is matched to its session by an id only: the person may have another login under way."""
+    reason = reason_from(content.get("reason"))
+    widget_session_id = session_id_from(content.get("widget_session_id"))
+    outcomes = (Outcome(widget_session_id, reason),) if widget_session_id else ()
+    try:
+        user = _user(content)
+    except _Malformed:
+        # The newer shape names no user.
+        return Event("auth", outcomes=outcomes)
+    facts = failed(user.user_id, at, owner=user.reference_id, provider=user.provider, reason=reason)
+    return Event("auth", facts=(facts,), outcomes=outcomes)
+
+
+def _deauth(content: Mapping[str, Any], at: Position) -> Event:
+    user = _user(content)
+    facts = revoked(user.user_id, at, owner=user.reference_id, provider=user.provider, by="deauth")
+    return Event("deauth", facts=(facts,))
+
+
+_READERS = {"auth": _auth, "auth_cancelled": _auth_cancelled, "deauth": _deauth}
+
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    user_id: UserId
+    provider: str | None
+    reference_id: ReferenceId | None
+    scopes: tuple[str, ...] | None
+
+
+def _user(content: Mapping[str, Any]) -> _User:
+    user = content.get("user")
+    if not isinstance(user, dict):
+        raise _Malformed
+    user_id = user_id_from(user.get("user_id"))
+    if user_id is None:
+        raise _Malformed
+    provider = _text(user.get("provider"), _PROVIDER) or _text(content.get("provider"), _PROVIDER)
+    return _User(
+        user_id=user_id,
+        provider=provider.upper() if provider else None,
+        reference_id=reference_id_from(user.get("reference_id")) or reference_id_from(content.get("reference_id")),
+        scopes=scopes_from(user.get("scopes")),
+    )
+
+
+def scopes_from(value: object) -> tuple[str, ...] | None:
+    """A user's scopes as Terra sends them, comma-separated. More than any provider has is silence, as nonsense is."""
+    if not isinstance(value, str) or len(value) > _MAX_SCOPES * _MAX_SCOPE_LENGTH:
+        return None
+    scopes = tuple(scope.strip() for scope in value.split(",") if scope.strip())
+    return scopes if len(scopes) <= _MAX_SCOPES and _storable(value) else None
+
+
+def _text(value: object, pattern: re.Pattern[str]) -> str | None:
+    return value if isinstance(value, str) and pattern.fullmatch(value) else None
+
+
+def _storable(text: str) -> bool:
+    """Whether DynamoDB can hold it: JSON can spell lone surrogates, UTF-8 cannot."""
+    return text.isprintable()

@@ -1,0 +1,130 @@
+"""An API Gateway HTTP API event (payload format 2.0) as a request, and an answer as its result.
+
+Source: AWS, "Create AWS Lambda proxy integrations for HTTP APIs". Header names arrive in lower case from API Gateway
+and as the client wrote them from `sam local`; both are read.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl
+
+from terra_connections.errors import Forbidden, InvalidRequest
+
+_MAX_PARAMETERS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request.
+
+    Attributes:
+        event: as the runtime gave it.
+        notes: what the handler adds to the one log line of this request: ids only, nothing personal.
+    """
+
+    event: Mapping[str, Any]
+    notes: dict[str, str | int | bool] = field(default_factory=dict)
+
+    def header(self, name: str) -> str | None:
+        """A header's value; copies of one header are joined by commas."""
+        wanted = name.lower()
+        headers = self.event.get("headers") or {}
+        return next((value for key, value in headers.items() if key.lower() == wanted), None)
+
+    @property
+    def body(self) -> bytes:
+        """The bytes as the client sent them.
+
+        Raises:
+            InvalidRequest: the gateway said that they are base64, and they are not.
+        """
+        body = self.event.get("body") or ""
+        if not self.event.get("isBase64Encoded"):
+            return bytes(body, "utf-8", "surrogatepass")
+        try:
+            return base64.b64decode(body, validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidRequest([("body", "is not base64")]) from None
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters.
+
+        Raises:
+            InvalidRequest: one is given twice, there are too many, or they are not UTF-8.
+        """
+        try:
+            pairs = parse_qsl(
+                self.event.get("rawQueryString") or "",
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=_MAX_PARAMETERS,
+            )
+        except ValueError:
+            raise InvalidRequest([("query", "is not a query string in UTF-8 of at most 50 parameters")]) from None
+        query = dict(pairs)
+        if len(query) != len(pairs):
+            twice = sorted({name for name, _ in pairs if [key for key, _ in pairs].count(name) > 1})
+            raise InvalidRequest([(name, "is given more than once") for name in twice])
+        return query
+
+    def path(self, name: str) -> str:
+        """A path parameter."""
+        value: str = self.event["pathParameters"][name]
+        return value
+
+    @property
+    def caller(self) -> str:
+        """Who calls, as the authorizer found out.
+
+        Raises:
+            Forbidden: no authorizer has spoken.
+        """
+        context = self.event["requestContext"].get("authorizer", {}).get("lambda") or {}
+        caller = context.get("caller")
+        if not isinstance(caller, str) or not caller:
+            message = "The caller is not known."
+            raise Forbidden(message)
+        return caller
+
+    def base_url(self, configured: str) -> str:
+        """This API's own address: as configured, else its own domain name. Never from Host or X-Forwarded-*."""
+        return configured.rstrip("/") or f"https://{self.event['requestContext']['domainName']}"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer."""
+
+    status: HTTPStatus
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def as_result(self) -> dict[str, Any]:
+        """What API Gateway takes."""
+        return {
+            "statusCode": self.status.value,
+            "headers": {"x-content-type-options": "nosniff", **self.headers},
+            "body": self.body,
+            "isBase64Encoded": False,
+        }
+
+
+def json_response(
+    status: HTTPStatus,
+    content: Mapping[str, Any],
+    *,
+    headers: Mapping[str, str] | None = None,
+    content_type: str = "application/json",
+) -> Response:
+    """An answer in JSON. What is said of people is nobody's to keep."""
+    return Response(
+        status,
+        json.dumps(content, ensure_ascii=False),
+        {"content-type": content_type, "cache-control": "no-store", **(headers or {})},
+    )

@@ -1,0 +1,69 @@
+"""Errors as RFC 9457 problem details: the one table from what can go wrong to what the caller is told."""
+
+from http import HTTPStatus
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from terra_connections import errors
+from terra_connections.http_api import Response, json_response
+
+_TABLE: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
+    errors.InvalidRequest: (HTTPStatus.BAD_REQUEST, "invalid_request", "The request is malformed"),
+    errors.NotSigned: (HTTPStatus.UNAUTHORIZED, "not_signed", "Not signed by Terra"),
+    errors.Forbidden: (HTTPStatus.FORBIDDEN, "forbidden", "Not allowed"),
+    errors.NotFound: (HTTPStatus.NOT_FOUND, "not_found", "There is no such thing"),
+    errors.UnknownResource: (HTTPStatus.NOT_FOUND, "unknown_resource", "Terra does not offer this provider"),
+    errors.RequestInProgress: (HTTPStatus.CONFLICT, "request_in_progress", "The first request is still running"),
+    errors.IdempotencyKeyReused: (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "idempotency_key_reused",
+        "The Idempotency-Key was used for another request",
+    ),
+    errors.UnknownReturnTarget: (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "unknown_return_target",
+        "No return target of this name is configured",
+    ),
+    errors.TooManyRequests: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests", "Too many requests"),
+    errors.TerraRejected: (HTTPStatus.BAD_GATEWAY, "terra_rejected", "Terra refused the request"),
+    errors.TerraUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "terra_unavailable", "Terra cannot be reached"),
+    errors.NotDurable: (HTTPStatus.SERVICE_UNAVAILABLE, "not_durable", "Nothing was kept; try again"),
+    errors.Misconfigured: (HTTPStatus.SERVICE_UNAVAILABLE, "misconfigured", "The stack is not set up completely"),
+    # What DynamoDB and Secrets Manager answer when they are down, throttled or forbidden.
+    ClientError: (HTTPStatus.SERVICE_UNAVAILABLE, "storage_unavailable", "The storage cannot be reached"),
+    BotoCoreError: (HTTPStatus.SERVICE_UNAVAILABLE, "storage_unavailable", "The storage cannot be reached"),
+}
+ANSWERED = tuple(_TABLE)
+"""Every error that has an answer; anything else is a defect, and the runtime's to report."""
+
+
+def code_of(error: Exception) -> str:
+    """The stable code of an error."""
+    return _row(error)[1]
+
+
+def problem(error: Exception) -> Response:
+    """The answer to an error that has one."""
+    status, code, title = _row(error)
+    body: dict[str, Any] = {
+        "type": f"urn:terra-connections:problem:{code}",
+        "title": title,
+        "status": status.value,
+        "code": code,
+    }
+    # What our own errors say is meant for the caller; what AWS says is not, and a forger is told nothing.
+    if isinstance(error, errors.TerraConnectionsError) and not isinstance(error, errors.NotSigned):
+        body["detail"] = str(error)
+    if isinstance(error, errors.InvalidRequest):
+        body["errors"] = [{"field": field, "message": message} for field, message in error.errors]
+    headers = {"cache-control": "no-store"}
+    if isinstance(error, errors.RetryLater):
+        headers["retry-after"] = str(error.retry_after)
+    elif status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.CONFLICT}:
+        headers["retry-after"] = "1"
+    return json_response(status, body, headers=headers, content_type="application/problem+json")
+
+
+def _row(error: Exception) -> tuple[HTTPStatus, str, str]:
+    return next(_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE)

@@ -1,0 +1,72 @@
+"""A secret of Secrets Manager: a JSON object of name -> value, read once and kept for minutes."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from terra_connections.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+KEPT_FOR = timedelta(minutes=2)
+"""A rotation is picked up within this, without a deployment."""
+
+
+class Secret:
+    """One secret. While Secrets Manager does not answer, the last value that it gave serves on."""
+
+    def __init__(
+        self, client: "SecretsManagerClient", arn: str, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client = client
+        self._arn = arn
+        self._clock = clock
+        self._values: dict[str, str] | None = None
+        self._stale_at = 0.0
+
+    def values(self) -> Mapping[str, str]:
+        """Every value by its name.
+
+        Raises:
+            Misconfigured: it cannot be read, or is no JSON object of texts. The message names it and quotes nothing.
+        """
+        if self._values is None or self._clock() >= self._stale_at:
+            self._values = self._read()
+            self._stale_at = self._clock() + KEPT_FOR.total_seconds()
+        return self._values
+
+    def value(self, name: str) -> str:
+        """One value.
+
+        Raises:
+            Misconfigured: it is not there.
+        """
+        value = self.values().get(name)
+        if not value:
+            message = f"The secret has no {name!r}."
+            raise Misconfigured(message)
+        return value
+
+    def _read(self) -> dict[str, str]:
+        try:
+            text = self._client.get_secret_value(SecretId=self._arn)["SecretString"]
+        except (BotoCoreError, ClientError) as error:
+            if self._values is not None:
+                return self._values
+            message = "A secret cannot be read."
+            raise Misconfigured(message) from error
+        try:
+            values = json.loads(text)
+        except ValueError:
+            values = None
+        if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+            message = "A secret is not a JSON object of names and texts."
+            # Not chained: the parser's error quotes the secret.
+            raise Misconfigured(message) from None
+        # An empty value would sign, or open, for everybody.
+        return {name: value for name, value in values.items() if value}

@@ -1,0 +1,168 @@
+"""One attempt to connect, from "Connect" in the app to an outcome that Terra vouches for."""
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from terra_connections.connection import Facts, Kind, iso
+from terra_connections.ids import ReferenceId, SessionId, UserId
+
+OPEN_FOR = timedelta(hours=1)
+"""After this a session nobody finished is shown as expired."""
+KEPT_FOR = timedelta(days=7)
+"""A login that finishes within this still connects; then the session is forgotten."""
+
+
+class Flow(StrEnum):
+    """How the person picks a provider: `provider` means that the app picked it."""
+
+    PROVIDER = "provider"
+
+
+class SessionStatus(StrEnum):
+    """As the contract names them; a session's status only rises."""
+
+    PENDING = "pending"
+    CONNECTED = "connected"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+class Reason(StrEnum):
+    """Why a login failed: the contract's closed list, the most telling one last."""
+
+    UNKNOWN = "unknown"
+    PROVIDER_ERROR = "provider_error"
+    MISSING_SCOPES = "missing_scopes"
+    ACCESS_DENIED = "access_denied"
+
+
+_SPECIFICITY = {reason: rank for rank, reason in enumerate(Reason)}
+_TOLD_AS = {
+    "server_error": Reason.PROVIDER_ERROR,
+    "temporarily_unavailable": Reason.PROVIDER_ERROR,
+    "user_denied": Reason.ACCESS_DENIED,
+    "user_cancelled_login": Reason.ACCESS_DENIED,
+}
+
+
+def reason_from(text: object) -> Reason:
+    """Terra's free text, which anybody may have written, as one of the closed list."""
+    if not isinstance(text, str):
+        return Reason.UNKNOWN
+    told = text.strip().lower()
+    return Reason(told) if told in set(Reason) else _TOLD_AS.get(told, Reason.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One attempt, as it is stored.
+
+    Attributes:
+        state_hash: SHA-256 of the secret that only the redirect URLs carry.
+        user_id: the id that Terra issued before the login; nothing promises that it is the final one.
+        confirmed_user_ids: what a redirect brought and Terra confirmed.
+        failed_reasons: what failure redirects brought.
+        claim_id: the idempotency claim that it answers, if any.
+        created_at, expires_at: unix milliseconds.
+        ttl: unix seconds.
+    """
+
+    session_id: SessionId
+    reference_id: ReferenceId
+    flow: Flow
+    resource: str
+    user_id: UserId
+    state_hash: str
+    return_to: str | None
+    language: str | None
+    created_at: int
+    expires_at: int
+    ttl: int
+    claim_id: str | None = None
+    confirmed_user_ids: frozenset[UserId] = frozenset()
+    failed_reasons: frozenset[Reason] = frozenset()
+
+    def knows(self, state: str) -> bool:
+        """Whether `state` is this session's secret."""
+        return hmac.compare_digest(self.state_hash.encode(), hash_of(state).encode())
+
+    @property
+    def named_user_ids(self) -> tuple[UserId, ...]:
+        """The connections that this session would be about, the likeliest first."""
+        return (self.user_id, *sorted(self.confirmed_user_ids - {self.user_id}))
+
+
+def hash_of(state: str) -> str:
+    """What is stored of a secret state."""
+    return hashlib.sha256(state.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """What people see of a session, as the contract's `Session`."""
+
+    session: Session
+    status: SessionStatus
+    reason: Reason | None = None
+    user_id: UserId | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The contract's shape, without `auth_url`."""
+        return {
+            "session_id": self.session.session_id,
+            "status": self.status,
+            "reason": self.reason,
+            "reference_id": self.session.reference_id,
+            "resource": self.session.resource,
+            "user_id": self.user_id,
+            "created_at": iso(self.session.created_at),
+            "expires_at": iso(self.session.expires_at),
+        }
+
+
+def connected_by_name(session: Session, named: Iterable[Facts]) -> UserId | None:
+    """The connection that this very login made.
+
+    Having been connected counts, whatever happened to the connection since: a session's status only rises.
+    """
+    ever_connected = {facts.user_id for facts in named if facts.first_connected is not None}
+    return next((user_id for user_id in session.named_user_ids if user_id in ever_connected), None)
+
+
+def connected_by_person(session: Session, of_person: Iterable[Facts]) -> UserId | None:
+    """A connection of this person and provider that was made since the session began, under an id nobody announced."""
+    # A position can be exact to the second only: what happened in the session's first second is since.
+    since = session.created_at // 1000 * 1000
+    candidates = [
+        (at, facts.user_id)
+        for facts in of_person
+        if facts.owner == session.reference_id
+        and facts.text(Kind.PROVIDER) == session.resource
+        and (at := facts.at(Kind.CONNECTED)) is not None
+        and at >= since
+    ]
+    return min(candidates)[1] if candidates else None
+
+
+def view_of(session: Session, *, connected: UserId | None, named: Iterable[Facts], now: datetime) -> SessionView:
+    """The session's status, from what is known now.
+
+    Args:
+        session: the attempt, with what the redirects brought.
+        connected: the connection that it led to, if any.
+        named: facts about the `user_id`s that it names.
+        now: for `expired`, which is computed and never stored.
+    """
+    if connected is not None:
+        return SessionView(session, SessionStatus.CONNECTED, user_id=connected)
+    told = [text for facts in named if (text := facts.text(Kind.FAILED)) is not None]
+    reasons = session.failed_reasons | {reason_from(text) for text in told}
+    if reasons:
+        return SessionView(session, SessionStatus.FAILED, reason=max(reasons, key=_SPECIFICITY.__getitem__))
+    expired = now.timestamp() * 1000 >= session.expires_at
+    return SessionView(session, SessionStatus.EXPIRED if expired else SessionStatus.PENDING)

@@ -1,0 +1,272 @@
+"""Sessions in DynamoDB, with the idempotency claims of their creation and what Terra reports by its own ids.
+
+```text
+key    session_id, or "idempotency:<sha256 of caller and key>", or "widget:<Terra's widget session id>"
+index  by-reference-id (reference_id, created_at); sessions only
+session   as session.Session; ttl
+claim     token, body_hash, expires_at, ttl, answer? (none while the request runs)
+widget    failed_reasons; ttl
+```
+
+DynamoDB deletes what is past its TTL when it finds time: here it does not exist from that second on.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from terra_connections.errors import IdempotencyKeyReused, RequestInProgress
+from terra_connections.ids import ReferenceId, SessionId, UserId
+from terra_connections.session import KEPT_FOR, Flow, Reason, Session
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+CLAIM_LEASE = timedelta(seconds=30)
+"""A claim whose request died is free again after this; no request lives longer."""
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to be the one request of an idempotency key.
+
+    Attributes:
+        claim_id: the key that it is stored under.
+        token: random; tells this request's claim from that of one which took over.
+        body_hash: what the key stands for.
+    """
+
+    claim_id: str
+    token: str
+    body_hash: str
+
+
+class SessionStore:
+    """Sessions, and what has to be kept beside them."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def find(self, session_id: SessionId, *, now: datetime) -> Session | None:
+        """The session, read consistently."""
+        answer = self._client.get_item(TableName=self._table, Key=_key(session_id), ConsistentRead=True)
+        item = answer.get("Item")
+        session = _session_from(item) if item else None
+        return session if session and session.ttl > now.timestamp() else None
+
+    def add(self, session: Session) -> None:
+        """Keep a new session. Unconditional, so that a repeat of our own try whose answer was lost is no conflict."""
+        self._client.put_item(**self._put(session))
+
+    def add_claimed(self, session: Session, claim: Claim, answer: Mapping[str, Any]) -> None:
+        """Keep a new session and, in the same transaction, what a repeat of its request is answered with.
+
+        Raises:
+            RequestInProgress: the claim's lease ran out and another request took over.
+        """
+        settled = {
+            "session_id": claim.claim_id,
+            "token": claim.token,
+            "body_hash": claim.body_hash,
+            "expires_at": session.expires_at,
+            "ttl": session.expires_at // 1000,
+            "answer": json.dumps(answer),
+        }
+        try:
+            self._client.transact_write_items(
+                TransactItems=[
+                    {"Put": self._put(session)},
+                    {
+                        "Put": {
+                            "TableName": self._table,
+                            "Item": _item_from(settled),
+                            "ConditionExpression": "#token = :token",
+                            "ExpressionAttributeNames": {"#token": "token"},
+                            "ExpressionAttributeValues": {":token": {"S": claim.token}},
+                        }
+                    },
+                ]
+            )
+        except self._client.exceptions.TransactionCanceledException as error:
+            codes = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
+            if codes[1:] == ["ConditionalCheckFailed"]:
+                message = "Another request with this Idempotency-Key took over."
+                raise RequestInProgress(message) from error
+            raise
+
+    def claim(self, claim: Claim, *, now: datetime) -> dict[str, Any] | None:
+        """Claim an idempotency key, in one round trip.
+
+        Returns:
+            None when the claim is ours; the answer of the first request when that is done.
+
+        Raises:
+            RequestInProgress: the first request is still running.
+            IdempotencyKeyReused: the key stands for another body.
+        """
+        now_ms = int(now.timestamp() * 1000)
+        lease_ends = now_ms + int(CLAIM_LEASE.total_seconds() * 1000)
+        item = {
+            "session_id": claim.claim_id,
+            "token": claim.token,
+            "body_hash": claim.body_hash,
+            "expires_at": lease_ends,
+            "ttl": lease_ends // 1000,
+        }
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=_item_from(item),
+                # A repeat of our own try, whose answer was lost, is still our claim.
+                ConditionExpression="attribute_not_exists(session_id) OR expires_at <= :now OR #token = :token",
+                ExpressionAttributeNames={"#token": "token"},
+                ExpressionAttributeValues={":now": {"N": str(now_ms)}, ":token": {"S": claim.token}},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except self._client.exceptions.ConditionalCheckFailedException as error:
+            # The stubs do not know that the refusal carries the item.
+            standing: Mapping[str, Any] = error.response["Item"]  # type: ignore[typeddict-item]
+            if standing["body_hash"]["S"] != claim.body_hash:
+                message = "This Idempotency-Key was used for another request."
+                raise IdempotencyKeyReused(message) from None
+            if "answer" not in standing:
+                message = "The first request with this Idempotency-Key is still running."
+                raise RequestInProgress(message) from None
+            answer: dict[str, Any] = json.loads(standing["answer"]["S"])
+            return answer
+        return None
+
+    def release(self, claim: Claim) -> None:
+        """Give a claim back, so that the request can be repeated at once. Nothing happens if it is no longer ours."""
+        try:
+            self._client.delete_item(
+                TableName=self._table,
+                Key=_key(claim.claim_id),
+                ConditionExpression="#token = :token AND attribute_not_exists(answer)",
+                ExpressionAttributeNames={"#token": "token"},
+                ExpressionAttributeValues={":token": {"S": claim.token}},
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return
+
+    def may_ask_terra(self, session_id: SessionId, *, now: datetime, at_most_every: timedelta) -> bool:
+        """Whether it is this request's turn to ask Terra about a session: reloads and prefetches must not hammer it."""
+        now_ms = int(now.timestamp() * 1000)
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_key(session_id),
+                UpdateExpression="SET asked_at = :now",
+                ConditionExpression=(
+                    "attribute_exists(session_id) AND (attribute_not_exists(asked_at) OR asked_at <= :before)"
+                ),
+                ExpressionAttributeValues={
+                    ":now": {"N": str(now_ms)},
+                    ":before": {"N": str(now_ms - int(at_most_every.total_seconds() * 1000))},
+                },
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def add_failure(self, session_id: SessionId, reason: Reason) -> None:
+        """Remember that a failure redirect came. Reasons are a set: order and repetition change nothing."""
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_key(session_id),
+                UpdateExpression="ADD failed_reasons :reason",
+                ConditionExpression="attribute_exists(session_id)",
+                ExpressionAttributeValues={":reason": {"SS": [reason]}},
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            # The session was erased in between: there is nothing to remember.
+            return
+
+    def confirmation(self, session_id: SessionId, user_id: UserId) -> dict[str, Any]:
+        """The write by which a session remembers a `user_id` that a redirect brought and Terra confirmed."""
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": _key(session_id),
+                "UpdateExpression": "ADD confirmed_user_ids :user_id",
+                "ConditionExpression": "attribute_exists(session_id)",
+                "ExpressionAttributeValues": {":user_id": {"SS": [user_id]}},
+            }
+        }
+
+    def report(self, widget_session_id: SessionId, reason: Reason, *, now: datetime) -> dict[str, Any]:
+        """The write by which a login is remembered that Terra reports as failed by its widget session's id."""
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": _key(f"widget:{widget_session_id}"),
+                "UpdateExpression": "ADD failed_reasons :reason SET #ttl = :ttl",
+                "ExpressionAttributeNames": {"#ttl": "ttl"},
+                "ExpressionAttributeValues": {
+                    ":reason": {"SS": [reason]},
+                    ":ttl": {"N": str(int((now + KEPT_FOR).timestamp()))},
+                },
+            }
+        }
+
+    def _put(self, session: Session) -> Any:  # noqa: ANN401 - a Put and a PutItem take the same keywords
+        return {
+            "TableName": self._table,
+            "Item": _item_from(
+                {
+                    "session_id": session.session_id,
+                    "reference_id": session.reference_id,
+                    "flow": session.flow.value,
+                    "resource": session.resource,
+                    "user_id": session.user_id,
+                    "state_hash": session.state_hash,
+                    "return_to": session.return_to,
+                    "language": session.language,
+                    "claim_id": session.claim_id,
+                    "created_at": session.created_at,
+                    "expires_at": session.expires_at,
+                    "ttl": session.ttl,
+                }
+            ),
+        }
+
+
+def _key(session_id: str) -> dict[str, dict[str, str]]:
+    return {"session_id": {"S": session_id}}
+
+
+def _item_from(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _serialize(value) for name, value in values.items() if value is not None}
+
+
+def _session_from(item: Mapping[str, Any]) -> Session:
+    stored = {name: _deserialize(value) for name, value in item.items()}
+    return Session(
+        session_id=SessionId(stored["session_id"]),
+        reference_id=ReferenceId(stored["reference_id"]),
+        flow=Flow(stored["flow"]),
+        resource=stored["resource"],
+        user_id=UserId(stored["user_id"]),
+        state_hash=stored["state_hash"],
+        return_to=stored.get("return_to"),
+        language=stored.get("language"),
+        claim_id=stored.get("claim_id"),
+        created_at=int(stored["created_at"]),
+        expires_at=int(stored["expires_at"]),
+        ttl=int(stored["ttl"]),
+        confirmed_user_ids=frozenset(map(UserId, _texts(stored.get("confirmed_user_ids")))),
+        failed_reasons=frozenset(map(Reason, _texts(stored.get("failed_reasons")))),
+    )
+
+
+def _texts(values: object) -> Iterable[str]:
+    return values if isinstance(values, set) else ()

@@ -1,0 +1,98 @@
+"""The one place that makes clients and stores. Each is made once a process, and only by the doors that ask for it."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from terra_connections.secret import Secret
+from terra_connections.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+    from terra_connections.connection_store import ConnectionStore
+    from terra_connections.delivery_store import DeliveryStore
+    from terra_connections.return_target import ReturnTargets
+    from terra_connections.session_store import SessionStore
+    from terra_connections.terra_api import TerraApi
+
+# Terra waits 8 s for a webhook: one call, its one retry included, may take 5 of them.
+_QUICK = Config(connect_timeout=1, read_timeout=1.5, retries={"mode": "standard", "total_max_attempts": 2})
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings.read()
+
+
+@cache
+def dynamodb() -> "DynamoDBClient":
+    """DynamoDB."""
+    return boto3.client("dynamodb", config=_QUICK)
+
+
+@cache
+def _secrets_manager() -> "SecretsManagerClient":
+    return boto3.client("secretsmanager", config=_QUICK)
+
+
+@cache
+def signing_secrets() -> Secret:
+    """Terra's signing secrets."""
+    return Secret(_secrets_manager(), settings().signing_secrets_arn)
+
+
+@cache
+def service_keys() -> Secret:
+    """The keys of the back ends that may call."""
+    return Secret(_secrets_manager(), settings().service_keys_arn)
+
+
+@cache
+def connections() -> "ConnectionStore":
+    """Connections."""
+    from terra_connections.connection_store import ConnectionStore
+
+    return ConnectionStore(dynamodb(), settings().connections_table)
+
+
+@cache
+def sessions() -> "SessionStore":
+    """Sessions."""
+    from terra_connections.session_store import SessionStore
+
+    return SessionStore(dynamodb(), settings().sessions_table)
+
+
+@cache
+def deliveries() -> "DeliveryStore":
+    """Deliveries."""
+    from terra_connections.delivery_store import DeliveryStore
+
+    return DeliveryStore(settings().deliveries_table)
+
+
+@cache
+def return_targets() -> "ReturnTargets":
+    """The configured return targets, checked."""
+    from terra_connections.return_target import ReturnTargets
+
+    return ReturnTargets.parse(settings().return_targets, is_local=settings().is_local)
+
+
+@cache
+def terra() -> "TerraApi":
+    """Terra."""
+    from terra_connections import terra_api
+
+    secret = Secret(_secrets_manager(), settings().terra_secret_arn)
+    return terra_api.TerraApi(
+        terra_api.client(),
+        api_url=settings().terra_api_url,
+        dev_id=settings().terra_dev_id,
+        api_key=lambda: secret.value("api_key"),
+    )
