@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from local import aws_services, database, fetch, setup
 from local.children import Nursery, StackError, answers
 from local.environment import ROOT, forget_aws, variable, without_aws
-from local.gateway import Gateway
+from local.gateway import Gateway, StartError, TemplateError
 from local.progress import say
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class Supervisor:
             nursery = Nursery(logs, without_aws())
             ends.push_async_callback(nursery.end)
             functions_log = ends.enter_context((logs / "functions.log").open("w"))
-            work = asyncio.create_task(self._work(nursery, ends, functions_log))
+            work = asyncio.create_task(self._work(nursery, ends, FunctionLog(functions_log)))
             reasons = [work, asyncio.create_task(asked.wait())]
             if self._options.parent is not None:
                 reasons.append(asyncio.create_task(orphaned(self._options.parent)))
@@ -226,33 +226,34 @@ class Supervisor:
             with suppress(asyncio.CancelledError):
                 await work
 
-    async def _work(self, nursery: Nursery, ends: AsyncExitStack, functions_log: TextIO) -> None:
+    async def _work(self, nursery: Nursery, ends: AsyncExitStack, log: FunctionLog) -> None:
         """Start all parts, then wait for one of them to fail."""
         began = time.monotonic()
-        say("Starting the database, the AWS services, the Terra simulator and the demo page ...")
-        engine, arns = await self._start_parts(nursery)
-        say(f"Starting the API; the functions run under Python {self._version} ...")
-        gateway = self._gateway(arns, FunctionLog(functions_log))
-        ends.push_async_callback(gateway.stop)
-        await gateway.start()
-        told = self._told(engine)
-        aws_services.write_private(self._directory / "stack.json", json.dumps(told, indent=2) + "\n")
-        self._tell(engine, time.monotonic() - began)
-        raise await nursery.first_death()
-
-    async def _start_parts(self, nursery: Nursery) -> tuple[str, dict[str, str]]:
-        """Start what does not depend on each other, at the same time."""
+        say(f"Starting all parts; the functions run under Python {self._version} ...")
         try:
             async with asyncio.TaskGroup() as group:
                 engine = group.create_task(self._start_database(nursery))
-                arns = group.create_task(
-                    aws_services.start(nursery, self._ports["AWS_PORT"], self._directory, self._keys)
-                )
                 group.create_task(self._start_simulator(nursery))
                 group.create_task(self._start_demo(nursery))
+                group.create_task(self._start_api(nursery, ends, log))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        return engine.result(), arns.result()
+        told = self._told(engine.result())
+        aws_services.write_private(self._directory / "stack.json", json.dumps(told, indent=2) + "\n")
+        self._tell(engine.result(), time.monotonic() - began)
+        raise await nursery.first_death()
+
+    async def _start_api(self, nursery: Nursery, ends: AsyncExitStack, log: FunctionLog) -> None:
+        """Start the AWS services, whose secrets the functions are told of, and then the functions."""
+        arns = await aws_services.start(nursery, self._ports["AWS_PORT"], self._directory, self._keys)
+        try:
+            gateway = self._gateway(arns, log)
+            ends.push_async_callback(gateway.stop)
+            await gateway.start()
+        except (TemplateError, StartError, OSError) as error:
+            message = f"The API cannot start: {error}"
+            raise StackError(message) from None
+        say(f"  the API answers, with {len(gateway.stack.functions)} functions")
 
     async def _start_database(self, nursery: Nursery) -> str:
         kept = None if self._options.in_memory else self._directory
@@ -304,7 +305,7 @@ class Supervisor:
             port=self._ports["API_PORT"],
             python=self._python,
             dependencies=self._packages,
-            directory=self._directory,
+            directory=self._directory / "functions",
             environment={**aws_services.CREDENTIALS, **region, "AWS_EC2_METADATA_DISABLED": "true"},
             on_log=log,
         )
@@ -378,6 +379,7 @@ UNTOLD: Final = frozenset(
         "function_memory_size",
         "cold_start",
         "function_request_id",
+        "request_id",
         "xray_trace_id",
         "sampling_rate",
         "level",
