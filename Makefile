@@ -1,7 +1,5 @@
 # Two commands matter: `make run` and `make test`. Each sets up what it needs on first use, and says what it does.
 PYTHON ?= python3
-export SAM_CLI_TELEMETRY = 0
-export AWS_EC2_METADATA_DISABLED = true
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -14,7 +12,7 @@ run: setup-local ## start everything on this machine; Ctrl-C ends it (API_PORT, 
 	@exec .venv/bin/python -m local.stack --parent $$PPID
 
 test: setup-tests ## run every test, on free ports, beside a running `make run`; one of them: make test T=tests/unit
-	@exec .venv/bin/python -m pytest $(T)
+	@.venv/bin/python -m pytest $(T)
 
 check: setup-tests lint-template ## ruff, mypy --strict, cfn-lint
 	.venv/bin/ruff check
@@ -28,16 +26,11 @@ format: setup-tests ## let ruff format and fix what it can
 lint-template: setup-tests ## cfn-lint with the serverless rules
 	.venv/bin/cfn-lint -a cfn_lint_serverless.rules -- template.yaml
 
-# No AWS keys: with some, SAM would ask AWS who they belong to. The layers are built by the Python in .venv, which has pip.
-sam = sam=$$($(PYTHON) -m local.setup sam | tail -n 1) && \
-	env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN -u AWS_PROFILE \
-	AWS_DEFAULT_REGION=us-east-1 PATH="$(CURDIR)/.venv/bin:$$PATH" $$sam
-
 build: setup-local ## build what would be deployed (.aws-sam/)
-	$(sam) build
+	@$(PYTHON) -m local.setup sam build
 
 validate: setup-local ## sam validate --lint
-	$(sam) validate --lint
+	@$(PYTHON) -m local.setup sam validate --lint
 
 lock: python ## write every requirements lock anew (LOCK_OPTIONS=--upgrade for newer versions)
 	@$(PYTHON) -m local.setup lock

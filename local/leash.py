@@ -1,8 +1,8 @@
 """Nothing outlives the stack, not even when the stack is killed and can tell nobody.
 
 The supervisor holds the write end of a pipe and every child the read end. When the supervisor ends, however it ends,
-the system closes the write end and every reader sees the end of the file. A Python program of ours calls `follow()`; every
-other program runs under this file as a wrapper (by path: `leash.py -- command argument`), which ends it.
+the system closes the write end and every reader sees the end of the file. A Python program of ours calls `follow()`;
+every other program runs under this file as a wrapper (by path: `leash.py -- command argument`), which ends it.
 Only the standard library: the wrapper runs by path, under whatever Python there is.
 """
 

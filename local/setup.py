@@ -43,16 +43,17 @@ class SetupError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out `local`, `tests`, `lock`, `sam` or `clean`."""
+    """Carry out `local`, `tests`, `lock`, `clean` or `sam ...`."""
     work: dict[str, Callable[[], None]] = {
         "local": lambda: prepare("local"),
         "tests": lambda: prepare("tests"),
         "lock": lock,
-        "sam": lambda: say(str(sam())),
         "clean": clean,
     }
-    if len(arguments) != 1 or arguments[0] not in work:
-        sys.stderr.write(f"usage: python3 -m local.setup {'|'.join(work)}\n")
+    if arguments[:1] == ["sam"]:
+        work["sam"] = lambda: sam(arguments[1:])
+    elif len(arguments) != 1 or arguments[0] not in work:
+        sys.stderr.write(f"usage: python3 -m local.setup {'|'.join(work)}|sam ARGUMENTS\n")
         return 2
     try:
         work[arguments[0]]()
@@ -178,9 +179,29 @@ def tool_venv(name: str, what: str) -> Path:
     return place / "bin"
 
 
-def sam() -> Path:
-    """Return the SAM CLI, installed on first use."""
-    return tool_venv("sam", "AWS SAM CLI") / "sam"
+def sam(arguments: list[str]) -> None:
+    """Become the SAM CLI, installed on first use."""
+    program = tool_venv("sam", "AWS SAM CLI") / "sam"
+    environment = everything()
+    # With any AWS key, also an invented one, SAM asks AWS whose it is.
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        environment.pop(name, None)
+    home = cache() / "sam"
+    home.mkdir(parents=True, exist_ok=True)
+    # SAM looks for a newer SAM once a week, unless it believes to have looked.
+    (home / "metadata.json").write_text(json.dumps({"lastVersionCheck": time.time(), "telemetryEnabled": False}))
+    # The layers' makefiles install with the pip of .venv. Where there is a Python 3.13, SAM may want to see it.
+    found = pythons.find()
+    path = [str(VENV / "bin"), environment.get("PATH", os.defpath), *([str(found.path.parent)] if found else [])]
+    environment |= {
+        "__SAM_CLI_APP_DIR": str(home),
+        "SAM_CLI_TELEMETRY": "0",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "PATH": os.pathsep.join(path),
+    }
+    os.chdir(ROOT)
+    os.execve(program, [str(program), *arguments], environment)  # noqa: S606  # SAM's own arguments
 
 
 # --- other commands --------------------------------------------------------------------------------------------------
