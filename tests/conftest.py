@@ -1,0 +1,88 @@
+"""One real stack for the whole run - DynamoDB Local, MiniStack, the Terra simulator, the gateway - and clients for it."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import boto3
+import httpx
+import pytest
+from botocore.config import Config
+
+from local.testing import Stack, running_stack
+from tests.support import Terra
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+STACK = pytest.StashKey[Stack]()
+
+
+@pytest.fixture(scope="session")
+def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
+    # Terra's first retry comes after 30 s; here after 0.3 s.
+    with running_stack(more=("--retry-scale", "0.01")) as running:
+        pytestconfig.stash[STACK] = running
+        yield running
+
+
+@pytest.fixture(scope="session")
+def api(stack: Stack) -> Iterator[httpx.Client]:
+    """The API, called as a back end calls it."""
+    headers = {"authorization": f"Bearer {stack.service_key}"}
+    with httpx.Client(base_url=stack.api_url, headers=headers, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def browser(stack: Stack) -> Iterator[httpx.Client]:
+    """A browser without script: no key, redirects followed by hand."""
+    with httpx.Client(base_url=stack.api_url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def terra(stack: Stack) -> Iterator[Terra]:
+    """The Terra simulator, with its settings and faults as they were before."""
+    with httpx.Client(base_url=stack.terra_url, timeout=60) as client:
+        simulator = Terra(client, stack.signing_secret)
+        simulator.reset()
+        yield simulator
+        simulator.reset()
+
+
+@pytest.fixture(scope="session")
+def dynamodb(stack: Stack) -> "DynamoDBClient":
+    client: DynamoDBClient = boto3.client(
+        "dynamodb",
+        endpoint_url=stack.dynamodb_url,
+        region_name=stack.region,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+        config=Config(retries={"total_max_attempts": 5}),
+    )
+    return client
+
+
+@pytest.fixture
+def person() -> str:
+    """A reference_id that no other test uses."""
+    return f"person-{uuid4()}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    stack = config.stash.get(STACK, None)
+    if stack:
+        terminalreporter.write_line(f"database: {stack.engine}; functions ran under Python {stack.python}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With REQUIRE_ALL=1 nothing may have been left out: a check that could not run has failed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("REQUIRE_ALL") != "1" or reporter is None:
+        return
+    left_out = [report for kind in ("skipped", "xfailed", "xpassed") for report in reporter.stats.get(kind, [])]
+    if left_out:
+        reporter.write_line(f"REQUIRE_ALL: {len(left_out)} tests did not run or were expected to fail", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

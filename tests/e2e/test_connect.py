@@ -1,0 +1,50 @@
+"""The whole way: session, login at Terra, redirect, webhook, connection."""
+
+import httpx
+import pytest
+
+from tests.support import Terra, connections_of, create_session, decide, eventually, query_of, session_status
+
+
+def test_a_person_connects_a_wearable(api: httpx.Client, browser: httpx.Client, terra: Terra, person: str) -> None:
+    session = create_session(api, person)
+    assert session["status"] == "pending"
+    assert session_status(api, session)["status"] == "pending"
+
+    page = browser.get(decide(session["auth_url"], "allow"))
+
+    assert page.status_code == httpx.codes.OK
+    assert "Your wearable is connected" in page.text
+    finished = session_status(api, session)
+    assert finished["status"] == "connected"
+    [connection] = eventually(lambda: connections_of(api, person))
+    assert connection["user_id"] == finished["user_id"]
+    assert (connection["reference_id"], connection["provider"], connection["status"]) == (person, "FITBIT", "connected")
+    eventually(lambda: [delivery["state"] for delivery in terra.deliveries(type="auth")] == ["delivered"])
+
+
+def test_the_webhook_alone_connects_when_the_browser_never_comes_back(
+    api: httpx.Client, terra: Terra, person: str
+) -> None:
+    session = create_session(api, person)
+    decide(session["auth_url"], "allow")
+    eventually(lambda: session_status(api, session)["status"] == "connected")
+    assert len(connections_of(api, person)) == 1
+    assert terra.calls("/userInfo") == []
+
+
+@pytest.mark.parametrize("return_to", ["web", "ios"])
+def test_the_app_gets_its_session_back_and_nothing_else(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, return_to: str
+) -> None:
+    session = create_session(api, person, return_to=return_to)
+    answer = browser.get(decide(session["auth_url"], "allow"))
+    assert answer.status_code == httpx.codes.SEE_OTHER
+    assert query_of(answer.headers["location"]) == {
+        "session_id": session["session_id"],
+        "status": "connected",
+        "resource": "FITBIT",
+    }
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert terra.deliveries(type="auth")
