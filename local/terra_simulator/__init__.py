@@ -30,7 +30,8 @@ The control API (JSON, no authentication, only from this machine; wrong input is
     send_webhooks do not apply.
 `POST /_control/hold`, `POST /_control/release`
     Hold what is emitted from now on. Release: order? (fifo, reverse, or trace ids to go first), drop? (trace ids that
-    get lost), keep_holding? (go on holding; with trace ids in `order`, only those go out). Waits; returns the deliveries.
+    get lost), keep_holding? (go on holding; with trace ids in `order`, only those go out). Waits for the
+    first attempts; returns the deliveries.
 `POST /_control/retry_now`
     Try everything pending once, now. Waits; returns the deliveries.
 `GET /_control/logins`
@@ -39,7 +40,8 @@ The control API (JSON, no authentication, only from this machine; wrong input is
     Make a connection: reference_id?, provider? (FITBIT), account?, user_id?, token? (spends a mobile token), silent?
     (no webhook). Returns user and deliveries, after their first attempts.
 `PATCH /_control/users/{user_id}`, `DELETE /_control/users/{user_id}`
-    Silently change (reference_id, account, scopes, active, is_authenticated, created_at, last_webhook_update) or remove.
+    Silently change (reference_id, account, scopes, active, is_authenticated, created_at, last_webhook_update) or
+    remove.
 `POST /_control/users/{user_id}/events`
     type (deauth, access_revoked, connection_error, permission_change, activity, ...), wait? (true); every other field
     goes into the body. Changes what Terra knows accordingly and sends the webhook. Returns deliveries.

@@ -1,7 +1,8 @@
 """Webhooks on their way: signed, sent, retried, held back, lost.
 
 Terra's documentation: a delivery has one trace id and one ordering timestamp, both the same on every retry; delivery is
-at least once and in no order. Whether the signature's `t` is renewed on a retry is documented nowhere, so it is a setting.
+at least once and in no order. Whether the signature's `t` is renewed on a retry is documented nowhere, so it is a
+setting.
 """
 
 import asyncio

@@ -32,11 +32,6 @@ class Credentials(NamedTuple):
         return cls(environment["TERRA_SIMULATOR_API_KEY"], environment["TERRA_SIMULATOR_SIGNING_SECRET"])
 
 
-def leash_is_given() -> bool:
-    """Tell whether a parent process wants this one to end with it."""
-    return "LOCAL_LEASH_FD" in os.environ  # noqa: TID251 - this is the simulator's settings.py
-
-
 class Settings(BaseModel):
     """Everything about the behaviour that can be changed while the simulator runs."""
 

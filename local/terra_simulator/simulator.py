@@ -1,8 +1,8 @@
 """What Terra does: the one place where people, their events and the webhooks meet.
 
 The doors (`rest`, `consent`, `control`) translate HTTP into these verbs. The rules of reconnecting are Terra's: the
-same account under the same reference_id gets a new user_id which replaces the old one (`auth` and `user_reauth`); another
-account of the same person is a second connection.
+same account under the same reference_id gets a new user_id which replaces the old one (`auth` and `user_reauth`);
+another account of the same person is a second connection.
 """
 
 import asyncio
