@@ -1,6 +1,5 @@
-"""One real stack for the whole run - DynamoDB Local, MiniStack, the Terra simulator, the gateway - and clients for it."""
+"""One real stack for the whole run - DynamoDB Local, MiniStack, Terra simulator, gateway - and clients for it."""
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -10,6 +9,7 @@ import httpx
 import pytest
 from botocore.config import Config
 
+from local.environment import everything
 from local.testing import Stack, running_stack
 from tests.support import Terra
 
@@ -80,7 +80,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """With REQUIRE_ALL=1 nothing may have been left out: a check that could not run has failed."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("REQUIRE_ALL") != "1" or reporter is None:
+    if everything().get("REQUIRE_ALL") != "1" or reporter is None:
         return
     left_out = [report for kind in ("skipped", "xfailed", "xpassed") for report in reporter.stats.get(kind, [])]
     if left_out:

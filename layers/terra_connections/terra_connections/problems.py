@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from terra_connections import errors
 from terra_connections.http_api import Response, json_response
 
-_TABLE: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
+TABLE: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
     errors.InvalidRequest: (HTTPStatus.BAD_REQUEST, "invalid_request", "The request is malformed"),
     errors.NotSigned: (HTTPStatus.UNAUTHORIZED, "not_signed", "Not signed by Terra"),
     errors.Forbidden: (HTTPStatus.FORBIDDEN, "forbidden", "Not allowed"),
@@ -34,7 +34,7 @@ _TABLE: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
     ClientError: (HTTPStatus.SERVICE_UNAVAILABLE, "storage_unavailable", "The storage cannot be reached"),
     BotoCoreError: (HTTPStatus.SERVICE_UNAVAILABLE, "storage_unavailable", "The storage cannot be reached"),
 }
-ANSWERED = tuple(_TABLE)
+ANSWERED = tuple(TABLE)
 """Every error that has an answer; anything else is a defect, and the runtime's to report."""
 
 
@@ -66,4 +66,4 @@ def problem(error: Exception) -> Response:
 
 
 def _row(error: Exception) -> tuple[HTTPStatus, str, str]:
-    return next(_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE)
+    return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)

@@ -1,0 +1,79 @@
+"""Code and openapi.yaml agree."""
+
+import re
+from typing import Any
+
+from local.environment import ROOT
+from terra_connections import errors, problems
+from terra_connections.connection import Connection, Position, Status
+from terra_connections.ids import ReferenceId, SessionId, UserId
+from terra_connections.new_session import NewSession
+from terra_connections.session import Flow, Reason, Session, SessionStatus, SessionView
+
+Document = dict[str, Any]
+
+
+def subclasses(kind: type[Exception]) -> set[type[Exception]]:
+    return {kind}.union(*(subclasses(child) for child in kind.__subclasses__()))
+
+
+def test_every_error_that_can_be_raised_has_an_answer() -> None:
+    abstract = {errors.TerraConnectionsError, errors.RetryLater}
+    answered = {kind for kind in problems.ANSWERED if issubclass(kind, errors.TerraConnectionsError)}
+    assert subclasses(errors.TerraConnectionsError) - abstract == answered
+
+
+def test_the_drawn_tree_names_every_error() -> None:
+    drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__ or ""))
+    assert drawn | {"TerraConnectionsError"} == {kind.__name__ for kind in subclasses(errors.TerraConnectionsError)}
+
+
+def test_the_contract_lists_every_problem_code(openapi: Document) -> None:
+    promised = openapi["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
+    assert set(promised) == {code for _, code, _ in problems.TABLE.values()}
+
+
+def test_a_new_session_is_read_as_the_contract_says(openapi: Document) -> None:
+    promised = openapi["components"]["schemas"]["NewSession"]
+    read = NewSession.model_json_schema()
+    assert promised["additionalProperties"] is read["additionalProperties"] is False
+    assert set(promised["properties"]) == set(read["properties"])
+    assert set(promised["required"]) == set(read["required"])
+    for name in ("resource", "language"):
+        options = read["properties"][name].get("anyOf", [read["properties"][name]])
+        assert promised["properties"][name]["pattern"] == options[0]["pattern"]
+
+
+def test_a_session_is_shown_as_the_contract_says(openapi: Document) -> None:
+    session = Session(
+        session_id=SessionId("s"),
+        reference_id=ReferenceId("r"),
+        flow=Flow.PROVIDER,
+        resource="FITBIT",
+        user_id=UserId("u"),
+        state_hash="",
+        return_to=None,
+        language=None,
+        created_at=0,
+        expires_at=0,
+        ttl=0,
+    )
+    shown = SessionView(session, SessionStatus.PENDING).as_json()
+    promised = openapi["components"]["schemas"]["Session"]
+    assert set(shown) == set(promised["required"]) == set(promised["properties"]) - {"auth_url"}
+    assert set(SessionStatus) <= set(promised["properties"]["status"]["enum"])
+    assert {None, *Reason} == set(promised["properties"]["reason"]["enum"])
+
+
+def test_a_connection_is_shown_as_the_contract_says(openapi: Document) -> None:
+    at = Position(0)
+    shown = Connection("c", UserId("u"), None, "FITBIT", Status.CONNECTED, (), at, at).as_json()
+    promised = openapi["components"]["schemas"]["Connection"]
+    assert set(shown) == set(promised["required"]) == set(promised["properties"])
+    assert set(Status) <= set(promised["properties"]["status"]["enum"])
+
+
+def test_every_problem_is_documented_for_people() -> None:
+    headings = re.findall(r"^## `(\w+)`", (ROOT / "docs/problems.md").read_text(), re.MULTILINE)
+    assert headings == sorted(headings)
+    assert set(headings) == {code for _, code, _ in problems.TABLE.values()}

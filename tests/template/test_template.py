@@ -1,0 +1,172 @@
+"""The template is code: what it promises is checked."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from cfnlint.api import lint_all
+
+from local.environment import ROOT
+from terra_connections.settings import Settings
+
+Template = dict[str, Any]
+Functions = dict[str, dict[str, Any]]
+
+PUBLIC = {"GET /auth/success", "GET /auth/failure", "POST /webhooks/terra"}
+# Read by boto3 and by Powertools themselves.
+OTHERS_SETTINGS = {
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "POWERTOOLS_SERVICE_NAME",
+    "POWERTOOLS_METRICS_NAMESPACE",
+}
+
+
+def routes(functions: Functions) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for name, function in functions.items():
+        for event in function.get("Events", {}).values():
+            route = event["Properties"]
+            yield name, f"{route['Method']} {route['Path']}", route
+
+
+def statements(functions: Functions) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, function in functions.items():
+        for policy in function["Policies"]:
+            for statement in policy["Statement"]:
+                yield name, statement
+
+
+def test_every_folder_is_a_function_and_the_reverse(functions: Functions) -> None:
+    folders = {f"functions/{path.parent.name}" for path in (ROOT / "functions").glob("*/handler.py")}
+    assert {function["CodeUri"] for function in functions.values()} == folders
+
+
+def test_every_function_is_named_after_its_folder(functions: Functions) -> None:
+    for name, function in functions.items():
+        assert re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() == Path(function["CodeUri"]).name
+
+
+def test_the_environment_is_what_settings_reads(template: Template) -> None:
+    declared = set(template["Globals"]["Function"]["Environment"]["Variables"])
+    assert declared - OTHERS_SETTINGS == {field.name.upper() for field in fields(Settings)}
+    assert declared >= OTHERS_SETTINGS
+
+
+def test_settings_and_parameters_have_the_same_names(template: Template) -> None:
+    variables = template["Globals"]["Function"]["Environment"]["Variables"]
+    for name, value in variables.items():
+        if isinstance(value, dict) and value.get("Ref") in template["Parameters"]:
+            assert "".join(word.capitalize() for word in name.split("_")) == value["Ref"]
+
+
+def test_nothing_but_the_endpoints_tells_a_laptop_from_aws(template: Template) -> None:
+    variables = template["Globals"]["Function"]["Environment"]["Variables"]
+    for name in OTHERS_SETTINGS:
+        if name.startswith("AWS_ENDPOINT_URL"):
+            assert template["Parameters"][variables[name]["Ref"]]["Default"] == ""
+
+
+def test_every_route_passes_the_authorizer_but_the_three_public_ones(template: Template, functions: Functions) -> None:
+    assert template["Resources"]["HttpApi"]["Properties"]["Auth"]["DefaultAuthorizer"] == "Callers"
+    public = {path for _, path, route in routes(functions) if route.get("Auth") == {"Authorizer": "NONE"}}
+    assert public == PUBLIC
+    assert all(route.get("Auth") is None for _, path, route in routes(functions) if path not in PUBLIC)
+
+
+def test_the_contract_names_exactly_the_routes_that_exist(openapi: dict[str, Any], functions: Functions) -> None:
+    promised = {f"{method.upper()} {path}" for path, item in openapi["paths"].items() for method in item}
+    assert promised == {path for _, path, _ in routes(functions)}
+
+
+def test_the_contract_opens_exactly_the_public_routes(openapi: dict[str, Any]) -> None:
+    open_ = {
+        f"{method.upper()} {path}"
+        for path, item in openapi["paths"].items()
+        for method, operation in item.items()
+        if operation.get("security") == []
+    }
+    assert open_ == PUBLIC
+
+
+def test_an_operation_is_named_as_its_function(openapi: dict[str, Any], functions: Functions) -> None:
+    for name, path, _ in routes(functions):
+        method, _, address = path.partition(" ")
+        assert openapi["paths"][address][method.lower()]["operationId"] == name[0].lower() + name[1:]
+
+
+def test_no_right_is_wider_than_it_must_be(functions: Functions) -> None:
+    for name, statement in statements(functions):
+        assert statement["Sid"], name
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        assert all("*" not in action for action in actions), name
+        assert "dynamodb:Scan" not in actions
+        assert isinstance(statement["Resource"], dict), name
+        assert "*" not in json.dumps(statement["Resource"]), name
+
+
+def test_only_functions_that_ask_terra_may_read_its_key(functions: Functions) -> None:
+    readers = {name for name, statement in statements(functions) if "TerraSecret" in json.dumps(statement["Resource"])}
+    assert readers == {"CreateSession", "AuthSuccess"}
+
+
+def test_every_function_has_a_log_group_with_a_retention(template: Template, functions: Functions) -> None:
+    groups = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::Logs::LogGroup"]
+    assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups)
+    named = {group["LogGroupName"]["Fn::Sub"] for group in groups if "LogGroupName" in group}
+    assert named == {f"/aws/lambda/${{{name}}}" for name in functions}
+
+
+def test_tables_keep_what_must_be_kept(template: Template) -> None:
+    tables = {n: r for n, r in template["Resources"].items() if r["Type"] == "AWS::DynamoDB::Table"}
+    assert set(tables) == {"Connections", "Sessions", "Deliveries"}
+    for table in tables.values():
+        assert "TableName" not in table["Properties"]
+        assert table["Properties"]["BillingMode"] == "PAY_PER_REQUEST"
+        assert table["Properties"]["SSESpecification"] == {"SSEEnabled": True}
+        assert table["Properties"]["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
+    connections = tables["Connections"]
+    assert connections["DeletionPolicy"] == connections["UpdateReplacePolicy"] == "Retain"
+    assert connections["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert connections["Properties"]["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+
+
+def test_a_fresh_deployment_signs_nothing_and_opens_to_nobody(template: Template) -> None:
+    secrets = {
+        n: r["Properties"] for n, r in template["Resources"].items() if r["Type"] == "AWS::SecretsManager::Secret"
+    }
+    assert secrets["SigningSecrets"]["SecretString"] == secrets["TerraSecret"]["SecretString"] == "{}"
+    assert "SecretString" not in secrets["ServiceKeys"]
+    assert secrets["ServiceKeys"]["GenerateSecretString"]["PasswordLength"] >= 32
+
+
+def test_the_webhook_has_its_own_high_throttle_and_the_api_has_one(template: Template) -> None:
+    api = template["Resources"]["HttpApi"]["Properties"]
+    webhook = api["RouteSettings"]["POST /webhooks/terra"]
+    assert webhook["ThrottlingRateLimit"] > api["DefaultRouteSettings"]["ThrottlingRateLimit"] > 0
+
+
+def test_access_logs_hold_no_path_no_query_and_no_address(template: Template) -> None:
+    log = template["Resources"]["HttpApi"]["Properties"]["AccessLogSettings"]["Format"]
+    told = set(re.findall(r"\$context\.[A-Za-z.]+", log))
+    assert json.loads(log)
+    assert "$context.routeKey" in told
+    assert not told & {"$context.path", "$context.identity.sourceIp", "$context.identity.userAgent"}
+
+
+def test_time_limits_fit_terra_and_the_gateway(functions: Functions) -> None:
+    assert functions["CreateSession"]["Timeout"] < 30
+    assert functions["TerraWebhook"]["Timeout"] <= 8
+
+
+def test_sam_transforms_it_and_cloudformation_accepts_it(transformed: Template) -> None:
+    # Linted in its plain form, too: circular references show there only.
+    assert [found for found in lint_all(json.dumps(transformed)) if found.rule.severity != "informational"] == []
+
+
+def test_no_function_depends_on_the_api_that_calls_it(transformed: Template) -> None:
+    for name, resource in transformed["Resources"].items():
+        if resource["Type"] == "AWS::Lambda::Function":
+            assert "HttpApi" not in json.dumps(resource["Properties"]), name
