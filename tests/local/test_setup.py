@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local import setup
+from local.environment import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+
+
+def test_setting_up_again_does_nothing_and_says_nothing() -> None:
+    began = time.monotonic()
+    command = [sys.executable, "-m", "local.setup", "tests"]
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert time.monotonic() - began < 5.0
+
+
+def test_the_functions_run_under_their_own_python() -> None:
+    python, version, packages = setup.functions_python()
+    question = "import platform, boto3; print(platform.python_version(), boto3.__file__)"
+    answer = subprocess.run([python, "-c", question], capture_output=True, text=True, check=True)  # noqa: S603
+    assert answer.stdout.split() == [version, str(packages / "boto3" / "__init__.py")]
+
+
+def locked(file: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9_.-]+)==([^ \\]+)", file.read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", ["functions", "local", "tests"])
+def test_what_runs_in_lambda_has_the_same_version_everywhere(name: str) -> None:
+    ours = locked(setup.DEPENDENCIES / "requirements.txt")
+    theirs = locked(setup.REQUIREMENTS / f"{name}.txt")
+    assert ours
+    assert {package: theirs.get(package) for package in ours} == ours
+
+
+@pytest.mark.parametrize("name", setup.LOCKS)
+def test_every_lock_names_hashes_and_no_host(name: str) -> None:
+    text = (setup.REQUIREMENTS / f"{name}.txt").read_text()
+    assert "://" not in text
+    packages = [line for line in text.splitlines() if line[0] not in " #"]
+    assert all("==" in line and line.endswith("\\") for line in packages)
+    assert all(f"{line}\n    --hash=sha256:" in text for line in packages)
+
+
+def test_a_python_that_is_too_old_is_named_in_one_line(tmp_path: Path) -> None:
+    old = tmp_path / "python3"
+    old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.8.18\nexit 1\n')
+    old.chmod(0o755)
+    answer = make("setup-local", f"PYTHON={old}")
+    first, *rest = answer.stderr.splitlines()
+    assert answer.returncode == 2
+    assert "Python 3.8.18" in first
+    assert "apt install" in first
+    assert "brew install" in first
+    assert all(line.startswith("make") for line in rest)
+
+
+def test_a_python_that_is_not_there_is_named_in_one_line(tmp_path: Path) -> None:
+    answer = make("setup-local", f"PYTHON={tmp_path}/nothing")
+    assert answer.returncode == 2
+    assert "is not installed" in answer.stderr.splitlines()[0]
+
+
+def test_a_python_without_ensurepip_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ensurepip" else object())
+    with pytest.raises(setup.SetupError, match=r"apt install python3\.\d+-venv"):
+        setup.require_venv()
+
+
+def test_make_alone_prints_what_there_is() -> None:
+    answer = make()
+    assert answer.returncode == 0
+    for target in ("run", "test", "check", "build", "validate", "lock", "clean"):
+        assert f"make {target} " in answer.stdout
+
+
+def test_a_stamp_that_is_broken_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / setup.STAMP).write_text("{")
+    assert setup.read_stamp(tmp_path) == {}
+    setup.write_stamp(tmp_path, {"lock": "x"})
+    assert json.loads((tmp_path / setup.STAMP).read_text()) == {"lock": "x"}
+
+
+def test_a_command_that_fails_says_its_last_lines_and_what_to_do() -> None:
+    with pytest.raises(setup.SetupError) as caught:
+        setup.run([sys.executable, "-c", "print('its own words'); raise SystemExit(3)"], "that did not work")
+    assert "its own words" in str(caught.value)
+    assert "that did not work" in str(caught.value).splitlines()[-1]

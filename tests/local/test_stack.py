@@ -1,0 +1,372 @@
+"""The local stack as processes: what it tells, what it keeps, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import boto3
+import httpx
+import pytest
+
+from local import database, testing
+from local.aws_services import CREDENTIALS
+from local.children import StackError
+from local.environment import ROOT
+from local.stack import shorten
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from local.testing import Stack
+
+GONE_PATIENCE = 10.0
+
+
+def mode(file: Path) -> int:
+    return stat.S_IMODE(file.stat().st_mode)
+
+
+def processes() -> dict[int, tuple[int, str]]:
+    """Every process that is not a zombie: its parent, and its command line."""
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True)  # noqa: S607
+    rows = (line.split(None, 3) for line in listed.stdout.splitlines())
+    return {int(pid): (int(parent), args) for pid, parent, state, args in rows if not state.startswith("Z")}
+
+
+def descendants(pid: int) -> set[int]:
+    found, everybody = {pid}, processes()
+    while more := {child for child, (parent, _) in everybody.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def wait_until_gone(pids: set[int]) -> list[str]:
+    """Wait until none of the processes runs; what still does is returned."""
+    until = time.monotonic() + GONE_PATIENCE
+    while (left := {pid: row for pid, row in processes().items() if pid in pids}) and time.monotonic() < until:
+        time.sleep(0.1)
+    return [args for _, args in left.values()]
+
+
+def ports(stack: Stack) -> list[int]:
+    urls = (stack.api_url, stack.terra_url, stack.dynamodb_url, stack.aws_url, stack.demo_url)
+    return [port for url in urls if (port := urlsplit(url).port)]
+
+
+def listening(stack: Stack) -> list[int]:
+    open_ports = []
+    for port in ports(stack):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                open_ports.append(port)
+    return open_ports
+
+
+def ended(process: subprocess.Popen[bytes], place: Path, patience: float = 60.0) -> tuple[int, str]:
+    code = process.wait(patience)
+    return code, (place / "output.txt").read_text()
+
+
+# --- a running stack -------------------------------------------------------------------------------------------------
+
+
+def test_stack_json_is_only_its_owner_s(stack: Stack) -> None:
+    assert mode(stack.directory / "stack.json") == 0o600
+    assert mode(stack.directory / "keys.json") == 0o600
+    assert mode(stack.directory) == 0o700
+
+
+def test_every_part_answers(stack: Stack) -> None:
+    assert len(listening(stack)) == 5
+    assert httpx.get(f"{stack.terra_url}/_control/health").status_code == 200
+    assert httpx.get(f"{stack.api_url}/connections?reference_id=ada").status_code == 401
+    assert re.fullmatch(r"3\.\d+\.\d+", stack.python)
+
+
+def test_only_the_database_listens_beyond_this_machine(stack: Stack) -> None:
+    others = [port for port in ports(stack) if port != urlsplit(stack.dynamodb_url).port]
+    for port in others:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.2", port)) != 0
+
+
+def test_the_engine_is_told_as_it_answers(stack: Stack) -> None:
+    health = httpx.get(f"{stack.dynamodb_url}/_ministack/health")
+    assert stack.engine == ("ministack" if health.status_code == 200 else "dynamodb-local")
+    assert stack.engine in stack.output.read_text()
+
+
+def test_the_tables_are_those_of_the_template(stack: Stack) -> None:
+    declared = database.declared_tables(ROOT / "template.yaml")
+    client = database.connect(stack.dynamodb_url)
+    assert {stack.tables.connections, stack.tables.sessions, stack.tables.deliveries} == set(declared)
+    for name, properties in declared.items():
+        table = client.describe_table(TableName=name)["Table"]
+        assert table["KeySchema"] == properties["KeySchema"]
+        indexes = {index["IndexName"]: index for index in table.get("GlobalSecondaryIndexes", ())}
+        wanted = {index["IndexName"]: index for index in properties.get("GlobalSecondaryIndexes", ())}
+        assert indexes.keys() == wanted.keys()
+        for index, found in indexes.items():
+            assert found["KeySchema"] == wanted[index]["KeySchema"]
+            assert found["Projection"] == wanted[index]["Projection"]
+        streams = "StreamSpecification" in properties
+        assert table.get("StreamSpecification", {}).get("StreamEnabled", False) is streams
+        expiry = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+        assert expiry.get("AttributeName") == properties["TimeToLiveSpecification"]["AttributeName"]
+
+
+def test_the_secrets_hold_the_keys(stack: Stack) -> None:
+    client = boto3.client(
+        "secretsmanager",
+        endpoint_url=stack.aws_url,
+        region_name=stack.region,
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+    )
+    held = {
+        secret["Name"]: json.loads(client.get_secret_value(SecretId=secret["ARN"])["SecretString"])
+        for secret in client.list_secrets()["SecretList"]
+    }
+    client.close()
+    assert held == {
+        "terra-connections/TerraSecret": {"api_key": stack.terra_api_key},
+        "terra-connections/SigningSecrets": {"local": stack.signing_secret},
+        "terra-connections/ServiceKeys": {"local": stack.service_key},
+    }
+
+
+def test_no_secret_is_on_a_command_line(stack: Stack) -> None:
+    lines = [args for _, args in processes().values()]
+    for secret in (stack.terra_api_key, stack.signing_secret, stack.service_key):
+        assert not [line for line in lines if secret in line]
+
+
+def test_the_demo_page_escapes_what_it_shows(stack: Stack) -> None:
+    page = httpx.get(f"{stack.demo_url}/connected", params={"session_id": "<script>x</script>", "status": "connected"})
+    assert "&lt;script&gt;x&lt;/script&gt;" in page.text
+    assert "<script" not in page.text
+    assert "script-src" not in page.headers["Content-Security-Policy"]
+
+
+def test_a_second_stack_in_the_same_folder_says_so(stack: Stack, tmp_path: Path) -> None:
+    output = stack.output.read_text()
+    command = ["--directory", str(stack.directory)]
+    process = testing.launch(tmp_path, more=(*command,))
+    code, said = ended(process, tmp_path)
+    assert (code, len(said.splitlines())) == (1, 1)
+    assert str(stack.pid) in said
+    assert "Ctrl-C" in said
+    assert stack.output.read_text() == output
+    assert testing.read(stack.directory) == stack
+
+
+def test_a_port_that_is_taken_is_one_clear_line(stack: Stack, tmp_path: Path) -> None:
+    taken = str(urlsplit(stack.terra_url).port)
+    process = testing.launch(tmp_path, variables={"TERRA_PORT": taken})
+    code, said = ended(process, tmp_path)
+    assert (code, len(said.splitlines())) == (1, 1)
+    assert f"Port {taken}" in said
+    assert "TERRA_PORT" in said
+    assert not (tmp_path / "stack.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"API_PORT": "http"}, "API_PORT=http"),
+        ({"API_PORT": "70000"}, "API_PORT=70000"),
+        ({"DATABASE": "postgres"}, "DATABASE=postgres"),
+    ],
+)
+def test_a_setting_that_is_none_is_one_clear_line(variables: dict[str, str], named: str, tmp_path: Path) -> None:
+    code, said = ended(testing.launch(tmp_path, variables=variables), tmp_path)
+    assert (code, len(said.splitlines())) == (1, 1)
+    assert named in said
+
+
+# --- tables that are kept --------------------------------------------------------------------------------------------
+
+TABLE = """
+Resources:
+  {name}:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions:
+        - {{AttributeName: id, AttributeType: {type}}}
+        - {{AttributeName: owner, AttributeType: S}}
+      KeySchema:
+        - {{AttributeName: id, KeyType: HASH}}
+      GlobalSecondaryIndexes:
+        - IndexName: by-owner
+          KeySchema: [{{AttributeName: owner, KeyType: HASH}}]
+          Projection: {{ProjectionType: ALL}}
+      StreamSpecification: {{StreamViewType: NEW_AND_OLD_IMAGES}}
+      PointInTimeRecoverySpecification: {{PointInTimeRecoveryEnabled: !Equals [a, b]}}
+      TimeToLiveSpecification: {{AttributeName: ttl, Enabled: true}}
+"""
+
+
+def test_a_kept_table_gets_what_it_lacks(stack: Stack, tmp_path: Path) -> None:
+    client = database.connect(stack.dynamodb_url)
+    client.create_table(
+        TableName="Grown",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    client.put_item(TableName="Grown", Item={"id": {"S": "1"}, "owner": {"S": "ada"}})
+    template = tmp_path / "template.yaml"
+    template.write_text(TABLE.format(name="Grown", type="S"))
+    for _ in range(2):
+        asyncio.run(database.make_tables(stack.dynamodb_url, database.declared_tables(template)))
+    found = client.query(
+        TableName="Grown",
+        IndexName="by-owner",
+        KeyConditionExpression="#o = :o",
+        ExpressionAttributeNames={"#o": "owner"},
+        ExpressionAttributeValues={":o": {"S": "ada"}},
+    )
+    assert found["Count"] == 1
+    assert client.describe_table(TableName="Grown")["Table"]["StreamSpecification"]["StreamEnabled"]
+    expiry = client.describe_time_to_live(TableName="Grown")["TimeToLiveDescription"]
+    assert expiry["TimeToLiveStatus"] == "ENABLED"
+    client.delete_table(TableName="Grown")
+
+
+def test_a_kept_table_with_other_keys_asks_for_make_clean(stack: Stack, tmp_path: Path) -> None:
+    template = tmp_path / "template.yaml"
+    template.write_text(TABLE.format(name="Changed", type="S"))
+    asyncio.run(database.make_tables(stack.dynamodb_url, database.declared_tables(template)))
+    template.write_text(TABLE.format(name="Changed", type="N"))
+    with pytest.raises(StackError, match="make clean"):
+        asyncio.run(database.make_tables(stack.dynamodb_url, database.declared_tables(template)))
+    database.connect(stack.dynamodb_url).delete_table(TableName="Changed")
+
+
+def test_a_server_that_is_no_database_is_told_apart(stack: Stack) -> None:
+    assert asyncio.run(database.identify(stack.aws_url)) == "ministack"
+    with pytest.raises(StackError, match="neither"):
+        asyncio.run(database.identify(stack.demo_url))
+
+
+# --- ends ------------------------------------------------------------------------------------------------------------
+
+
+def remember(stack: Stack, word: str) -> None:
+    database.connect(stack.dynamodb_url).put_item(TableName=stack.tables.sessions, Item={"session_id": {"S": word}})
+
+
+def remembers(stack: Stack, word: str) -> bool:
+    client = database.connect(stack.dynamodb_url)
+    return "Item" in client.get_item(TableName=stack.tables.sessions, Key={"session_id": {"S": word}})
+
+
+def test_a_killed_stack_leaves_nothing_running_and_a_restart_keeps_everything(tmp_path: Path) -> None:
+    process = testing.launch(tmp_path, in_memory=False)
+    testing.wait_until_up(process, tmp_path)
+    first = testing.read(tmp_path)
+    remember(first, "kept")
+    everybody = descendants(process.pid)
+    assert len(everybody) > 5
+
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    assert wait_until_gone(everybody) == []
+    assert listening(first) == []
+    assert (tmp_path / "stack.json").exists()  # nobody was left to remove it
+
+    with testing.running_stack(directory=tmp_path, in_memory=False) as second:
+        assert second.pid != first.pid
+        assert remembers(second, "kept")
+        assert (second.service_key, second.signing_secret) == (first.service_key, first.signing_secret)
+        everybody = descendants(second.pid)
+    assert wait_until_gone(everybody) == []
+    assert listening(second) == []
+    assert not (tmp_path / "stack.json").exists()
+    assert "Ending" in second.output.read_text()
+
+
+def test_a_stack_whose_starter_is_killed_ends(tmp_path: Path) -> None:
+    """What `make` is to `make run`, a shell is here: killed, it can tell nobody."""
+    script = f'exec "$0" -m local.stack --in-memory --directory {tmp_path} --parent $PPID >{tmp_path}/output.txt 2>&1'
+    starter = subprocess.Popen(  # noqa: S603
+        ["/bin/sh", "-c", f"/bin/sh -c '{script}' \"$0\"; true", str(ROOT / ".venv" / "bin" / "python")],
+        cwd=ROOT,
+        env={**os.environ, **dict.fromkeys(testing.PORT_VARIABLES, "0")},  # noqa: TID251
+    )
+    until = time.monotonic() + 60.0
+    while not (tmp_path / "stack.json").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    running = testing.read(tmp_path)
+    everybody = descendants(running.pid)
+    starter.kill()
+    starter.wait(10)
+    assert wait_until_gone(everybody) == []
+    assert listening(running) == []
+    assert not (tmp_path / "stack.json").exists()
+
+
+def test_ministack_takes_the_database_s_place_and_its_death_ends_the_stack(tmp_path: Path) -> None:
+    process = testing.launch(tmp_path, variables={"DATABASE": "ministack"})
+    testing.wait_until_up(process, tmp_path)
+    running = testing.read(tmp_path)
+    assert running.engine == "ministack"
+    remember(running, "here")
+    assert remembers(running, "here")
+    everybody = descendants(process.pid)
+    servers = [pid for pid in everybody if "bin/ministack" in processes()[pid][1]]
+    assert len(servers) == 4  # two of them, each under its wrapper
+
+    os.kill(min(servers), signal.SIGKILL)
+    code, said = ended(process, tmp_path)
+    assert code == 1
+    assert "ended by itself" in said
+    assert wait_until_gone(everybody) == []
+    assert not (tmp_path / "stack.json").exists()
+
+
+def test_a_function_that_cannot_be_loaded_is_named_with_its_own_traceback(tmp_path: Path) -> None:
+    (tmp_path / "door").mkdir()
+    (tmp_path / "door" / "handler.py").write_text("import no_such_module\n")
+    template = tmp_path / "template.yaml"
+    template.write_text(
+        "Transform: AWS::Serverless-2016-10-31\n"
+        "Resources:\n"
+        "  HttpApi: {Type: AWS::Serverless::HttpApi}\n"
+        "  Door:\n"
+        "    Type: AWS::Serverless::Function\n"
+        "    Properties: {CodeUri: door, Handler: handler.lambda_handler, Runtime: python3.13}\n"
+    )
+    place = tmp_path / "stack"
+    more = ("--template", str(template))
+    code, said = ended(testing.launch(place, variables={"DATABASE": "ministack"}, more=more), place)
+    assert code == 1
+    assert "Door" in said
+    assert "no_such_module" in said
+
+
+# --- what the functions print ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "short"),
+    [
+        ('[F] {"level": "INFO", "message": "made", "status": 201, "service": "x"}', "[F] made status=201"),
+        ('[F] {"level": "ERROR", "message": "no", "cold_start": true}', "[F] ERROR no"),
+        ('[F] {"_aws": {"Timestamp": 1}, "Deliveries": 1}', ""),
+        ("[F] plain {text", "[F] plain {text"),
+    ],
+)
+def test_a_line_is_shortened_for_the_terminal(line: str, short: str) -> None:
+    assert shorten(line) == short
