@@ -340,13 +340,16 @@ def test_a_function_that_cannot_be_loaded_is_named_with_its_own_traceback(tmp_pa
     (tmp_path / "door").mkdir()
     (tmp_path / "door" / "handler.py").write_text("import no_such_module\n")
     template = tmp_path / "template.yaml"
+    parameters = re.findall(
+        r"^  ([A-Z]\w+):\n    Type: (?:String|Number)", (ROOT / "template.yaml").read_text(), re.MULTILINE
+    )
+    door = {"CodeUri": "door", "Handler": "handler.lambda_handler", "Runtime": "python3.13"}
+    resources = {
+        "HttpApi": {"Type": "AWS::Serverless::HttpApi"},
+        "Door": {"Type": "AWS::Serverless::Function", "Properties": door},
+    }
     template.write_text(
-        "Transform: AWS::Serverless-2016-10-31\n"
-        "Resources:\n"
-        "  HttpApi: {Type: AWS::Serverless::HttpApi}\n"
-        "  Door:\n"
-        "    Type: AWS::Serverless::Function\n"
-        "    Properties: {CodeUri: door, Handler: handler.lambda_handler, Runtime: python3.13}\n"
+        json.dumps({"Parameters": dict.fromkeys(parameters, {"Type": "String"}), "Resources": resources})
     )
     place = tmp_path / "stack"
     more = ("--template", str(template))
