@@ -348,9 +348,8 @@ def test_a_function_that_cannot_be_loaded_is_named_with_its_own_traceback(tmp_pa
         "HttpApi": {"Type": "AWS::Serverless::HttpApi"},
         "Door": {"Type": "AWS::Serverless::Function", "Properties": door},
     }
-    template.write_text(
-        json.dumps({"Parameters": dict.fromkeys(parameters, {"Type": "String"}), "Resources": resources})
-    )
+    declared = {name: {"Type": "String", "Default": ""} for name in parameters}
+    template.write_text(json.dumps({"Parameters": declared, "Resources": resources}))
     place = tmp_path / "stack"
     more = ("--template", str(template))
     code, said = ended(testing.launch(place, variables={"DATABASE": "ministack"}, more=more), place)
