@@ -73,6 +73,11 @@ async def _serve(
     simulator = Simulator(settings, dev_id=options.dev_id, api_key=api_key, state_path=options.state)
     try:
         simulator.load()
+    except UnreadableStateError:
+        # Without saving: what could not be read is not ours to replace.
+        await simulator.outbox.close()
+        raise
+    try:
         server = _Server(
             uvicorn.Config(
                 application(simulator),

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,13 +35,17 @@ class Arrival:
         return int(self.signature.split(",")[0].removeprefix("t="))
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # 32 deliveries at once must all be let in
+
+
 class Receiver:
     def __init__(self) -> None:
         self._arrived = threading.Condition()
         self.arrivals: list[Arrival] = []
         self.answers: deque[int] = deque()
         self.takes_s = 0.0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 
     @property
@@ -74,9 +79,10 @@ class Receiver:
                     status = receiver.answers.popleft() if receiver.answers else 200
                     receiver._arrived.notify_all()
                 time.sleep(receiver.takes_s)
-                self.send_response(status)
-                self.end_headers()
-                self.wfile.write(f"answered {status}".encode())
+                with suppress(ConnectionError):  # a sender that lost patience has gone
+                    self.send_response(status)
+                    self.end_headers()
+                    self.wfile.write(f"answered {status}".encode())
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
                 pass

@@ -63,13 +63,18 @@ def query_of(url: str) -> dict[str, str]:
 
 @contextmanager
 def running(
-    *arguments: str, environment: Mapping[str, str] | None = None, stderr: int | None = None
+    *arguments: str, environment: Mapping[str, str] | None = None, pass_fds: tuple[int, ...] = ()
 ) -> Iterator[Terra]:
     command = [sys.executable, "-m", "local.terra_simulator", "--port", "0", "--dev-id", DEV_ID, *arguments]
     secrets = {"TERRA_SIMULATOR_API_KEY": API_KEY, "TERRA_SIMULATOR_SIGNING_SECRET": SIGNING_SECRET}
     with (
         subprocess.Popen(  # noqa: S603 - our own program
-            command, cwd=ROOT, env=secrets | dict(environment or {}), stdout=subprocess.PIPE, text=True, stderr=stderr
+            command,
+            cwd=ROOT,
+            env=secrets | dict(environment or {}),
+            stdout=subprocess.PIPE,
+            text=True,
+            pass_fds=pass_fds,
         ) as process,
     ):
         try:
