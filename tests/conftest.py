@@ -9,7 +9,7 @@ import httpx
 import pytest
 from botocore.config import Config
 
-from local.environment import everything
+from local.environment import variable
 from local.testing import Stack, running_stack
 from tests.support import Terra
 
@@ -80,7 +80,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """With REQUIRE_ALL=1 nothing may have been left out: a check that could not run has failed."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if everything().get("REQUIRE_ALL") != "1" or reporter is None:
+    if variable("REQUIRE_ALL") != "1" or reporter is None:
         return
     left_out = [report for kind in ("skipped", "xfailed", "xpassed") for report in reporter.stats.get(kind, [])]
     if left_out:

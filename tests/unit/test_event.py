@@ -1,0 +1,150 @@
+import json
+from typing import Any
+
+import pytest
+from boto3.dynamodb.types import TypeSerializer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from terra_connections.connection import Kind, Position
+from terra_connections.event import MALFORMED, Event, parse
+from terra_connections.session import Reason
+
+AT = Position(1_700_000_000_000)
+USER = {
+    "user_id": "40f7b0e1-89e2-43ac-a5b8-1e29c8d47cad",
+    "provider": "GARMIN",
+    "scopes": "SLEEP, ACTIVITY",
+    "reference_id": "your-user-123",
+}
+
+
+def read(content: object) -> Event:
+    return parse(json.dumps(content).encode(), AT)
+
+
+def auth(**changes: object) -> dict[str, Any]:
+    return {"type": "auth", "status": "success", "user": {**USER, **changes}}
+
+
+def test_a_success_connects() -> None:
+    [facts] = read({**auth(), "widget_session_id": "w-1"}).facts
+    assert facts.user_id == USER["user_id"]
+    assert facts.first_connected == AT
+    assert facts.owner == "your-user-123"
+    assert facts.text(Kind.PROVIDER) == "GARMIN"
+    assert facts.newest[Kind.SCOPES].value == ("ACTIVITY", "SLEEP")
+    assert facts.text(Kind.WIDGET_SESSION) == "w-1"
+
+
+def test_the_older_success_has_its_owner_beside_the_user() -> None:
+    content = {**auth(reference_id=None), "reference_id": "your-user-123"}
+    [facts] = read(content).facts
+    assert facts.owner == "your-user-123"
+
+
+@pytest.mark.parametrize("nobody", [None, "", "null", 7, {}, "x" * 257, "a\x00b", "\ud800"])
+def test_nobody_is_not_an_owner(nobody: object) -> None:
+    [facts] = read(auth(reference_id=nobody)).facts
+    assert facts.owner is None
+
+
+def test_a_cancellation_names_a_login_by_its_id_only() -> None:
+    cancelled = {"type": "auth_cancelled", "status": "error", "reason": "access_denied", "reference_id": "alice"}
+    assert read(cancelled) == Event("auth_cancelled")
+    event = read({**cancelled, "widget_session_id": "w-1"})
+    assert [(outcome.widget_session_id, outcome.reason) for outcome in event.outcomes] == [
+        ("w-1", Reason.ACCESS_DENIED)
+    ]
+    assert event.facts == ()
+
+
+def test_the_older_failure_is_about_its_user_and_connects_nothing() -> None:
+    event = read({**auth(), "status": "error", "reason": "missing_scopes", "widget_session_id": "w-1"})
+    [facts] = event.facts
+    assert facts.text(Kind.FAILED) == "missing_scopes"
+    assert facts.first_connected is None
+    assert facts.at(Kind.REVOKED) is None
+    assert event.outcomes[0].widget_session_id == "w-1"
+
+
+def test_a_disconnect_revokes() -> None:
+    [facts] = read({"type": "deauth", "status": "success", "user": USER, "message": None}).facts
+    assert facts.at(Kind.REVOKED) == AT
+
+
+@pytest.mark.parametrize("type_", ["activity", "healthcheck", "lab_report.completed", "something_new"])
+def test_what_changes_no_connection_is_only_counted(type_: str) -> None:
+    assert read({"type": type_, "user": USER, "data": []}) == Event(type_)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        [],
+        "auth",
+        7,
+        {},
+        {"type": None},
+        {"type": ["auth"]},
+        {"type": "x" * 65},
+        {"type": "evil\ntype"},
+        {"type": "auth"},
+        {"type": "auth", "status": "success"},
+        {"type": "auth", "status": "success", "user": None},
+        {"type": "auth", "status": "success", "user": []},
+        {"type": "auth", "status": "pending", "user": USER},
+        {"type": "auth", "status": ["success"], "user": USER},
+        auth(user_id=None),
+        auth(user_id=""),
+        auth(user_id="a b"),
+        auth(user_id="x" * 129),
+        auth(user_id={"S": "x"}),
+        {"type": "deauth", "user": {}},
+    ],
+)
+def test_what_cannot_be_read_is_malformed(content: object) -> None:
+    assert read(content) == Event(MALFORMED)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b'{"type": NaN}', b"1" * 5000])
+def test_what_is_not_json_is_malformed(body: bytes) -> None:
+    assert parse(body, AT) == Event(MALFORMED)
+
+
+@pytest.mark.parametrize("scopes", [None, 7, [], "\ud800", "x," * 201, "x" * 30_000])
+def test_odd_scopes_are_silence(scopes: object) -> None:
+    [facts] = read(auth(scopes=scopes)).facts
+    assert Kind.SCOPES not in facts.newest
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    type_=st.sampled_from(["auth", "auth_cancelled", "deauth"]),
+    status=st.sampled_from(["success", "error"]) | anything,
+    user=anything
+    | st.fixed_dictionaries(
+        {"user_id": st.just("u-1") | anything},
+        optional={"provider": anything, "reference_id": anything, "scopes": anything},
+    ),
+    reason=anything,
+    widget_session_id=anything,
+)
+def test_whatever_a_signed_body_holds_it_is_read_and_can_be_stored(**content: object) -> None:
+    event = read({"type": content.pop("type_"), **content})
+    for facts in event.facts:
+        for fact in facts.newest.values():
+            value = list(fact.value) if isinstance(fact.value, tuple) else fact.value
+            json.dumps(TypeSerializer().serialize(value), ensure_ascii=False).encode()
+
+
+@given(st.binary())
+def test_no_bytes_make_the_parser_fail(body: bytes) -> None:
+    parse(body, AT)

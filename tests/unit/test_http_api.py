@@ -1,0 +1,59 @@
+import json
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+
+from terra_connections.errors import Forbidden, InvalidRequest
+from terra_connections.http_api import Request, Response, json_response
+
+
+def query(text: str) -> dict[str, str]:
+    return Request({"rawQueryString": text}).query
+
+
+def test_a_query_is_decoded_from_its_raw_text() -> None:
+    assert query("") == {}
+    assert query("a=1&b=&c=x%2By+z&d=%C3%BC%2F") == {"a": "1", "b": "", "c": "x+y z", "d": "ü/"}
+
+
+@pytest.mark.parametrize("text", ["a=1&a=1", "a=1&b=2&a=", "a=%ff", "&".join(f"p{n}=1" for n in range(51))])
+def test_a_query_that_is_not_plain_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        query(text)
+
+
+def test_headers_are_found_whatever_their_case() -> None:
+    assert Request({"headers": {"X-Terra-Signature": "a"}}).header("x-terra-signature") == "a"
+    assert Request({"headers": {"x-terra-signature": "a"}}).header("X-Terra-Signature") == "a"
+    assert Request({}).header("x") is None
+
+
+def test_a_body_is_the_bytes_that_were_sent() -> None:
+    assert Request({}).body == b""
+    assert Request({"body": "ü"}).body == "ü".encode()
+    assert Request({"body": "/w==", "isBase64Encoded": True}).body == b"\xff"
+    with pytest.raises(InvalidRequest):
+        _ = Request({"body": "not base64!", "isBase64Encoded": True}).body
+
+
+@pytest.mark.parametrize(
+    "context", [{}, {"authorizer": {}}, {"authorizer": {"lambda": None}}, {"authorizer": {"lambda": {"caller": ""}}}]
+)
+def test_who_was_not_authorized_is_nobody(context: dict[str, Any]) -> None:
+    with pytest.raises(Forbidden):
+        _ = Request({"requestContext": context}).caller
+
+
+def test_the_own_address_is_never_taken_from_the_client() -> None:
+    event = {"requestContext": {"domainName": "abc.execute-api.eu-west-1.amazonaws.com"}, "headers": {"host": "evil"}}
+    assert Request(event).base_url("") == "https://abc.execute-api.eu-west-1.amazonaws.com"
+    assert Request(event).base_url("https://connect.example.com/") == "https://connect.example.com"
+
+
+def test_an_answer_is_what_the_gateway_takes() -> None:
+    result = json_response(HTTPStatus.OK, {"name": "ü"}).as_result()
+    assert result["statusCode"] == 200
+    assert json.loads(result["body"]) == {"name": "ü"}
+    assert result["headers"]["x-content-type-options"] == "nosniff"
+    assert Response(HTTPStatus.NO_CONTENT).as_result()["body"] == ""

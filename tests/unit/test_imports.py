@@ -1,0 +1,47 @@
+"""Imports are latency: what a door does not need, it does not import."""
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+
+from local.environment import ROOT
+from terra_connections.settings import Settings
+
+NEEDS: dict[str, set[str]] = {
+    "authorize": set(),
+    "auth_failure": set(),
+    "auth_success": {"httpx"},
+    "create_session": {"httpx", "pydantic"},
+    "get_connection": set(),
+    "get_session": set(),
+    "list_connections": set(),
+    "terra_webhook": set(),
+}
+HEAVY = {"httpx", "pydantic", "aws_lambda_powertools.event_handler"}
+
+
+def test_every_function_is_listed() -> None:
+    assert set(NEEDS) == {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
+
+
+@pytest.mark.parametrize(("function", "needed"), NEEDS.items())
+def test_a_function_imports_only_what_its_path_needs(function: str, needed: set[str]) -> None:
+    environment = {field.name.upper(): "1" for field in fields(Settings)} | {
+        "RETURN_TARGETS": "{}",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "PYTHONPATH": str(ROOT / "layers/terra_connections"),
+    }
+    program = "import handler, json, sys; print(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT / "functions" / function,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert HEAVY & set(json.loads(run.stdout)) == needed

@@ -1,0 +1,129 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from terra_connections.connection import Facts, Position, connected, failed, revoked
+from terra_connections.ids import ReferenceId, SessionId, UserId
+from terra_connections.session import (
+    Flow,
+    Reason,
+    Session,
+    SessionStatus,
+    SessionView,
+    connected_by_name,
+    connected_by_person,
+    hash_of,
+    reason_from,
+    view_of,
+)
+
+CREATED = 1_700_000_000_500
+SESSION = Session(
+    session_id=SessionId("s-1"),
+    reference_id=ReferenceId("alice"),
+    flow=Flow.PROVIDER,
+    resource="FITBIT",
+    user_id=UserId("issued"),
+    state_hash=hash_of("secret"),
+    return_to=None,
+    language=None,
+    created_at=CREATED,
+    expires_at=CREATED + 3_600_000,
+    ttl=CREATED // 1000 + 604_800,
+)
+
+
+def at(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def user(name: str, position: int, *, owner: str | None = "alice", provider: str = "FITBIT") -> Facts:
+    whose = None if owner is None else ReferenceId(owner)
+    return connected(UserId(name), Position(position), owner=whose, provider=provider)
+
+
+def view(session: Session = SESSION, *, named: tuple[Facts, ...] = (), now: int = CREATED) -> SessionView:
+    return view_of(session, connected=connected_by_name(session, named), named=named, now=at(now))
+
+
+def test_it_is_pending_until_something_is_known_and_then_expires() -> None:
+    assert view().status is SessionStatus.PENDING
+    assert view(now=SESSION.expires_at - 1).status is SessionStatus.PENDING
+    assert view(now=SESSION.expires_at).status is SessionStatus.EXPIRED
+
+
+def test_the_announced_connection_connects_it_even_late() -> None:
+    late = view(named=(user("issued", CREATED + 10**9),), now=CREATED + 10**9)
+    assert (late.status, late.user_id) == (SessionStatus.CONNECTED, "issued")
+
+
+def test_being_revoked_later_does_not_lower_it() -> None:
+    gone = user("issued", CREATED).merged(
+        revoked(UserId("issued"), Position(CREATED + 5), owner=None, provider=None, by="deauth")
+    )
+    assert view(named=(gone,)).status is SessionStatus.CONNECTED
+
+
+def test_a_failure_shows_until_it_is_connected() -> None:
+    session = replace(SESSION, failed_reasons=frozenset({Reason.UNKNOWN, Reason.MISSING_SCOPES}))
+    assert view(session).status is SessionStatus.FAILED
+    assert view(session).reason is Reason.MISSING_SCOPES
+    assert view(session, now=SESSION.expires_at).status is SessionStatus.FAILED
+    assert view(session, named=(user("issued", CREATED),)).status is SessionStatus.CONNECTED
+
+
+def test_a_failure_that_terra_told_of_its_user_shows() -> None:
+    told = failed(UserId("issued"), Position(CREATED), owner=None, provider=None, reason="access_denied")
+    assert view(named=(told,)).reason is Reason.ACCESS_DENIED
+
+
+def test_a_confirmed_connection_counts_as_the_announced_one_does() -> None:
+    session = replace(SESSION, confirmed_user_ids=frozenset({UserId("other")}))
+    assert view(session, named=(user("other", CREATED - 120_000),)).user_id == "other"
+    assert view(SESSION, named=(user("other", CREATED),)).status is SessionStatus.PENDING
+
+
+@pytest.mark.parametrize(
+    ("facts", "found"),
+    [
+        (user("new", CREATED), True),
+        # Known to the second only: the session's first second is since.
+        (user("new", CREATED // 1000 * 1000), True),
+        (user("old", CREATED // 1000 * 1000 - 1), False),
+        (user("new", CREATED, provider="GARMIN"), False),
+        (user("new", CREATED, owner="bob"), False),
+        (user("new", CREATED, owner=None), False),
+    ],
+)
+def test_a_connection_of_the_person_counts_if_it_fits(facts: Facts, *, found: bool) -> None:
+    assert (connected_by_person(SESSION, [facts]) == facts.user_id) is found
+
+
+def test_of_several_that_fit_every_order_finds_the_same() -> None:
+    first, second = user("b", CREATED + 1), user("a", CREATED + 2)
+    assert connected_by_person(SESSION, [first, second]) == connected_by_person(SESSION, [second, first]) == "b"
+
+
+def test_only_the_secret_state_opens_it() -> None:
+    assert SESSION.knows("secret")
+    assert not any(SESSION.knows(wrong) for wrong in ["", "Secret", "secret ", hash_of("secret"), "\ud800"])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("access_denied", Reason.ACCESS_DENIED),
+        (" Access_Denied ", Reason.ACCESS_DENIED),
+        ("user_denied", Reason.ACCESS_DENIED),
+        ("missing_scopes", Reason.MISSING_SCOPES),
+        ("server_error", Reason.PROVIDER_ERROR),
+        ("provider_error", Reason.PROVIDER_ERROR),
+        ("<script>", Reason.UNKNOWN),
+        ("", Reason.UNKNOWN),
+        (None, Reason.UNKNOWN),
+        (7, Reason.UNKNOWN),
+    ],
+)
+def test_reasons_are_of_a_closed_list(text: object, reason: Reason) -> None:
+    assert reason_from(text) is reason

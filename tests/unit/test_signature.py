@@ -1,0 +1,109 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from terra_connections.errors import NotSigned
+from terra_connections.signature import Proof, Tolerance, sign, verify
+
+TOLERANCE = Tolerance(past=timedelta(hours=25), future=timedelta(minutes=5))
+SIGNED = 12345678
+VECTOR = "dca55eca8f595bd4d80250ab9609c7cbecec8e581c5c3822294f7c2ee1c99377"
+
+
+def at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(SIGNED + seconds, UTC)
+
+
+def check(*headers: str, body: bytes = b"123", seconds: float = 0, **secrets: str) -> Proof:
+    return verify(body, headers, secrets or {"main": "key"}, now=at(seconds), tolerance=TOLERANCE)
+
+
+def test_terras_own_test_vector() -> None:
+    assert sign(b"123", "key", "12345678") == VECTOR
+    assert check(f"t=12345678,v1={VECTOR}") == Proof("main", "12345678")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"t=12345678,v1={'0' * 64},v1={VECTOR}",
+        f"t=12345678, v1={VECTOR}",
+        f"t=12345678,v1={VECTOR},v0=else",
+        f"t=1,v1={VECTOR},t=12345678,v1={VECTOR}",
+        f"t=12345678,v1={VECTOR},t=12345678,v1={VECTOR}",
+        f"t=nonsense,v1=nonsense,t=12345678,v1={VECTOR}",
+    ],
+)
+def test_any_matching_v1_of_any_group_proves(header: str) -> None:
+    assert check(header).signed_at == SIGNED
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "t=12345678",
+        f"v1={VECTOR}",
+        f"v1={VECTOR},t=12345678",
+        f"t=12345679,v1={VECTOR}",
+        f"t=012345678,v1={VECTOR}",
+        f"t=-12345678,v1={VECTOR}",
+        f"t=12345678.0,v1={VECTOR}",
+        f"t=１２３４５６７８,v1={VECTOR}",
+        f"t=12345678,v1={VECTOR.upper()}",
+        f"t=12345678,v1={VECTOR}0",
+        f"t=12345678,v1={VECTOR[:-1]}",
+        f"t=12345678,v1=\ud800{VECTOR}",
+        f"t=12345678,v2={VECTOR}",
+        f"T=12345678,V1={VECTOR}",
+        f"t={'9' * 5000},v1={VECTOR}",
+        "t=12345678," + "v1=0," * 100 + f"v1={VECTOR}",
+    ],
+)
+def test_anything_else_proves_nothing_and_is_no_crash(header: str) -> None:
+    with pytest.raises(NotSigned):
+        check(header)
+
+
+def test_no_header_and_no_secret_prove_nothing() -> None:
+    with pytest.raises(NotSigned):
+        check()
+    with pytest.raises(NotSigned):
+        verify(b"123", [f"t=12345678,v1={VECTOR}"], {}, now=at(0), tolerance=TOLERANCE)
+
+
+def test_every_active_secret_is_tried_and_the_one_that_matched_is_told() -> None:
+    header = f"t={SIGNED},v1={sign(b'123', 'new', str(SIGNED))}"
+    assert check(header, old="old", new="new").secret_name == "new"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "proven"), [(25 * 3600, True), (25 * 3600 + 1, False), (-300, True), (-301, False)]
+)
+def test_the_tolerance_has_two_sides(seconds: float, *, proven: bool) -> None:
+    header = f"t=12345678,v1={VECTOR}"
+    if proven:
+        check(header, seconds=seconds)
+    else:
+        with pytest.raises(NotSigned):
+            check(header, seconds=seconds)
+
+
+@given(
+    body=st.binary(max_size=200), secret=st.text(min_size=1, alphabet=st.characters(codec="utf-8")), flip=st.integers(0)
+)
+def test_what_was_signed_verifies_and_one_changed_bit_does_not(body: bytes, secret: str, flip: int) -> None:
+    header = f"t={SIGNED},v1={sign(body, secret, str(SIGNED))}"
+    check(header, body=body, main=secret)
+    changed = bytearray(body or b"\0")
+    changed[flip % len(changed)] ^= 1 << flip % 8
+    with pytest.raises(NotSigned):
+        check(header, body=bytes(changed), main=secret)
+
+
+@given(st.lists(st.text(), max_size=4))
+def test_no_header_makes_the_parser_fail(headers: list[str]) -> None:
+    with pytest.raises(NotSigned):
+        check(*headers)
