@@ -7,6 +7,7 @@ The API key and the signing secret come by TERRA_SIMULATOR_API_KEY and TERRA_SIM
 import argparse
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 import sys
@@ -88,6 +89,8 @@ async def _serve(
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                # Longer than clients keep idle connections, so that none is closed under a request just sent.
+                timeout_keep_alive=75,
             )
         )
         loop = asyncio.get_running_loop()
@@ -96,6 +99,8 @@ async def _serve(
         print(f"Terra simulator on {url}", flush=True)
         await server.serve(sockets=[listening])
     finally:
+        # Calls that the end cuts short are no errors to report.
+        logging.getLogger("uvicorn.error").disabled = True
         await simulator.close()
 
 

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,14 +66,27 @@ def query_of(url: str) -> dict[str, str]:
 def running(
     *arguments: str, environment: Mapping[str, str] | None = None, pass_fds: tuple[int, ...] = ()
 ) -> Iterator[Terra]:
-    command = [sys.executable, "-m", "local.terra_simulator", "--port", "0", "--dev-id", DEV_ID, *arguments]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "local.terra_simulator",
+        "--port",
+        "0",
+        "--dev-id",
+        DEV_ID,
+        *arguments,
+    ]
     secrets = {"TERRA_SIMULATOR_API_KEY": API_KEY, "TERRA_SIMULATOR_SIGNING_SECRET": SIGNING_SECRET}
     with (
+        tempfile.TemporaryFile("w+") as complaints,
         subprocess.Popen(  # noqa: S603 - our own program
             command,
             cwd=ROOT,
             env=secrets | dict(environment or {}),
             stdout=subprocess.PIPE,
+            stderr=complaints,
             text=True,
             pass_fds=pass_fds,
         ) as process,
@@ -92,3 +106,5 @@ def running(
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 process.wait(10)
+            complaints.seek(0)
+            assert complaints.read() == "", "the simulator complained"
