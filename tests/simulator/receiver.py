@@ -52,7 +52,7 @@ class Receiver:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}/webhooks/terra?from=terra"
 
-    def wait_for(self, count: int, *, seconds: float = 10.0) -> list[Arrival]:
+    def wait_for(self, count: int, *, seconds: float = 30.0) -> list[Arrival]:
         with self._arrived:
             assert self._arrived.wait_for(lambda: len(self.arrivals) >= count, seconds), self.arrivals
             return list(self.arrivals)

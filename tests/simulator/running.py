@@ -81,7 +81,7 @@ def running(
     secrets = {"TERRA_SIMULATOR_API_KEY": API_KEY, "TERRA_SIMULATOR_SIGNING_SECRET": SIGNING_SECRET}
     with (
         tempfile.TemporaryFile("w+") as complaints,
-        subprocess.Popen(  # noqa: S603 - our own program
+        subprocess.Popen(
             command,
             cwd=ROOT,
             env=secrets | dict(environment or {}),
@@ -98,13 +98,13 @@ def running(
             url = announced.group()
             credentials = {"dev-id": DEV_ID, "x-api-key": API_KEY}
             with (
-                httpx.Client(base_url=url, headers=credentials, trust_env=False) as back_end,
+                httpx.Client(base_url=url, headers=credentials, timeout=30, trust_env=False) as back_end,
                 httpx.Client(base_url=url, timeout=30, trust_env=False) as browser,
             ):
                 yield Terra(url, process, back_end, browser)
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-                process.wait(10)
+                process.wait(30)
             complaints.seek(0)
             assert complaints.read() == "", "the simulator complained"

@@ -98,7 +98,7 @@ def test_deny_leads_to_failure_and_names_no_user_in_the_webhook(terra: Terra, re
 
 
 def test_the_older_shapes_are_a_setting(terra: Terra, receiver: Receiver) -> None:
-    terra.set(cancel_shape="old", success_shape="old")
+    terra.set(cancel_shape="old", success_shape="old", redirect_waits_for_webhook=True)
 
     denied = terra.authenticate("anna")
     terra.decide(denied["auth_url"], "deny")
@@ -158,7 +158,7 @@ def test_the_same_account_again_replaces_the_connection(
 
 
 def test_the_old_user_of_a_reconnect_may_be_null(terra: Terra, receiver: Receiver) -> None:
-    terra.set(reauth_old_user="null")
+    terra.set(reauth_old_user="null", redirect_waits_for_webhook=True)
     terra.connect("anna")
     terra.connect("anna")
 
@@ -166,10 +166,10 @@ def test_the_old_user_of_a_reconnect_may_be_null(terra: Terra, receiver: Receive
 
 
 def test_after_a_disconnect_the_same_account_is_only_connected(terra: Terra, receiver: Receiver) -> None:
+    terra.set(redirect_waits_for_webhook=True)
     user_id = terra.connect("anna")
     terra.back_end.delete("/api/v2/auth/deauthenticateUser", params={"user_id": user_id})
     receiver.wait_for(2)
-    terra.set(redirect_waits_for_webhook=True)
     terra.connect("anna")
 
     assert [arrival.type for arrival in receiver.arrivals] == ["auth", "deauth", "auth"]

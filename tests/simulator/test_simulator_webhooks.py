@@ -21,7 +21,7 @@ def deliveries_of(terra: Terra, state: str) -> list[dict[str, Any]]:
 
 
 def wait_for_state(terra: Terra, state: str, count: int = 1) -> list[dict[str, Any]]:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while len(found := deliveries_of(terra, state)) < count:
         assert time.monotonic() < deadline, terra.control("GET", "/deliveries")
         time.sleep(0.02)
@@ -103,12 +103,10 @@ def test_the_time_of_the_signature_is_renewed_or_not(
 
 
 def test_a_slow_receiver_is_a_failure(terra: Terra, receiver: Receiver) -> None:
-    terra.set(webhook_timeout_s=0.1, retry_scale=1)
-    receiver.takes_s = 0.4
+    terra.set(webhook_timeout_s=0.3, retry_scale=1, redirect_waits_for_webhook=True)
+    receiver.takes_s = 1.0
     terra.connect()
 
-    receiver.wait_for(1)
-    time.sleep(0.3)
     (pending,) = deliveries_of(terra, "pending")
     assert pending["attempts"][0]["status"] is None
     assert "Timeout" in pending["attempts"][0]["error"]
@@ -138,10 +136,10 @@ def test_webhooks_can_get_lost(terra: Terra, receiver: Receiver) -> None:
 
 def test_webhooks_can_be_late(terra: Terra, receiver: Receiver) -> None:
     terra.set(webhook_delay_s=0.3)
+    started = time.monotonic()
     terra.connect()
 
-    assert receiver.arrivals == []
-    receiver.wait_for(1)
+    assert receiver.wait_for(1)[0].at - started >= 0.3
 
 
 def test_the_redirect_can_wait_for_the_webhook(terra: Terra, receiver: Receiver) -> None:
