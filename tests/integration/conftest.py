@@ -1,0 +1,35 @@
+"""Handlers in processes of their own, the tables behind them, and Terra's deliveries."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local.testing import Stack
+from tests.integration.handlers import Handlers, running_handlers
+from tests.integration.tables import Tables
+from tests.integration.webhooks import Webhook, as_bytes
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@pytest.fixture(scope="session")
+def handlers(stack: Stack) -> Iterator[Handlers]:
+    with running_handlers(stack) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tables(stack: Stack, dynamodb: "DynamoDBClient") -> Tables:
+    return Tables(dynamodb, stack)
+
+
+@pytest.fixture(scope="session")
+def webhook(stack: Stack) -> Callable[..., Webhook]:
+    """Makes a delivery, signed with the stack's own secret."""
+
+    def make(body: object, **details: Any) -> Webhook:  # noqa: ANN401 - any field of Webhook
+        return Webhook(as_bytes(body), stack.signing_secret, **details)
+
+    return make

@@ -1,0 +1,192 @@
+"""Runs handlers of ours, each in a process of its own, which can die or be lied to at a named point.
+
+A point is a step as it is seen from outside: before and after every round trip to AWS (botocore's own events) and to
+Terra (httpx's own event hooks), and `return`, when the handler is done and nobody has heard of it. Examples:
+`dynamodb.BatchGetItem:before`, `dynamodb.BatchGetItem#2:after` (the second such trip), `terra.userInfo:before`.
+
+The program listens on a Unix socket; each connection is one run, in a fork: loading boto3 anew for every run would
+take a second each. Nothing of ours is loaded before the fork. One line of JSON comes in (`function`, `environment`,
+`event`, `rules`), lines of JSON go out: `{"point": ...}` for each point passed, and at last `{"result": ..., "log": ...}`
+or `{"error": ...}`; nothing at all after a point at which the process was killed. A rule is `{"at": pattern, "do": ...}`:
+
+kill     end this process with SIGKILL
+pause    say so and wait for a line
+answer   what AWS answers instead, with `status` and `body`; the request is not sent
+lose     send the request, and lose its answer
+break    do not send the request; the connection breaks as `how` says
+
+and `times` says how often it acts; without it, always.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import io
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TextIO
+
+import boto3
+import httpx
+from aws_lambda_powertools import logging, metrics
+from botocore import exceptions
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.httpsession import URLLib3Session
+
+ROOT = Path(__file__).resolve().parents[2]
+LAYER = ROOT / "layers/terra_connections"
+LOADED_BEFORE_THE_FORK = (boto3, httpx, logging, metrics)
+BREAKS: Mapping[str, type[exceptions.BotoCoreError]] = {
+    "no connection": exceptions.ConnectTimeoutError,
+    "reset": exceptions.ConnectionClosedError,
+    "silence": exceptions.ReadTimeoutError,
+}
+
+
+class Points:
+    """Writes every point down, and acts where a rule says so."""
+
+    def __init__(self, rules: Sequence[dict[str, Any]], line_in: TextIO, line_out: TextIO) -> None:
+        self._rules = rules
+        self._in = line_in
+        self._out = line_out
+        self._trips: Counter[str] = Counter()
+
+    def before(self, trip: str) -> dict[str, Any] | None:
+        """A round trip begins; the rule that its answer is spoilt by, if one is."""
+        self._trips[trip] += 1
+        return self.passed(f"{self._numbered(trip)}:before")
+
+    def after(self, trip: str) -> None:
+        """A round trip has ended."""
+        self.passed(f"{self._numbered(trip)}:after")
+
+    def passed(self, point: str) -> dict[str, Any] | None:
+        """The process is at a point."""
+        self.say({"point": point})
+        for rule in self._rules:
+            if not fnmatchcase(point, rule["at"]) or rule.get("times") == 0:
+                continue
+            if "times" in rule:
+                rule["times"] -= 1
+            if rule["do"] == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if rule["do"] == "pause":
+                self.say({"paused": point})
+                self._in.readline()
+                continue
+            return rule
+        return None
+
+    def say(self, what: Mapping[str, Any]) -> None:
+        """Tell the test."""
+        self._out.write(json.dumps(what) + "\n")
+        self._out.flush()
+
+    def _numbered(self, trip: str) -> str:
+        count = self._trips[trip]
+        return trip if count == 1 else f"{trip}#{count}"
+
+    # -- the hooks -----------------------------------------------------------------------------------------------------
+
+    def before_aws(self, request: AWSPreparedRequest, event_name: str, **_more: object) -> AWSResponse | None:
+        """botocore's `before-send`: what is returned is the answer, what is raised is a broken connection."""
+        rule = self.before(event_name.partition(".")[2])
+        if rule is None:
+            return None
+        if rule["do"] == "answer":
+            return answered(request, rule)
+        if rule["do"] == "lose":
+            URLLib3Session().send(request)
+            raise exceptions.ReadTimeoutError(endpoint_url=request.url)
+        raise BREAKS[rule["how"]](endpoint_url=request.url)
+
+    def after_aws(self, event_name: str, **_more: object) -> None:
+        """botocore's `response-received`."""
+        self.after(event_name.partition(".")[2])
+
+    def before_terra(self, request: httpx.Request) -> None:
+        """httpx's `request` hook."""
+        self.before(f"terra.{Path(request.url.path).name}")
+
+    def after_terra(self, response: httpx.Response) -> None:
+        """httpx's `response` hook: the head of the answer is here."""
+        self.after(f"terra.{Path(response.request.url.path).name}")
+
+
+class _Raw(io.BytesIO):
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+def answered(request: AWSPreparedRequest, rule: Mapping[str, Any]) -> AWSResponse:
+    """An answer that AWS did not give."""
+    content = json.dumps(rule["body"]).encode()
+    headers = {"content-type": "application/x-amz-json-1.0"}
+    return AWSResponse(request.url, rule.get("status", 200), headers, _Raw(content))
+
+
+def load(folder: Path) -> ModuleType:
+    """Load a handler as Lambda does: its own folder and the layer are on the module path."""
+    sys.path[:0] = [str(folder), str(LAYER)]
+    return importlib.import_module("handler")
+
+
+def run(connection: socket.socket) -> None:
+    """One run."""
+    with connection, connection.makefile("r") as line_in, connection.makefile("w") as line_out:
+        job = json.loads(line_in.readline())
+        points = Points(job["rules"], line_in, line_out)
+        environment = os.environ  # noqa: TID251 - as Lambda, this program makes the environment of a handler
+        environment.clear()
+        environment.update(job["environment"])
+        printed = sys.stdout = io.StringIO()
+        try:
+            boto3.setup_default_session()
+            events = boto3.DEFAULT_SESSION.events  # type: ignore[union-attr] # just made
+            events.register("before-send", points.before_aws)
+            events.register("response-received", points.after_aws)
+            handler = load(ROOT / "functions" / job["function"])
+            wiring = importlib.import_module("terra_connections.wiring")
+            if wiring.terra.cache_info().currsize:
+                # The client is not to be had otherwise, and it shall be the one that the handler uses.
+                client: httpx.Client = wiring.terra()._client  # noqa: SLF001
+                client.event_hooks = {"request": [points.before_terra], "response": [points.after_terra]}
+            result = handler.lambda_handler(job["event"], None)
+            points.passed("return")
+            points.say({"result": result, "log": printed.getvalue()})
+        except Exception:  # noqa: BLE001 - whatever it is, the test shall see it
+            points.say({"error": traceback.format_exc(), "log": printed.getvalue()})
+
+
+def main() -> None:
+    """Take runs until the test session ends, which closes this program's standard input."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("socket", type=Path)
+    path = parser.parse_args().socket
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are waited for by nobody
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(64)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        while True:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                run(connection)
+                os._exit(0)
+            connection.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The tables as they are, for tests that look behind the answers."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from local.testing import Stack
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Item = dict[str, Any]
+
+_read = TypeDeserializer().deserialize
+_write = TypeSerializer().serialize
+
+
+class Tables:
+    """Items as plain values."""
+
+    def __init__(self, client: "DynamoDBClient", stack: Stack) -> None:
+        self._client = client
+        self._names = stack.tables
+
+    def connection(self, user_id: str) -> Item | None:
+        return self._get(self._names.connections, "user_id", user_id)
+
+    def session(self, session_id: str) -> Item | None:
+        """Also a claim, or an outcome by a widget session's id."""
+        return self._get(self._names.sessions, "session_id", session_id)
+
+    def deliveries(self, keys: Iterable[str]) -> list[Item]:
+        """What is recorded under these keys."""
+        found = [self._get(self._names.deliveries, "delivery_id", key) for key in keys]
+        return [item for item in found if item is not None]
+
+    def facts(self, user_id: str) -> Item | None:
+        """What is known of a connection, without the version, which counts writes."""
+        item = self.connection(user_id)
+        return item and {name: value for name, value in item.items() if name not in {"version", "user_id"}}
+
+    def change_session(self, session_id: str, **changes: object) -> None:
+        """Move a session or a claim in time."""
+        self._client.update_item(
+            TableName=self._names.sessions,
+            Key={"session_id": {"S": session_id}},
+            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in changes),
+            ConditionExpression="attribute_exists(session_id)",
+            ExpressionAttributeNames={f"#{name}": name for name in changes},
+            ExpressionAttributeValues={f":{name}": _write(value) for name, value in changes.items()},
+        )
+
+    def add_connections(self, items: Iterable[Item]) -> None:
+        """Write items as the functions would have."""
+        for item in items:
+            self._client.put_item(
+                TableName=self._names.connections, Item={name: _write(value) for name, value in item.items()}
+            )
+
+    def count(self) -> tuple[int, int, int]:
+        """How many items there are in all: connections, sessions, deliveries."""
+        names = (self._names.connections, self._names.sessions, self._names.deliveries)
+        return tuple(self._count(name) for name in names)  # type: ignore[return-value] # three
+
+    def claims(self) -> list[Item]:
+        """The idempotency claims."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._names.sessions,
+            ConsistentRead=True,
+            FilterExpression="begins_with(session_id, :prefix)",
+            ExpressionAttributeValues={":prefix": {"S": "idempotency:"}},
+        )
+        return [{name: _read(value) for name, value in item.items()} for page in pages for item in page["Items"]]
+
+    def _count(self, table: str) -> int:
+        pages = self._client.get_paginator("scan").paginate(TableName=table, Select="COUNT", ConsistentRead=True)
+        return sum(page["Count"] for page in pages)
+
+    def _get(self, table: str, key: str, value: str) -> Item | None:
+        answer = self._client.get_item(TableName=table, Key={key: {"S": value}}, ConsistentRead=True)
+        item = answer.get("Item")
+        return {name: _read(stored) for name, stored in item.items()} if item else None
