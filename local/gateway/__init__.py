@@ -58,7 +58,7 @@ class Gateway:
                 attributes (`{"Connections.Arn": ...}`). Functions and the API name themselves.
             port: Port on 127.0.0.1; 0 takes a free one.
             python: The interpreter that functions run under.
-            dependencies: Folder of installed packages for layers that are only a list of requirements.
+            dependencies: Folder of installed packages that functions import from when `python` itself has them not.
             directory: Folder for what processes write (byte-code, home); made if missing.
             environment: What functions get besides the template's variables and Lambda's own. It wins over both.
             on_log: Gets every line that a function prints and every trouble of the gateway.
@@ -76,11 +76,11 @@ class Gateway:
             parameters=parameters,
             physical_ids=physical_ids,
             region=region,
-            dependencies=dependencies.absolute(),
         )
         self._port = port
         # Not resolved: a virtual environment's interpreter is a link, and knows its packages by its own place.
         self._python = python.absolute()
+        self._dependencies = dependencies.absolute()
         self._directory = directory.absolute()
         self._environment = dict(environment)
         self._on_log = on_log
@@ -154,6 +154,7 @@ class Gateway:
         host = Host(
             python=self._python,
             runtime=self._runtime,
+            dependencies=self._dependencies,
             directory=self._directory,
             region=self._region,
             environment=self._environment,

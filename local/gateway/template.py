@@ -99,7 +99,6 @@ def read_stack(
     parameters: Mapping[str, str],
     physical_ids: Mapping[str, str],
     region: str,
-    dependencies: Path | None = None,
 ) -> Stack:
     """Read and resolve the template.
 
@@ -108,7 +107,6 @@ def read_stack(
         parameters: Values of the template's parameters; the others keep their defaults.
         physical_ids: What `Ref` gives for a resource (`Connections`) and `GetAtt` for an attribute (`Connections.Arn`).
         region: The value of `AWS::Region`.
-        dependencies: A folder of installed packages that stands for the layers built from a list of requirements.
 
     Raises:
         TemplateError: Something is missing, unknown or unresolvable.
@@ -120,7 +118,6 @@ def read_stack(
         parameters=parameters,
         physical_ids=physical_ids,
         region=region,
-        dependencies=dependencies,
     ).stack()
 
 
@@ -318,7 +315,7 @@ class _Resolver:
 class _Reader:
     """From the document to the resolved stack."""
 
-    def __init__(  # noqa: PLR0913 - the one place that takes all inputs of a reading
+    def __init__(
         self,
         document: Mapping[str, object],
         *,
@@ -326,11 +323,9 @@ class _Reader:
         parameters: Mapping[str, str],
         physical_ids: Mapping[str, str],
         region: str,
-        dependencies: Path | None,
     ) -> None:
         self._root = root
         self._region = region
-        self._dependencies = dependencies
         self._globals = _mapping(document.get("Globals", {}), "Globals")
         resources = _mapping(document.get("Resources", {}), "Resources")
         self._resources = {name: _mapping(resource, name) for name, resource in resources.items()}
@@ -428,8 +423,7 @@ class _Reader:
             return (folder / "python",)
         if any(folder.glob("*.py")) or any(folder.glob("*/__init__.py")):
             return (folder,)
-        # A list of requirements only: its packages are already installed in the folder of dependencies.
-        return () if self._dependencies is None else (self._dependencies,)
+        return ()  # a list of requirements only: the functions' interpreter has these packages
 
     def _folder(self, uri: str, where: str) -> Path:
         folder = (self._root / uri).resolve()

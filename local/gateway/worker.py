@@ -1,7 +1,8 @@
 """The first lines of every Lambda process: tie its life to the stack's, lay the module path as Lambda does, hand over.
 
 Run by path under the functions' interpreter, which has none of this project's packages: standard library only.
-Arguments: the runtime (`auto`, `awslambdaric` or `own`), then the folders that come first on the module path.
+Arguments: the runtime (`auto`, `awslambdaric` or `own`), the folder of installed packages, and the folders that come
+first on the module path.
 """
 
 import importlib
@@ -13,6 +14,7 @@ import threading
 from pathlib import Path
 
 _ENVIRON = os.environ  # noqa: TID251 - this program is what AWS starts a function with: the environment is its input
+_LEASH_LAG = 0.5  # seconds
 
 
 def _follow(leash: int) -> None:
@@ -40,18 +42,28 @@ def main() -> None:
     # The handler must not see the leash, nor inherit it to programs that it starts.
     leash = int(_ENVIRON.pop("LOCAL_LEASH_FD"))
     os.set_inheritable(leash, False)  # noqa: FBT003 - the standard library's signature
-    threading.Thread(target=_follow, args=(leash,), name="leash", daemon=True).start()
+    # Python adds it where the machine lacks the locale that Lambda names in LANG; Lambda does not have it.
+    _ENVIRON.pop("LC_CTYPE", None)
+    follower = threading.Thread(target=_follow, args=(leash,), name="leash", daemon=True)
+    follower.start()
 
-    runtime, *folders = sys.argv[1:]
+    runtime, dependencies, *folders = sys.argv[1:]
     source = Path(__file__).resolve().with_name("runtime_loop.py")
-    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+    sys.path[:0] = folders
+    if dependencies not in sys.path:
+        sys.path.append(dependencies)
     sys.argv = [sys.argv[0], _ENVIRON["_HANDLER"]]
     if runtime == "auto":
         runtime = "awslambdaric" if importlib.util.find_spec("awslambdaric") else "own"
-    if runtime == "awslambdaric":
-        _run_awslambdaric(_ENVIRON["_HANDLER"])
-    else:
-        _run_own_loop(_ENVIRON["_HANDLER"], source)
+    try:
+        if runtime == "awslambdaric":
+            _run_awslambdaric(_ENVIRON["_HANDLER"])
+        else:
+            _run_own_loop(_ENVIRON["_HANDLER"], source)
+    finally:
+        # A runtime may see its API's connection break a moment before the leash does. Its children, which only the
+        # follower ends, must not be left behind.
+        follower.join(_LEASH_LAG)
 
 
 if __name__ == "__main__":

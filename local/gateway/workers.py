@@ -34,6 +34,7 @@ class Host:
 
     python: Path
     runtime: Runtime
+    dependencies: Path
     directory: Path
     region: str
     environment: Mapping[str, str]
@@ -100,8 +101,8 @@ class Workers:
 
     @property
     def _folders(self) -> list[Path]:
-        # Installed packages do not change while the stack runs, and are thousands of files.
-        return [self._spec.folder, *(layer for layer in self._spec.layers if layer.name != "site-packages")]
+        # Not the dependencies: thousands of files that do not change while the stack runs.
+        return [self._spec.folder, *self._spec.layers]
 
     def _ended(self, run: asyncio.Task[bytes]) -> None:
         self._runs.discard(run)
@@ -187,6 +188,7 @@ class _Process:
             f"pycache_prefix={self._host.directory / 'pycache'}",
             _BOOTSTRAP,
             self._host.runtime,
+            self._host.dependencies,
             self._spec.folder,
             *self._spec.layers,
             cwd=self._spec.folder,

@@ -1,0 +1,337 @@
+"""The processes that functions run in: their surroundings, their ends, and how many there are."""
+
+import asyncio
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local.gateway import FunctionError, Gateway, StartError
+from local.gateway.http1 import listen
+from local.gateway.workers import Runtime
+from tests.gateway.running import Running, serving, until
+
+INTERNAL = {"message": "Internal Server Error"}
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class TestSurroundings:
+    def test_the_environment_is_lambdas_the_templates_and_nothing_else(
+        self, project: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SECRET_OF_THE_PARENT", "x")
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        with serving(project, runtime=runtime) as api:
+            environment = api.report()["environment"]
+        assert environment.pop("AWS_LAMBDA_RUNTIME_API").startswith("127.0.0.1:")
+        assert environment.pop("_X_AMZN_TRACE_ID").startswith("Root=1-")
+        assert environment == {
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_DEFAULT_REGION": "eu-north-1",
+            "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+            "AWS_LAMBDA_FUNCTION_NAME": "Act",
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/Act",
+            "AWS_LAMBDA_LOG_STREAM_NAME": "local",
+            "AWS_REGION": "eu-north-1",
+            "GREETING": "hello",
+            "HOME": str(project / "scratch" / "home"),
+            "LAMBDA_TASK_ROOT": str(project / "functions" / "act"),
+            "LANG": "en_US.UTF-8",
+            "LIMIT": "7",
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "TABLE": "things-table",
+            "TZ": ":UTC",
+            "WHERE": "eu-north-1/things-table/${literal}",
+            "_HANDLER": "handler.lambda_handler",
+        }
+
+    def test_the_module_path_is_lambdas(self, project: Path, runtime: Runtime) -> None:
+        with serving(project, runtime=runtime) as api:
+            report = api.report()
+            again = api.report()
+        assert report["path"][:2] == [str(project / "functions" / "act"), str(project / "layers" / "shared")]
+        assert sysconfig.get_path("purelib") in report["path"][2:]
+        assert not [folder for folder in report["path"] if Path(folder) in {ROOT, ROOT / "local" / "gateway"}]
+        assert not [name for name in report["modules"] if name == "local" or name.startswith("local.")]
+        assert ("awslambdaric" in report["modules"]) == (runtime == "awslambdaric")
+        assert report["folder"] == str(project / "functions" / "act")
+        assert report["argv"][1:] == ["handler.lambda_handler"]
+        assert (report["calls"], again["calls"]) == (1, 2), "one process serves one event after the other"
+
+    def test_the_context_is_lambdas(self, project: Path, runtime: Runtime) -> None:
+        with serving(project, runtime=runtime) as api:
+            context = api.report()["context"]
+        assert context["arn"] == "arn:aws:lambda:eu-north-1:000000000000:function:Act"
+        assert context["name"] == "Act"
+        assert context["version"] == "$LATEST"
+        assert context["memory"] == "256"
+        assert context["log_group"] == "/aws/lambda/Act"
+        assert len(context["request_id"]) == 36
+        assert 0 < context["remaining"] <= 2000
+
+    def test_byte_code_stays_out_of_the_source(self, project: Path) -> None:
+        with serving(project) as api:
+            assert api.report()["pycache_prefix"] == str(project / "scratch" / "pycache")
+        assert not list((project / "functions").rglob("__pycache__"))
+        assert not list((project / "layers").rglob("__pycache__"))
+
+    def test_output_is_logged_line_by_line(self, project: Path, runtime: Runtime) -> None:
+        with serving(project, runtime=runtime) as api:
+            assert api.act("print").status_code == 200
+            assert api.logged("[Act] a line on stdout")
+            assert api.logged("[Act] a line on stderr")
+            assert api.logged("a line by logging")
+
+    def test_a_function_can_be_invoked_by_name(self, api: Running) -> None:
+        future = asyncio.run_coroutine_threadsafe(api.gateway.invoke("Echo", {"detail": 1}), api.loop)
+        assert future.result(10) == {"detail": 1}
+        failing = asyncio.run_coroutine_threadsafe(api.gateway.invoke("Answer", {}), api.loop)
+        with pytest.raises(FunctionError, match="KeyError"):
+            failing.result(10)
+
+
+class TestEnds:
+    def test_an_exception_is_500_and_the_process_lives_on(self, project: Path, runtime: Runtime) -> None:
+        with serving(project, runtime=runtime) as api:
+            pid = api.report()["pid"]
+            response = api.act("raise")
+            assert (response.status_code, response.json()) == (500, INTERNAL)
+            assert api.logged("[Act] raised an exception: ValueError: it broke")
+            assert api.logged("in lambda_handler"), "the traceback is in the log"
+            assert api.report()["pid"] == pid
+
+    def test_a_value_that_is_not_json_is_500(self, project: Path, runtime: Runtime) -> None:
+        with serving(project, runtime=runtime) as api:
+            assert api.act("unserializable").status_code == 500
+            assert api.logged("not JSON serializable")
+
+    def test_a_crash_is_500_and_the_next_request_gets_a_fresh_process(self, project: Path, runtime: Runtime) -> None:
+        with serving(project, runtime=runtime) as api:
+            pid = api.report()["pid"]
+            response = api.act("exit")
+            assert (response.status_code, response.json()) == (500, INTERNAL)
+            assert api.logged("[Act] ended in the middle of an invocation: exit status 7")
+            assert api.report()["pid"] != pid
+
+    @pytest.mark.parametrize("do", ["sleep", "spin"])
+    def test_the_time_limit_ends_the_process(self, project: Path, runtime: Runtime, do: str) -> None:
+        with serving(project, runtime=runtime) as api:
+            pid = api.report()["pid"]
+            begun = time.monotonic()
+            response = api.act(do, seconds=20)
+            assert (response.status_code, response.json()) == (500, INTERNAL)
+            assert 2 <= time.monotonic() - begun < 10
+            assert api.logged("[Act] timed out: after 2 s")
+            assert api.report()["pid"] != pid
+
+    def test_a_process_that_dies_while_idle_costs_no_request(self, project: Path) -> None:
+        with serving(project, workers=1) as api:
+            pid = api.act("die-later").json()["pid"]
+            assert until(lambda: api.report()["pid"] != pid)
+            assert not [line for line in api.log if "ended in the middle" in line]
+
+    def test_an_answer_over_6_mb_is_500(self, project: Path, runtime: Runtime) -> None:
+        with serving(project, runtime=runtime) as api:
+            assert len(api.act("big", bytes=6 * 1024 * 1024).content) == 6 * 1024 * 1024
+            response = api.act("big", bytes=6 * 1024 * 1024 + 200)
+            assert (response.status_code, response.json()) == (500, INTERNAL)
+            assert api.logged("[Act] answered with more than 6 MB")
+            assert api.act().status_code == 200
+
+    def test_the_client_gets_503_and_the_function_runs_on(self, project: Path) -> None:
+        mark = project / "mark"
+        with serving(project, patience=timedelta(seconds=0.3)) as api:
+            response = api.act("sleep", seconds=1, mark=str(mark))
+            assert response.status_code == 503
+            assert response.json() == {"message": "Service Unavailable"}
+            assert api.logged("[Act] took longer than the API waits")
+            assert until(mark.exists)
+            assert api.act().status_code == 200
+
+    def test_who_waits_in_the_queue_for_too_long_is_never_run(self, project: Path) -> None:
+        mark = project / "mark"
+        with serving(project, workers=1, patience=timedelta(seconds=0.5)) as api, ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(api.act, "sleep", seconds=1.2, mark=str(mark)) for _ in range(2)]
+            assert [future.result().status_code for future in asked] == [503, 503]
+            assert until(lambda: api.act().status_code == 200)
+            assert mark.read_text() == "slept "
+
+
+class TestLoading:
+    @pytest.mark.parametrize(
+        ("source", "text"),
+        [
+            ("import no_such_module\n", "No module named 'no_such_module'"),
+            ("def broken(:\n", "handler.py"),
+            ("def helper():\n    return 1 / 0\n\nhelper()\n", "ZeroDivisionError"),
+            ("import os\nos._exit(3)\n", "exit status 3"),
+            ("nothing = 1\n", "lambda_handler"),
+        ],
+    )
+    def test_a_function_that_cannot_be_loaded_stops_the_start(
+        self, project: Path, runtime: Runtime, source: str, text: str
+    ) -> None:
+        (project / "functions" / "echo" / "handler.py").write_text(source)
+        with pytest.raises(StartError, match=r"^Echo failed to start") as caught, serving(project, runtime=runtime):
+            pytest.fail("it started")
+        assert text in str(caught.value)
+
+    def test_the_functions_own_traceback_is_told(self, project: Path, runtime: Runtime) -> None:
+        (project / "functions" / "echo" / "handler.py").write_text("def helper():\n    return 1 / 0\n\nhelper()\n")
+        with pytest.raises(StartError) as caught, serving(project, runtime=runtime):
+            pytest.fail("it started")
+        assert f'File "{project / "functions" / "echo" / "handler.py"}", line 2, in helper' in str(caught.value)
+
+    def test_an_edit_is_served_at_once_and_a_broken_one_is_500(self, project: Path, runtime: Runtime) -> None:
+        handler = project / "functions" / "echo" / "handler.py"
+        with serving(project, runtime=runtime) as api:
+            handler.write_text("def lambda_handler(event, context):\n    return {'edited': 1}\n")
+            assert api.client.get("/echo").json() == {"edited": 1}
+            handler.write_text("raise RuntimeError('typo')\n")
+            response = api.client.get("/echo")
+            assert (response.status_code, response.json()) == (500, INTERNAL)
+            assert api.logged("[Echo] failed to start: RuntimeError: typo")
+            handler.write_text("def lambda_handler(event, context):\n    return {'edited': 2}\n")
+            assert api.client.get("/echo").json() == {"edited": 2}
+
+    def test_an_edit_of_the_layer_reloads_the_functions(self, project: Path) -> None:
+        with serving(project) as api:
+            assert api.report()["version"] == 1
+            (project / "layers" / "shared" / "shared_module.py").write_text("VERSION = 22\n")
+            assert api.report()["version"] == 22
+
+    def test_a_running_invocation_finishes_although_its_source_changes(self, project: Path) -> None:
+        with serving(project) as api, ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(api.act, "sleep", seconds=1)
+            time.sleep(0.3)
+            (project / "layers" / "shared" / "shared_module.py").write_text("VERSION = 333\n")
+            assert api.report()["version"] == 333
+            assert slow.result().status_code == 200
+
+
+class TestConcurrency:
+    def test_slow_requests_run_at_once_up_to_the_limit_and_the_others_wait(self, project: Path) -> None:
+        with serving(project, workers=3) as api, ThreadPoolExecutor(7) as pool:
+            answers = [pool.submit(api.act, "sleep", seconds=0.8) for _ in range(7)]
+            runs = [answer.result().json() for answer in answers]
+        assert len({run["pid"] for run in runs}) == 3
+        moments = sorted([(run["begun"], 1) for run in runs] + [(run["ended"], -1) for run in runs])
+        at_once, most = 0, 0
+        for _, change in moments:
+            at_once += change
+            most = max(most, at_once)
+        assert most == 3
+
+    def test_one_process_never_runs_two_invocations(self, project: Path) -> None:
+        with serving(project, workers=1) as api, ThreadPoolExecutor(4) as pool:
+            answers = [pool.submit(api.act, "sleep", seconds=0.1) for _ in range(4)]
+            runs = sorted((answer.result().json() for answer in answers), key=lambda run: float(run["begun"]))
+        assert len({run["pid"] for run in runs}) == 1
+        assert all(earlier["ended"] <= later["begun"] for earlier, later in pairwise(runs))
+
+
+class TestStoppingAndPorts:
+    def test_a_taken_port_is_an_error_of_the_system(self, project: Path) -> None:
+        taken = listen("127.0.0.1", 0)
+        gateway = Gateway(
+            project / "template.yaml",
+            parameters={},
+            physical_ids={"Things": "t"},
+            port=taken.getsockname()[1],
+            python=Path(sys.executable),
+            dependencies=project,
+            directory=project / "scratch",
+            environment={},
+            on_log=print,
+        )
+        with taken, pytest.raises(OSError, match="in use"):
+            asyncio.run(gateway.start())
+
+    def test_stopping_ends_every_process_also_a_busy_one(self, project: Path) -> None:
+        with serving(project) as api, ThreadPoolExecutor(1) as pool:
+            pid = api.report()["pid"]
+            pool.submit(api.act, "spin")
+            time.sleep(0.3)
+            url = api.gateway.url
+        assert until(lambda: not is_running(pid))
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url)
+
+    def test_functions_and_their_children_end_when_the_stack_is_killed(self, project: Path, runtime: Runtime) -> None:
+        # Each process holds a port, and so does a child of it: a port that still answers is somebody who still lives.
+        handler = textwrap.dedent(
+            """
+            import socket, subprocess, sys
+            held = socket.create_server(("127.0.0.1", 0))
+            child = subprocess.Popen(
+                [sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=(held.fileno(),)
+            )
+
+            def lambda_handler(event, context):
+                if event["rawQueryString"]:
+                    while True:
+                        child.poll()
+                return held.getsockname()[1]
+            """
+        )
+        (project / "functions" / "echo" / "handler.py").write_text(handler)
+        stack = textwrap.dedent(
+            f"""
+            import asyncio, sys, sysconfig
+            from pathlib import Path
+            from local.gateway import Gateway
+
+            async def main():
+                root = Path({str(project)!r})
+                gateway = Gateway(root / "template.yaml", parameters={{}}, physical_ids={{"Things": "t"}}, port=0,
+                    python=Path(sys.executable), dependencies=Path(sysconfig.get_path("purelib")),
+                    directory=root / "scratch", environment={{}}, on_log=lambda line: None, runtime={runtime!r})
+                await gateway.start()
+                print(gateway.url, flush=True)
+                await asyncio.Event().wait()
+
+            asyncio.run(main())
+            """
+        )
+        with subprocess.Popen([sys.executable, "-c", stack], stdout=subprocess.PIPE, text=True, cwd=ROOT) as supervisor:
+            assert supervisor.stdout is not None
+            url = supervisor.stdout.readline().strip()
+            with httpx.Client(base_url=url, timeout=1) as client, ThreadPoolExecutor(1) as pool:
+                first = client.get("/echo").json()
+                busy = pool.submit(client.get, "/echo?busy")
+                time.sleep(0.3)
+                second = client.get("/echo").json()
+                assert first != second
+                os.kill(supervisor.pid, signal.SIGKILL)
+                assert isinstance(busy.exception(), httpx.TransportError)
+        assert until(lambda: not is_held(first))
+        assert until(lambda: not is_held(second))
+
+
+def is_held(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)  # nobody accepts there: with a full queue a probe would wait for minutes
+        return probe.connect_ex(("127.0.0.1", port)) != errno.ECONNREFUSED
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
