@@ -66,7 +66,7 @@ def test_one_that_was_never_read_is_no_value(client: "SecretsManagerClient", man
         Secret(client, ARN).values()
 
 
-@pytest.mark.parametrize("text", ["hunter2", "[]", '{"a": 1}', '"hunter2"'])
+@pytest.mark.parametrize("text", ["hunter2", "[]", "{}", '{"a": ""}', '{"a": 1}', '"hunter2"'])
 def test_a_malformed_one_is_told_without_being_quoted(
     client: "SecretsManagerClient", manager: Stubber, text: str
 ) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from terra_connections.connection import Position, connected
 from terra_connections.connection_store import ConnectionStore
-from terra_connections.errors import TerraRejected, TerraUnavailable, TooManyRequests
+from terra_connections.errors import RetryLater, TerraRejected
 from terra_connections.ids import UserId, user_id_from
 from terra_connections.session import Session
 from terra_connections.session_store import SessionStore
@@ -71,7 +71,7 @@ def _ask(session: Session, hint: str | None, terra: TerraApi) -> UserInfo | None
             return None
         try:
             info = terra.user_info(user_id, within=remaining)
-        except (TerraRejected, TerraUnavailable, TooManyRequests):
+        except (TerraRejected, RetryLater):
             # Proves nothing about this one; the next may still be answered.
             continue
         if (

@@ -21,7 +21,7 @@ box-shadow:0 1px 2px #0002,0 12px 32px #0001}
 svg{width:4rem;height:4rem;fill:none;stroke:currentColor;stroke-width:2;stroke-linecap:round;stroke-linejoin:round}
 .good{color:var(--good)}.wait{color:var(--wait)}.bad{color:var(--bad)}
 h1{margin:1rem 0 .5rem;font-size:1.5rem;line-height:1.25;overflow-wrap:anywhere}
-p{margin:0;color:var(--dim)}
+p{margin:0;color:var(--dim);text-wrap:balance}
 """
 _CSP = (
     "default-src 'none'; style-src 'sha256-"

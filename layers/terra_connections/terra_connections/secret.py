@@ -33,7 +33,7 @@ class Secret:
         """Every value by its name.
 
         Raises:
-            Misconfigured: it cannot be read, or is no JSON object of texts. The message names it and quotes nothing.
+            Misconfigured: it cannot be read, is no JSON object of texts, or is empty. The message quotes nothing.
         """
         if self._values is None or self._clock() >= self._stale_at:
             self._values = self._read()
@@ -69,4 +69,8 @@ class Secret:
             # Not chained: the parser's error quotes the secret.
             raise Misconfigured(message) from None
         # An empty value would sign, or open, for everybody.
-        return {name: value for name, value in values.items() if value}
+        filled = {name: value for name, value in values.items() if value}
+        if not filled:
+            message = "A secret holds no value yet."
+            raise Misconfigured(message)
+        return filled
