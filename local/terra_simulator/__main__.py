@@ -20,7 +20,7 @@ from local import leash
 from local.terra_simulator.app import application
 from local.terra_simulator.settings import Credentials, Settings
 from local.terra_simulator.simulator import Simulator
-from local.terra_simulator.sockets import CuttableProtocol
+from local.terra_simulator.sockets import CuttableProtocol, cut_all
 from local.terra_simulator.state_file import UnreadableStateError
 
 HOST = "127.0.0.1"
@@ -36,6 +36,9 @@ class _Server(uvicorn.Server):
     def stop(self) -> None:
         """Stop without waiting for calls under way."""
         self.should_exit = self.force_exit = True
+        # Calls that the end cuts short are no errors to report. From Python 3.12 on, a server's end waits for them.
+        logging.getLogger("uvicorn.error").disabled = True
+        cut_all()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,6 +94,8 @@ async def _serve(
                 server_header=False,
                 # Longer than clients keep idle connections, so that none is closed under a request just sent.
                 timeout_keep_alive=75,
+                # For whoever connects while the server is closing.
+                timeout_graceful_shutdown=1,
             )
         )
         loop = asyncio.get_running_loop()
@@ -99,8 +104,6 @@ async def _serve(
         print(f"Terra simulator on {url}", flush=True)
         await server.serve(sockets=[listening])
     finally:
-        # Calls that the end cuts short are no errors to report.
-        logging.getLogger("uvicorn.error").disabled = True
         await simulator.close()
 
 

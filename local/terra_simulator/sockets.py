@@ -32,3 +32,9 @@ async def cut(client: Any) -> None:  # noqa: ANN401 - starlette's Address and pl
     if transport is not None:
         transport.abort()
     await asyncio.sleep(0)
+
+
+def cut_all() -> None:
+    """End every client's connection at once."""
+    for transport in list(CuttableProtocol.connected.values()):
+        transport.abort()
