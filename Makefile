@@ -12,6 +12,7 @@ run: setup-local ## start everything on this machine; Ctrl-C ends it (API_PORT, 
 	@exec .venv/bin/python -m local.stack --parent $$PPID
 
 test: setup-tests ## run every test, on free ports, beside a running `make run`; one of them: make test T=tests/unit
+	@.venv/bin/python -m local.stack --fetch-only
 	@.venv/bin/python -m pytest $(T)
 
 check: setup-tests lint-template ## ruff, mypy --strict, cfn-lint

@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 import urllib.error
@@ -195,18 +194,3 @@ def _said(command: list[str]) -> str:
 def ministack() -> Path:
     """Return MiniStack's program; it pins its own botocore, so it has an environment of its own."""
     return tool_venv("ministack", "MiniStack") / "ministack"
-
-
-def main() -> int:
-    """Fetch everything that `make run` needs, for those who want it in advance."""
-    try:
-        for what in (dynamodb_local, java, ministack):
-            say(f"{what.__name__}: {what()}")
-    except SetupError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

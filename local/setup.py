@@ -81,12 +81,14 @@ def prepare_own(kind: str) -> None:
     if stamp.get("kind") == "tests":
         kind = "tests"
     lock_file = REQUIREMENTS / f"{kind}.txt"
-    wanted = {"kind": kind, "lock": digest(lock_file, REQUIREMENTS / "uv.txt"), "python": sys.version, "at": str(VENV)}
+    # Without the last part of the version: two shells whose Pythons differ in it shall not remake it in turns.
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    wanted = {"kind": kind, "lock": digest(lock_file, REQUIREMENTS / "uv.txt"), "python": version, "at": str(VENV)}
     python = VENV / "bin" / "python"
     if stamp == wanted and python.exists():
         return
     answer = pythons.ask(python) if python.exists() else None
-    if answer is None or answer[0] != platform.python_version() or stamp.get("at", str(VENV)) != str(VENV):
+    if answer is None or answer[1] != sys.version_info[:2] or stamp.get("at", str(VENV)) != str(VENV):
         require_venv()
         with step(f"making .venv with Python {platform.python_version()}"):
             shutil.rmtree(VENV, ignore_errors=True)

@@ -62,6 +62,7 @@ class Options:
     directory: Path
     in_memory: bool
     template: Path
+    fetch_only: bool
     parent: int | None
     retry_scale: float
     parameters: Mapping[str, str]
@@ -72,6 +73,7 @@ def read_options(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(prog="python -m local.stack", description="The whole stack on one machine.")
     parser.add_argument("--directory", type=Path, default=ROOT / ".local", help="where data, keys and logs are kept")
     parser.add_argument("--in-memory", action="store_true", help="keep no tables and no people")
+    parser.add_argument("--fetch-only", action="store_true", help="fetch what would be needed, and start nothing")
     parser.add_argument("--template", type=Path, default=ROOT / "template.yaml")
     parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
     parser.add_argument("--retry-scale", type=float, default=1.0, help="the simulator's time between retries, scaled")
@@ -79,7 +81,15 @@ def read_options(arguments: Sequence[str]) -> Options:
     asked = parser.parse_args(arguments)
     parameters = dict(pair.partition("=")[::2] for pair in asked.parameter)
     directory, template = asked.directory.absolute(), asked.template.absolute()
-    return Options(directory, asked.in_memory, template, asked.parent, asked.retry_scale, parameters)
+    return Options(
+        directory=directory,
+        in_memory=asked.in_memory,
+        template=template,
+        fetch_only=asked.fetch_only,
+        parent=asked.parent,
+        retry_scale=asked.retry_scale,
+        parameters=parameters,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,13 +98,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     forget_aws()
     try:
         with ended_by_signals(), ExitStack() as held:
+            if options.fetch_only:
+                fetch_parts()
+                return 0
             held.enter_context(the_only_one(options.directory))
             was_killed = (options.directory / "stack.json").exists()
             (options.directory / "stack.json").unlink(missing_ok=True)
             ports = choose_ports(patient=was_killed)
-            wanted = database.choose(variable("DATABASE"))
-            fetch.ministack()
-            asyncio.run(Supervisor(options, ports, wanted).run())
+            asyncio.run(Supervisor(options, ports, fetch_parts()).run())
     except (StackError, setup.SetupError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -104,6 +115,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 # --- before anything starts ------------------------------------------------------------------------------------------
+
+
+def fetch_parts() -> database.Wanted:
+    """Fetch what is not there yet, and return which database engine it will be."""
+    wanted = database.choose(variable("DATABASE"))
+    fetch.ministack()
+    return wanted
 
 
 @contextmanager

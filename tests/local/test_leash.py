@@ -28,7 +28,7 @@ FOLLOWER = "import time; from local import leash; leash.follow(); print('up', fl
 @contextmanager
 def held(*command: str) -> Iterator[tuple[subprocess.Popen[str], leash.Leash]]:
     ours = leash.Leash()
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(
         command,
         env={**everything(), **ours.environment(), "PYTHONPATH": str(Path(leash.__file__).parent.parent)},
         pass_fds=(ours.read_end,),
@@ -48,7 +48,7 @@ def wrapped(*command: str) -> tuple[str, ...]:
 
 
 def is_running(pid: int) -> bool:
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607
     return state.stdout.strip() != "" and not state.stdout.strip().startswith("Z")
 
 
@@ -103,9 +103,7 @@ def test_a_program_of_ours_follows_the_leash() -> None:
 def test_without_a_leash_nothing_is_followed() -> None:
     environment = {name: value for name, value in everything().items() if name != leash.VARIABLE}
     script = "from local import leash; leash.follow(); print('still here')"
-    answer = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
-    )
+    answer = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert answer.stdout == "still here\n"
 
 

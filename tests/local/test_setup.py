@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_setting_up_again_does_nothing_and_says_nothing() -> None:
     began = time.monotonic()
     command = [sys.executable, "-m", "local.setup", "tests"]
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
     assert time.monotonic() - began < 5.0
 
@@ -33,7 +33,7 @@ def test_setting_up_again_does_nothing_and_says_nothing() -> None:
 def test_the_functions_run_under_their_own_python() -> None:
     python, version, packages = setup.functions_python()
     question = "import platform, boto3; print(platform.python_version(), boto3.__file__)"
-    answer = subprocess.run([python, "-c", question], capture_output=True, text=True, check=True)  # noqa: S603
+    answer = subprocess.run([python, "-c", question], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == [version, str(packages / "boto3" / "__init__.py")]
 
 

@@ -300,7 +300,7 @@ def test_a_killed_stack_leaves_nothing_running_and_a_restart_keeps_everything(tm
 def test_a_stack_whose_starter_is_killed_ends(tmp_path: Path) -> None:
     """What `make` is to `make run`, a shell is here: killed, it can tell nobody."""
     script = f'exec "$0" -m local.stack --in-memory --directory {tmp_path} --parent $PPID >{tmp_path}/output.txt 2>&1'
-    starter = subprocess.Popen(  # noqa: S603
+    starter = subprocess.Popen(
         ["/bin/sh", "-c", f"/bin/sh -c '{script}' \"$0\"; true", str(ROOT / ".venv" / "bin" / "python")],
         cwd=ROOT,
         env={**os.environ, **dict.fromkeys(testing.PORT_VARIABLES, "0")},  # noqa: TID251
