@@ -142,7 +142,8 @@ class TestEnds:
     def test_a_process_that_dies_while_idle_costs_no_request(self, project: Path) -> None:
         with serving(project, workers=1) as api:
             pid = api.act("die-later").json()["pid"]
-            assert until(lambda: api.report()["pid"] != pid)
+            assert until(lambda: not is_running(pid))
+            assert api.report()["pid"] != pid
             assert not [line for line in api.log if "ended in the middle" in line]
 
     def test_an_answer_over_6_mb_is_500(self, project: Path, runtime: Runtime) -> None:

@@ -117,9 +117,9 @@ def test_what_cannot_be_resolved_is_one_clear_error(folder: Path, expression: st
         ("a: [", {}, "template.yaml"),
         ("- a list", {}, "the template: a mapping was expected"),
         (
-            "Resources: {F: {Type: 'AWS::Serverless::Function', Properties: {Handler: a.b, Runtime: r, CodeUri: gone}}}",
+            "Resources: {F: {Type: 'AWS::Serverless::Function', Properties: {Handler: a, Runtime: r, CodeUri: lost}}}",
             {},
-            "F.CodeUri: there is no folder gone",
+            "F.CodeUri: there is no folder lost",
         ),
     ],
 )
