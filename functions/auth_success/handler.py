@@ -25,7 +25,7 @@ def auth_success(request: Request) -> Response:
         hint = request.query.get("user_id")
         user_id = confirm(session, hint, terra=_terra, sessions=_sessions, connections=_connections, now=now)
         if user_id is not None:
-            view = view_of(session, connected=user_id, named=(), now=now)
+            view = view_of(session, connected=user_id, now=now)
     request.notes["session_status"] = view.status
     return send_on(view, _targets)
 

@@ -3,7 +3,6 @@
 from http import HTTPStatus
 
 from terra_connections import wiring
-from terra_connections.connection import view
 from terra_connections.door import door
 from terra_connections.errors import NotFound
 from terra_connections.http_api import Request, Response, json_response
@@ -16,8 +15,7 @@ def get_connection(request: Request) -> Response:
     """From Terra's `user_id` back to the person, read consistently."""
     _ = request.caller
     user_id = user_id_from(request.path("user_id"))
-    known = _connections.read([user_id]) if user_id else []
-    connection = view(known[0]) if known else None
+    connection = _connections.family_of([user_id]).view(user_id) if user_id else None
     if connection is None:
         message = "There is no such connection."
         raise NotFound(message)

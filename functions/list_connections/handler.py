@@ -22,7 +22,7 @@ def list_connections(request: Request) -> Response:
     if query.get("include", "revoked") != "revoked":
         raise InvalidRequest([("include", "may only be: revoked")])
     request.notes["person"] = hashed(reference_id)
-    connections = listing(_connections.of_person(reference_id), include_revoked="include" in query)
+    connections = listing(reference_id, _connections.of_person(reference_id), include_revoked="include" in query)
     return json_response(HTTPStatus.OK, {"connections": [connection.as_json() for connection in connections]})
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from itertools import permutations
 
 import pytest
@@ -5,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terra_connections.connection import (
+    About,
     Connection,
     Fact,
     Facts,
+    Family,
     Kind,
     Position,
     Status,
@@ -15,8 +18,10 @@ from terra_connections.connection import (
     failed,
     iso,
     listing,
+    reconnected,
+    rescoped,
     revoked,
-    view,
+    troubled,
 )
 from terra_connections.ids import ReferenceId, UserId
 
@@ -31,47 +36,64 @@ def told(*everything: Facts) -> Facts:
     return facts
 
 
+def about(owner: ReferenceId | None = ALICE, scopes: list[str] | None = None, user_id: str = "u1") -> About:
+    return About(UserId(user_id), owner=owner, provider="FITBIT", scopes=scopes)
+
+
 def auth(at: int, owner: ReferenceId | None = ALICE, scopes: list[str] | None = None) -> Facts:
-    return connected(USER, Position(at), owner=owner, provider="FITBIT", scopes=scopes)
+    return connected(about(owner, scopes), Position(at))
 
 
-def deauth(at: int, owner: ReferenceId | None = ALICE) -> Facts:
-    return revoked(USER, Position(at), owner=owner, provider="FITBIT", by="deauth")
+def deauth(at: int) -> Facts:
+    return revoked(about(), Position(at), by="deauth")
+
+
+def error(at: int) -> Facts:
+    return troubled(about(), Position(at))
+
+
+def asked(at: int, kind: Kind) -> Facts:
+    return Facts(USER, {kind.value: Fact(Position(at))})
 
 
 def seen(*everything: Facts) -> Connection:
-    connection = view(told(*everything))
+    connection = Family([told(*everything)]).view(USER)
     assert connection is not None
     return connection
 
 
+def family(*events: Iterable[Facts]) -> Family:
+    members: dict[UserId, Facts] = {}
+    for facts in (facts for event in events for facts in event):
+        members[facts.user_id] = members.get(facts.user_id, Facts(facts.user_id)).merged(facts)
+    return Family(members.values())
+
+
+def login(user_id: str, at: int, owner: ReferenceId | None = ALICE) -> list[Facts]:
+    return [connected(about(owner, user_id=user_id), Position(at))]
+
+
+def reauth(old: str | None, new: str, at: int, owner: ReferenceId | None = ALICE) -> list[Facts]:
+    before = About(UserId(old)) if old else None
+    return reconnected(about(owner, user_id=new), before, Position(at))
+
+
 positions = st.integers(0, 5).map(Position)
+people = st.builds(
+    About,
+    st.just(USER),
+    owner=st.sampled_from([ALICE, BOB, None]),
+    provider=st.sampled_from(["FITBIT", None]),
+    scopes=st.sampled_from([None, [], ["B", "A"], ["A"]]),
+)
+scope_lists = st.lists(st.sampled_from(["A", "B", "C"]), max_size=2)
 kinds_of_facts = st.one_of(
-    st.builds(
-        connected,
-        st.just(USER),
-        positions,
-        owner=st.sampled_from([ALICE, BOB, None]),
-        provider=st.sampled_from(["FITBIT", None]),
-        scopes=st.sampled_from([None, [], ["B", "A"], ["A"]]),
-        widget_session_id=st.sampled_from([None, "w1", "w2"]),
-    ),
-    st.builds(
-        revoked,
-        st.just(USER),
-        positions,
-        owner=st.sampled_from([ALICE, BOB, None]),
-        provider=st.none(),
-        by=st.just("deauth"),
-    ),
-    st.builds(
-        failed,
-        st.just(USER),
-        positions,
-        owner=st.none(),
-        provider=st.none(),
-        reason=st.sampled_from(["unknown", "access_denied"]),
-    ),
+    st.builds(connected, people, positions, widget_session_id=st.sampled_from([None, "w1", "w2"])),
+    st.builds(revoked, people, positions, by=st.sampled_from(["deauth", "access_revoked"])),
+    st.builds(troubled, people, positions),
+    st.builds(failed, people, positions, reason=st.sampled_from(["unknown", "access_denied"])),
+    st.builds(rescoped, people, positions, added=scope_lists, removed=scope_lists),
+    st.builds(asked, positions, st.sampled_from([Kind.ABSENT, Kind.PRESENT])),
 )
 
 
@@ -85,14 +107,14 @@ def test_merging_facts_is_a_semilattice(a: Facts, b: Facts, c: Facts) -> None:
 
 @given(st.lists(kinds_of_facts, min_size=1, max_size=4))
 def test_every_order_gives_the_same_view(facts: list[Facts]) -> None:
-    views = {view(told(*order)) for order in permutations(facts)}
+    views = {Family([told(*order)]).view(USER) for order in permutations(facts)}
     assert len(views) == 1
 
 
 @given(st.lists(kinds_of_facts, max_size=6), kinds_of_facts)
 def test_once_seen_a_connection_does_not_vanish(facts: list[Facts], more: Facts) -> None:
-    if view(told(*facts)) is not None:
-        assert view(told(*facts, more)) is not None
+    if Family([told(*facts)]).view(USER) is not None:
+        assert Family([told(*facts, more)]).view(USER) is not None
 
 
 def test_a_disconnect_that_overtakes_its_connect_is_not_undone() -> None:
@@ -111,8 +133,8 @@ def test_at_equal_positions_revoking_wins() -> None:
 
 
 def test_what_was_never_connected_is_not_shown() -> None:
-    assert view(told(deauth(10))) is None
-    assert view(told(failed(USER, Position(10), owner=ALICE, provider="FITBIT", reason="unknown"))) is None
+    for facts in (deauth(10), error(10), failed(about(), Position(10), reason="unknown")):
+        assert Family([told(facts)]).view(USER) is None
 
 
 def test_the_owner_is_the_newest_that_terra_named() -> None:
@@ -127,18 +149,85 @@ def test_silence_about_scopes_is_not_an_empty_list() -> None:
 
 
 def test_a_provider_that_was_never_named_loses_nothing() -> None:
-    nameless = connected(USER, Position(1), owner=ALICE, provider=None)
+    nameless = connected(About(USER, owner=ALICE), Position(1))
     assert seen(nameless).provider == "UNKNOWN"
 
 
 def test_a_list_is_newest_first_and_hides_what_is_revoked() -> None:
-    def one(name: str, at: int) -> Facts:
-        return connected(UserId(name), Position(at), owner=ALICE, provider="FITBIT")
+    gone = revoked(about(user_id="gone"), Position(3), by="deauth").merged(login("gone", 2)[0])
+    everything = [*login("old", 1), gone, *login("new", 4), *login("also-new", 4)]
+    assert [c.user_id for c in listing(ALICE, everything, include_revoked=False)] == ["also-new", "new", "old"]
+    assert [c.user_id for c in listing(ALICE, everything, include_revoked=True)] == ["also-new", "new", "gone", "old"]
 
-    gone = one("gone", 2).merged(revoked(UserId("gone"), Position(3), owner=ALICE, provider=None, by="deauth"))
-    everything = [one("old", 1), gone, one("new", 4), one("also-new", 4)]
-    assert [c.user_id for c in listing(everything, include_revoked=False)] == ["also-new", "new", "old"]
-    assert [c.user_id for c in listing(everything, include_revoked=True)] == ["also-new", "new", "gone", "old"]
+
+def test_an_error_asks_for_a_new_login_until_there_is_one() -> None:
+    assert seen(auth(10), error(20)).status is Status.NEEDS_REAUTH
+    assert seen(auth(10), error(20), auth(30)).status is Status.CONNECTED
+    assert seen(auth(10), error(20), deauth(15)).status is Status.REVOKED
+    assert seen(error(20), auth(20)).status is Status.NEEDS_REAUTH
+
+
+def test_presence_undoes_only_what_absence_caused() -> None:
+    absent, present = asked(20, Kind.ABSENT), asked(30, Kind.PRESENT)
+    assert seen(auth(10), absent).status is Status.REVOKED
+    assert seen(auth(10), absent, present).status is Status.CONNECTED
+    assert seen(auth(10), deauth(20), present).status is Status.REVOKED
+    assert seen(auth(10), error(20), present).status is Status.NEEDS_REAUTH
+    assert Family([told(present)]).view(USER) is None
+    assert seen(absent, auth(30)).status is Status.CONNECTED
+
+
+def test_changes_of_scopes_count_if_they_are_newer_than_the_list() -> None:
+    changed = rescoped(about(), Position(20), added=["C"], removed=["A"])
+    assert seen(auth(10, scopes=["A", "B"]), changed).scopes == ("B", "C")
+    assert seen(auth(30, scopes=["A", "B"]), changed).scopes == ("A", "B")
+    full = rescoped(about(scopes=["D"]), Position(20), added=["C"], removed=["A"])
+    assert seen(auth(10, scopes=["A", "B"]), full).scopes == ("D",)
+
+
+def test_a_reconnect_keeps_identity_and_birthday_under_its_new_id() -> None:
+    [before] = family(login("a", 1)).views()
+    for events in permutations([login("a", 1), login("b", 5), reauth("a", "b", 5)]):
+        [after] = family(*events).views()
+        assert (after.user_id, after.connection_id, after.connected_at) == ("b", before.connection_id, 1)
+        assert family(*events).view(UserId("a")) == after
+
+
+def test_chains_and_several_old_ids_become_one_connection() -> None:
+    chain = family(login("a", 1), reauth("a", "b", 5), reauth("b", "c", 9))
+    merged = family(login("a", 2), login("b", 1), reauth("a", "c", 5), reauth("b", "c", 9))
+    assert [(c.user_id, c.connected_at) for c in chain.views()] == [("c", 1)]
+    assert [(c.user_id, c.connected_at) for c in merged.views()] == [("c", 1)]
+    assert chain.view(UserId("a")) == chain.view(UserId("b")) == chain.views()[0]
+
+
+@pytest.mark.parametrize("old", [None, "a", "unknown"])
+def test_without_a_known_old_id_a_reconnect_is_a_login(old: str | None) -> None:
+    [connection] = family(reauth(old, "a", 5)).views()
+    assert (connection.user_id, connection.status, connection.connected_at) == ("a", Status.CONNECTED, 5)
+
+
+def test_a_link_to_somebody_elses_connection_ends_the_old_one_and_carries_nothing_over() -> None:
+    both = family(login("a", 1), reauth("a", "b", 5, owner=BOB))
+    old, new = both.view(UserId("a")), both.view(UserId("b"))
+    assert old
+    assert new
+    assert (old.user_id, old.status, old.reference_id) == ("a", Status.REVOKED, ALICE)
+    assert (new.status, new.reference_id, new.connected_at) == (Status.CONNECTED, BOB, 5)
+    assert old.connection_id != new.connection_id
+
+
+def test_an_id_that_was_connected_again_by_itself_is_not_replaced_any_more() -> None:
+    back = family(login("a", 1), reauth("a", "b", 5), login("a", 9))
+    assert {(c.user_id, c.connected_at) for c in back.views()} == {("a", 1), ("b", 5)}
+    assert len({c.connection_id for c in back.views()}) == 2
+
+
+@pytest.mark.parametrize("second", [3, 5, 9])
+def test_circles_of_replacements_lose_nobody(second: int) -> None:
+    circle = family(login("a", 1), reauth("a", "b", 5), reauth("b", "a", second))
+    assert len(circle.views()) == 1
+    assert circle.views()[0].connected_at == 1
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from terra_connections.connection import Facts, Position, connected, failed, revoked
+from terra_connections.connection import About, Facts, Family, Position, connected, reconnected, revoked
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.session import (
     Flow,
@@ -40,11 +40,11 @@ def at(milliseconds: int) -> datetime:
 
 def user(name: str, position: int, *, owner: str | None = "alice", provider: str = "FITBIT") -> Facts:
     whose = None if owner is None else ReferenceId(owner)
-    return connected(UserId(name), Position(position), owner=whose, provider=provider)
+    return connected(About(UserId(name), owner=whose, provider=provider), Position(position))
 
 
 def view(session: Session = SESSION, *, named: tuple[Facts, ...] = (), now: int = CREATED) -> SessionView:
-    return view_of(session, connected=connected_by_name(session, named), named=named, now=at(now))
+    return view_of(session, connected=connected_by_name(session, Family(named)), now=at(now))
 
 
 def test_it_is_pending_until_something_is_known_and_then_expires() -> None:
@@ -59,9 +59,7 @@ def test_the_announced_connection_connects_it_even_late() -> None:
 
 
 def test_being_revoked_later_does_not_lower_it() -> None:
-    gone = user("issued", CREATED).merged(
-        revoked(UserId("issued"), Position(CREATED + 5), owner=None, provider=None, by="deauth")
-    )
+    gone = user("issued", CREATED).merged(revoked(About(UserId("issued")), Position(CREATED + 5), by="deauth"))
     assert view(named=(gone,)).status is SessionStatus.CONNECTED
 
 
@@ -74,8 +72,13 @@ def test_a_failure_shows_until_it_is_connected() -> None:
 
 
 def test_a_failure_that_terra_told_of_its_user_shows() -> None:
-    told = failed(UserId("issued"), Position(CREATED), owner=None, provider=None, reason="access_denied")
-    assert view(named=(told,)).reason is Reason.ACCESS_DENIED
+    told = view_of(SESSION, connected=None, told=[Reason.ACCESS_DENIED], now=at(CREATED))
+    assert (told.status, told.reason) == (SessionStatus.FAILED, Reason.ACCESS_DENIED)
+
+
+def test_what_replaced_the_announced_connection_connects_it() -> None:
+    facts = reconnected(About(UserId("new")), About(UserId("issued")), Position(CREATED))
+    assert view(named=tuple(facts)).user_id == "new"
 
 
 def test_a_confirmed_connection_counts_as_the_announced_one_does() -> None:

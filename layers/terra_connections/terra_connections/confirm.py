@@ -7,7 +7,7 @@ comes back - another person's connection, an error, nonsense - leaves the sessio
 import time
 from datetime import datetime, timedelta
 
-from terra_connections.connection import Position, connected
+from terra_connections.connection import About, Position, connected
 from terra_connections.connection_store import ConnectionStore
 from terra_connections.errors import RetryLater, TerraRejected
 from terra_connections.ids import UserId, user_id_from
@@ -50,11 +50,8 @@ def confirm(
     if info is None:
         return None
     told = connected(
-        info.user_id,
+        About(info.user_id, owner=info.reference_id, provider=info.provider, scopes=info.scopes),
         Position(int((now - CERTAIN_SINCE).timestamp() * 1000)),
-        owner=info.reference_id,
-        provider=info.provider,
-        scopes=info.scopes,
     )
     kept = connections.record([told], together_with=[sessions.confirmation(session.session_id, info.user_id)])
     return info.user_id if kept else None

@@ -2,12 +2,15 @@
 
 Of each kind of fact only the newest is kept, by its position; merging is a maximum per kind. It is therefore
 commutative, associative and idempotent, and that alone is why webhooks may come twice, late and in any order.
+
+A reconnect gives the same connection a new `user_id`. Only links are stored then; which ids are one connection is
+computed from them (`Family`), as everything is.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NewType
@@ -20,24 +23,40 @@ Position = NewType("Position", int)
 Value = str | tuple[str, ...] | None
 
 UNKNOWN_PROVIDER = "UNKNOWN"
+ADDED, REMOVED = "added", "removed"
 
 
 class Kind(StrEnum):
-    """What can be known about a Terra `user_id`."""
+    """What can be known about a Terra `user_id`.
+
+    ABSENT and PRESENT are what asking Terra brought: it did not know the `user_id`; a list of Terra's named it.
+    SCOPE and REPLACES are kinds for each scope and each replaced `user_id`: see `of`.
+    """
 
     CONNECTED = "connected"
+    ERROR = "error"
     REVOKED = "revoked"
+    ABSENT = "absent"
+    PRESENT = "present"
     OWNER = "owner"
     PROVIDER = "provider"
     SCOPES = "scopes"
+    SCOPE = "scope"
+    REPLACED_BY = "replaced_by"
+    REPLACES = "replaces"
     FAILED = "failed"
     WIDGET_SESSION = "widget_session_id"
+
+    def of(self, name: str) -> str:
+        """The kind for one scope, or for one replaced `user_id`."""
+        return f"{self.value}:{name}"
 
 
 class Status(StrEnum):
     """A connection's state, as the contract names it."""
 
     CONNECTED = "connected"
+    NEEDS_REAUTH = "needs_reauth"
     REVOKED = "revoked"
 
 
@@ -65,7 +84,7 @@ class Facts:
     """
 
     user_id: UserId
-    newest: Mapping[Kind, Fact] = field(default_factory=dict)
+    newest: Mapping[str, Fact] = field(default_factory=dict)
     first_connected: Position | None = None
 
     def merged(self, other: "Facts") -> "Facts":
@@ -83,6 +102,11 @@ class Facts:
         fact = self.newest.get(kind)
         return fact.at if fact else None
 
+    def is_newest(self, kind: Kind, *, than: Kind) -> bool:
+        """Whether the newest fact of a kind stands against that of another one; at equal positions it does."""
+        at, other = self.at(kind), self.at(than)
+        return at is not None and (other is None or at >= other)
+
     def text(self, kind: Kind) -> str | None:
         """What the newest fact of a kind says, for kinds that say one text."""
         fact = self.newest.get(kind)
@@ -94,45 +118,108 @@ class Facts:
         owner = self.text(Kind.OWNER)
         return None if owner is None else ReferenceId(owner)
 
+    @property
+    def replaced_by(self) -> UserId | None:
+        """The `user_id` that a reconnect made of this one; none if it was connected again by itself since."""
+        if self.is_newest(Kind.REPLACED_BY, than=Kind.CONNECTED):
+            replacement = self.text(Kind.REPLACED_BY)
+            return None if replacement is None else UserId(replacement)
+        return None
 
-def connected(
-    user_id: UserId,
-    at: Position,
-    *,
-    owner: ReferenceId | None,
-    provider: str | None,
-    scopes: Sequence[str] | None = None,
-    widget_session_id: str | None = None,
-) -> Facts:
-    """What Terra says by telling that a `user_id` is connected."""
-    newest = {Kind.CONNECTED: Fact(at), **_about(at, owner, provider, scopes)}
-    if widget_session_id is not None:
-        newest[Kind.WIDGET_SESSION] = Fact(at, widget_session_id)
-    return Facts(user_id, newest, first_connected=at)
+    @property
+    def replaces(self) -> list[UserId]:
+        """The `user_id`s that a reconnect was ever said to have made this one of."""
+        prefix = Kind.REPLACES.of("")
+        return [UserId(kind.removeprefix(prefix)) for kind in self.newest if kind.startswith(prefix)]
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The newest full list, with every change that is newer than it."""
+        full = self.newest.get(Kind.SCOPES)
+        scopes = set(full.value) if full and isinstance(full.value, tuple) else set()
+        prefix = Kind.SCOPE.of("")
+        for kind, change in self.newest.items():
+            if kind.startswith(prefix) and (full is None or change.at > full.at):
+                (scopes.add if change.value == ADDED else scopes.discard)(kind.removeprefix(prefix))
+        return tuple(sorted(scopes))
+
+    @property
+    def status(self) -> Status:
+        """Its own status, of whatever connection it is a part. At equal positions the worse one wins."""
+        if self.is_newest(Kind.REVOKED, than=Kind.CONNECTED):
+            return Status.REVOKED
+        if self.is_newest(Kind.ABSENT, than=Kind.CONNECTED) and self.is_newest(Kind.ABSENT, than=Kind.PRESENT):
+            return Status.REVOKED
+        if self.is_newest(Kind.ERROR, than=Kind.CONNECTED):
+            return Status.NEEDS_REAUTH
+        return Status.CONNECTED
 
 
-def revoked(user_id: UserId, at: Position, *, owner: ReferenceId | None, provider: str | None, by: str) -> Facts:
-    """What Terra says by telling that a `user_id` is disconnected; `by` names the event."""
-    return Facts(user_id, {Kind.REVOKED: Fact(at, by), **_about(at, owner, provider, None)})
+@dataclass(frozen=True, slots=True)
+class About:
+    """What Terra says of a `user_id` beside the main point, as far as it does: silence is no fact."""
+
+    user_id: UserId
+    owner: ReferenceId | None = None
+    provider: str | None = None
+    scopes: Sequence[str] | None = None
+
+    def facts(self, at: Position, **main: Value) -> Facts:
+        """These, and the main points, as facts of one position.
+
+        Args:
+            at: the event's position.
+            main: the main points by their kinds' names; a `connected` among them is also a candidate for the oldest.
+        """
+        newest = {name: Fact(at, value) for name, value in main.items()}
+        if self.owner is not None:
+            newest[Kind.OWNER.value] = Fact(at, self.owner)
+        if self.provider is not None:
+            newest[Kind.PROVIDER.value] = Fact(at, self.provider)
+        if self.scopes is not None:
+            newest[Kind.SCOPES.value] = Fact(at, tuple(sorted(set(self.scopes))))
+        return Facts(self.user_id, newest, first_connected=at if Kind.CONNECTED in main else None)
 
 
-def failed(user_id: UserId, at: Position, *, owner: ReferenceId | None, provider: str | None, reason: str) -> Facts:
-    """What Terra says by telling that the login of a `user_id` failed: no connection is ended by it."""
-    return Facts(user_id, {Kind.FAILED: Fact(at, reason), **_about(at, owner, provider, None)})
+def connected(about: About, at: Position, *, widget_session_id: str | None = None) -> Facts:
+    """Terra says that a `user_id` is connected."""
+    if widget_session_id is None:
+        return about.facts(at, connected=None)
+    return about.facts(at, connected=None, widget_session_id=widget_session_id)
 
 
-def _about(
-    at: Position, owner: ReferenceId | None, provider: str | None, scopes: Sequence[str] | None
-) -> dict[Kind, Fact]:
-    """What an event says beside its main point, as far as it does: silence is no fact."""
-    about: dict[Kind, Fact] = {}
-    if owner is not None:
-        about[Kind.OWNER] = Fact(at, owner)
-    if provider is not None:
-        about[Kind.PROVIDER] = Fact(at, provider)
-    if scopes is not None:
-        about[Kind.SCOPES] = Fact(at, tuple(sorted(set(scopes))))
-    return about
+def revoked(about: About, at: Position, *, by: str) -> Facts:
+    """Terra says that a `user_id` is disconnected; `by` names the event."""
+    return replace(about, scopes=None).facts(at, revoked=by)
+
+
+def troubled(about: About, at: Position) -> Facts:
+    """Terra says that the provider refuses it; the person has to log in again."""
+    return replace(about, scopes=None).facts(at, error=None)
+
+
+def failed(about: About, at: Position, *, reason: str) -> Facts:
+    """Terra says that the login of a `user_id` failed: no connection is ended by it."""
+    return replace(about, scopes=None).facts(at, failed=reason)
+
+
+def rescoped(about: About, at: Position, *, added: Sequence[str], removed: Sequence[str]) -> Facts:
+    """Terra says that scopes changed: the full list where it is there, else what changed."""
+    if about.scopes is not None:
+        return about.facts(at)
+    changes = dict.fromkeys(map(Kind.SCOPE.of, removed), REMOVED) | dict.fromkeys(map(Kind.SCOPE.of, added), ADDED)
+    return about.facts(at, **changes)
+
+
+def reconnected(new: About, old: About | None, at: Position) -> list[Facts]:
+    """Terra says that a `user_id` is connected in place of another one: a link on both, and nothing carried over."""
+    if old is None or old.user_id == new.user_id:
+        return [connected(new, at)]
+    link = {Kind.REPLACES.of(old.user_id): None}
+    return [
+        new.facts(at, connected=None, **link),
+        replace(old, scopes=None).facts(at, replaced_by=new.user_id),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,30 +249,102 @@ class Connection:
         }
 
 
-def view(facts: Facts) -> Connection | None:
-    """What people see of a `user_id`: nothing until Terra has said that it was connected."""
-    connected_at = facts.at(Kind.CONNECTED)
-    if connected_at is None or facts.first_connected is None:
-        return None
-    revoked_at = facts.at(Kind.REVOKED)
-    scopes = facts.newest.get(Kind.SCOPES)
-    return Connection(
-        connection_id=_connection_id(facts.user_id),
-        user_id=facts.user_id,
-        reference_id=facts.owner,
-        provider=facts.text(Kind.PROVIDER) or UNKNOWN_PROVIDER,
-        # At equal positions revoking wins.
-        status=Status.REVOKED if revoked_at is not None and revoked_at >= connected_at else Status.CONNECTED,
-        scopes=scopes.value if scopes and isinstance(scopes.value, tuple) else (),
-        connected_at=facts.first_connected,
-        updated_at=Position(max(fact.at for fact in facts.newest.values())),
-    )
+class Family:
+    """`user_id`s that reconnects have made of one another, and the connections that they are.
+
+    A link between two people's connections carries nothing over: it ends the older one.
+    """
+
+    def __init__(self, everything: Iterable[Facts]) -> None:
+        self._members = {facts.user_id: facts for facts in everything}
+        self._goes_by = {user_id: self._last(user_id) for user_id in self._members}
+
+    @property
+    def unread(self) -> set[UserId]:
+        """Replacements that the facts name and that are not among them."""
+        return {facts.replaced_by for facts in self._members.values() if facts.replaced_by} - self._members.keys()
+
+    def current(self, user_id: UserId) -> UserId:
+        """The id that a `user_id` goes by now: its last replacement, or itself."""
+        return user_id if self._is_taken_over(user_id) else self._goes_by.get(user_id, user_id)
+
+    def facts(self, user_id: UserId) -> Facts | None:
+        """What is known about one `user_id`."""
+        return self._members.get(user_id)
+
+    def was_connected(self, user_id: UserId) -> bool:
+        """Whether Terra ever said that this very id is connected."""
+        facts = self._members.get(user_id)
+        return facts is not None and facts.first_connected is not None
+
+    def views(self) -> list[Connection]:
+        """Every connection that is known, replaced ids left out."""
+        shown = [user_id for user_id in self._members if self.current(user_id) == user_id]
+        return [connection for user_id in shown if (connection := self.view(user_id)) is not None]
+
+    def view(self, user_id: UserId) -> Connection | None:
+        """The connection that a `user_id` belongs to, or None until Terra has said that it was connected."""
+        facts = self._members.get(self.current(user_id))
+        if facts is None or facts.first_connected is None:
+            return None
+        origins = [
+            (member.first_connected, member.user_id)
+            for member in self._members.values()
+            if member.first_connected is not None
+            and member.owner == facts.owner
+            and self.current(member.user_id) == facts.user_id
+        ]
+        connected_at, root = min(origins)
+        return Connection(
+            connection_id=_connection_id(root),
+            user_id=facts.user_id,
+            reference_id=facts.owner,
+            provider=facts.text(Kind.PROVIDER) or UNKNOWN_PROVIDER,
+            status=Status.REVOKED if self._is_taken_over(facts.user_id) else facts.status,
+            scopes=facts.scopes,
+            connected_at=connected_at,
+            updated_at=Position(max(fact.at for fact in facts.newest.values())),
+        )
+
+    def _last(self, user_id: UserId) -> UserId:
+        """The end of the links; in a circle of them, the id that was connected last."""
+        path: list[UserId] = []
+        following: UserId | None = user_id
+        while following is not None and following not in path:
+            path.append(following)
+            following = self._link(following)
+        if following is None:
+            return path[-1]
+        circle = path[path.index(following) :]
+        return max(circle, key=lambda member: (self._members[member].at(Kind.CONNECTED) or 0, member))
+
+    def _link(self, user_id: UserId) -> UserId | None:
+        """Its replacement, as far as it is known and not somebody else's."""
+        facts = self._members.get(user_id)
+        if facts is None or facts.replaced_by not in self._members or self._are_strangers(user_id, facts.replaced_by):
+            return None
+        return facts.replaced_by
+
+    def _is_taken_over(self, user_id: UserId) -> bool:
+        """Whether it was replaced by somebody else's connection."""
+        facts = self._members.get(user_id)
+        if facts is None:
+            return False
+        return self._are_strangers(user_id, facts.replaced_by) or self._are_strangers(user_id, self._goes_by[user_id])
+
+    def _are_strangers(self, one: UserId, other: UserId | None) -> bool:
+        """Whether both have an owner and it is not the same."""
+        owners = [member.owner for user_id in (one, other) if user_id and (member := self._members.get(user_id))]
+        return None not in owners and len(set(owners)) > 1
 
 
-def listing(everything: Iterable[Facts], *, include_revoked: bool) -> list[Connection]:
+def listing(reference_id: ReferenceId, everything: Iterable[Facts], *, include_revoked: bool) -> list[Connection]:
     """A person's connections, newest first."""
-    connections = [connection for facts in everything if (connection := view(facts)) is not None]
-    shown = [c for c in connections if include_revoked or c.status is not Status.REVOKED]
+    shown = [
+        connection
+        for connection in Family(everything).views()
+        if connection.reference_id == reference_id and (include_revoked or connection.status is not Status.REVOKED)
+    ]
     return sorted(shown, key=lambda c: (-c.connected_at, c.user_id))
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from terra_connections.connection import Fact, Facts, Kind, Position
+from terra_connections.connection import Fact, Facts, Family, Position
 from terra_connections.errors import NotDurable
 from terra_connections.ids import ReferenceId, UserId
 
@@ -45,8 +45,28 @@ class ConnectionStore:
         """What is known about these `user_id`s, read consistently in one round trip; unknown ones are left out."""
         return [facts for facts, _ in self._read(user_ids).values()]
 
+    def family_of(self, user_ids: Iterable[UserId]) -> Family:
+        """Whatever reconnects have made of these `user_id`s, and they of others; one round trip for each link."""
+        known: dict[UserId, Facts] = {}
+        wanted = set(user_ids)
+        while wanted:
+            found = self.read(wanted)
+            known |= {facts.user_id: facts for facts in found}
+            linked = {linked for facts in found for linked in (facts.replaced_by, *facts.replaces) if linked}
+            wanted = linked - known.keys() - wanted
+        return Family(known.values())
+
     def of_person(self, reference_id: ReferenceId) -> list[Facts]:
-        """What is known about this person's connections. May lag a write by moments, as any index does."""
+        """What is known about this person's connections, and about what replaced them.
+
+        May lag a write by moments, as any index does.
+        """
+        known = self._query(reference_id)
+        while (unread := Family(known).unread) and (found := self.read(unread)):
+            known += found
+        return known
+
+    def _query(self, reference_id: ReferenceId) -> list[Facts]:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             IndexName="by-reference-id",
@@ -141,7 +161,7 @@ def _item_from(facts: Facts, version: int) -> dict[str, Any]:
     item: dict[str, Any] = {
         "user_id": facts.user_id,
         "version": version,
-        "facts": {kind.value: _stored(fact) for kind, fact in facts.newest.items()},
+        "facts": {str(kind): _stored(fact) for kind, fact in facts.newest.items()},
     }
     if facts.first_connected is not None:
         item["first_connected"] = facts.first_connected
@@ -158,10 +178,10 @@ def _stored(fact: Fact) -> dict[str, Any]:
 
 def _facts_from(item: Mapping[str, Any]) -> tuple[Facts, int]:
     stored = {name: _deserialize(value) for name, value in item.items()}
-    newest = {}
+    newest: dict[str, Fact] = {}
     for kind, fact in stored["facts"].items():
         value = fact.get("value")
-        newest[Kind(kind)] = Fact(Position(int(fact["at"])), tuple(value) if isinstance(value, list) else value)
+        newest[kind] = Fact(Position(int(fact["at"])), tuple(value) if isinstance(value, list) else value)
     first_connected = stored.get("first_connected")
     facts = Facts(
         UserId(stored["user_id"]),

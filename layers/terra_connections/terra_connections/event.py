@@ -10,8 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from terra_connections.connection import Facts, Position, connected, failed, revoked
-from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_from, session_id_from, user_id_from
+from terra_connections.connection import (
+    About,
+    Facts,
+    Position,
+    connected,
+    failed,
+    reconnected,
+    rescoped,
+    revoked,
+    troubled,
+)
+from terra_connections.ids import SessionId, reference_id_from, session_id_from, user_id_from
 from terra_connections.session import Reason, reason_from
 
 MALFORMED = "malformed"
@@ -80,15 +90,7 @@ def _auth(content: Mapping[str, Any], at: Position) -> Event:
         return _login_failed(content, at)
     if status != "success":
         raise _Malformed
-    user = _user(content)
-    facts = connected(
-        user.user_id,
-        at,
-        owner=user.reference_id,
-        provider=user.provider,
-        scopes=user.scopes,
-        widget_session_id=session_id_from(content.get("widget_session_id")),
-    )
+    facts = connected(_user(content), at, widget_session_id=session_id_from(content.get("widget_session_id")))
     return Event("auth", facts=(facts,))
 
 
@@ -106,39 +108,60 @@ def _login_failed(content: Mapping[str, Any], at: Position) -> Event:
     except _Malformed:
         # The newer shape names no user.
         return Event("auth", outcomes=outcomes)
-    facts = failed(user.user_id, at, owner=user.reference_id, provider=user.provider, reason=reason)
-    return Event("auth", facts=(facts,), outcomes=outcomes)
+    return Event("auth", facts=(failed(user, at, reason=reason),), outcomes=outcomes)
+
+
+def _user_reauth(content: Mapping[str, Any], at: Position) -> Event:
+    new = _user(content, "new_user")
+    # `old_user` may be null, and what cannot be read of it must not cost the connection its new id.
+    old = _user(content, "old_user") if user_id_from(_member(content, "old_user").get("user_id")) else None
+    return Event("user_reauth", facts=tuple(reconnected(new, old, at)))
 
 
 def _deauth(content: Mapping[str, Any], at: Position) -> Event:
-    user = _user(content)
-    facts = revoked(user.user_id, at, owner=user.reference_id, provider=user.provider, by="deauth")
-    return Event("deauth", facts=(facts,))
+    return Event("deauth", facts=(revoked(_user(content), at, by="deauth"),))
 
 
-_READERS = {"auth": _auth, "auth_cancelled": _auth_cancelled, "deauth": _deauth}
+def _access_revoked(content: Mapping[str, Any], at: Position) -> Event:
+    return Event("access_revoked", facts=(revoked(_user(content), at, by="access_revoked"),))
 
 
-@dataclass(frozen=True, slots=True)
-class _User:
-    user_id: UserId
-    provider: str | None
-    reference_id: ReferenceId | None
-    scopes: tuple[str, ...] | None
+def _connection_error(content: Mapping[str, Any], at: Position) -> Event:
+    return Event("connection_error", facts=(troubled(_user(content), at),))
 
 
-def _user(content: Mapping[str, Any]) -> _User:
-    user = content.get("user")
-    if not isinstance(user, dict):
-        raise _Malformed
+def _permission_change(content: Mapping[str, Any], at: Position) -> Event:
+    added, removed = scopes_from(content.get("scopes_added")), scopes_from(content.get("scopes_removed"))
+    facts = rescoped(_user(content), at, added=added or (), removed=removed or ())
+    return Event("permission_change", facts=(facts,))
+
+
+_READERS = {
+    "access_revoked": _access_revoked,
+    "auth": _auth,
+    "auth_cancelled": _auth_cancelled,
+    "connection_error": _connection_error,
+    "deauth": _deauth,
+    "permission_change": _permission_change,
+    "user_reauth": _user_reauth,
+}
+
+
+def _member(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    member = content.get(name)
+    return member if isinstance(member, dict) else {}
+
+
+def _user(content: Mapping[str, Any], name: str = "user") -> About:
+    user = _member(content, name)
     user_id = user_id_from(user.get("user_id"))
     if user_id is None:
         raise _Malformed
     provider = _text(user.get("provider"), _PROVIDER) or _text(content.get("provider"), _PROVIDER)
-    return _User(
-        user_id=user_id,
+    return About(
+        user_id,
+        owner=reference_id_from(user.get("reference_id")) or reference_id_from(content.get("reference_id")),
         provider=provider.upper() if provider else None,
-        reference_id=reference_id_from(user.get("reference_id")) or reference_id_from(content.get("reference_id")),
         scopes=scopes_from(user.get("scopes")),
     )
 

@@ -2,14 +2,24 @@
 
 from datetime import datetime
 
+from terra_connections.connection import Kind
 from terra_connections.connection_store import ConnectionStore
-from terra_connections.session import Session, SessionView, connected_by_name, connected_by_person, view_of
+from terra_connections.session import (
+    Session,
+    SessionView,
+    connected_by_name,
+    connected_by_person,
+    reason_from,
+    view_of,
+)
 
 
 def outcome_of(session: Session, connections: ConnectionStore, *, now: datetime) -> SessionView:
     """The session's view: one consistent read, and the person's list only if that does not settle it."""
-    named = connections.read(session.named_user_ids)
-    connected = connected_by_name(session, named)
+    family = connections.family_of(session.named_user_ids)
+    connected = connected_by_name(session, family)
     if connected is None:
         connected = connected_by_person(session, connections.of_person(session.reference_id))
-    return view_of(session, connected=connected, named=named, now=now)
+    named = [facts for user_id in session.named_user_ids if (facts := family.facts(user_id)) is not None]
+    told = [reason_from(text) for facts in named if (text := facts.text(Kind.FAILED)) is not None]
+    return view_of(session, connected=connected, told=told, now=now)

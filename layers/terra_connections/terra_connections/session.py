@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from terra_connections.connection import Facts, Kind, iso
+from terra_connections.connection import Facts, Family, Kind, iso
 from terra_connections.ids import ReferenceId, SessionId, UserId
 
 OPEN_FOR = timedelta(hours=1)
@@ -125,43 +125,46 @@ class SessionView:
         }
 
 
-def connected_by_name(session: Session, named: Iterable[Facts]) -> UserId | None:
-    """The connection that this very login made.
+def connected_by_name(session: Session, family: Family) -> UserId | None:
+    """The connection that this very login made, by the id that it goes by now.
 
     Having been connected counts, whatever happened to the connection since: a session's status only rises.
     """
-    ever_connected = {facts.user_id for facts in named if facts.first_connected is not None}
-    return next((user_id for user_id in session.named_user_ids if user_id in ever_connected), None)
+    for user_id in session.named_user_ids:
+        for candidate in (family.current(user_id), user_id):
+            if family.was_connected(candidate):
+                return candidate
+    return None
 
 
 def connected_by_person(session: Session, of_person: Iterable[Facts]) -> UserId | None:
     """A connection of this person and provider that was made since the session began, under an id nobody announced."""
     # A position can be exact to the second only: what happened in the session's first second is since.
     since = session.created_at // 1000 * 1000
+    known = list(of_person)
     candidates = [
         (at, facts.user_id)
-        for facts in of_person
+        for facts in known
         if facts.owner == session.reference_id
         and facts.text(Kind.PROVIDER) == session.resource
         and (at := facts.at(Kind.CONNECTED)) is not None
         and at >= since
     ]
-    return min(candidates)[1] if candidates else None
+    return Family(known).current(min(candidates)[1]) if candidates else None
 
 
-def view_of(session: Session, *, connected: UserId | None, named: Iterable[Facts], now: datetime) -> SessionView:
+def view_of(session: Session, *, connected: UserId | None, told: Iterable[Reason] = (), now: datetime) -> SessionView:
     """The session's status, from what is known now.
 
     Args:
         session: the attempt, with what the redirects brought.
         connected: the connection that it led to, if any.
-        named: facts about the `user_id`s that it names.
+        told: why it failed, as Terra's events have it.
         now: for `expired`, which is computed and never stored.
     """
     if connected is not None:
         return SessionView(session, SessionStatus.CONNECTED, user_id=connected)
-    told = [text for facts in named if (text := facts.text(Kind.FAILED)) is not None]
-    reasons = session.failed_reasons | {reason_from(text) for text in told}
+    reasons = session.failed_reasons | set(told)
     if reasons:
         return SessionView(session, SessionStatus.FAILED, reason=max(reasons, key=_SPECIFICITY.__getitem__))
     expired = now.timestamp() * 1000 >= session.expires_at

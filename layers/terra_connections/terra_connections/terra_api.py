@@ -7,7 +7,7 @@ must. No call follows redirects.
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -23,8 +23,9 @@ from terra_connections.ids import ReferenceId, UserId, reference_id_from, user_i
 CONNECT_WITHIN = timedelta(seconds=3)
 LOGIN_WITHIN = timedelta(seconds=18)
 """With two tries to connect this stays below the 28 s that the function has, and API Gateway's 30."""
+ANSWER_WITHIN = timedelta(seconds=10)
 
-_MAX_ANSWER = 1_000_000  # bytes; Terra's answers to these calls have a few hundred
+_MAX_ANSWER = 5_000_000  # bytes; a page of 500 users has a few hundred thousand
 _MAX_RETRY_AFTER = 3600
 
 
@@ -61,6 +62,27 @@ class UserInfo:
     scopes: tuple[str, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class UserPage:
+    """One page of everybody that Terra lists.
+
+    Attributes:
+        user_ids: whom it lists; people who never finished a login may be among them.
+        next_page: the page to ask for next, or None after the last.
+    """
+
+    user_ids: tuple[UserId, ...]
+    next_page: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MobileToken:
+    """A single-use token for Terra's mobile SDKs; `expires_in` is in seconds."""
+
+    token: str
+    expires_in: int
+
+
 class TerraApi:
     """Terra, asked with the account's credentials.
 
@@ -95,7 +117,7 @@ class TerraApi:
         if status == HTTPStatus.NOT_FOUND:
             message = f"Terra does not offer {resource} to this account."
             raise UnknownResource(message)
-        answer = _believed(status, content)
+        answer = _object(_believed(status, content))
         user_id, auth_url = user_id_from(answer.get("user_id")), answer.get("auth_url")
         if user_id is None or not isinstance(auth_url, str) or not _is_web_address(auth_url):
             raise _nonsense()
@@ -106,7 +128,7 @@ class TerraApi:
         status, content = self._ask("GET", "/userInfo", params={"user_id": user_id}, within=within)
         if status == HTTPStatus.NOT_FOUND:
             return None
-        answer = _believed(status, content)
+        answer = _object(_believed(status, content))
         user, is_authenticated = answer.get("user"), answer.get("is_authenticated")
         if not isinstance(user, dict) or user.get("user_id") != user_id or not isinstance(is_authenticated, bool):
             raise _nonsense()
@@ -119,14 +141,57 @@ class TerraApi:
             scopes=scopes_from(user.get("scopes")),
         )
 
+    def users_of(self, reference_id: ReferenceId) -> list[UserId]:
+        """Whom Terra lists for a person: hints about whom to ask, and no proof of anything."""
+        status, content = self._ask("GET", "/userInfo", params={"reference_id": reference_id})
+        if status == HTTPStatus.NOT_FOUND:
+            return []
+        answer = _believed(status, content)
+        # Two shapes are documented: a bare array, and an object that holds it.
+        return _user_ids(answer.get("users") if isinstance(answer, dict) else answer)
+
+    def known_among(self, user_ids: Sequence[UserId]) -> set[UserId]:
+        """Which of these `user_id`s a list of Terra's names: presence proves little, absence makes a candidate."""
+        status, content = self._ask("POST", "/bulkUserInfo", body=list(user_ids))
+        return set(_user_ids(_believed(status, content))) & set(user_ids)
+
+    def everybody(self, page: int, *, per_page: int = 500) -> UserPage:
+        """One page of everybody whom Terra lists."""
+        params = {"page": str(page), "per_page": str(per_page)}
+        status, content = self._ask("GET", "/subscriptions", params=params)
+        answer = _object(_believed(status, content))
+        if "data" not in answer:
+            return UserPage(tuple(_user_ids(answer.get("users"))), None)
+        data = answer["data"]
+        if not isinstance(data, dict):
+            raise _nonsense()
+        following = data.get("next")
+        has_more = isinstance(following, int | str) and not isinstance(following, bool) and following != ""
+        return UserPage(tuple(_user_ids(data.get("results"))), page + 1 if has_more else None)
+
+    def deauthenticate(self, user_id: UserId) -> None:
+        """End a connection at Terra, irreversibly. That Terra has forgotten it already (404) is done, too."""
+        status, content = self._ask("DELETE", "/auth/deauthenticateUser", params={"user_id": user_id})
+        if status != HTTPStatus.NOT_FOUND:
+            _believed(status, content)
+
+    def mobile_token(self) -> MobileToken:
+        """A single-use token for Apple Health, Samsung Health and Health Connect."""
+        status, content = self._ask("POST", "/auth/generateAuthToken")
+        answer = _object(_believed(status, content))
+        token, expires_in = answer.get("token"), answer.get("expires_in")
+        if not isinstance(token, str) or not token or not isinstance(expires_in, int) or isinstance(expires_in, bool):
+            raise _nonsense()
+        return MobileToken(token, expires_in)
+
     def _ask(
         self,
         method: str,
         path: str,
         *,
-        params: Mapping[str, str],
-        within: timedelta,
-        body: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        within: timedelta = ANSWER_WITHIN,
+        body: Mapping[str, str] | Sequence[str] | None = None,
     ) -> tuple[int, bytes]:
         """One request; the answer's status and bytes, as far as the answer may be believed at all."""
         seconds = within.total_seconds()
@@ -135,7 +200,7 @@ class TerraApi:
         headers = {"dev-id": self._dev_id, "x-api-key": self._api_key()}
         try:
             with self._client.stream(
-                method, self._api_url + path, params=dict(params), json=body, headers=headers, timeout=timeout
+                method, self._api_url + path, params=params, json=body, headers=headers, timeout=timeout
             ) as response:
                 content = bytearray()
                 for chunk in response.iter_bytes():
@@ -152,8 +217,8 @@ class TerraApi:
         return response.status_code, bytes(content)
 
 
-def _believed(status: int, content: bytes) -> dict[str, Any]:
-    """The JSON object of a success; everything else is an error, told by the status alone."""
+def _believed(status: int, content: bytes) -> Any:  # noqa: ANN401 - JSON
+    """The JSON of a success; everything else is an error, told by the status alone."""
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         message = f"Terra refused the request ({status})."
         raise TerraRejected(message)
@@ -164,12 +229,26 @@ def _believed(status: int, content: bytes) -> dict[str, Any]:
         answer = json.loads(content)
     except (ValueError, RecursionError):
         raise _nonsense() from None
-    if not isinstance(answer, dict):
-        raise _nonsense()
-    if answer.get("status") == "error":
+    if isinstance(answer, dict) and answer.get("status") == "error":
         message = "Terra refused the request."
         raise TerraRejected(message)
     return answer
+
+
+def _object(answer: object) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise _nonsense()
+    return answer
+
+
+def _user_ids(users: object) -> list[UserId]:
+    """The ids of a list of users. One user without an id makes the whole list nonsense: a partial list proves nothing."""
+    if not isinstance(users, list):
+        raise _nonsense()
+    user_ids = [user_id_from(user.get("user_id")) if isinstance(user, dict) else None for user in users]
+    if None in user_ids:
+        raise _nonsense()
+    return [user_id for user_id in user_ids if user_id is not None]
 
 
 def _nonsense() -> TerraUnavailable:
