@@ -165,9 +165,10 @@ class TerraApi:
         data = answer["data"]
         if not isinstance(data, dict):
             raise _nonsense()
-        following = data.get("next")
-        has_more = isinstance(following, int | str) and not isinstance(following, bool) and following != ""
-        return UserPage(tuple(_user_ids(data.get("results"))), page + 1 if has_more else None)
+        following = data.get("next", page)
+        if following is not None and (type(following) is not int or following <= page):
+            raise _nonsense()
+        return UserPage(tuple(_user_ids(data.get("results"))), following)
 
     def deauthenticate(self, user_id: UserId) -> None:
         """End a connection at Terra, irreversibly. That Terra has forgotten it already (404) is done, too."""
@@ -242,7 +243,7 @@ def _object(answer: object) -> dict[str, Any]:
 
 
 def _user_ids(users: object) -> list[UserId]:
-    """The ids of a list of users. One user without an id makes the whole list nonsense: a partial list proves nothing."""
+    """The ids of a list of users. One without an id makes all of it nonsense: a partial list proves nothing."""
     if not isinstance(users, list):
         raise _nonsense()
     user_ids = [user_id_from(user.get("user_id")) if isinstance(user, dict) else None for user in users]
