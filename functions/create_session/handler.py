@@ -6,7 +6,8 @@ from http import HTTPStatus
 from terra_connections import wiring
 from terra_connections.door import door, hashed
 from terra_connections.http_api import Request, Response, json_response
-from terra_connections.new_session import NewSession, SessionStarter, claim_for
+from terra_connections.new_session import SessionStarter, claim_for
+from terra_connections.request_body import NewSession
 
 _settings = wiring.settings()
 _starter = SessionStarter(wiring.terra(), wiring.sessions(), wiring.return_targets())

@@ -15,9 +15,12 @@ NEEDS: dict[str, set[str]] = {
     "auth_failure": set(),
     "auth_success": {"httpx"},
     "create_session": {"httpx", "pydantic"},
+    "disconnect": {"httpx"},
+    "erase_person": {"httpx", "pydantic"},
     "get_connection": set(),
     "get_session": set(),
     "list_connections": set(),
+    "sync_connections": {"httpx", "pydantic"},
     "terra_webhook": set(),
 }
 HEAVY = {"httpx", "pydantic", "aws_lambda_powertools.event_handler"}

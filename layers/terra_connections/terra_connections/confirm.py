@@ -7,19 +7,18 @@ comes back - another person's connection, an error, nonsense - leaves the sessio
 import time
 from datetime import datetime, timedelta
 
-from terra_connections.connection import About, Position, connected
+from terra_connections.connection import About, connected
 from terra_connections.connection_store import ConnectionStore
 from terra_connections.errors import RetryLater, TerraRejected
 from terra_connections.ids import UserId, user_id_from
 from terra_connections.session import Session
 from terra_connections.session_store import SessionStore
+from terra_connections.sync import position_of_asking
 from terra_connections.terra_api import TerraApi, UserInfo
 
 ASK_AT_MOST_EVERY = timedelta(seconds=5)
 ASK_FOR = timedelta(seconds=3)
 """In all: a person is waiting for the page."""
-CERTAIN_SINCE = timedelta(minutes=2)
-"""An answer of Terra's may be this stale: events that are newer than it outrank it."""
 
 
 def confirm(
@@ -51,7 +50,7 @@ def confirm(
         return None
     told = connected(
         About(info.user_id, owner=info.reference_id, provider=info.provider, scopes=info.scopes),
-        Position(int((now - CERTAIN_SINCE).timestamp() * 1000)),
+        position_of_asking(now),
     )
     kept = connections.record([told], together_with=[sessions.confirmation(session.session_id, info.user_id)])
     return info.user_id if kept else None

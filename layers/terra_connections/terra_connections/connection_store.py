@@ -1,15 +1,17 @@
 """Connections in DynamoDB: the truth about each Terra `user_id`, and by an index the list of a person.
 
 ```text
-key    user_id
-index  by-reference-id (reference_id, user_id); an item without a known owner is not in it
-item   user_id, version, first_connected?, reference_id? (the newest owner), facts {kind: {at, value?}}
+key        user_id, or "erased:<sha256 of user_id>"
+index      by-reference-id (reference_id, user_id); an item without a known owner is not in it
+item       user_id, version, first_connected?, reference_id? (the newest owner), facts {kind: {at, value?}}
+tombstone  user_id, ttl; what it stands for is never written again while it is there
 ```
 """
 
+import hashlib
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +24,8 @@ from terra_connections.ids import ReferenceId, UserId
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+ERASED_FOR = timedelta(days=30)
+"""Longer than any webhook of Terra's is under way."""
 CONTENTION_LIMIT = timedelta(seconds=5)
 """How long a contended write is tried again: Terra waits 8 s for all of it."""
 
@@ -37,13 +41,18 @@ _deserialize = TypeDeserializer().deserialize
 class ConnectionStore:
     """Facts about connections, read consistently and written all or nothing."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+    def __init__(self, client: "DynamoDBClient", table: str, *, clock: Callable[[], float] = time.time) -> None:
         self._client = client
         self._table = table
+        self._clock = clock
 
     def read(self, user_ids: Iterable[UserId]) -> list[Facts]:
         """What is known about these `user_id`s, read consistently in one round trip; unknown ones are left out."""
-        return [facts for facts, _ in self._read(user_ids).values()]
+        return [facts for facts, _ in self._read(user_ids, with_tombstones=False)[0].values()]
+
+    def are_erased(self, user_ids: Iterable[UserId]) -> set[UserId]:
+        """Which of these `user_id`s were erased within the last 30 days."""
+        return self._read(user_ids)[1]
 
     def family_of(self, user_ids: Iterable[UserId]) -> Family:
         """Whatever reconnects have made of these `user_id`s, and they of others; one round trip for each link."""
@@ -81,6 +90,8 @@ class ConnectionStore:
         Each connection is written on condition that nobody wrote it since it was read; if somebody did, it is read and
         merged anew.
 
+        What was erased stays so: facts about it are dropped, and what a late reconnect made of it is erased, too.
+
         Args:
             told: new facts, at most one for a `user_id`.
             together_with: writes of other stores, each with its own condition.
@@ -93,8 +104,7 @@ class ConnectionStore:
         """
         give_up_at = time.monotonic() + CONTENTION_LIMIT.total_seconds()
         for attempt in range(1, 1_000):
-            known = self._read(facts.user_id for facts in told)
-            writes = [*together_with, *(write for facts in told if (write := self._write(known, facts)))]
+            writes = [*together_with, *self._writes(told)]
             if not writes:
                 return True
             try:
@@ -117,44 +127,103 @@ class ConnectionStore:
         message = "The connection was being written by others for too long."
         raise NotDurable(message, retry_after=1)
 
-    def _read(self, user_ids: Iterable[UserId]) -> dict[UserId, tuple[Facts, int]]:
-        """Facts with the version that they were read at."""
-        keys: list[_Key] = [{"user_id": {"S": user_id}} for user_id in dict.fromkeys(user_ids)]
-        found: dict[UserId, tuple[Facts, int]] = {}
+    def erase(self, user_ids: Iterable[UserId]) -> None:
+        """Remove what is known about these `user_id`s; their tombstones have to stand already."""
+        for user_id in user_ids:
+            self._client.delete_item(TableName=self._table, Key=_key(user_id))
+
+    def bury(self, user_ids: Iterable[UserId]) -> None:
+        """Put up tombstones: from now on nothing about these `user_id`s is written."""
+        for user_id in user_ids:
+            self._client.put_item(TableName=self._table, Item=self._tombstone(user_id))
+
+    def _read(
+        self, user_ids: Iterable[UserId], *, with_tombstones: bool = True
+    ) -> tuple[dict[UserId, tuple[Facts, int]], set[UserId]]:
+        """Facts with the version that they were read at, and which of the `user_id`s were erased."""
+        asked = list(dict.fromkeys(user_ids))
+        graves = {_grave(user_id): user_id for user_id in asked} if with_tombstones else {}
+        keys = [_key(name) for name in (*asked, *graves)]
+        known: dict[UserId, tuple[Facts, int]] = {}
+        erased: set[UserId] = set()
         while keys:
             answer = self._client.batch_get_item(
                 RequestItems={self._table: {"Keys": keys[:_BATCH], "ConsistentRead": True}}
             )
             for item in answer["Responses"].get(self._table, []):
-                facts, version = _facts_from(item)
-                found[facts.user_id] = facts, version
+                name = str(item["user_id"]["S"])
+                if name not in graves:
+                    facts, version = _facts_from(item)
+                    known[facts.user_id] = facts, version
+                elif int(item["ttl"]["N"]) > self._clock():
+                    erased.add(graves[name])
             rest = answer["UnprocessedKeys"].get(self._table)
             keys = [*(cast("list[_Key]", rest["Keys"]) if rest else []), *keys[_BATCH:]]
-        return found
+        return known, erased
 
-    def _write(self, known: Mapping[UserId, tuple[Facts, int]], told: Facts) -> dict[str, Any] | None:
-        """The write that adds `told`, or None where it says nothing new: facts only grow, nobody can take it away."""
+    def _writes(self, told: Sequence[Facts]) -> list[dict[str, Any]]:
+        """The writes that add what was told to what is known now."""
+        known, erased = self._read(facts.user_id for facts in told)
+        writes: list[dict[str, Any]] = []
+        for facts in told:
+            if facts.user_id in erased:
+                continue
+            writes += self._erasure(facts.user_id) if _is_heir(facts, told, erased) else self._write(known, facts)
+        return writes
+
+    def _write(self, known: Mapping[UserId, tuple[Facts, int]], told: Facts) -> list[dict[str, Any]]:
+        """The writes that add `told`; none where it says nothing new: facts only grow, nobody can take it away."""
         facts, version = known.get(told.user_id, (None, 0))
         merged = facts.merged(told) if facts else told
         if merged == facts:
-            return None
+            return []
         item = _item_from(merged, version + 1)
         if version == 0:
-            return {
-                "Put": {
-                    "TableName": self._table,
-                    "Item": item,
-                    "ConditionExpression": "attribute_not_exists(user_id)",
-                }
-            }
-        return {
-            "Put": {
+            put = {"TableName": self._table, "Item": item, "ConditionExpression": "attribute_not_exists(user_id)"}
+            # An erasure that has begun since the reading removes items; one that is not there yet it cannot remove.
+            check = {
                 "TableName": self._table,
-                "Item": item,
-                "ConditionExpression": "version = :read",
-                "ExpressionAttributeValues": {":read": {"N": str(version)}},
+                "Key": _key(_grave(told.user_id)),
+                "ConditionExpression": "attribute_not_exists(user_id) OR #ttl <= :now",
+                "ExpressionAttributeNames": {"#ttl": "ttl"},
+                "ExpressionAttributeValues": {":now": {"N": str(int(self._clock()))}},
             }
+            return [{"Put": put}, {"ConditionCheck": check}]
+        put = {
+            "TableName": self._table,
+            "Item": item,
+            "ConditionExpression": "version = :read",
+            "ExpressionAttributeValues": {":read": {"N": str(version)}},
         }
+        return [{"Put": put}]
+
+    def _erasure(self, user_id: UserId) -> list[dict[str, Any]]:
+        """The writes that erase a `user_id` at once."""
+        return [
+            {"Put": {"TableName": self._table, "Item": self._tombstone(user_id)}},
+            {"Delete": {"TableName": self._table, "Key": _key(user_id)}},
+        ]
+
+    def _tombstone(self, user_id: UserId) -> dict[str, Any]:
+        gone_at = int(self._clock() + ERASED_FOR.total_seconds())
+        return {"user_id": {"S": _grave(user_id)}, "ttl": {"N": str(gone_at)}}
+
+
+def _key(name: str) -> _Key:
+    return {"user_id": {"S": name}}
+
+
+def _grave(user_id: UserId) -> str:
+    """The key of a tombstone; no `user_id` can have it, and none can be read from it."""
+    return f"erased:{hashlib.sha256(user_id.encode()).hexdigest()}"
+
+
+def _is_heir(facts: Facts, told: Sequence[Facts], erased: set[UserId]) -> bool:
+    """Whether this is what a reconnect made of an erased `user_id` of the same person, told late."""
+    owners = {other.user_id: other.owner for other in told}
+    return any(
+        old in erased and (facts.owner is None or owners.get(old) in (None, facts.owner)) for old in facts.replaces
+    )
 
 
 def _item_from(facts: Facts, version: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The body of POST /sessions, and the story of a new session."""
+"""The story of a new session."""
 
 import hashlib
 import json
@@ -6,13 +6,12 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-
 from terra_connections.errors import InvalidRequest
-from terra_connections.ids import ReferenceId, SessionId, reference_id_from
+from terra_connections.ids import SessionId
+from terra_connections.request_body import NewSession
 from terra_connections.return_target import ReturnTargets
 from terra_connections.session import (
     KEPT_FOR,
@@ -27,44 +26,6 @@ from terra_connections.session_store import Claim, SessionStore
 from terra_connections.terra_api import TerraApi
 
 _MAX_KEY_LENGTH = 255
-
-
-def _reference_id(value: str) -> ReferenceId:
-    reference_id = reference_id_from(value)
-    if reference_id is None:
-        message = (
-            "must be 1 to 256 characters without control characters, and not the word null, which Terra reads as none"
-        )
-        raise ValueError(message)
-    return reference_id
-
-
-class NewSession(BaseModel):
-    """What the caller asks for: one person, one provider."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    reference_id: Annotated[str, AfterValidator(_reference_id)]
-    resource: Annotated[str, Field(pattern="^[A-Z0-9_]{2,64}$")]
-    return_to: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    language: Annotated[str, Field(pattern="^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")] | None = None
-
-    @classmethod
-    def parse(cls, body: bytes) -> "NewSession":
-        """Read a request body.
-
-        Raises:
-            InvalidRequest: with a sentence for each field that is wrong.
-        """
-        try:
-            return cls.model_validate_json(body)
-        except ValidationError as error:
-            raise InvalidRequest(
-                [
-                    (".".join(str(part) for part in trouble["loc"]) or "body", trouble["msg"])
-                    for trouble in error.errors(include_input=False, include_url=False)
-                ]
-            ) from None
 
 
 def claim_for(caller: str, idempotency_key: str | None, body: bytes) -> Claim | None:
@@ -124,17 +85,16 @@ class SessionStarter:
     ) -> tuple[Session, dict[str, Any]]:
         session_id, state = SessionId(secrets.token_urlsafe(16)), secrets.token_urlsafe(32)
         secret = {"session": session_id, "state": state}
-        reference_id = ReferenceId(asked.reference_id)
         login = self.terra.authenticate_user(
             resource=asked.resource,
-            reference_id=reference_id,
+            reference_id=asked.reference_id,
             language=asked.language,
             success_url=_redirect_url(base_url, "success", secret),
             failure_url=_redirect_url(base_url, "failure", secret),
         )
         session = Session(
             session_id=session_id,
-            reference_id=reference_id,
+            reference_id=asked.reference_id,
             flow=Flow.PROVIDER,
             resource=asked.resource,
             user_id=login.user_id,

@@ -62,6 +62,22 @@ class SessionStore:
         session = _session_from(item) if item else None
         return session if session and session.ttl > now.timestamp() else None
 
+    def of_person(self, reference_id: ReferenceId) -> list[Session]:
+        """A person's sessions. May lag a write by moments, as any index does."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName="by-reference-id",
+            KeyConditionExpression="reference_id = :reference_id",
+            ExpressionAttributeValues={":reference_id": {"S": reference_id}},
+        )
+        return [_session_from(item) for page in pages for item in page["Items"]]
+
+    def erase(self, session: Session) -> None:
+        """Remove a session, and what a repeat of its request would be answered with."""
+        for key in (session.claim_id, session.session_id):
+            if key is not None:
+                self._client.delete_item(TableName=self._table, Key=_key(key))
+
     def add(self, session: Session) -> None:
         """Keep a new session. Unconditional, so that a repeat of our own try whose answer was lost is no conflict."""
         self._client.put_item(**self._put(session))

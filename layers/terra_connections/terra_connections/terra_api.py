@@ -19,6 +19,7 @@ import httpx
 from terra_connections.errors import TerraRejected, TerraUnavailable, TooManyRequests, UnknownResource
 from terra_connections.event import scopes_from
 from terra_connections.ids import ReferenceId, UserId, reference_id_from, user_id_from
+from terra_connections.provider import Provider, enabled_providers
 
 CONNECT_WITHIN = timedelta(seconds=3)
 LOGIN_WITHIN = timedelta(seconds=18)
@@ -185,6 +186,26 @@ class TerraApi:
             raise _nonsense()
         return MobileToken(token, expires_in)
 
+    def providers(self, *, within: timedelta) -> list[Provider]:
+        """The providers that are enabled for the account. Terra wants no API key for this.
+
+        Two questions, because Terra documents no other mark of a provider of its SDK than the list `sdk_providers`.
+        """
+        ends_at = time.monotonic() + within.total_seconds()
+        status, content = self._ask(
+            "GET", "/integrations/detailed", params={"sdk": "true"}, within=within, is_keyless=True
+        )
+        entries = _object(_believed(status, content)).get("providers")
+        remaining = timedelta(seconds=max(ends_at - time.monotonic(), 0.1))
+        status, content = self._ask("GET", "/integrations", within=remaining, is_keyless=True)
+        sdk = _object(_believed(status, content)).get("sdk_providers")
+        if not isinstance(entries, list) or not isinstance(sdk, list):
+            raise _nonsense()
+        providers = enabled_providers(entries, sdk=sdk)
+        if entries and not any(isinstance(entry, dict) and "provider" in entry for entry in entries):
+            raise _nonsense()
+        return providers
+
     def _ask(
         self,
         method: str,
@@ -193,12 +214,15 @@ class TerraApi:
         params: Mapping[str, str] | None = None,
         within: timedelta = ANSWER_WITHIN,
         body: Mapping[str, str] | Sequence[str] | None = None,
+        is_keyless: bool = False,
     ) -> tuple[int, bytes]:
         """One request; the answer's status and bytes, as far as the answer may be believed at all."""
         seconds = within.total_seconds()
         ends_at = time.monotonic() + seconds
         timeout = httpx.Timeout(seconds, connect=min(CONNECT_WITHIN.total_seconds(), seconds))
-        headers = {"dev-id": self._dev_id, "x-api-key": self._api_key()}
+        headers = {"dev-id": self._dev_id}
+        if not is_keyless:
+            headers["x-api-key"] = self._api_key()
         try:
             with self._client.stream(
                 method, self._api_url + path, params=params, json=body, headers=headers, timeout=timeout

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
+from terra_connections.errors import Misconfigured
 from terra_connections.secret import Secret
 from terra_connections.settings import Settings
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from terra_connections.connection_store import ConnectionStore
     from terra_connections.delivery_store import DeliveryStore
+    from terra_connections.provider import Catalogue
     from terra_connections.return_target import ReturnTargets
     from terra_connections.session_store import SessionStore
     from terra_connections.terra_api import TerraApi
@@ -96,3 +98,23 @@ def terra() -> "TerraApi":
         dev_id=settings().terra_dev_id,
         api_key=lambda: secret.value("api_key"),
     )
+
+
+@cache
+def catalogue() -> "Catalogue":
+    """What can be connected. Terra is asked without a key, which this door may not read."""
+    from terra_connections import terra_api
+    from terra_connections.provider import Catalogue
+
+    terra = terra_api.TerraApi(
+        terra_api.client(),
+        api_url=settings().terra_api_url,
+        dev_id=settings().terra_dev_id,
+        api_key=_no_key,
+    )
+    return Catalogue(lambda within: terra.providers(within=within))
+
+
+def _no_key() -> str:
+    message = "This function may not read Terra's key."
+    raise Misconfigured(message)

@@ -1,0 +1,28 @@
+"""DELETE /connections/{user_id}: disconnect one wearable."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from terra_connections import wiring
+from terra_connections.disconnect import disconnect as disconnect_at_terra
+from terra_connections.door import door
+from terra_connections.errors import NotFound
+from terra_connections.http_api import Request, Response
+from terra_connections.ids import user_id_from
+
+_terra = wiring.terra()
+_connections = wiring.connections()
+
+
+def disconnect(request: Request) -> Response:
+    """Terra first, then here; a replaced `user_id` disconnects its replacement."""
+    _ = request.caller
+    user_id = user_id_from(request.path("user_id"))
+    if user_id is None:
+        message = "There is no such connection."
+        raise NotFound(message)
+    disconnect_at_terra(user_id, terra=_terra, connections=_connections, now=datetime.now(UTC))
+    return Response(HTTPStatus.NO_CONTENT, headers={"cache-control": "no-store"})
+
+
+lambda_handler = door(disconnect)

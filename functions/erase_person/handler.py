@@ -1,0 +1,23 @@
+"""POST /erasures: forget this person."""
+
+from http import HTTPStatus
+
+from terra_connections import wiring
+from terra_connections.door import door, hashed
+from terra_connections.erasure import Eraser
+from terra_connections.http_api import Request, Response
+from terra_connections.request_body import Person
+
+_eraser = Eraser(wiring.terra(), wiring.sessions(), wiring.connections())
+
+
+def erase_person(request: Request) -> Response:
+    """Tombstones, Terra, items: 204 only once nothing is left."""
+    _ = request.caller
+    person = Person.parse(request.body)
+    request.notes["person"] = hashed(person.reference_id)
+    request.notes["erased"] = _eraser.erase(person.reference_id)
+    return Response(HTTPStatus.NO_CONTENT, headers={"cache-control": "no-store"})
+
+
+lambda_handler = door(erase_person)

@@ -1,0 +1,24 @@
+"""GET /providers: what can be connected, for a connect screen."""
+
+from http import HTTPStatus
+
+from terra_connections import wiring
+from terra_connections.door import door
+from terra_connections.etag import unless_known
+from terra_connections.http_api import Request, Response, json_response
+
+_catalogue = wiring.catalogue()
+
+
+def list_providers(request: Request) -> Response:
+    """Terra's list of enabled providers, kept for minutes, and served stale rather than not at all."""
+    _ = request.caller
+    listing = _catalogue.read()
+    request.notes.update(providers=len(listing.providers), stale=listing.is_stale)
+    # Private: a shared cache would hand it on to callers whom the authorizer refuses.
+    kept_for = "private, max-age=30" if listing.is_stale else "private, max-age=300"
+    answer = json_response(HTTPStatus.OK, listing.as_json(), headers={"cache-control": kept_for})
+    return unless_known(answer, request.header("if-none-match"))
+
+
+lambda_handler = door(list_providers)

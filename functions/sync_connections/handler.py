@@ -1,0 +1,24 @@
+"""POST /connections/sync: converge with Terra now."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from terra_connections import wiring
+from terra_connections.door import door, hashed
+from terra_connections.http_api import Request, Response, json_response
+from terra_connections.request_body import Person
+from terra_connections.sync import Syncer
+
+_syncer = Syncer(wiring.terra(), wiring.connections())
+
+
+def sync_connections(request: Request) -> Response:
+    """Ask Terra what this person has, make the table agree, and list it."""
+    _ = request.caller
+    person = Person.parse(request.body)
+    request.notes["person"] = hashed(person.reference_id)
+    connections = _syncer.sync(person.reference_id, now=datetime.now(UTC))
+    return json_response(HTTPStatus.OK, {"connections": [connection.as_json() for connection in connections]})
+
+
+lambda_handler = door(sync_connections)

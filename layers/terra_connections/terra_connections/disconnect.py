@@ -1,0 +1,30 @@
+"""End one connection: at Terra first, then here."""
+
+from datetime import datetime
+
+from terra_connections.connection import About, Position, revoked
+from terra_connections.connection_store import ConnectionStore
+from terra_connections.errors import NotFound
+from terra_connections.ids import UserId
+from terra_connections.terra_api import TerraApi
+
+
+def disconnect(user_id: UserId, *, terra: TerraApi, connections: ConnectionStore, now: datetime) -> UserId:
+    """Deauthenticate a connection at Terra and mark it revoked. A replaced `user_id` disconnects its replacement.
+
+    Returns:
+        The `user_id` that was disconnected.
+
+    Raises:
+        NotFound: there is no such connection.
+        TerraRejected, TerraUnavailable, TooManyRequests: nothing has changed here, and a repeat is safe.
+    """
+    connection = connections.family_of([user_id]).view(user_id)
+    if connection is None:
+        message = "There is no such connection."
+        raise NotFound(message)
+    terra.deauthenticate(connection.user_id)
+    # Terra's clock may be ahead of ours: what it just ended is not to outlast this.
+    at = Position(max(int(now.timestamp() * 1000), connection.updated_at))
+    connections.record([revoked(About(connection.user_id), at, by="disconnect")])
+    return connection.user_id

@@ -1,0 +1,147 @@
+"""What can be connected: the providers that are enabled for the account, as Terra lists them, kept for a while.
+
+The list feeds a connect screen and decides about nobody, so an old one is better than none, and one strange entry costs
+that entry and not the others.
+"""
+
+import re
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+from terra_connections.errors import RetryLater, TerraRejected, TerraUnavailable
+
+FRESH_FOR = timedelta(minutes=5)
+"""A provider that is switched on in Terra's dashboard shows within this."""
+ASK_AGAIN_AFTER = timedelta(seconds=30)
+"""After a failure, while there is an old list to serve: people do not all wait for a Terra that is down."""
+FIRST_WITHIN = timedelta(seconds=5)
+REFRESH_WITHIN = timedelta(seconds=1.5)
+"""Shorter: there is an old list, and a person is waiting for it."""
+
+_RESOURCE = re.compile(r"[A-Z0-9_]{2,64}", re.ASCII)
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]+")
+_MAX_NAME = 100
+_ICON = re.compile(r"[!-~]{1,2048}", re.ASCII)
+
+
+class ProviderType(StrEnum):
+    """How it is connected: at the provider's own site (api), or by Terra's SDK inside a phone app (sdk)."""
+
+    API = "api"
+    SDK = "sdk"
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One wearable platform."""
+
+    resource: str
+    name: str
+    type: ProviderType
+    icon_url: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The contract's `Provider`."""
+        return {"resource": self.resource, "name": self.name, "type": self.type.value, "icon_url": self.icon_url}
+
+
+def enabled_providers(entries: Sequence[object], *, sdk: Collection[object]) -> list[Provider]:
+    """The enabled ones of Terra's `providers`, by name, each once.
+
+    Args:
+        entries: of `GET /integrations/detailed`. What has no usable id is left out.
+        sdk: the ids that Terra counts among its SDK's providers.
+    """
+    found: dict[str, Provider] = {}
+    for entry in entries:
+        provider = _provider(entry, sdk)
+        if provider is not None:
+            found.setdefault(provider.resource, provider)
+    # Terra's order means nothing that is documented, and an order of our own keeps the list's ETag.
+    return sorted(found.values(), key=lambda provider: (provider.name.casefold(), provider.resource))
+
+
+def _provider(entry: object, sdk: Collection[object]) -> Provider | None:
+    if not isinstance(entry, dict):
+        return None
+    resource = entry.get("provider")
+    # Asked with a dev-id Terra lists what is enabled; should it list more, `enabled` says so.
+    if not isinstance(resource, str) or not _RESOURCE.fullmatch(resource) or entry.get("enabled", True) is not True:
+        return None
+    return Provider(
+        resource=resource,
+        name=_name(entry.get("name")) or resource,
+        type=ProviderType.SDK if resource in sdk else ProviderType.API,
+        icon_url=_icon_url(entry.get("icon")),
+    )
+
+
+def _name(value: object) -> str:
+    return _UNPRINTABLE.sub(" ", value).strip()[:_MAX_NAME].strip() if isinstance(value, str) else ""
+
+
+def _icon_url(value: object) -> str | None:
+    """An address that an app may load without a thought: https, a host, nobody's password."""
+    if not isinstance(value, str) or not _ICON.fullmatch(value):
+        return None
+    try:
+        parts = urlsplit(value)
+        is_usable = parts.scheme == "https" and bool(parts.hostname) and parts.username is None
+    except ValueError:
+        return None
+    return value if is_usable else None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What can be connected, as far as is known now."""
+
+    providers: tuple[Provider, ...]
+    is_stale: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """The contract's answer of GET /providers."""
+        return {"providers": [provider.as_json() for provider in self.providers]}
+
+
+class Catalogue:
+    """Asks Terra now and then, and serves what it said last."""
+
+    def __init__(
+        self, ask: Callable[[timedelta], Sequence[Provider]], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._providers: tuple[Provider, ...] | None = None
+        self._is_stale = False
+        self._ask_at = 0.0
+
+    def read(self) -> Listing:
+        """What can be connected; an older list while Terra is down, slow or talks nonsense.
+
+        Raises:
+            TerraUnavailable: for any trouble with Terra, if there is no older list.
+        """
+        if self._providers is None or self._clock() >= self._ask_at:
+            self._refresh()
+        return Listing(self._providers or (), self._is_stale)
+
+    def _refresh(self) -> None:
+        try:
+            providers = tuple(self._ask(FIRST_WITHIN if self._providers is None else REFRESH_WITHIN))
+        except (TerraRejected, RetryLater) as error:
+            wait = error.retry_after if isinstance(error, RetryLater) else 0
+            if self._providers is None:
+                # One answer for all of it: whoever asks for this list can mend neither a dev-id nor a rate limit.
+                message = "Terra's list of providers cannot be read."
+                raise TerraUnavailable(message, retry_after=max(wait, 5)) from error
+            self._is_stale = True
+            self._ask_at = self._clock() + max(float(wait), ASK_AGAIN_AFTER.total_seconds())
+            return
+        self._providers, self._is_stale = providers, False
+        self._ask_at = self._clock() + FRESH_FOR.total_seconds()

@@ -1,0 +1,91 @@
+"""Make the table agree with Terra about one person, whatever webhooks were lost.
+
+A list of Terra's proves little: it says whom to ask. Only `userInfo?user_id=` counts, and only once all of it has been
+answered: a malformed, partial or missing answer changes nothing.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from terra_connections.connection import About, Connection, Facts, Family, Kind, Position, connected, listing
+from terra_connections.connection_store import ConnectionStore
+from terra_connections.ids import ReferenceId, UserId
+from terra_connections.terra_api import TerraApi
+
+CERTAIN_SINCE = timedelta(minutes=2)
+"""An answer of Terra's may be this stale: events that are newer than it outrank it."""
+
+_AT_ONCE = 6  # requests towards Terra
+_ASK_WITHIN = timedelta(seconds=5)
+_WRITTEN_AT_ONCE = 20  # connections; a transaction takes 100 writes
+
+
+def position_of_asking(now: datetime) -> Position:
+    """Where facts stand that asking Terra brought."""
+    return Position(int((now - CERTAIN_SINCE).timestamp() * 1000))
+
+
+def answer_about(user_id: UserId, *, terra: TerraApi, within: timedelta, now: datetime) -> Facts:
+    """What Terra says when it is asked about one `user_id`, as facts.
+
+    `is_authenticated` connects and heals; 404 is absence; that it is there without being authenticated is presence,
+    which undoes absence and nothing else.
+
+    Raises:
+        TerraRejected, TerraUnavailable, TooManyRequests: it said nothing that counts.
+    """
+    info, at = terra.user_info(user_id, within=within), position_of_asking(now)
+    if info is None:
+        return About(user_id).facts(at, **{Kind.ABSENT: None})
+    if not info.is_authenticated:
+        return About(user_id).facts(at, **{Kind.PRESENT: None})
+    return connected(About(user_id, owner=info.reference_id, provider=info.provider, scopes=info.scopes), at)
+
+
+@dataclass(frozen=True, slots=True)
+class Syncer:
+    """Syncs people."""
+
+    terra: TerraApi
+    connections: ConnectionStore
+
+    def sync(self, reference_id: ReferenceId, *, now: datetime) -> list[Connection]:
+        """Ask Terra what this person has, make the table agree, and list it.
+
+        Raises:
+            TerraRejected, TerraUnavailable, TooManyRequests: nothing has changed.
+        """
+        ours = self.connections.of_person(reference_id)
+        user_ids = self._whom_to_ask(reference_id, ours)
+        told = self._ask(user_ids, now=now)
+        worth = [facts for facts in told if _says_something(facts, {known.user_id: known for known in ours})]
+        for start in range(0, len(worth), _WRITTEN_AT_ONCE):
+            self.connections.record(worth[start : start + _WRITTEN_AT_ONCE])
+        # Read by key: the index may not show yet what was just written.
+        now_known = {facts.user_id: facts for facts in ours}
+        now_known |= {facts.user_id: facts for facts in self.connections.read([*now_known, *user_ids])}
+        return listing(reference_id, now_known.values(), include_revoked=False)
+
+    def _whom_to_ask(self, reference_id: ReferenceId, ours: Sequence[Facts]) -> list[UserId]:
+        """Whoever Terra lists for the person, and whoever we believe that it should."""
+        family = Family(ours)
+        believed = [facts.user_id for facts in ours if family.current(facts.user_id) == facts.user_id]
+        return list(dict.fromkeys([*self.terra.users_of(reference_id), *believed]))
+
+    def _ask(self, user_ids: Sequence[UserId], *, now: datetime) -> list[Facts]:
+        def ask(user_id: UserId) -> Facts:
+            return answer_about(user_id, terra=self.terra, within=_ASK_WITHIN, now=now)
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(ask, user_ids))
+
+
+def _says_something(told: Facts, known: dict[UserId, Facts]) -> bool:
+    """Whether an answer may change a view: presence counts only against absence, absence only where something was."""
+    if told.at(Kind.PRESENT) is not None:
+        return told.user_id in known and known[told.user_id].at(Kind.ABSENT) is not None
+    if told.at(Kind.ABSENT) is not None:
+        return told.user_id in known
+    return True
