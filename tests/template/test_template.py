@@ -109,7 +109,14 @@ def test_no_right_is_wider_than_it_must_be(functions: Functions) -> None:
 
 def test_only_functions_that_ask_terra_may_read_its_key(functions: Functions) -> None:
     readers = {name for name, statement in statements(functions) if "TerraSecret" in json.dumps(statement["Resource"])}
-    assert readers == {"AuthSuccess", "CreateSession", "Disconnect", "ErasePerson", "SyncConnections"}
+    assert readers == {
+        "AuthSuccess",
+        "CreateMobileToken",
+        "CreateSession",
+        "Disconnect",
+        "ErasePerson",
+        "SyncConnections",
+    }
 
 
 def test_every_function_has_a_log_group_with_a_retention(template: Template, functions: Functions) -> None:

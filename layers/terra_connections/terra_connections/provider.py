@@ -69,9 +69,13 @@ def enabled_providers(entries: Sequence[object], *, sdk: Collection[object]) -> 
 def _provider(entry: object, sdk: Collection[object]) -> Provider | None:
     if not isinstance(entry, dict):
         return None
-    resource = entry.get("provider")
+    resource, enabled = entry.get("provider"), entry.get("enabled")
     # Asked with a dev-id Terra lists what is enabled; should it list more, `enabled` says so.
-    if not isinstance(resource, str) or not _RESOURCE.fullmatch(resource) or entry.get("enabled", True) is not True:
+    if (
+        not isinstance(resource, str)
+        or not _RESOURCE.fullmatch(resource)
+        or (enabled is not None and enabled is not True)
+    ):
         return None
     return Provider(
         resource=resource,

@@ -91,8 +91,18 @@ class TerraApi:
     (no answer in time, 5xx, or an answer that does not hold what it must).
     """
 
-    def __init__(self, client: httpx.Client, *, api_url: str, dev_id: str, api_key: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        client: httpx.Client,
+        *,
+        api_url: str,
+        dev_id: str,
+        api_key: Callable[[], str],
+        asked: Callable[[str, int | None, float], None] = lambda _call, _status, _milliseconds: None,
+    ) -> None:
+        """Ask by `client`; `asked` is told of each call: its path, the answer's status if any, and how long it took."""
         self._client = client
+        self._asked = asked
         self._api_url = api_url.rstrip("/")
         self._dev_id = dev_id
         self._api_key = api_key
@@ -201,10 +211,10 @@ class TerraApi:
         sdk = _object(_believed(status, content)).get("sdk_providers")
         if not isinstance(entries, list) or not isinstance(sdk, list):
             raise _nonsense()
-        providers = enabled_providers(entries, sdk=sdk)
+        # No provider at all is an answer, a list of something else is none.
         if entries and not any(isinstance(entry, dict) and "provider" in entry for entry in entries):
             raise _nonsense()
-        return providers
+        return enabled_providers(entries, sdk=sdk)
 
     def _ask(
         self,
@@ -217,6 +227,22 @@ class TerraApi:
         is_keyless: bool = False,
     ) -> tuple[int, bytes]:
         """One request; the answer's status and bytes, as far as the answer may be believed at all."""
+        started, status = time.perf_counter(), None
+        try:
+            status, content = self._exchange(method, path, params=params, within=within, body=body)
+        finally:
+            self._asked(path, status, (time.perf_counter() - started) * 1000)
+        return status, content
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None,
+        within: timedelta,
+        body: Mapping[str, str] | Sequence[str] | None,
+    ) -> tuple[int, bytes]:
         seconds = within.total_seconds()
         ends_at = time.monotonic() + seconds
         timeout = httpx.Timeout(seconds, connect=min(CONNECT_WITHIN.total_seconds(), seconds))
@@ -236,9 +262,6 @@ class TerraApi:
         except (httpx.TransportError, httpx.DecodingError) as error:
             message = "Terra did not answer in time."
             raise TerraUnavailable(message) from error
-        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-            message = "Terra's rate limit is used up."
-            raise TooManyRequests(message, retry_after=_retry_after(response))
         return response.status_code, bytes(content)
 
 
