@@ -3,12 +3,11 @@
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from aws_lambda_powertools.metrics import MetricUnit, single_metric
-
 from terra_connections import event, wiring
 from terra_connections.delivery import delivery, position
 from terra_connections.door import door
 from terra_connections.http_api import Request, Response, json_response
+from terra_connections.metrics import delivery_taken
 from terra_connections.signature import verify
 
 _tolerance = wiring.settings().tolerance
@@ -28,10 +27,9 @@ def terra_webhook(request: Request) -> Response:
     taken = delivery(trace_id=trace_id, proof=proof, body=body, type_=told.type, now=now, tolerance=_tolerance)
     outcomes = [_sessions.report(outcome.widget_session_id, outcome.reason, now=now) for outcome in told.outcomes]
     is_new = _connections.record(told.facts, together_with=[*_deliveries.writes(taken), *outcomes])
-    request.notes.update(type=told.type, duplicate=not is_new, age_s=int(now.timestamp()) - proof.signed_at)
-    with single_metric(name="Deliveries", unit=MetricUnit.Count, value=1) as metric:
-        metric.add_dimension("type", told.type)
-        metric.add_dimension("outcome", "taken" if is_new else "duplicate")
+    age = now.timestamp() - proof.signed_at
+    request.notes.update(type=told.type, duplicate=not is_new, age_s=int(age))
+    delivery_taken(type_=told.type, is_new=is_new, age_seconds=age, secret_name=proof.secret_name)
     return json_response(HTTPStatus.OK, {"status": "taken" if is_new else "duplicate"})
 
 

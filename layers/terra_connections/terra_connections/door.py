@@ -8,6 +8,7 @@ from typing import Any
 from aws_lambda_powertools.logging import Logger
 
 from terra_connections.http_api import Request, Response
+from terra_connections.metrics import problem_answered
 from terra_connections.problems import ANSWERED, code_of, problem
 
 _log = Logger()
@@ -33,6 +34,7 @@ def door(
         except ANSWERED as error:
             response = answer(error)
             request.notes["problem"] = code_of(error)
+            problem_answered(door=name, code=code_of(error))
             # The cause by its type only: its text may quote what nobody may log.
             request.notes["cause"] = type(error.__cause__ or error).__name__
         milliseconds = round((time.perf_counter() - started) * 1000)

@@ -8,6 +8,7 @@ must. No call follows redirects.
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -227,32 +228,28 @@ class TerraApi:
         is_keyless: bool = False,
     ) -> tuple[int, bytes]:
         """One request; the answer's status and bytes, as far as the answer may be believed at all."""
-        started, status = time.perf_counter(), None
-        try:
-            status, content = self._exchange(method, path, params=params, within=within, body=body)
-        finally:
-            self._asked(path, status, (time.perf_counter() - started) * 1000)
-        return status, content
-
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None,
-        within: timedelta,
-        body: Mapping[str, str] | Sequence[str] | None,
-    ) -> tuple[int, bytes]:
-        seconds = within.total_seconds()
-        ends_at = time.monotonic() + seconds
-        timeout = httpx.Timeout(seconds, connect=min(CONNECT_WITHIN.total_seconds(), seconds))
         headers = {"dev-id": self._dev_id}
         if not is_keyless:
             headers["x-api-key"] = self._api_key()
+        request = self._client.build_request(method, self._api_url + path, params=params, json=body, headers=headers)
+        started, response = time.perf_counter(), None
         try:
-            with self._client.stream(
-                method, self._api_url + path, params=params, json=body, headers=headers, timeout=timeout
-            ) as response:
+            response, content = self._exchange(request, within=within)
+        finally:
+            status = response.status_code if response else None
+            self._asked(path, status, (time.perf_counter() - started) * 1000)
+        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            message = "Terra's rate limit is used up."
+            raise TooManyRequests(message, retry_after=_retry_after(response))
+        return response.status_code, content
+
+    def _exchange(self, request: httpx.Request, *, within: timedelta) -> tuple[httpx.Response, bytes]:
+        seconds = within.total_seconds()
+        ends_at = time.monotonic() + seconds
+        timeout = httpx.Timeout(seconds, connect=min(CONNECT_WITHIN.total_seconds(), seconds))
+        request.extensions["timeout"] = timeout.as_dict()
+        try:
+            with closing(self._client.send(request, stream=True)) as response:
                 content = bytearray()
                 for chunk in response.iter_bytes():
                     content += chunk
@@ -262,7 +259,7 @@ class TerraApi:
         except (httpx.TransportError, httpx.DecodingError) as error:
             message = "Terra did not answer in time."
             raise TerraUnavailable(message) from error
-        return response.status_code, bytes(content)
+        return response, bytes(content)
 
 
 def _believed(status: int, content: bytes) -> Any:  # noqa: ANN401 - JSON

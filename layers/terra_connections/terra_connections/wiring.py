@@ -89,7 +89,7 @@ def return_targets() -> "ReturnTargets":
 @cache
 def terra() -> "TerraApi":
     """Terra."""
-    from terra_connections import terra_api
+    from terra_connections import metrics, terra_api
 
     secret = Secret(_secrets_manager(), settings().terra_secret_arn)
     return terra_api.TerraApi(
@@ -97,13 +97,14 @@ def terra() -> "TerraApi":
         api_url=settings().terra_api_url,
         dev_id=settings().terra_dev_id,
         api_key=lambda: secret.value("api_key"),
+        asked=metrics.terra_asked,
     )
 
 
 @cache
 def catalogue() -> "Catalogue":
     """What can be connected. Terra is asked without a key, which this door may not read."""
-    from terra_connections import terra_api
+    from terra_connections import metrics, terra_api
     from terra_connections.provider import Catalogue
 
     terra = terra_api.TerraApi(
@@ -111,6 +112,7 @@ def catalogue() -> "Catalogue":
         api_url=settings().terra_api_url,
         dev_id=settings().terra_dev_id,
         api_key=_no_key,
+        asked=metrics.terra_asked,
     )
     return Catalogue(lambda within: terra.providers(within=within))
 
