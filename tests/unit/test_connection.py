@@ -18,6 +18,7 @@ from terra_connections.connection import (
     failed,
     iso,
     listing,
+    logged_in,
     reconnected,
     rescoped,
     revoked,
@@ -88,7 +89,8 @@ people = st.builds(
 )
 scope_lists = st.lists(st.sampled_from(["A", "B", "C"]), max_size=2)
 kinds_of_facts = st.one_of(
-    st.builds(connected, people, positions, widget_session_id=st.sampled_from([None, "w1", "w2"])),
+    st.builds(connected, people, positions),
+    st.builds(logged_in, people, positions, widget_session_id=st.sampled_from([None, "w1", "w2"])),
     st.builds(revoked, people, positions, by=st.sampled_from(["deauth", "access_revoked"])),
     st.builds(troubled, people, positions),
     st.builds(failed, people, positions, reason=st.sampled_from(["unknown", "access_denied"])),

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from terra_connections.connection import About, Facts, Family, Position, connected, reconnected, revoked
+from terra_connections.connection import About, Facts, Family, Position, logged_in, reconnected, revoked
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.session import (
     Flow,
@@ -40,7 +40,7 @@ def at(milliseconds: int) -> datetime:
 
 def user(name: str, position: int, *, owner: str | None = "alice", provider: str = "FITBIT") -> Facts:
     whose = None if owner is None else ReferenceId(owner)
-    return connected(About(UserId(name), owner=whose, provider=provider), Position(position))
+    return logged_in(About(UserId(name), owner=whose, provider=provider), Position(position))
 
 
 def view(session: Session = SESSION, *, named: tuple[Facts, ...] = (), now: int = CREATED) -> SessionView:

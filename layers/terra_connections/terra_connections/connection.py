@@ -30,10 +30,12 @@ class Kind(StrEnum):
     """What can be known about a Terra `user_id`.
 
     ABSENT and PRESENT are what asking Terra brought: it did not know the `user_id`; a list of Terra's named it.
+    LOGIN is a connect that happened, CONNECTED also one that asking only found standing.
     SCOPE and REPLACES are kinds for each scope and each replaced `user_id`: see `of`.
     """
 
     CONNECTED = "connected"
+    LOGIN = "login"
     ERROR = "error"
     REVOKED = "revoked"
     ABSENT = "absent"
@@ -134,13 +136,17 @@ class Facts:
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """The newest full list, with every change that is newer than it."""
+        """The newest full list, with every change that is newer than it; at equal positions removing wins."""
         full = self.newest.get(Kind.SCOPES)
         scopes = set(full.value) if full and isinstance(full.value, tuple) else set()
         prefix = Kind.SCOPE.of("")
         for kind, change in self.newest.items():
-            if kind.startswith(prefix) and (full is None or change.at > full.at):
-                (scopes.add if change.value == ADDED else scopes.discard)(kind.removeprefix(prefix))
+            if not kind.startswith(prefix) or (full is not None and change.at < full.at):
+                continue
+            if change.value == REMOVED:
+                scopes.discard(kind.removeprefix(prefix))
+            elif full is None or change.at > full.at:
+                scopes.add(kind.removeprefix(prefix))
         return tuple(sorted(scopes))
 
     @property
@@ -181,11 +187,16 @@ class About:
         return Facts(self.user_id, newest, first_connected=at if Kind.CONNECTED in main else None)
 
 
-def connected(about: About, at: Position, *, widget_session_id: str | None = None) -> Facts:
-    """Terra says that a `user_id` is connected."""
+def connected(about: About, at: Position) -> Facts:
+    """Terra says, having been asked, that a `user_id` is connected: since when, it does not say."""
+    return about.facts(at, connected=None)
+
+
+def logged_in(about: About, at: Position, *, widget_session_id: str | None = None) -> Facts:
+    """Terra says that somebody has just connected a `user_id`."""
     if widget_session_id is None:
-        return about.facts(at, connected=None)
-    return about.facts(at, connected=None, widget_session_id=widget_session_id)
+        return about.facts(at, connected=None, login=None)
+    return about.facts(at, connected=None, login=None, widget_session_id=widget_session_id)
 
 
 def revoked(about: About, at: Position, *, by: str) -> Facts:
@@ -207,17 +218,17 @@ def rescoped(about: About, at: Position, *, added: Sequence[str], removed: Seque
     """Terra says that scopes changed: the full list where it is there, else what changed."""
     if about.scopes is not None:
         return about.facts(at)
-    changes = dict.fromkeys(map(Kind.SCOPE.of, removed), REMOVED) | dict.fromkeys(map(Kind.SCOPE.of, added), ADDED)
+    changes = dict.fromkeys(map(Kind.SCOPE.of, added), ADDED) | dict.fromkeys(map(Kind.SCOPE.of, removed), REMOVED)
     return about.facts(at, **changes)
 
 
 def reconnected(new: About, old: About | None, at: Position) -> list[Facts]:
     """Terra says that a `user_id` is connected in place of another one: a link on both, and nothing carried over."""
     if old is None or old.user_id == new.user_id:
-        return [connected(new, at)]
+        return [logged_in(new, at)]
     link = {Kind.REPLACES.of(old.user_id): None}
     return [
-        new.facts(at, connected=None, **link),
+        new.facts(at, connected=None, login=None, **link),
         replace(old, scopes=None).facts(at, replaced_by=new.user_id),
     ]
 

@@ -14,8 +14,8 @@ from terra_connections.connection import (
     About,
     Facts,
     Position,
-    connected,
     failed,
+    logged_in,
     reconnected,
     rescoped,
     revoked,
@@ -90,7 +90,7 @@ def _auth(content: Mapping[str, Any], at: Position) -> Event:
         return _login_failed(content, at)
     if status != "success":
         raise _Malformed
-    facts = connected(_user(content), at, widget_session_id=session_id_from(content.get("widget_session_id")))
+    facts = logged_in(_user(content), at, widget_session_id=session_id_from(content.get("widget_session_id")))
     return Event("auth", facts=(facts,))
 
 

@@ -138,7 +138,10 @@ def connected_by_name(session: Session, family: Family) -> UserId | None:
 
 
 def connected_by_person(session: Session, of_person: Iterable[Facts]) -> UserId | None:
-    """A connection of this person and provider that was made since the session began, under an id nobody announced."""
+    """A connection of this person and provider that was made since the session began, under an id nobody announced.
+
+    One that asking Terra only found standing since then is none: a sync finishes nobody's login.
+    """
     # A position can be exact to the second only: what happened in the session's first second is since.
     since = session.created_at // 1000 * 1000
     known = list(of_person)
@@ -147,7 +150,7 @@ def connected_by_person(session: Session, of_person: Iterable[Facts]) -> UserId 
         for facts in known
         if facts.owner == session.reference_id
         and facts.text(Kind.PROVIDER) == session.resource
-        and (at := facts.at(Kind.CONNECTED)) is not None
+        and (at := facts.at(Kind.LOGIN)) is not None
         and at >= since
     ]
     return Family(known).current(min(candidates)[1]) if candidates else None
