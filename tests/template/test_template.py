@@ -10,6 +10,7 @@ from typing import Any
 from cfnlint.api import lint_all
 
 from local.environment import ROOT
+from terra_connections import metrics
 from terra_connections.settings import Settings
 
 Template = dict[str, Any]
@@ -19,7 +20,11 @@ PUBLIC = {"GET /auth/success", "GET /auth/failure", "POST /webhooks/terra"}
 # Read by boto3 and by Powertools themselves.
 OTHERS_SETTINGS = {
     "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_EVENTS",
+    "AWS_ENDPOINT_URL_EVENTS",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "AWS_ENDPOINT_URL_SQS",
+    "AWS_ENDPOINT_URL_SQS",
     "POWERTOOLS_SERVICE_NAME",
     "POWERTOOLS_METRICS_NAMESPACE",
 }
@@ -177,3 +182,45 @@ def test_no_function_depends_on_the_api_that_calls_it(transformed: Template) -> 
     for name, resource in transformed["Resources"].items():
         if resource["Type"] == "AWS::Lambda::Function":
             assert "HttpApi" not in json.dumps(resource["Properties"]), name
+
+
+AWS_METRICS = {
+    ("AWS/ApiGateway", "4xx"): {"ApiId", "Stage", "Method", "Resource"},
+    ("AWS/ApiGateway", "5xx"): {"ApiId", "Stage", "Method", "Resource"},
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): {"QueueName"},
+    ("AWS/Lambda", "Errors"): {"FunctionName"},
+    ("AWS/Lambda", "IteratorAge"): {"FunctionName"},
+}
+
+
+def alarms(template: Template) -> dict[str, dict[str, Any]]:
+    return {n: r["Properties"] for n, r in template["Resources"].items() if r["Type"] == "AWS::CloudWatch::Alarm"}
+
+
+def metrics_of(alarm: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "MetricName" in alarm:
+        yield alarm
+    yield from (part["MetricStat"]["Metric"] for part in alarm.get("Metrics", []) if "MetricStat" in part)
+
+
+def test_every_alarm_stands_on_a_metric_that_exists(template: Template) -> None:
+    for name, alarm in alarms(template).items():
+        for metric in metrics_of(alarm):
+            dimensions = {dimension["Name"] for dimension in metric.get("Dimensions", [])}
+            if metric["Namespace"] == "TerraConnections":
+                assert metric["MetricName"] in metrics.BY, name
+                assert dimensions == {*metrics.BY[metric["MetricName"]], "service"}, name
+            else:
+                assert dimensions <= AWS_METRICS[metric["Namespace"], metric["MetricName"]], name
+                assert dimensions, name
+
+
+def test_every_alarm_has_a_heading_in_the_runbook_and_the_reverse(template: Template) -> None:
+    headings = set(re.findall(r"^## (\w+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE))
+    assert set(alarms(template)) == headings
+
+
+def test_every_alarm_tells_the_topic_and_silence_is_no_alarm(template: Template) -> None:
+    for name, alarm in alarms(template).items():
+        assert alarm["AlarmActions"]["Fn::If"][0] == "HasAlarmTopic", name
+        assert alarm["TreatMissingData"] == "notBreaching", name

@@ -1,24 +1,39 @@
 """What is counted and measured, in CloudWatch's embedded metric format: one line of log each, no call to anybody.
 
-| metric | unit | by |
-|---|---|---|
-| Deliveries, DeliveryAge | count, seconds since Terra signed | type, outcome (taken, duplicate) |
-| Signatures | count | secret: the name of the one that matched |
-| Problems | count | door, code |
-| TerraLatency, TerraCalls | milliseconds, count | call, outcome (2xx, 4xx, 5xx, none) |
-
 The namespace is POWERTOOLS_METRICS_NAMESPACE. Every metric has the dimension `service`, too (POWERTOOLS_SERVICE_NAME).
 The alarms of template.yaml stand on these names; a test keeps them equal.
 """
 
+from http import HTTPStatus
+
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
+
+BY: dict[str, tuple[str, ...]] = {
+    # of a signed webhook; outcome is taken or duplicate
+    "Deliveries": ("type", "outcome"),
+    # seconds since Terra signed
+    "DeliveryAge": (),
+    # the name of the signing secret that matched
+    "Signatures": ("secret",),
+    # errors that were answered
+    "Problems": ("door", "code"),
+    # outcome is 2xx, 4xx, 5xx or none
+    "TerraCalls": ("call", "outcome"),
+    # milliseconds
+    "TerraLatency": ("call", "outcome"),
+    # calls that Terra did not answer, failed, or refused our credentials for
+    "TerraFailures": (),
+}
+"""Every metric, by its dimensions."""
+
+_CREDENTIALS_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
 def delivery_taken(*, type_: str, is_new: bool, age_seconds: float, secret_name: str) -> None:
     """A webhook was proven, and kept or known already."""
     outcome = "taken" if is_new else "duplicate"
     _emit("Deliveries", 1, type=type_, outcome=outcome)
-    _emit("DeliveryAge", age_seconds, MetricUnit.Seconds, type=type_, outcome=outcome)
+    _emit("DeliveryAge", age_seconds, MetricUnit.Seconds)
     _emit("Signatures", 1, secret=secret_name)
 
 
@@ -32,9 +47,14 @@ def terra_asked(call: str, status: int | None, milliseconds: float) -> None:
     outcome = "none" if status is None else f"{status // 100}xx"
     _emit("TerraCalls", 1, call=call, outcome=outcome)
     _emit("TerraLatency", milliseconds, MetricUnit.Milliseconds, call=call, outcome=outcome)
+    if status is None or status in _CREDENTIALS_REFUSED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _emit("TerraFailures", 1)
 
 
 def _emit(name: str, value: float, unit: MetricUnit = MetricUnit.Count, **dimensions: str) -> None:
+    if set(dimensions) != set(BY[name]):
+        message = f"{name} has the dimensions {BY[name]}"
+        raise ValueError(message)
     with single_metric(name=name, unit=unit, value=value) as metric:
         for dimension, of in dimensions.items():
             metric.add_dimension(dimension, of)
