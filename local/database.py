@@ -122,9 +122,16 @@ _Loader.add_multi_constructor("!", _intrinsic)
 
 def declared_tables(template: Path) -> dict[str, dict[str, Any]]:
     """Return the properties of every table that a template declares, by logical id."""
+    return declared(template, TABLE)
+
+
+def declared(template: Path, kind: str) -> dict[str, dict[str, Any]]:
+    """Return the properties of every resource of a kind, by logical id; references are left as they are written."""
     document = yaml.load(template.read_text(), Loader=_Loader)  # noqa: S506  # a SafeLoader with CloudFormation's tags
     return {
-        name: resource["Properties"] for name, resource in document["Resources"].items() if resource["Type"] == TABLE
+        name: resource.get("Properties", {})
+        for name, resource in document["Resources"].items()
+        if resource["Type"] == kind
     }
 
 

@@ -21,10 +21,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from local import aws_services, database, fetch, setup
+from local import aws_services, database, fetch, messages, setup
 from local.children import Nursery, StackError, answers
 from local.environment import ROOT, forget_aws, variable, without_aws
 from local.gateway import Gateway, StartError, TemplateError
+from local.gateway.template import EVENT_BUS, QUEUE
 from local.progress import say
 
 if TYPE_CHECKING:
@@ -218,6 +219,7 @@ class Supervisor:
         self._python, self._version, self._packages = setup.functions_python()
         self._keys = aws_services.keys(options.directory)
         self._tables = database.declared_tables(options.template)
+        self._message_ids = messages.physical_ids(options.template, self._urls["AWS_PORT"])
 
     async def run(self) -> None:
         """Start everything, run until asked to end, end everything."""
@@ -253,17 +255,25 @@ class Supervisor:
                 engine = group.create_task(self._start_database(nursery))
                 group.create_task(self._start_simulator(nursery))
                 group.create_task(self._start_demo(nursery))
-                group.create_task(self._start_api(nursery, ends, log))
+                api = group.create_task(self._start_api(nursery, ends, log))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        told = self._told(engine.result())
+        gateway, aws_url = api.result(), self._urls["AWS_PORT"]
+        await gateway.start_sources(dynamodb_url=self._urls["DYNAMODB_PORT"], sqs_url=aws_url)
+        told = self._told(engine.result(), gateway.control_url)
         aws_services.write_private(self._directory / "stack.json", json.dumps(told, indent=2) + "\n")
         self._tell(engine.result(), time.monotonic() - began)
-        raise await nursery.first_death()
+        showing = asyncio.create_task(messages.show(aws_url, say)) if told["event_buses"] else None
+        try:
+            raise await nursery.first_death()
+        finally:
+            if showing is not None:
+                showing.cancel()
 
-    async def _start_api(self, nursery: Nursery, ends: AsyncExitStack, log: FunctionLog) -> None:
-        """Start the AWS services, whose secrets the functions are told of, and then the functions."""
+    async def _start_api(self, nursery: Nursery, ends: AsyncExitStack, log: FunctionLog) -> Gateway:
+        """Start the AWS services, whose secrets, queues and buses the functions are told of, and then the functions."""
         arns = await aws_services.start(nursery, self._ports["AWS_PORT"], self._directory, self._keys)
+        await asyncio.to_thread(messages.make, self._options.template, self._urls["AWS_PORT"])
         try:
             gateway = self._gateway(arns, log)
             ends.push_async_callback(gateway.stop)
@@ -272,6 +282,7 @@ class Supervisor:
             message = f"The API cannot start: {error}"
             raise StackError(message) from None
         say(f"  the API answers, with {len(gateway.stack.functions)} functions")
+        return gateway
 
     async def _start_database(self, nursery: Nursery) -> str:
         kept = None if self._options.in_memory else self._directory
@@ -313,13 +324,15 @@ class Supervisor:
             "PublicBaseUrl": self._urls["API_PORT"],
             "AwsEndpointUrlDynamodb": self._urls["DYNAMODB_PORT"],
             "AwsEndpointUrlSecretsManager": self._urls["AWS_PORT"],
+            "AwsEndpointUrlSqs": self._urls["AWS_PORT"],
+            "AwsEndpointUrlEvents": self._urls["AWS_PORT"],
             **self._options.parameters,
         }
         region = {"AWS_REGION": aws_services.REGION, "AWS_DEFAULT_REGION": aws_services.REGION}
         return Gateway(
             self._options.template,
             parameters=parameters,
-            physical_ids={name: name for name in self._tables},
+            physical_ids={**{name: name for name in self._tables}, **self._message_ids},
             port=self._ports["API_PORT"],
             python=self._python,
             dependencies=self._packages,
@@ -328,8 +341,9 @@ class Supervisor:
             on_log=log,
         )
 
-    def _told(self, engine: str) -> dict[str, object]:
+    def _told(self, engine: str, control_url: str) -> dict[str, object]:
         """Return what stack.json says."""
+        template, ids = self._options.template, self._message_ids
         return {
             "api_url": self._urls["API_PORT"],
             "terra_url": self._urls["TERRA_PORT"],
@@ -337,6 +351,9 @@ class Supervisor:
             "terra_api_key": self._keys.terra_api_key,
             "dynamodb_url": self._urls["DYNAMODB_PORT"],
             "aws_url": self._urls["AWS_PORT"],
+            "control_url": control_url,
+            "queues": {name: ids[name] for name in database.declared(template, QUEUE)},
+            "event_buses": {name: ids[name] for name in database.declared(template, EVENT_BUS)},
             "region": aws_services.REGION,
             "service_key": self._keys.service_key,
             "signing_secret": self._keys.signing_secret,

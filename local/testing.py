@@ -51,6 +51,9 @@ class Stack:
     terra_api_key: str
     dynamodb_url: str
     aws_url: str
+    control_url: str
+    queues: Mapping[str, str]
+    event_buses: Mapping[str, str]
     region: str
     service_key: str
     signing_secret: str

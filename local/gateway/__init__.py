@@ -1,5 +1,7 @@
 """The API of template.yaml on this machine: routes, authorizer, events and processes as at AWS.
 
+Streams, queues and schedules invoke functions, too (`Gateway.start_sources`).
+
 Handlers run unchanged, each function in processes of its own under AWS's runtime client.
 """
 
@@ -12,9 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from local.gateway.authorizer import Authorizer
+from local.gateway.control import Control
 from local.gateway.http1 import HttpServer, listen
 from local.gateway.runtime_api import FunctionError
 from local.gateway.server import BODY_LIMIT, Front
+from local.gateway.services import Services
+from local.gateway.sources import Sources
 from local.gateway.template import Stack, TemplateError, read_stack
 from local.gateway.workers import Host, OnLog, Runtime, Workers
 
@@ -91,12 +96,19 @@ class Gateway:
         self._region = region
         self._functions: dict[str, Workers] = {}
         self._server: HttpServer | None = None
+        self._sources: Sources | None = None
+        self._control = Control(self.run_schedule)
         self._leash: tuple[int, int] | None = None
 
     @property
     def url(self) -> str:
         """The API's address, known once started."""
         return f"http://{_HOST}:{self._port}"
+
+    @property
+    def control_url(self) -> str:
+        """Where `local.invoke` asks, known once the sources are started."""
+        return self._control.url
 
     async def start(self) -> None:
         """Bind the port, load every function once, then serve.
@@ -127,11 +139,33 @@ class Gateway:
         self._server = HttpServer(front.answer, body_limit=BODY_LIMIT)
         await self._server.start(listener)
 
+    async def start_sources(self, *, dynamodb_url: str, sqs_url: str) -> None:
+        """Let the template's streams, queues and schedules invoke functions; tables and queues must be there."""
+        key, secret = (self._environment.get(name, "local") for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+        self._sources = Sources(self.stack.triggers, self._functions, self._on_log)
+        self._sources.start(Services(dynamodb_url, sqs_url, self._region, key, secret), self._directory)
+        await self._control.start()
+
+    async def run_schedule(self, function: str) -> object:
+        """Run a function as its schedule does, now.
+
+        Raises:
+            KeyError: No such function, or it has no schedule.
+            FunctionError: It brought no answer.
+        """
+        if self._sources is None:
+            raise KeyError(function)
+        return await self._sources.run_schedule(function, self._region)
+
     async def stop(self) -> None:
         """Stop serving and end every process. Harmless when not started, or twice."""
         if self._server is not None:
             await self._server.stop()
             self._server = None
+        if self._sources is not None:
+            await self._control.stop()
+            await self._sources.stop()
+            self._sources = None
         await asyncio.gather(*(function.stop() for function in self._functions.values()))
         self._functions = {}
         if self._leash is not None:

@@ -8,20 +8,37 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import yaml
+
+from local.gateway import schedules
+from local.gateway.triggers import (
+    QUEUE_BATCH,
+    STREAM_BATCH,
+    QueueTrigger,
+    ScheduleTrigger,
+    StreamTrigger,
+    Trigger,
+)
 
 ACCOUNT_ID: Final = "000000000000"
 NONE: Final = "NONE"
 FUNCTION: Final = "AWS::Serverless::Function"
 LAYER: Final = "AWS::Serverless::LayerVersion"
 HTTP_API: Final = "AWS::Serverless::HttpApi"
+TABLE: Final = "AWS::DynamoDB::Table"
+QUEUE: Final = "AWS::SQS::Queue"
+EVENT_BUS: Final = "AWS::Events::EventBus"
+EVENT_SOURCE_MAPPING: Final = "AWS::Lambda::EventSourceMapping"
 DEFAULT_ROUTE: Final = "$default"
 
 _ANY_METHOD: Final = "X-AMAZON-APIGATEWAY-ANY-METHOD"
 _SHORT_FORMS_WITHOUT_PREFIX: Final = frozenset({"Ref", "Condition"})
 _SUB_VARIABLE: Final = re.compile(r"\$\{(!?)([^}]*)\}")
+_SOURCE_TYPES: Final = {"DynamoDB": "Stream", "SQS": "Queue"}
+# What would change which records a function sees, and is not carried out here.
+_UNSUPPORTED_OF_SOURCES: Final = frozenset({"FilterCriteria", "TumblingWindowInSeconds", "StartingPositionTimestamp"})
 _DROPPED: Final = object()  # what AWS::NoValue stands for: the entry that holds it disappears
 
 
@@ -91,6 +108,7 @@ class Stack:
     routes: tuple[RouteSpec, ...]
     authorizers: Mapping[str, AuthorizerSpec]
     cors: CorsSpec | None
+    triggers: tuple[Trigger, ...]
 
 
 def read_stack(
@@ -347,10 +365,14 @@ class _Reader:
             routes=routes,
             authorizers=authorizers,
             cors=_cors(properties.get("CorsConfiguration")),
+            triggers=(
+                *(trigger for name in functions for trigger in self._events(name)),
+                *self._event_source_mappings(functions),
+            ),
         )
 
     def _own_physical_ids(self) -> dict[str, str]:
-        """The gateway runs functions and the API itself, so it names them itself."""
+        """Names of what is named here: functions and the API, and queues and buses unless the caller knows better."""
         own: dict[str, str] = {}
         for name, resource in self._resources.items():
             if resource.get("Type") == FUNCTION:
@@ -358,6 +380,10 @@ class _Reader:
                 own[f"{name}.Arn"] = f"arn:aws:lambda:{self._region}:{ACCOUNT_ID}:function:{name}"
             elif resource.get("Type") == HTTP_API:
                 own[name] = "local"
+            elif resource.get("Type") == QUEUE:
+                own |= queue_ids(name, f"https://sqs.{self._region}.amazonaws.com", self._region)
+            elif resource.get("Type") == EVENT_BUS:
+                own |= event_bus_ids(name, self._region)
         return own
 
     def _of_type(self, kind: str) -> list[str]:
@@ -498,6 +524,135 @@ class _Reader:
                 )
             )
         return routes
+
+    def _events(self, function: str) -> list[Trigger]:
+        """The sources among a function's events."""
+        properties = _mapping(self._resources[function].get("Properties", {}), function)
+        triggers: list[Trigger] = []
+        for name, value in _mapping(properties.get("Events", {}), f"{function}.Events").items():
+            where = f"{function}.Events.{name}"
+            event = _mapping(value, where)
+            kind, settings = event.get("Type"), _mapping(event.get("Properties", {}), where)
+            if kind in ("Schedule", "ScheduleV2"):
+                triggers.append(self._schedule(function, f"{function}{name}", kind, settings, where))
+            elif kind in _SOURCE_TYPES:
+                triggers.append(self._source(function, settings.get(_SOURCE_TYPES[kind]), settings, where))
+            elif kind != "HttpApi":
+                message = f"{where}: events of type {kind} are not supported by the local gateway"
+                raise TemplateError(message)
+        return triggers
+
+    def _event_source_mappings(self, functions: Mapping[str, FunctionSpec]) -> list[Trigger]:
+        """The sources that are resources of their own."""
+        triggers: list[Trigger] = []
+        for name in self._of_type(EVENT_SOURCE_MAPPING):
+            settings = _mapping(self._resources[name].get("Properties", {}), name)
+            known = {self._physical_ids[f"{function}.Arn"]: function for function in functions}
+            known |= {self._physical_ids[function]: function for function in functions}
+            asked = _text(self._resolver.resolve(settings.get("FunctionName"), name), f"{name}.FunctionName")
+            if asked not in known:
+                message = f"{name}.FunctionName: {asked} is no function of this template"
+                raise TemplateError(message)
+            triggers.append(self._source(known[asked], settings.get("EventSourceArn"), settings, name))
+        return triggers
+
+    def _source(self, function: str, source: object, properties: Mapping[str, object], where: str) -> Trigger:
+        """A stream or a queue of this template."""
+        settings = _mapping(self._resolver.resolve(_less(properties, source), where), where)
+        if unsupported := sorted(_UNSUPPORTED_OF_SOURCES & settings.keys()):
+            message = f"{where}: {', '.join(unsupported)} is not supported by the local gateway"
+            raise TemplateError(message)
+        responses = _list(settings.get("FunctionResponseTypes", []), f"{where}.FunctionResponseTypes")
+        reports = "ReportBatchItemFailures" in responses
+        logical_id, attribute = _attribute(source)
+        kind = self._resources.get(logical_id, {}).get("Type")
+        if kind == QUEUE and attribute == "Arn":
+            return QueueTrigger(
+                function=function,
+                queue_url=self._physical_ids[logical_id],
+                queue_arn=self._physical_ids[f"{logical_id}.Arn"],
+                batch_size=int(_text(settings.get("BatchSize", QUEUE_BATCH), where)),
+                reports_failures=reports,
+            )
+        if kind != TABLE or attribute != "StreamArn":
+            message = f"{where}: only the stream of a table and a queue of this template can be read here, not {source}"
+            raise TemplateError(message)
+        starts_at = settings.get("StartingPosition")
+        if starts_at != "TRIM_HORIZON" and starts_at != "LATEST":  # noqa: PLR1714 - mypy understands this one
+            message = f"{where}.StartingPosition: {starts_at} is not TRIM_HORIZON or LATEST"
+            raise TemplateError(message)
+        retries = int(_text(settings.get("MaximumRetryAttempts", -1), where))
+        return StreamTrigger(
+            function=function,
+            table=_text(self._resolver.resolve({"Ref": logical_id}, where), where),
+            starts_at=starts_at,
+            batch_size=int(_text(settings.get("BatchSize", STREAM_BATCH), where)),
+            retries=None if retries < 0 else retries,
+            is_bisected=settings.get("BisectBatchOnFunctionError") is True,
+            reports_failures=reports,
+            failures_to=self._failures_to(settings, where),
+        )
+
+    def _failures_to(self, settings: Mapping[str, object], where: str) -> str | None:
+        """The URL of the queue that is the on-failure destination."""
+        where = f"{where}.DestinationConfig.OnFailure"
+        destination = _mapping(settings.get("DestinationConfig", {}), where).get("OnFailure")
+        if destination is None:
+            return None
+        arn = _text(_mapping(destination, where).get("Destination"), where)
+        for name in self._of_type(QUEUE):
+            if self._physical_ids[f"{name}.Arn"] == arn:
+                return self._physical_ids[name]
+        message = f"{where}: {arn} is no queue of this template"
+        raise TemplateError(message)
+
+    def _schedule(
+        self,
+        function: str,
+        name: str,
+        kind: Literal["Schedule", "ScheduleV2"],
+        properties: Mapping[str, object],
+        at: str,
+    ) -> ScheduleTrigger:
+        wanted = ("Schedule", "ScheduleExpression", "Input", "Enabled", "State", "Name")
+        settings = _mapping(self._resolver.resolve({k: properties[k] for k in wanted if k in properties}, at), at)
+        expression = _text(settings.get("Schedule" if kind == "Schedule" else "ScheduleExpression"), at)
+        return ScheduleTrigger(
+            function=function,
+            name=_text(settings.get("Name", name), at),
+            kind=kind,
+            expression=expression,
+            every=schedules.rate(expression),
+            input=None if settings.get("Input") is None else _text(settings["Input"], f"{at}.Input"),
+            is_enabled=settings.get("Enabled", True) is not False and settings.get("State", "ENABLED") == "ENABLED",
+        )
+
+
+def queue_ids(name: str, endpoint: str, region: str) -> dict[str, str]:
+    """What Ref and GetAtt give for a queue that is named after its logical id."""
+    url = f"{endpoint}/{ACCOUNT_ID}/{name}"
+    arn = f"arn:aws:sqs:{region}:{ACCOUNT_ID}:{name}"
+    return {name: url, f"{name}.QueueUrl": url, f"{name}.Arn": arn, f"{name}.QueueName": name}
+
+
+def event_bus_ids(name: str, region: str) -> dict[str, str]:
+    """What Ref and GetAtt give for an event bus that is named after its logical id."""
+    return {name: name, f"{name}.Name": name, f"{name}.Arn": f"arn:aws:events:{region}:{ACCOUNT_ID}:event-bus/{name}"}
+
+
+def _attribute(source: object) -> tuple[str, str]:
+    """The logical id and the attribute of a GetAtt; empty for anything else."""
+    parts = source.get("Fn::GetAtt") if isinstance(source, dict) else None
+    if isinstance(parts, str):
+        parts = parts.split(".", 1)
+    if isinstance(parts, list) and len(parts) == 2:  # noqa: PLR2004 - a GetAtt has two parts
+        return str(parts[0]), str(parts[1])
+    return "", ""
+
+
+def _less(properties: Mapping[str, object], source: object) -> dict[str, object]:
+    """The properties without the source itself and without the function: neither is a value."""
+    return {key: value for key, value in properties.items() if value is not source and key != "FunctionName"}
 
 
 def _refuse_doubles(routes: Sequence[RouteSpec]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import boto3
 
-from local import aws_services
+from local import aws_services, messages
 from local.environment import ROOT
 from local.gateway.template import read_stack
 from local.testing import Stack
@@ -216,10 +216,13 @@ def environments(stack: Stack) -> dict[str, dict[str, str]]:
         "PublicBaseUrl": stack.api_url,
         "AwsEndpointUrlDynamodb": stack.dynamodb_url,
         "AwsEndpointUrlSecretsManager": stack.aws_url,
+        "AwsEndpointUrlSqs": stack.aws_url,
+        "AwsEndpointUrlEvents": stack.aws_url,
         **{f"{name}Arn": arn for name, arn in secret_arns(stack).items()},
     }
     tables = stack.tables
     ids = {"Connections": tables.connections, "Sessions": tables.sessions, "Deliveries": tables.deliveries}
+    ids |= messages.physical_ids(ROOT / "template.yaml", stack.aws_url)
     template = read_stack(ROOT / "template.yaml", parameters=parameters, physical_ids=ids, region=stack.region)
     always = {
         **aws_services.CREDENTIALS,

@@ -15,6 +15,7 @@ class Settings:
     connections_table: str
     sessions_table: str
     deliveries_table: str
+    event_bus_name: str
     terra_dev_id: str
     terra_api_url: str
     terra_widget_url: str

@@ -1,0 +1,61 @@
+"""Clients for the services that sources are read from, each in a thread of its own because boto3 waits."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
+    from mypy_boto3_sqs import SQSClient
+
+T = TypeVar("T")
+
+_PATIENT = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 2, "mode": "standard"})
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Where the tables and the queues are, and as whom they are read."""
+
+    dynamodb_url: str
+    sqs_url: str
+    region: str
+    access_key: str
+    secret_key: str
+
+    def tables(self) -> "DynamoDBClient":
+        """A client for tables."""
+        return self._session().client("dynamodb", endpoint_url=self.dynamodb_url, config=_PATIENT)
+
+    def streams(self) -> "DynamoDBStreamsClient":
+        """A client for tables' streams."""
+        return self._session().client("dynamodbstreams", endpoint_url=self.dynamodb_url, config=_PATIENT)
+
+    def queues(self) -> "SQSClient":
+        """A client for queues."""
+        return self._session().client("sqs", endpoint_url=self.sqs_url, config=_PATIENT)
+
+    def _session(self) -> boto3.Session:
+        # One for each client: sessions are not shared by threads.
+        return boto3.Session(self.access_key, self.secret_key, region_name=self.region)
+
+
+class Thread:
+    """Runs what waits, one after the other, beside the event loop."""
+
+    def __init__(self, name: str) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What the work brings."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def end(self) -> None:
+        """Wait for what is under way."""
+        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)

@@ -1,0 +1,125 @@
+"""The template's queues and event buses, made in MiniStack, and what comes over the buses, shown.
+
+Their names are their logical ids, so what `Ref` and `GetAtt` give for them is known before they are made.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+
+from local.aws_services import CREDENTIALS, REGION
+from local.children import StackError
+from local.database import declared
+from local.gateway.services import Services, Thread
+from local.gateway.template import EVENT_BUS, QUEUE, event_bus_ids, queue_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from mypy_boto3_sqs import SQSClient
+
+SHOWN: Final = "ShownEvents"
+"""The queue, and the rule, by which the stack shows what comes over a bus."""
+
+# Encryption means nothing here; the queue's name is its logical id.
+IGNORED: Final = frozenset(
+    {"QueueName", "KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds", "SqsManagedSseEnabled", "Tags"}
+)
+
+
+def physical_ids(template: Path, endpoint: str) -> dict[str, str]:
+    """Return what Ref and GetAtt give for every queue and bus of a template."""
+    ids: dict[str, str] = {}
+    for name in declared(template, QUEUE):
+        ids |= queue_ids(name, endpoint, REGION)
+    for name in declared(template, EVENT_BUS):
+        ids |= event_bus_ids(name, REGION)
+    return ids
+
+
+def services(dynamodb_url: str, aws_url: str) -> Services:
+    """Return where everything is, and as whom it is asked."""
+    return Services(dynamodb_url, aws_url, REGION, *CREDENTIALS.values())
+
+
+def make(template: Path, endpoint: str) -> None:
+    """Make the queues with their policies, and the buses, each with a rule by which it is shown."""
+    queues = declared(template, QUEUE)
+    client = services("", endpoint).queues()
+    for name in queues:
+        client.create_queue(QueueName=name)
+    arns = {name: queue_ids(name, endpoint, REGION)[f"{name}.Arn"] for name in queues}
+    for name, properties in queues.items():
+        if attributes := _attributes(name, properties, arns):
+            client.set_queue_attributes(QueueUrl=queue_ids(name, endpoint, REGION)[name], Attributes=attributes)  # type: ignore[arg-type]
+    buses = declared(template, EVENT_BUS)
+    if buses:
+        client.create_queue(QueueName=SHOWN)
+    for name in buses:
+        _make_bus(name, endpoint)
+
+
+def _attributes(name: str, properties: Mapping[str, Any], arns: Mapping[str, str]) -> dict[str, str]:
+    attributes: dict[str, str] = {}
+    for key, value in properties.items():
+        if key in IGNORED:
+            continue
+        if key == "RedrivePolicy":
+            target = value["deadLetterTargetArn"]
+            dead_letters = str(target.get("Fn::GetAtt", "") if isinstance(target, dict) else target).removesuffix(
+                ".Arn"
+            )
+            if dead_letters in arns:
+                policy = {**value, "deadLetterTargetArn": arns[dead_letters]}
+                attributes[key] = json.dumps(policy)
+                continue
+        if isinstance(value, dict | list):
+            message = f"template.yaml: {name}.{key} cannot be carried out by the local stack"
+            raise StackError(message)
+        attributes[key] = str(value)
+    return attributes
+
+
+def _make_bus(name: str, endpoint: str) -> None:
+    access_key, secret_key = CREDENTIALS.values()
+    session = boto3.Session(access_key, secret_key, region_name=REGION)
+    client = session.client("events", endpoint_url=endpoint)
+    client.create_event_bus(Name=name)
+    everything = json.dumps({"account": ["000000000000"]})
+    client.put_rule(Name=SHOWN, EventBusName=name, EventPattern=everything)
+    target = queue_ids(SHOWN, endpoint, REGION)[f"{SHOWN}.Arn"]
+    client.put_targets(Rule=SHOWN, EventBusName=name, Targets=[{"Id": SHOWN, "Arn": target}])
+
+
+async def show(endpoint: str, say: Callable[[str], None]) -> None:
+    """Say in short what comes over the buses, for as long as it is let."""
+    thread = Thread(SHOWN)
+    url = queue_ids(SHOWN, endpoint, REGION)[SHOWN]
+    try:
+        client: SQSClient = await thread.run(services("", endpoint).queues)
+        while True:
+            receive = partial(client.receive_message, QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+            for message in (await thread.run(receive)).get("Messages", []):
+                say(shown(json.loads(message["Body"])))
+                delete = partial(client.delete_message, QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                await thread.run(delete)
+    finally:
+        await thread.end()
+
+
+def shown(event: Mapping[str, Any]) -> str:
+    """Return one line for an event."""
+    detail = event["detail"]
+    connection = detail.get("connection", {})
+    told = [
+        event["detail-type"],
+        connection.get("provider"),
+        connection.get("connection_id"),
+        detail.get("reference_id"),
+    ]
+    return f"[event on the bus] {' '.join(str(part) for part in told if part)}"
