@@ -6,8 +6,8 @@ Terra (httpx's own event hooks), and `return`, when the handler is done and nobo
 
 The program listens on a Unix socket; each connection is one run, in a fork: loading boto3 anew for every run would
 take a second each. Nothing of ours is loaded before the fork. One line of JSON comes in (`function`, `environment`,
-`event`, `rules`), lines of JSON go out: `{"point": ...}` for each point passed, and at last `{"result": ..., "log": ...}`
-or `{"error": ...}`; nothing at all after a point at which the process was killed. A rule is `{"at": pattern, "do": ...}`:
+`event`, `rules`), lines of JSON go out: `{"point": ...}` for each point passed, at last `{"result": ..., "log": ...}` or
+`{"error": ...}`; nothing at all after a point at which the process was killed. A rule is `{"at": pattern, "do": ...}`:
 
 kill     end this process with SIGKILL
 pause    say so and wait for a line
@@ -40,6 +40,7 @@ import httpx
 from aws_lambda_powertools import logging, metrics
 from botocore import exceptions
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.httpsession import URLLib3Session
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,7 +132,7 @@ class _Raw(io.BytesIO):
 def answered(request: AWSPreparedRequest, rule: Mapping[str, Any]) -> AWSResponse:
     """An answer that AWS did not give."""
     content = json.dumps(rule["body"]).encode()
-    headers = {"content-type": "application/x-amz-json-1.0"}
+    headers = HTTPHeaders.from_dict({"content-type": "application/x-amz-json-1.0"})
     return AWSResponse(request.url, rule.get("status", 200), headers, _Raw(content))
 
 
@@ -153,7 +154,8 @@ def run(connection: socket.socket) -> None:
         try:
             boto3.setup_default_session()
             events = boto3.DEFAULT_SESSION.events  # type: ignore[union-attr] # just made
-            events.register("before-send", points.before_aws)
+            # The stubs do not know that what this hook returns counts.
+            events.register("before-send", points.before_aws)  # type: ignore[arg-type]
             events.register("response-received", points.after_aws)
             handler = load(ROOT / "functions" / job["function"])
             wiring = importlib.import_module("terra_connections.wiring")

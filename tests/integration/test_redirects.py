@@ -132,7 +132,9 @@ def test_a_final_user_id_that_nobody_announced_is_found_by_its_webhook(
     assert status["user_id"] == final
 
 
-@pytest.mark.parametrize("omits", [["user_id"], ["resource"], ["reference_id"], ["user_id", "resource", "reference_id"]])
+@pytest.mark.parametrize(
+    "omits", [["user_id"], ["resource"], ["reference_id"], ["user_id", "resource", "reference_id"]]
+)
 def test_terras_parameters_may_be_missing(
     api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, omits: list[str]
 ) -> None:
