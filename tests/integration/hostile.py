@@ -91,6 +91,6 @@ def unreachable() -> Iterator[str]:
         listener.listen(0)
         for _ in range(4):
             filler = held.enter_context(socket.socket())
-            filler.setblocking(False)
+            filler.settimeout(0)
             filler.connect_ex(listener.getsockname())
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -51,6 +51,8 @@ def logins(terra: Terra) -> list[dict[str, Any]]:
 
 def page_and_headers(answer: httpx.Response) -> tuple[int, bytes, Mapping[str, str]]:
     """All that an onlooker could tell answers apart by."""
-    return answer.status_code, answer.content, {
-        name: value for name, value in answer.headers.items() if name not in {"date", "apigw-requestid"}
-    }
+    return (
+        answer.status_code,
+        answer.content,
+        {name: value for name, value in answer.headers.items() if name not in {"date", "apigw-requestid"}},
+    )

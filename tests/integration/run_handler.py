@@ -6,8 +6,8 @@ Terra (httpx's own event hooks), and `return`, when the handler is done and nobo
 
 The program listens on a Unix socket; each connection is one run, in a fork: loading boto3 anew for every run would
 take a second each. Nothing of ours is loaded before the fork. One line of JSON comes in (`function`, `environment`,
-`event`, `rules`), lines of JSON go out: `{"point": ...}` for each point passed, at last `{"result": ..., "log": ...}` or
-`{"error": ...}`; nothing at all after a point at which the process was killed. A rule is `{"at": pattern, "do": ...}`:
+`event`, `rules`), lines of JSON go out: `{"point": ...}` for each point passed, and `{"result": ..., "log": ...}` or
+`{"error": ...}` at last; nothing after a point at which the process was killed. A rule is `{"at": pattern, "do": ...}`:
 
 kill     end this process with SIGKILL
 pause    say so and wait for a line

@@ -53,10 +53,11 @@ class Tables:
 
     def add_connections(self, items: Iterable[Item]) -> None:
         """Write items as the functions would have."""
-        for item in items:
-            self._client.put_item(
-                TableName=self._names.connections, Item={name: _write(value) for name, value in item.items()}
-            )
+        table = self._names.connections
+        puts = [{"PutRequest": {"Item": {name: _write(value) for name, value in item.items()}}} for item in items]
+        for start in range(0, len(puts), 25):
+            answer = self._client.batch_write_item(RequestItems={table: puts[start : start + 25]})
+            assert not answer["UnprocessedItems"]
 
     def count(self) -> tuple[int, int, int]:
         """How many items there are in all: connections, sessions, deliveries."""

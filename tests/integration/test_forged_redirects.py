@@ -133,9 +133,7 @@ def test_only_a_true_that_is_one_connects(
 ) -> None:
     begun = begin(api, terra, person)
     user = {"user_id": begun.user_id, "provider": "FITBIT", "reference_id": person, "active": True}
-    terra.fault(
-        "/userInfo", "wrong_shape", body={"status": "success", "is_authenticated": authenticated, "user": user}
-    )
+    terra.fault("/userInfo", "wrong_shape", body={"status": "success", "is_authenticated": authenticated, "user": user})
     begun.come_back(browser)
     assert session_status(api, begun.session)["status"] == "pending"
 
@@ -228,7 +226,7 @@ def test_the_secret_state_is_in_no_table_and_in_no_log(
 MARK = "xss0mark"
 HOSTILE = {
     "markup": f"<script>{MARK}</script>",
-    "an attribute": f'"\'><img src=x onerror={MARK}>',
+    "an attribute": f"\"'><img src=x onerror={MARK}>",
     "a header": f"x\r\nSet-Cookie: {MARK}=1\r\n\r\n<h1>{MARK}</h1>",
     "8 kB": MARK * 1000,
     "a NUL": f"\x00{MARK}",

@@ -151,9 +151,7 @@ def test_a_malformed_request_claims_nothing(
     assert ask(api, key, body_for(person)).status_code == 201
 
 
-def test_a_claim_ends_with_its_session(
-    api: httpx.Client, terra: Terra, tables: Tables, person: str, key: str
-) -> None:
+def test_a_claim_ends_with_its_session(api: httpx.Client, terra: Terra, tables: Tables, person: str, key: str) -> None:
     before = tables.claims()
     first = ask(api, key, body_for(person)).json()
     claim = the_claim(tables, before)

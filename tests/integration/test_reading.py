@@ -212,9 +212,7 @@ def test_hundreds_of_connections_are_listed_over_several_pages(
     assert handlers.run("list_connections", event).trips == ["dynamodb.Query"] * 3
 
 
-def test_a_list_costs_one_round_trip(
-    browser: httpx.Client, handlers: Handlers, webhook: Make, person: str
-) -> None:
+def test_a_list_costs_one_round_trip(browser: httpx.Client, handlers: Handlers, webhook: Make, person: str) -> None:
     webhook(auth_event(new_user_id(), person)).post(browser)
     run = handlers.run("list_connections", http_event("GET", "/connections", query=f"reference_id={person}"))
     assert len(run.json["connections"]) == 1

@@ -204,9 +204,7 @@ def test_an_answer_that_proves_nothing_leaves_the_session_pending(
     assert CONNECTED in browser.get(address).text
 
 
-def test_a_slow_terra_keeps_nobody_waiting(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
-) -> None:
+def test_a_slow_terra_keeps_nobody_waiting(api: httpx.Client, browser: httpx.Client, terra: Terra, person: str) -> None:
     terra.settings(send_webhooks=False)
     begun = begin(api, terra, person)
     address = decide(begun.session["auth_url"], "allow")

@@ -175,14 +175,20 @@ def test_an_unknown_resource_is_404(api: httpx.Client, terra: Terra, tables: Tab
 
 def test_the_content_type_does_not_matter(api: httpx.Client, person: str) -> None:
     body = json.dumps({**GOOD, "reference_id": person}).encode()
-    for content_type in ("application/json", "text/plain", "application/octet-stream", "application/json; charset=utf-8"):
+    for content_type in (
+        "application/json",
+        "text/plain",
+        "application/octet-stream",
+        "application/json; charset=utf-8",
+    ):
         assert api.post("/sessions", content=body, headers={"content-type": content_type}).status_code == 201
 
 
 def test_an_empty_base_url_is_the_apis_own_domain(handlers: Handlers, terra: Terra, person: str) -> None:
     event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": person}))
     event["headers"] = {"host": "evil.example.com", "x-forwarded-host": "evil.example.com"}
-    assert handlers.run("create_session", event, environment={"PUBLIC_BASE_URL": ""}).status == 201
+    deployed = {"PUBLIC_BASE_URL": "", "RETURN_TARGETS": '{"web": "https://app.example.com/"}'}
+    assert handlers.run("create_session", event, environment=deployed).status == 201
     [call] = terra.calls("/authenticateUser")
     domain = event["requestContext"]["domainName"]
     assert call["body"]["auth_success_redirect_url"].startswith(f"https://{domain}/auth/success?")

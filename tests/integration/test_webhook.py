@@ -214,9 +214,7 @@ def test_dynamodb_failing_in_the_middle_is_503_and_terras_repeat_heals_it(
     assert item["version"] == 1
 
 
-def test_terra_retries_until_the_stack_can_keep_it(
-    stack: Stack, terra: Terra, api: httpx.Client, person: str
-) -> None:
+def test_terra_retries_until_the_stack_can_keep_it(stack: Stack, terra: Terra, api: httpx.Client, person: str) -> None:
     user_id = new_user_id()
     body = auth_event(user_id, person)
     # A first address at which nobody answers stands for a stack that is down.

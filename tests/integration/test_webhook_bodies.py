@@ -158,9 +158,7 @@ def test_oddities_of_a_user_do_not_hinder_the_connection(
     ["", "null", None, 7, ["a"], "x" * 257, "x" * 100_000, "a\x00b", "a\nb", "\x7f", "\ud800", "a\udfff"],
     ids=lambda odd: repr(odd)[:20],
 )
-def test_an_odd_reference_id_is_no_owner(
-    browser: httpx.Client, api: httpx.Client, webhook: Make, odd: object
-) -> None:
+def test_an_odd_reference_id_is_no_owner(browser: httpx.Client, api: httpx.Client, webhook: Make, odd: object) -> None:
     event = auth_event(user_id := new_user_id(), None)
     event["user"]["reference_id"] = odd
     assert webhook(event).post(browser).json() == {"status": "taken"}
