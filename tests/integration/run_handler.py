@@ -36,16 +36,22 @@ from types import ModuleType
 from typing import Any, TextIO
 
 import boto3
+import botocore.session
 import httpx
 from aws_lambda_powertools import logging, metrics
 from botocore import exceptions
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.httpsession import URLLib3Session
+from botocore.loaders import create_loader
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers/terra_connections"
 LOADED_BEFORE_THE_FORK = (boto3, httpx, logging, metrics)
+MODELS = create_loader()
+for service in ("dynamodb", "secretsmanager"):
+    MODELS.load_service_model(service, "service-2")
+    MODELS.load_service_model(service, "endpoint-rule-set-1")
 BREAKS: Mapping[str, type[exceptions.BotoCoreError]] = {
     "no connection": exceptions.ConnectTimeoutError,
     "reset": exceptions.ConnectionClosedError,
@@ -136,13 +142,14 @@ def answered(request: AWSPreparedRequest, rule: Mapping[str, Any]) -> AWSRespons
     return AWSResponse(request.url, rule.get("status", 200), headers, _Raw(content))
 
 
-def load(folder: Path) -> ModuleType:
+def load(folder: Path, byte_code: Path) -> ModuleType:
     """Load a handler as Lambda does: its own folder and the layer are on the module path."""
+    sys.pycache_prefix = str(byte_code)  # nothing is left in the project's folders
     sys.path[:0] = [str(folder), str(LAYER)]
     return importlib.import_module("handler")
 
 
-def run(connection: socket.socket) -> None:
+def run(connection: socket.socket, byte_code: Path) -> None:
     """One run."""
     with connection, connection.makefile("r") as line_in, connection.makefile("w") as line_out:
         job = json.loads(line_in.readline())
@@ -152,12 +159,14 @@ def run(connection: socket.socket) -> None:
         environment.update(job["environment"])
         printed = sys.stdout = io.StringIO()
         try:
-            boto3.setup_default_session()
+            session = botocore.session.get_session()
+            session.register_component("data_loader", MODELS)
+            boto3.setup_default_session(botocore_session=session)
             events = boto3.DEFAULT_SESSION.events  # type: ignore[union-attr] # just made
             # The stubs do not know that what this hook returns counts.
             events.register("before-send", points.before_aws)  # type: ignore[arg-type]
             events.register("response-received", points.after_aws)
-            handler = load(ROOT / "functions" / job["function"])
+            handler = load(ROOT / "functions" / job["function"], byte_code)
             wiring = importlib.import_module("terra_connections.wiring")
             if wiring.terra.cache_info().currsize:
                 # The client is not to be had otherwise, and it shall be the one that the handler uses.
@@ -185,7 +194,7 @@ def main() -> None:
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
-                run(connection)
+                run(connection, path.parent / "pycache")
                 os._exit(0)
             connection.close()
 
