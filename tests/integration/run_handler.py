@@ -38,7 +38,9 @@ from typing import Any, TextIO
 import boto3
 import botocore.session
 import httpx
+import pydantic
 from aws_lambda_powertools import logging, metrics
+from boto3.dynamodb import types
 from botocore import exceptions
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
@@ -47,11 +49,9 @@ from botocore.loaders import create_loader
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers/terra_connections"
-LOADED_BEFORE_THE_FORK = (boto3, httpx, logging, metrics)
+LOADED_BEFORE_THE_FORK = (boto3, httpx, logging, metrics, pydantic, types)
 MODELS = create_loader()
-for service in ("dynamodb", "secretsmanager"):
-    MODELS.load_service_model(service, "service-2")
-    MODELS.load_service_model(service, "endpoint-rule-set-1")
+"""What botocore knows of each service; large files, read once."""
 BREAKS: Mapping[str, type[exceptions.BotoCoreError]] = {
     "no connection": exceptions.ConnectTimeoutError,
     "reset": exceptions.ConnectionClosedError,
@@ -142,6 +142,13 @@ def answered(request: AWSPreparedRequest, rule: Mapping[str, Any]) -> AWSRespons
     return AWSResponse(request.url, rule.get("status", 200), headers, _Raw(content))
 
 
+def new_session() -> botocore.session.Session:
+    """A botocore session that need not read the models anew."""
+    session = botocore.session.get_session()
+    session.register_component("data_loader", MODELS)
+    return session
+
+
 def load(folder: Path, byte_code: Path) -> ModuleType:
     """Load a handler as Lambda does: its own folder and the layer are on the module path."""
     sys.pycache_prefix = str(byte_code)  # nothing is left in the project's folders
@@ -159,9 +166,7 @@ def run(connection: socket.socket, byte_code: Path) -> None:
         environment.update(job["environment"])
         printed = sys.stdout = io.StringIO()
         try:
-            session = botocore.session.get_session()
-            session.register_component("data_loader", MODELS)
-            boto3.setup_default_session(botocore_session=session)
+            boto3.setup_default_session(botocore_session=new_session())
             events = boto3.DEFAULT_SESSION.events  # type: ignore[union-attr] # just made
             # The stubs do not know that what this hook returns counts.
             events.register("before-send", points.before_aws)  # type: ignore[arg-type]
@@ -184,6 +189,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("socket", type=Path)
     path = parser.parse_args().socket
+    for service in ("dynamodb", "secretsmanager"):
+        # Makes botocore load what it loads when it is first used. No connection is made.
+        new_session().create_client(
+            service, region_name="local", aws_access_key_id="local", aws_secret_access_key="local"
+        )
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are waited for by nobody
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))

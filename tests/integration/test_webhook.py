@@ -177,9 +177,7 @@ READ, WRITE = "dynamodb.BatchGetItem*:before", "dynamodb.TransactWriteItems*:bef
 TROUBLES: list[Callable[[str], Rule]] = [
     lambda at: refused(at, "ProvisionedThroughputExceededException"),
     lambda at: refused(at, "ThrottlingException"),
-    lambda at: refused(at, "RequestLimitExceeded"),
     lambda at: refused(at, "InternalServerError", status=500),
-    lambda at: refused(at, "ServiceUnavailable", status=503),
     lambda at: refused(at, "AccessDeniedException"),
     lambda at: refused(at, "ResourceNotFoundException"),
     lambda at: broken(at, "reset"),
