@@ -250,7 +250,7 @@ def secret_arns(stack: Stack) -> dict[str, str]:
     return {secret["Name"].rpartition("/")[2]: secret["ARN"] for secret in found}
 
 
-def http_event(  # noqa: PLR0913 - the parts of a request
+def http_event(
     method: str,
     path: str,
     *,

@@ -6,8 +6,8 @@ Terra (httpx's own event hooks), and `return`, when the handler is done and nobo
 
 The program listens on a Unix socket; each connection is one run, in a fork: loading boto3 anew for every run would
 take a second each. Nothing of ours is loaded before the fork. One line of JSON comes in (`function`, `environment`,
-`event`, `rules`), lines of JSON go out: `{"point": ...}` for each point passed, and at last `{"result": ..., "log": ...}`
-or `{"error": ...}`; nothing at all after a point at which the process was killed. A rule is `{"at": pattern, "do": ...}`:
+`event`, `rules`), lines of JSON go out: `{"point": ...}` for each point passed, and `{"result": ..., "log": ...}` or
+`{"error": ...}` at last; nothing after a point at which the process was killed. A rule is `{"at": pattern, "do": ...}`:
 
 kill     end this process with SIGKILL
 pause    say so and wait for a line
@@ -36,15 +36,22 @@ from types import ModuleType
 from typing import Any, TextIO
 
 import boto3
+import botocore.session
 import httpx
+import pydantic
 from aws_lambda_powertools import logging, metrics
+from boto3.dynamodb import types
 from botocore import exceptions
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.httpsession import URLLib3Session
+from botocore.loaders import create_loader
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers/terra_connections"
-LOADED_BEFORE_THE_FORK = (boto3, httpx, logging, metrics)
+LOADED_BEFORE_THE_FORK = (boto3, httpx, logging, metrics, pydantic, types)
+MODELS = create_loader()
+"""What botocore knows of each service; large files, read once."""
 BREAKS: Mapping[str, type[exceptions.BotoCoreError]] = {
     "no connection": exceptions.ConnectTimeoutError,
     "reset": exceptions.ConnectionClosedError,
@@ -131,17 +138,25 @@ class _Raw(io.BytesIO):
 def answered(request: AWSPreparedRequest, rule: Mapping[str, Any]) -> AWSResponse:
     """An answer that AWS did not give."""
     content = json.dumps(rule["body"]).encode()
-    headers = {"content-type": "application/x-amz-json-1.0"}
+    headers = HTTPHeaders.from_dict({"content-type": "application/x-amz-json-1.0"})
     return AWSResponse(request.url, rule.get("status", 200), headers, _Raw(content))
 
 
-def load(folder: Path) -> ModuleType:
+def new_session() -> botocore.session.Session:
+    """A botocore session that need not read the models anew."""
+    session = botocore.session.get_session()
+    session.register_component("data_loader", MODELS)
+    return session
+
+
+def load(folder: Path, byte_code: Path) -> ModuleType:
     """Load a handler as Lambda does: its own folder and the layer are on the module path."""
+    sys.pycache_prefix = str(byte_code)  # nothing is left in the project's folders
     sys.path[:0] = [str(folder), str(LAYER)]
     return importlib.import_module("handler")
 
 
-def run(connection: socket.socket) -> None:
+def run(connection: socket.socket, byte_code: Path) -> None:
     """One run."""
     with connection, connection.makefile("r") as line_in, connection.makefile("w") as line_out:
         job = json.loads(line_in.readline())
@@ -151,11 +166,12 @@ def run(connection: socket.socket) -> None:
         environment.update(job["environment"])
         printed = sys.stdout = io.StringIO()
         try:
-            boto3.setup_default_session()
+            boto3.setup_default_session(botocore_session=new_session())
             events = boto3.DEFAULT_SESSION.events  # type: ignore[union-attr] # just made
-            events.register("before-send", points.before_aws)
+            # The stubs do not know that what this hook returns counts.
+            events.register("before-send", points.before_aws)  # type: ignore[arg-type]
             events.register("response-received", points.after_aws)
-            handler = load(ROOT / "functions" / job["function"])
+            handler = load(ROOT / "functions" / job["function"], byte_code)
             wiring = importlib.import_module("terra_connections.wiring")
             if wiring.terra.cache_info().currsize:
                 # The client is not to be had otherwise, and it shall be the one that the handler uses.
@@ -173,6 +189,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("socket", type=Path)
     path = parser.parse_args().socket
+    for service in ("dynamodb", "secretsmanager"):
+        # Makes botocore load what it loads when it is first used. No connection is made.
+        new_session().create_client(
+            service, region_name="local", aws_access_key_id="local", aws_secret_access_key="local"
+        )
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are waited for by nobody
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -183,7 +204,7 @@ def main() -> None:
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
-                run(connection)
+                run(connection, path.parent / "pycache")
                 os._exit(0)
             connection.close()
 

@@ -1,6 +1,6 @@
 """The tables as they are, for tests that look behind the answers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -9,6 +9,7 @@ from local.testing import Stack
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import WriteRequestTypeDef
 
 Item = dict[str, Any]
 
@@ -53,10 +54,13 @@ class Tables:
 
     def add_connections(self, items: Iterable[Item]) -> None:
         """Write items as the functions would have."""
-        for item in items:
-            self._client.put_item(
-                TableName=self._names.connections, Item={name: _write(value) for name, value in item.items()}
-            )
+        self._write_connections(
+            [{"PutRequest": {"Item": {name: _write(value) for name, value in item.items()}}} for item in items]
+        )
+
+    def remove_connections(self, user_ids: Iterable[str]) -> None:
+        """Take them away again: tests that count items would count them, page by page."""
+        self._write_connections([{"DeleteRequest": {"Key": {"user_id": {"S": user_id}}}} for user_id in user_ids])
 
     def count(self) -> tuple[int, int, int]:
         """How many items there are in all: connections, sessions, deliveries."""
@@ -72,6 +76,12 @@ class Tables:
             ExpressionAttributeValues={":prefix": {"S": "idempotency:"}},
         )
         return [{name: _read(value) for name, value in item.items()} for page in pages for item in page["Items"]]
+
+    def _write_connections(self, requests: Sequence["WriteRequestTypeDef"]) -> None:
+        for start in range(0, len(requests), 25):
+            batch = requests[start : start + 25]
+            answer = self._client.batch_write_item(RequestItems={self._names.connections: batch})
+            assert not answer["UnprocessedItems"]
 
     def _count(self, table: str) -> int:
         pages = self._client.get_paginator("scan").paginate(TableName=table, Select="COUNT", ConsistentRead=True)

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import httpx
 import pytest
@@ -140,12 +139,10 @@ def test_a_record_of_a_delivery_holds_nothing_personal_and_outlives_its_signatur
 def test_an_odd_trace_id_is_a_key_all_the_same(browser: httpx.Client, webhook: Make, person: str) -> None:
     for trace_id in ("x" * 5000, "spaces in it", "caf\u00e9", "a:chunk:1"):
         first = webhook(auth_event(new_user_id(), person))
-        headers = {**first.headers, "x-terra-trace-id": trace_id.encode()}
-        sent = [(name, value.encode() if isinstance(value, str) else value) for name, value in headers.items()]
-        again = first.but(t=first.t - 1)
-        signed_anew = [(n, again.signature.encode() if n == "x-terra-signature" else v) for n, v in sent]
-        assert told(browser.post("/webhooks/terra", content=first.body, headers=sent)) == (200, "taken")
-        assert told(browser.post("/webhooks/terra", content=first.body, headers=signed_anew)) == (200, "duplicate")
+        for delivery, status in ((first, "taken"), (first.but(t=first.t - 1), "duplicate")):
+            headers = {name.encode(): value.encode() for name, value in delivery.headers.items()}
+            headers[b"x-terra-trace-id"] = trace_id.encode()
+            assert told(browser.post("/webhooks/terra", content=delivery.body, headers=headers)) == (200, status)
 
 
 def test_chunks_of_one_large_request_are_deliveries_of_their_own(terra: Terra, person: str) -> None:
@@ -180,9 +177,7 @@ READ, WRITE = "dynamodb.BatchGetItem*:before", "dynamodb.TransactWriteItems*:bef
 TROUBLES: list[Callable[[str], Rule]] = [
     lambda at: refused(at, "ProvisionedThroughputExceededException"),
     lambda at: refused(at, "ThrottlingException"),
-    lambda at: refused(at, "RequestLimitExceeded"),
     lambda at: refused(at, "InternalServerError", status=500),
-    lambda at: refused(at, "ServiceUnavailable", status=503),
     lambda at: refused(at, "AccessDeniedException"),
     lambda at: refused(at, "ResourceNotFoundException"),
     lambda at: broken(at, "reset"),
@@ -217,9 +212,7 @@ def test_dynamodb_failing_in_the_middle_is_503_and_terras_repeat_heals_it(
     assert item["version"] == 1
 
 
-def test_terra_retries_until_the_stack_can_keep_it(
-    stack: Stack, terra: Terra, api: httpx.Client, webhook: Make, person: str
-) -> None:
+def test_terra_retries_until_the_stack_can_keep_it(stack: Stack, terra: Terra, api: httpx.Client, person: str) -> None:
     user_id = new_user_id()
     body = auth_event(user_id, person)
     # A first address at which nobody answers stands for a stack that is down.
@@ -229,7 +222,6 @@ def test_terra_retries_until_the_stack_can_keep_it(
     terra.settings(webhook_url=f"{stack.api_url}/webhooks/terra")
     eventually(lambda: terra.deliveries(trace_id=first["trace_id"])[0]["state"] == "delivered")
     assert [c["user_id"] for c in connections_of(api, person)] == [user_id]
-    assert webhook
 
 
 @pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
@@ -352,11 +344,13 @@ def test_without_its_signing_secrets_the_webhook_opens_to_nobody(
         instead("secrets-manager.*:before", {"SecretString": "not JSON"}),
         instead("secrets-manager.*:before", {"SecretString": '["a"]'}),
         instead("secrets-manager.*:before", {"SecretString": '{"a": 1}'}),
+        instead("secrets-manager.*:before", {"SecretString": "{}"}),
+        instead("secrets-manager.*:before", {"SecretString": '{"a": ""}'}),
     ):
         run = handlers.run("terra_webhook", delivery.event(), rule)
         assert (run.status, run.json["code"]) == (503, "misconfigured")
-    empty = instead("secrets-manager.*:before", {"SecretString": '{"a": ""}'})
-    assert handlers.run("terra_webhook", delivery.but(secret="").event(), empty).status == 401
+        run = handlers.run("terra_webhook", delivery.but(secret="").event(), rule)
+        assert run.status == 503
     assert tables.deliveries(delivery.keys) == []
 
 

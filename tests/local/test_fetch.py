@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local import fetch
+from local import database, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,19 +131,42 @@ def test_what_was_fetched_is_not_fetched_again(tmp_path: Path, monkeypatch: pyte
     assert fetch.dynamodb_local() == kept.parent
 
 
-def test_when_neither_source_answers_one_line_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    failing = tmp_path / "npm"
-    failing.write_text(
-        '#!/bin/sh\n[ "$1" = --version ] && echo 10.0.0 && exit 0\necho "npm error network" >&2; exit 1\n'
-    )
-    failing.chmod(0o755)
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and a network where nothing answers; returns the cache."""
+    npm = tmp_path / "npm"
+    npm.write_text('#!/bin/sh\n[ "$1" = --version ] && echo 10.0.0 && exit 0\necho "npm error network" >&2; exit 1\n')
+    npm.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    # A Java of the machine's own, so that only DynamoDB Local is missing.
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'openjdk version \"21.0.1\"' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    return tmp_path / "cache" / "terra-connections"
+
+
+def test_when_neither_source_answers_one_line_says_what_to_do(
+    offline: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(fetch.FetchError, match="DATABASE=ministack") as caught:
         fetch.dynamodb_local()
     assert len(str(caught.value).splitlines()) == 1
     assert "License Agreement" in capsys.readouterr().out
-    assert not list((tmp_path / "cache" / "terra-connections").glob("fetching-*"))
+    assert not list(offline.glob("fetching-*"))
+
+
+@pytest.mark.usefixtures("offline")
+def test_ministack_takes_its_place_and_one_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert database.choose("").engine == "ministack"
+    assert "MiniStack takes DynamoDB Local's place" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("offline")
+def test_who_insists_on_dynamodb_local_gets_nothing_else() -> None:
+    with pytest.raises(fetch.FetchError):
+        database.choose("dynamodb-local")
