@@ -1,0 +1,110 @@
+"""Logs hold ids and hashes: no reference_id, no token, no signature, no body. Metrics are counted where they happen."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.handlers import Handlers, Run, http_event
+from tests.integration.redirects import begin
+from tests.integration.webhooks import Webhook
+from tests.support import Terra, auth_event, new_user_id
+
+
+def metrics(run: Run) -> dict[str, list[dict[str, Any]]]:
+    """What was counted, by the metric's name: its dimensions and value."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in run.log.splitlines():
+        record = json.loads(line)
+        if "_aws" not in record:
+            continue
+        [directive] = record["_aws"]["CloudWatchMetrics"]
+        assert directive["Namespace"] == "TerraConnections"
+        [metric] = directive["Metrics"]
+        dimensions = {name: record[name] for name in directive["Dimensions"][0] if name != "service"}
+        found.setdefault(metric["Name"], []).append({**dimensions, "value": record[metric["Name"]][0]})
+    return found
+
+
+def test_a_delivery_is_counted_by_type_outcome_age_and_secret(
+    handlers: Handlers, webhook: Callable[..., Webhook], person: str
+) -> None:
+    delivery = webhook(auth_event(new_user_id(), person))
+    first = metrics(handlers.run("terra_webhook", delivery.event()))
+    assert first["Deliveries"] == [{"type": "auth", "outcome": "taken", "value": 1}]
+    assert 0 <= first["DeliveryAge"][0]["value"] < 60
+    assert [signature["value"] for signature in first["Signatures"]] == [1]
+    again = metrics(handlers.run("terra_webhook", delivery.event()))
+    assert again["Deliveries"] == [{"type": "auth", "outcome": "duplicate", "value": 1}]
+
+
+def test_a_forged_webhook_is_counted(handlers: Handlers, webhook: Callable[..., Webhook], person: str) -> None:
+    forged = webhook(auth_event(new_user_id(), person)).but(secret="wrong")
+    run = handlers.run("terra_webhook", forged.event())
+    assert metrics(run)["Problems"] == [{"door": "terra_webhook", "code": "not_signed", "value": 1}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "details", "outcome", "failures"),
+    [
+        ("slow", {"delay_s": 0.2}, "2xx", 0),
+        ("status", {"status": 500}, "5xx", 1),
+        ("status", {"status": 401}, "4xx", 1),
+        ("status", {"status": 404}, "4xx", 0),
+        ("disconnect", {}, "none", 1),
+    ],
+)
+def test_terras_answers_are_counted_and_timed(
+    handlers: Handlers, terra: Terra, person: str, kind: str, details: dict[str, Any], outcome: str, failures: int
+) -> None:
+    terra.fault("/auth/authenticateUser", kind, times=1, **details)
+    body = json.dumps({"reference_id": person, "resource": "FITBIT"})
+    counted = metrics(handlers.run("create_session", http_event("POST", "/sessions", body=body)))
+    assert counted["TerraCalls"] == [{"call": "/auth/authenticateUser", "outcome": outcome, "value": 1}]
+    assert counted["TerraLatency"][0]["value"] > (150 if kind == "slow" else 0)
+    assert len(counted.get("TerraFailures", [])) == failures
+
+
+def test_no_line_of_any_door_tells_who_it_was_about_or_what_opens_it(
+    handlers: Handlers, api: httpx.Client, terra: Terra, webhook: Callable[..., Webhook], person: str
+) -> None:
+    begun = begin(api, terra, person)
+    delivery = webhook(auth_event(begun.user_id, person, secret="health-data"))
+    body = json.dumps({"reference_id": person, "resource": "FITBIT"})
+    by_person = http_event("GET", "/connections", query=f"reference_id={person}")
+    runs = [
+        handlers.run("create_session", http_event("POST", "/sessions", body=body)),
+        handlers.run("create_session", http_event("POST", "/sessions", body=body.replace("FITBIT", "fitbit"))),
+        handlers.run("terra_webhook", delivery.event()),
+        handlers.run("terra_webhook", delivery.but(secret="wrong").event()),
+        handlers.run("auth_success", begun.event("success", user_id=person, reference_id=person)),
+        handlers.run("auth_failure", begun.event("failure", reason=person)),
+        handlers.run("list_connections", by_person),
+        handlers.run(
+            "sync_connections", http_event("POST", "/connections/sync", body=json.dumps({"reference_id": person}))
+        ),
+        handlers.run("erase_person", http_event("POST", "/erasures", body=json.dumps({"reference_id": person}))),
+    ]
+    secrets = {
+        "the person": person,
+        "the state": begun.state,
+        "the signature": delivery.signature.partition("v1=")[2],
+        "the body": "health-data",
+        "the service key": handlers.stack.service_key,
+        "the signing secret": handlers.stack.signing_secret,
+        "Terra's key": handlers.stack.terra_api_key,
+    }
+    for run in runs:
+        assert run.status
+        assert run.log
+        assert [name for name, secret in secrets.items() if secret in run.log] == []
+
+
+def test_every_request_is_one_line_that_can_be_followed(handlers: Handlers, person: str) -> None:
+    run = handlers.run("list_connections", http_event("GET", "/connections", query=f"reference_id={person}"))
+    [line] = [json.loads(line) for line in run.log.splitlines() if "_aws" not in line]
+    assert line["message"] == "list_connections"
+    assert (line["status"], line["request_id"]) == (200, "integration")
+    assert len(line["person"]) == 16

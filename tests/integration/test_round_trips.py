@@ -1,0 +1,86 @@
+"""Round trips are the cost of a request: they are counted, without contention, and cost the same whoever asks."""
+
+import json
+from collections.abc import Callable
+from urllib.parse import quote
+
+import httpx
+
+from tests.integration.handlers import Handlers, http_event
+from tests.integration.redirects import begin
+from tests.integration.webhooks import Webhook
+from tests.support import Terra, auth_event, connections_of, eventually, new_user_id
+
+GET, BATCH, QUERY = "dynamodb.GetItem", "dynamodb.BatchGetItem", "dynamodb.Query"
+PUT, UPDATE, WRITE = "dynamodb.PutItem", "dynamodb.UpdateItem", "dynamodb.TransactWriteItems"
+
+
+def test_a_webhook_reads_once_and_writes_once(handlers: Handlers, webhook: Callable[..., Webhook], person: str) -> None:
+    user_id = new_user_id()
+    for number in range(2):
+        run = handlers.run("terra_webhook", webhook(auth_event(user_id, person, number=number)).event())
+        assert (run.status, run.trips) == (200, [BATCH, WRITE])
+    reauth = {
+        "type": "user_reauth",
+        "status": "warning",
+        "new_user": auth_event(new_user_id(), person)["user"],
+        "old_user": auth_event(user_id, person)["user"],
+    }
+    assert handlers.run("terra_webhook", webhook(reauth).event()).trips == [BATCH, WRITE]
+
+
+def test_a_webhook_that_concerns_no_connection_only_writes(
+    handlers: Handlers, webhook: Callable[..., Webhook], person: str
+) -> None:
+    data = {"type": "activity", "user": {"user_id": new_user_id(), "reference_id": person}, "data": []}
+    assert handlers.run("terra_webhook", webhook(data).event()).trips == [WRITE]
+
+
+def test_a_duplicate_costs_what_the_first_did(handlers: Handlers, webhook: Callable[..., Webhook], person: str) -> None:
+    delivery = webhook(auth_event(new_user_id(), person))
+    handlers.run("terra_webhook", delivery.event())
+    again = handlers.run("terra_webhook", delivery.event())
+    assert (again.json["status"], again.trips) == ("duplicate", [BATCH, WRITE])
+
+
+def test_a_redirect_whose_webhook_was_first_reads_twice(
+    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    terra.deliver(auth_event(begun.user_id, person))
+    assert handlers.run("auth_success", begun.event("success")).trips == [GET, BATCH]
+
+
+def test_a_redirect_whose_webhook_was_lost_asks_terra_once(
+    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+) -> None:
+    terra.settings(send_webhooks=False)
+    begun = begin(api, terra, person)
+    run = handlers.run("auth_success", begun.event("success"))
+    assert run.trips == [GET, BATCH, QUERY, UPDATE, "terra.userInfo"]
+
+
+def test_a_forged_redirect_costs_one_read(handlers: Handlers) -> None:
+    event = http_event("GET", "/auth/success", query="session=unknown&state=x&user_id=y")
+    assert handlers.run("auth_success", event).trips == [GET]
+
+
+def test_a_new_session_costs_one_write_and_a_key_one_more(handlers: Handlers, terra: Terra, person: str) -> None:
+    body = json.dumps({"reference_id": person, "resource": "FITBIT"})
+    plain = handlers.run("create_session", http_event("POST", "/sessions", body=body))
+    assert (plain.status, plain.trips) == (201, ["terra.authenticateUser", PUT])
+    event = http_event("POST", "/sessions", body=body, headers={"idempotency-key": person})
+    assert handlers.run("create_session", event).trips == [PUT, "terra.authenticateUser", WRITE]
+    assert handlers.run("create_session", event).trips == [PUT]
+    assert len(terra.calls("/auth/authenticateUser")) == 2
+
+
+def test_a_list_is_one_query_and_one_connection_one_read(
+    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+) -> None:
+    user = terra.connect(person)
+    eventually(lambda: connections_of(api, person))
+    event = http_event("GET", "/connections", query=f"reference_id={quote(person)}")
+    assert handlers.run("list_connections", event).trips == [QUERY]
+    one = http_event("GET", f"/connections/{user['user_id']}", path_parameters={"user_id": user["user_id"]})
+    assert handlers.run("get_connection", one).trips == [BATCH]
