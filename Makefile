@@ -3,13 +3,16 @@ PYTHON ?= python3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check format build validate lint-template lock clean python setup-local setup-tests
+.PHONY: help run reconcile test check format build validate lint-template lock clean python setup-local setup-tests
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: setup-local ## start everything on this machine; Ctrl-C ends it (API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT, DEMO_PORT, DATABASE)
 	@exec .venv/bin/python -m local.stack --parent $$PPID
+
+reconcile: setup-local ## start a sweep of the running `make run` now, as its schedule does
+	@.venv/bin/python -m local.invoke reconcile
 
 test: setup-tests ## run every test, on free ports, beside a running `make run`; one of them: make test T=tests/unit
 	@.venv/bin/python -m local.stack --fetch-only

@@ -22,6 +22,8 @@ NEEDS: dict[str, set[str]] = {
     "get_session": set(),
     "list_connections": set(),
     "list_providers": {"httpx"},
+    "reconcile": set(),
+    "sweep_page": {"httpx"},
     "sync_connections": {"httpx", "pydantic"},
     "terra_webhook": set(),
 }

@@ -54,6 +54,11 @@ class ConnectionStore:
         """Which of these `user_id`s were erased within the last 30 days."""
         return self._read(user_ids)[1]
 
+    def read_with_erased(self, user_ids: Iterable[UserId]) -> tuple[list[Facts], set[UserId]]:
+        """Both at once: what is known about these `user_id`s, and which of them were erased."""
+        known, erased = self._read(user_ids)
+        return [facts for facts, _ in known.values()], erased
+
     def family_of(self, user_ids: Iterable[UserId]) -> Family:
         """Whatever reconnects have made of these `user_id`s, and they of others; one round trip for each link."""
         known: dict[UserId, Facts] = {}
@@ -83,6 +88,24 @@ class ConnectionStore:
             ExpressionAttributeValues={":reference_id": {"S": reference_id}},
         )
         return [_facts_from(item)[0] for page in pages for item in page["Items"]]
+
+    def page(self, segment: int, *, of: int, start: str | None, limit: int) -> tuple[list[Facts], str | None]:
+        """A page of everything there is, in so many segments: the only Scan. Only a sweep asks for it.
+
+        Args:
+            segment: which one, from 0.
+            of: how many there are.
+            start: the key that the page comes after, as the page before it told; None for the first one.
+            limit: how many items are looked at.
+
+        Returns:
+            What is known, tombstones left out, and the key that the next page comes after, if there is one.
+        """
+        after: dict[str, Any] = {} if start is None else {"ExclusiveStartKey": _key(start)}
+        answer = self._client.scan(TableName=self._table, Segment=segment, TotalSegments=of, Limit=limit, **after)
+        last = answer.get("LastEvaluatedKey")
+        found = [_facts_from(item)[0] for item in answer["Items"] if "facts" in item]
+        return found, str(last["user_id"]["S"]) if last else None
 
     def record(self, told: Sequence[Facts], *, together_with: Sequence[Any] = ()) -> bool:
         """Add what was told to what is known, in one transaction with other writes.

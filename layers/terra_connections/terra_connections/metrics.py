@@ -23,6 +23,10 @@ BY: dict[str, tuple[str, ...]] = {
     "TerraLatency": ("call", "outcome"),
     # calls that Terra did not answer, failed, or refused our credentials for
     "TerraFailures": (),
+    # connections in which the table and Terra had come apart, once a sweep has made them agree; see sweep.Drift
+    "Drift": ("kind",),
+    # sweeps at their end; outcome is finished, or refused where too many connections were missing at Terra
+    "Sweeps": ("outcome",),
 }
 """Every metric, by its dimensions."""
 
@@ -49,6 +53,16 @@ def terra_asked(call: str, status: int | None, milliseconds: float) -> None:
     _emit("TerraLatency", milliseconds, MetricUnit.Milliseconds, call=call, outcome=outcome)
     if status is None or status in _CREDENTIALS_REFUSED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _emit("TerraFailures", 1)
+
+
+def drift_undone(kind: str, count: int) -> None:
+    """A sweep made the table and Terra agree."""
+    _emit("Drift", count, kind=kind)
+
+
+def sweep_ended(outcome: str) -> None:
+    """A sweep came to its end."""
+    _emit("Sweeps", 1, outcome=outcome)
 
 
 def _emit(name: str, value: float, unit: MetricUnit = MetricUnit.Count, **dimensions: str) -> None:

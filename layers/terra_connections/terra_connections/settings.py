@@ -26,6 +26,8 @@ class Settings:
     signature_max_ahead_seconds: str
     return_targets: str
     public_base_url: str
+    sweep_queue_url: str
+    sweep_revokes_below_percent: str
 
     @classmethod
     def read(cls) -> "Settings":

@@ -165,6 +165,10 @@ class TerraApi:
     def known_among(self, user_ids: Sequence[UserId]) -> set[UserId]:
         """Which of these `user_id`s a list of Terra's names: presence proves little, absence makes a candidate."""
         status, content = self._ask("POST", "/bulkUserInfo", body=list(user_ids))
+        if status == HTTPStatus.NOT_FOUND:
+            # Documented, but not whether of one, some or all of them it is said: halves tell.
+            half = len(user_ids) // 2
+            return self.known_among(user_ids[:half]) | self.known_among(user_ids[half:]) if half else set()
         return set(_user_ids(_believed(status, content))) & set(user_ids)
 
     def everybody(self, page: int, *, per_page: int = 500) -> UserPage:

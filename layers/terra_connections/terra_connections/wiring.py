@@ -13,12 +13,15 @@ from terra_connections.settings import Settings
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
 
     from terra_connections.connection_store import ConnectionStore
     from terra_connections.delivery_store import DeliveryStore
     from terra_connections.provider import Catalogue
     from terra_connections.return_target import ReturnTargets
     from terra_connections.session_store import SessionStore
+    from terra_connections.sweep_queue import SweepQueue
+    from terra_connections.sweep_store import SweepStore
     from terra_connections.terra_api import TerraApi
 
 # Terra waits 8 s for a webhook: one call, its one retry included, may take 5 of them.
@@ -76,6 +79,27 @@ def deliveries() -> "DeliveryStore":
     from terra_connections.delivery_store import DeliveryStore
 
     return DeliveryStore(settings().deliveries_table)
+
+
+@cache
+def _sqs() -> "SQSClient":
+    return boto3.client("sqs", config=_QUICK)
+
+
+@cache
+def sweeps() -> "SweepStore":
+    """Sweeps, beside the sessions."""
+    from terra_connections.sweep_store import SweepStore
+
+    return SweepStore(dynamodb(), settings().sessions_table)
+
+
+@cache
+def sweep_queue() -> "SweepQueue":
+    """The steps of a sweep that wait."""
+    from terra_connections.sweep_queue import SweepQueue
+
+    return SweepQueue(_sqs(), settings().sweep_queue_url)
 
 
 @cache

@@ -1,0 +1,195 @@
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from terra_connections.connection import About, Facts, Kind, Position, connected, failed, reconnected, revoked, troubled
+from terra_connections.ids import ReferenceId, UserId
+from terra_connections.sweep import (
+    NEVER_TOO_MANY,
+    SEGMENTS,
+    Limit,
+    Phase,
+    Step,
+    Sweep,
+    Task,
+    Waiting,
+    first_steps,
+    is_absent,
+    is_believed,
+    may_be_lost,
+)
+
+USER = UserId("user")
+ADA = About(USER, owner=ReferenceId("ada"), provider="FITBIT")
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+def at(position: int) -> Position:
+    return Position(position)
+
+
+def fact(kind: Kind, position: int) -> Facts:
+    return About(USER).facts(at(position), **{kind: None})
+
+
+def together(*told: Facts) -> Facts:
+    known = Facts(USER)
+    for facts in told:
+        known = known.merged(facts)
+    return known
+
+
+CONNECTED = connected(ADA, at(10))
+REPLACED = reconnected(About(UserId("new"), owner=ReferenceId("ada")), ADA, at(20))[1]
+
+# facts, whether Terra has to know it, whether only absence revoked it, whether Terra's naming it may mean a loss
+STORIES: dict[str, tuple[Facts | None, bool, bool, bool]] = {
+    "never heard of": (None, False, False, True),
+    "connected": (CONNECTED, True, False, False),
+    "needs to log in again": (together(CONNECTED, troubled(ADA, at(20))), True, False, False),
+    "disconnected": (together(CONNECTED, revoked(ADA, at(20), by="deauth")), False, False, False),
+    "disconnected before we heard that it was connected": (revoked(ADA, at(20), by="deauth"), False, False, False),
+    "connected again since": (together(CONNECTED, revoked(ADA, at(5), by="deauth")), True, False, False),
+    "absent": (together(CONNECTED, fact(Kind.ABSENT, 20)), False, True, True),
+    "absent, then back": (
+        together(CONNECTED, fact(Kind.ABSENT, 20), fact(Kind.PRESENT, 30)),
+        True,
+        False,
+        False,
+    ),
+    "absent and disconnected": (
+        together(CONNECTED, fact(Kind.ABSENT, 30), revoked(ADA, at(20), by="deauth")),
+        False,
+        False,
+        False,
+    ),
+    "replaced by a reconnect": (together(CONNECTED, REPLACED), False, False, False),
+    "known by its replacement only": (REPLACED, False, False, False),
+    "failed to log in": (failed(ADA, at(20), reason="access_denied"), False, False, True),
+    "known by its owner only": (ADA.facts(at(10)), False, False, True),
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_who_is_looked_for_and_who_may_be_lost(story: str) -> None:
+    facts, believed, absent, lost = STORIES[story]
+    assert (facts is not None and is_believed(facts)) is believed
+    assert is_absent(facts) is absent
+    assert may_be_lost(facts) is lost
+
+
+def sweep(candidates: int, checked: int) -> Sweep:
+    return Sweep("s", Phase.COLLECTING, 0, checked=checked, candidates=candidates)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "checked", "is_allowed"),
+    [
+        (0, 0, True),
+        (0, 100, True),
+        (1, 2, True),
+        (1, 1, False),  # everybody
+        (10, 10, False),  # everybody
+        (NEVER_TOO_MANY, 11, True),
+        (NEVER_TOO_MANY + 1, 100, False),
+        (19, 1_000, True),
+        (20, 1_000, False),  # the limit itself is not below the limit
+        (19_999, 1_000_000, True),
+        (20_000, 1_000_000, False),
+        (1_000_000, 1_000_000, False),
+    ],
+)
+def test_few_candidates_are_believed_in_and_many_are_not(candidates: int, checked: int, is_allowed: bool) -> None:  # noqa: FBT001
+    assert Limit(percent=2).allows(sweep(candidates, checked)) is is_allowed
+
+
+def test_that_everybody_has_vanished_is_never_believed() -> None:
+    assert not Limit(percent=100).allows(sweep(50, 50))
+    assert Limit(percent=100).allows(sweep(49, 50))
+
+
+def test_zero_percent_never_revokes() -> None:
+    assert not Limit(percent=0).allows(sweep(1, 1_000_000))
+    assert Limit(percent=0).allows(sweep(0, 1_000_000))
+
+
+def asked_within(days: int, *, every: timedelta) -> list[datetime]:
+    """When somebody who never finishes a login is asked about, by sweeps at this distance."""
+    waiting: Waiting | None = None
+    asked = []
+    for number in range(int(timedelta(days=days) / every)):
+        now = NOON + number * every
+        if waiting is None or waiting.is_due(now):
+            waiting = Waiting.asked(now, waiting)
+            asked.append(now)
+    return asked
+
+
+def test_who_never_finishes_a_login_is_asked_about_ever_more_rarely() -> None:
+    asked = asked_within(365, every=timedelta(hours=6))
+    gaps = [later - sooner for sooner, later in pairwise(asked)]
+    assert gaps[:5] == [timedelta(hours=hours) for hours in (6, 6, 12, 24, 48)]
+    assert gaps == sorted(gaps)
+    assert max(gaps) == timedelta(days=7)
+    assert len(asked) < 365 / 7 + 8
+
+
+def test_a_repeated_asking_keeps_since_when_somebody_waits() -> None:
+    first = Waiting.asked(NOON, None)
+    again = Waiting.asked(NOON + timedelta(hours=6), first)
+    assert again.since == first.since == int(NOON.timestamp())
+    assert not again.is_due(NOON + timedelta(hours=11))
+    assert again.is_due(NOON + timedelta(hours=12))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        *first_steps("s"),
+        Step("s", Task.OURS, 3, number=7, start="erased:00"),
+        Step("s", Task.VERDICT),
+        Step("s", Task.REVOKE, 2, number=9, offset=32),
+    ],
+)
+def test_a_step_survives_the_queue(step: Step) -> None:
+    read = Step.parse(step.as_text())
+    assert read == step
+    assert type(read.task) is Task
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", "7", '{"sweep_id": "s", "task": "other"}', '{"x": 1}'])
+def test_what_is_no_step_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        Step.parse(text)
+
+
+def test_a_sweep_begins_with_every_segment_and_with_terra_s_list() -> None:
+    steps = first_steps("s")
+    assert [step.segment for step in steps if step.task is Task.OURS] == list(range(SEGMENTS))
+    assert [step.task for step in steps].count(Task.THEIRS) == 1
+    assert len({step.page_id for step in steps}) == len(steps) == SEGMENTS + 1
+
+
+def test_the_candidates_of_a_page_are_asked_about_under_its_record() -> None:
+    page = Step("s", Task.OURS, 3, number=7)
+    assert Step("s", Task.VERDICT).revoking(page.page_id).page_id == page.page_id
+
+
+@pytest.mark.parametrize(
+    ("phase", "open_parts", "unsettled", "is_over"),
+    [
+        (Phase.COLLECTING, 1, 0, False),
+        (Phase.COLLECTING, 0, 0, False),
+        (Phase.REVOKING, 0, 1, False),
+        (Phase.REVOKING, 0, 0, True),
+        (Phase.REFUSED, 0, 0, True),
+    ],
+)
+def test_a_sweep_is_over_when_it_was_refused_or_nothing_is_left_to_ask(
+    phase: Phase,
+    open_parts: int,
+    unsettled: int,
+    is_over: bool,  # noqa: FBT001
+) -> None:
+    assert Sweep("s", phase, open_parts, unsettled=unsettled).is_over is is_over
