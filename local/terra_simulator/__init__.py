@@ -3,7 +3,7 @@
 It behaves as Terra's published documentation, OpenAPI document and SDKs say (https://docs.tryterra.co); where these
 disagree or are silent, a setting chooses. Everything listens on 127.0.0.1. Modules: `people` (who has connected what),
 `events` (webhook bodies), `signature`, `schedule` and `outbox` (sending), `simulator` (what Terra does), `rest`,
-`consent` with `pages`, `control` (the doors), `faults`, `journal`, `settings`, `state_file`.
+`consent` with `pages`, `control`, `console` (the doors), `faults`, `journal`, `settings`, `state_file`.
 
 The control API (JSON, no authentication, only from this machine; wrong input is 400 with `error`):
 
@@ -28,14 +28,18 @@ The control API (JSON, no authentication, only from this machine; wrong input is
     no header), t?, secret? or secrets? (one v1 each), headers? (replace; null omits), url?, copies?, concurrent?,
     retry? (false). Waits for the first answers: a list of trace_id, status (null: no answer), body, error. Hold and
     send_webhooks do not apply.
+`POST /_control/deliveries/{delivery_id}/again`
+    Send the same bytes once more, with the trace id, ordering timestamp and signature that they had at first:
+    trace_id?, ordering_timestamp? (null: no header), sign_anew? (a new `t`), copies?, concurrent?. Answers as above.
 `POST /_control/hold`, `POST /_control/release`
     Hold what is emitted from now on. Release: order? (fifo, reverse, or trace ids to go first), drop? (trace ids that
     get lost), keep_holding? (go on holding; with trace ids in `order`, only those go out). Waits for the
     first attempts; returns the deliveries.
 `POST /_control/retry_now`
     Try everything pending once, now. Waits; returns the deliveries.
-`GET /_control/logins`
-    Logins begun, with auth_url and outcome.
+`GET /_control/logins`, `POST /_control/logins`
+    Logins begun, with auth_url and outcome. Begin one, as authenticateUser does, and leave it: resource? (FITBIT),
+    reference_id?.
 `GET /_control/users`, `POST /_control/users`
     Make a connection: reference_id?, provider? (FITBIT), account?, user_id?, token? (spends a mobile token), silent?
     (no webhook). Returns user and deliveries, after their first attempts.
@@ -45,4 +49,9 @@ The control API (JSON, no authentication, only from this machine; wrong input is
 `POST /_control/users/{user_id}/events`
     type (deauth, access_revoked, connection_error, permission_change, activity, ...), wait? (true); every other field
     goes into the body. Changes what Terra knows accordingly and sends the webhook. Returns deliveries.
+`POST /_control/users/{user_id}/reauth`
+    The same account connects again, and a new user replaces this one: order? (auth_first, reauth_first), old_user?
+    (present, null), wait? (true). Returns the new user and deliveries.
+
+The same for people: a page at `/`, with buttons for all of it.
 """

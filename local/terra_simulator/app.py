@@ -3,6 +3,7 @@
 from starlette.applications import Starlette
 
 from local.terra_simulator.consent import ConsentPages
+from local.terra_simulator.console import Console
 from local.terra_simulator.control import ControlApi
 from local.terra_simulator.rest import RestApi
 from local.terra_simulator.simulator import Simulator
@@ -13,6 +14,7 @@ def application(simulator: Simulator) -> Starlette:
     return Starlette(
         routes=[
             *ControlApi(simulator).routes(),
+            *Console(simulator).routes(),
             *ConsentPages(simulator).routes(),
             *RestApi(simulator).routes(),
         ]

@@ -47,7 +47,7 @@ class ConsentPages:
         login = self._login(request)
         if login is None:
             return _unknown()
-        form = await _form(request)
+        form = await form_fields(request)
         match form.get("decision"):
             case "allow":
                 emission = self._terra.allow(
@@ -72,7 +72,7 @@ class ConsentPages:
         session = self._session(request)
         if session is None:
             return _expired()
-        form = await _form(request)
+        form = await form_fields(request)
         if form.get("decision") == "deny":
             redirect, emission = self._terra.close_widget(session)
             await self._settle(emission)
@@ -101,7 +101,8 @@ class ConsentPages:
             await asyncio.shield(emission.first_attempts)
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def form_fields(request: Request) -> dict[str, str]:
+    """Read what a form sent; of fields given twice the last counts."""
     # Parsed here because starlette's own form() needs one more package.
     return dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
 

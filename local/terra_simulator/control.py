@@ -13,10 +13,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from local.terra_simulator.faults import Fault
-from local.terra_simulator.outbox import Delivery, as_bytes, readable
+from local.terra_simulator.outbox import Delivery, as_bytes, copies, readable
 from local.terra_simulator.people import User, new_id
 from local.terra_simulator.providers import PROVIDERS
-from local.terra_simulator.simulator import Emission, Simulator
+from local.terra_simulator.simulator import Emission, LoginRequest, Simulator
 
 Endpoint = Callable[[Request], Awaitable[object]]
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -95,7 +95,17 @@ class OrderedDelivery(Ordered):
             url=self.url,
             is_retried=self.retry,
         )
-        return [first, *(first.model_copy(update={"delivery_id": new_id()}, deep=True) for _ in range(1, self.copies))]
+        return copies(first, self.copies)
+
+
+class OrderedRepeat(Ordered):
+    """A webhook that is sent once more, as Terra does, or as somebody does who has captured it."""
+
+    trace_id: str | None = None
+    ordering_timestamp: int | str | None = None
+    sign_anew: bool = False
+    copies: int = Field(default=1, ge=1, le=1000)
+    concurrent: bool = False
 
 
 class OrderedRelease(Ordered):
@@ -115,6 +125,26 @@ class OrderedUser(Ordered):
     user_id: str | None = None
     token: str | None = None
     silent: bool = False
+
+
+class OrderedLogin(Ordered):
+    """A login that nobody may ever finish."""
+
+    reference_id: str | None = None
+    resource: str = "FITBIT"
+
+
+class OrderedReauth(Ordered):
+    """How the same account connects again; what is left out is as the settings say."""
+
+    order: Literal["auth_first", "reauth_first"] | None = None
+    old_user: Literal["present", "null"] | None = None
+    wait: bool = True
+
+    def settings(self) -> dict[str, object]:
+        """Return the settings that hold for this time."""
+        chosen = {"reauth_order": self.order, "reauth_old_user": self.old_user}
+        return {name: value for name, value in chosen.items() if value is not None}
 
 
 class UserChanges(Ordered):
@@ -138,6 +168,13 @@ class OrderedEvent(BaseModel):
     wait: bool = True
 
 
+def is_foreign(request: Request) -> bool:
+    """Tell whether a page elsewhere steers the simulator, or reads its secret, through the person's browser."""
+    origin = request.headers.get("origin")
+    is_elsewhere = origin is not None and origin != f"{request.url.scheme}://{request.url.netloc}"
+    return is_elsewhere or request.url.hostname not in LOOPBACK_NAMES
+
+
 class ControlApi:
     """How tests, and people, steer the simulator."""
 
@@ -158,24 +195,24 @@ class ControlApi:
             ("DELETE", "/faults", self.clear_faults),
             ("GET", "/deliveries", self.deliveries),
             ("POST", "/deliveries", self.deliver),
+            ("POST", "/deliveries/{delivery_id}/again", self.deliver_again),
             ("POST", "/hold", self.hold),
             ("POST", "/release", self.release),
             ("POST", "/retry_now", self.retry_now),
             ("GET", "/logins", self.logins),
+            ("POST", "/logins", self.add_login),
             ("GET", "/users", self.users),
             ("POST", "/users", self.add_user),
             ("PATCH", "/users/{user_id}", self.change_user),
             ("DELETE", "/users/{user_id}", self.remove_user),
             ("POST", "/users/{user_id}/events", self.add_event),
+            ("POST", "/users/{user_id}/reauth", self.reconnect),
         ]
         return [Route(f"/_control{path}", self._door(endpoint), methods=[method]) for method, path, endpoint in table]
 
     def _door(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def enter(request: Request) -> Response:
-            # A web page elsewhere must not steer the simulator or read its secret through the person's browser.
-            origin = request.headers.get("origin")
-            is_foreign = origin is not None and origin != f"{request.url.scheme}://{request.url.netloc}"
-            if is_foreign or request.url.hostname not in LOOPBACK_NAMES:
+            if is_foreign(request):
                 return JSONResponse({"error": "only from this machine"}, HTTPStatus.FORBIDDEN)
             try:
                 answer = await endpoint(request)
@@ -261,15 +298,28 @@ class ControlApi:
             raise RefusedError(message, HTTPStatus.CONFLICT)
         deliveries = ordered.deliveries(now=self._terra.clock())
         await self._terra.outbox.send(deliveries, concurrently=ordered.concurrent)
-        return [
-            {
-                "trace_id": delivery.trace_id,
-                "status": delivery.attempts[0].status,
-                "body": delivery.attempts[0].answer,
-                "error": delivery.attempts[0].error,
-            }
-            for delivery in deliveries
-        ]
+        return _answers(deliveries)
+
+    async def deliver_again(self, request: Request) -> object:
+        """Send a webhook's body once more, and wait for what the receiver answers."""
+        ordered = await _fields(request, OrderedRepeat)
+        earlier = self._terra.outbox.find(request.path_params["delivery_id"])
+        if earlier is None:
+            message = "no such delivery"
+            raise RefusedError(message, HTTPStatus.NOT_FOUND)
+        if earlier.url is None and self._terra.settings.webhook_url is None:
+            message = "no webhook_url is set"
+            raise RefusedError(message, HTTPStatus.CONFLICT)
+        is_stamped = "ordering_timestamp" in ordered.model_fields_set
+        again = earlier.repeated(
+            now=self._terra.clock(),
+            trace_id=ordered.trace_id,
+            ordering_timestamp=ordered.ordering_timestamp if is_stamped else earlier.ordering_timestamp,
+            is_signed_anew=ordered.sign_anew,
+        )
+        deliveries = copies(again, ordered.copies)
+        await self._terra.outbox.send(deliveries, concurrently=ordered.concurrent)
+        return _answers(deliveries)
 
     async def hold(self, request: Request) -> object:
         """Keep back every webhook that is emitted from now on."""
@@ -314,6 +364,15 @@ class ControlApi:
             login.model_dump() | {"auth_url": f"{url}/login/{login.token}"}
             for login in self._terra.people.logins.values()
         ]
+
+    async def add_login(self, request: Request) -> object:
+        """Begin a login as authenticateUser does, with a pending user, and leave it."""
+        ordered = await _fields(request, OrderedLogin)
+        if ordered.resource not in PROVIDERS or PROVIDERS[ordered.resource].is_sdk:
+            message = f"{ordered.resource} has no login page"
+            raise RefusedError(message)
+        login = self._terra.begin_login(ordered.resource, LoginRequest(reference_id=ordered.reference_id))
+        return login.model_dump() | {"auth_url": f"{self._terra.settings.public_url}/login/{login.token}"}
 
     async def users(self, request: Request) -> object:
         """Return everybody, pending users too."""
@@ -366,6 +425,18 @@ class ControlApi:
             await asyncio.shield(emission.first_attempts)
         return {"deliveries": _shown(emission)}
 
+    async def reconnect(self, request: Request) -> object:
+        """Let the same account connect again: `auth` and `user_reauth`, in either order."""
+        user = self._user(request)
+        ordered = await _fields(request, OrderedReauth)
+        if user.created_at is None:
+            message = "this user has never connected"
+            raise RefusedError(message, HTTPStatus.CONFLICT)
+        new, emission = self._terra.reconnect(user, ordered.settings())
+        if ordered.wait:
+            await asyncio.shield(emission.first_attempts)
+        return {"user": new.model_dump(), "deliveries": _shown(emission)}
+
     def _user(self, request: Request) -> User:
         user = self._terra.people.users.get(request.path_params["user_id"])
         if user is None:
@@ -376,6 +447,18 @@ class ControlApi:
 
 def _shown(emission: Emission | None) -> list[dict[str, object]]:
     return [] if emission is None else [delivery.shown() for delivery in emission.deliveries]
+
+
+def _answers(deliveries: list[Delivery]) -> list[dict[str, object]]:
+    return [
+        {
+            "trace_id": delivery.trace_id,
+            "status": delivery.attempts[0].status,
+            "body": delivery.attempts[0].answer,
+            "error": delivery.attempts[0].error,
+        }
+        for delivery in deliveries
+    ]
 
 
 async def _fields(request: Request, model: type[Fields]) -> Fields:

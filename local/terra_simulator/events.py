@@ -112,3 +112,9 @@ def about(user: User, event_type: str, extra: Mapping[str, object]) -> Body:
     if event_type == "permission_change":
         body |= {"version": SCHEMA_VERSION, "scopes_added": "", "scopes_removed": ""}
     return body | dict(extra)
+
+
+def without_scopes(body: Body) -> Body:
+    """The same event of a Terra that does not repeat what is granted now."""
+    user = body["user"]
+    return body | {"user": {**user, "scopes": None}} if isinstance(user, Mapping) else body

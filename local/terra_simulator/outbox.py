@@ -63,6 +63,25 @@ class Delivery(BaseModel):
         """Describe the delivery to a test."""
         return self.model_dump(exclude={"body", "secrets"}) | {"body": readable(self.body)}
 
+    def repeated(
+        self, *, now: float, trace_id: str | None, ordering_timestamp: int | str | None, is_signed_anew: bool
+    ) -> "Delivery":
+        """Return the same body once more, to be sent once: by default exactly what was on the wire at first."""
+        sent_at = self.attempts[0].at if self.attempts else now
+        return Delivery(
+            trace_id=trace_id if trace_id is not None else self.trace_id,
+            type=self.type,
+            body=self.body,
+            created_at=now,
+            ordering_timestamp=ordering_timestamp,
+            reference=self.reference,
+            t=int(now) if is_signed_anew else self.t if self.t is not None else int(sent_at),
+            secrets=self.secrets,
+            headers=self.headers,
+            url=self.url,
+            is_retried=False,
+        )
+
     def header_fields(self, settings: Settings, *, t: int) -> list[tuple[bytes, bytes]]:
         """Build the header lines of one attempt."""
         signature = sign(self.body, t=t, secrets=self.secrets or [settings.signing_secret])
@@ -93,12 +112,16 @@ class Outbox:
         self._log: dict[str, Delivery] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._wake_ups: dict[str, asyncio.Event] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.is_holding = False
 
     def deliveries(self) -> list[Delivery]:
         """Return every delivery, oldest first."""
         return list(self._log.values())
+
+    def find(self, delivery_id: str) -> Delivery | None:
+        """Return one delivery."""
+        return self._log.get(delivery_id)
 
     def undelivered(self) -> list[Delivery]:
         """Return what has to survive a restart."""
@@ -115,16 +138,20 @@ class Outbox:
         """Send webhooks one after another; the task ends when each has been tried once."""
         settings, now = self._settings(), self._clock()
         deliveries = [
-            Delivery(
-                trace_id=new_id(),
-                type=str(body.get("type")),
-                body=as_bytes(body),
-                created_at=now,
-                ordering_timestamp=int(now * 1000) if settings.ordering_header else None,
-                reference=new_id() if settings.reference_header else None,
-                next_attempt_at=now + settings.webhook_delay_s,
-            )
+            delivery
             for body in bodies
+            for delivery in copies(
+                Delivery(
+                    trace_id=new_id(),
+                    type=str(body.get("type")),
+                    body=as_bytes(body),
+                    created_at=now,
+                    ordering_timestamp=int(now * 1000) if settings.ordering_header else None,
+                    reference=new_id() if settings.reference_header else None,
+                    next_attempt_at=now + settings.webhook_delay_s,
+                ),
+                settings.webhook_copies,
+            )
         ]
         for delivery in deliveries:
             if settings.webhook_url is None or not settings.send_webhooks:
@@ -134,7 +161,7 @@ class Outbox:
             self._log[delivery.delivery_id] = delivery
         self._changed()
         pending = [delivery for delivery in deliveries if delivery.state == "pending"]
-        return deliveries, self._spawn(self._send_first(pending, after_s=settings.webhook_delay_s))
+        return deliveries, self.begin(self._send_first(pending, after_s=settings.webhook_delay_s))
 
     async def send(self, deliveries: Sequence[Delivery], *, concurrently: bool) -> None:
         """Try deliveries that a test ordered, now, whatever is held or lost otherwise."""
@@ -237,7 +264,7 @@ class Outbox:
     def _keep_trying(self, delivery: Delivery) -> None:
         if delivery.state == "pending" and delivery.delivery_id not in self._wake_ups:
             self._wake_ups[delivery.delivery_id] = asyncio.Event()
-            self._spawn(self._retry(delivery))
+            self.begin(self._retry(delivery))
 
     def _wake_up(self, delivery: Delivery) -> None:
         event = self._wake_ups.get(delivery.delivery_id)
@@ -257,7 +284,8 @@ class Outbox:
                 await self._try(delivery)
         self._wake_ups.pop(delivery.delivery_id, None)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Do something about deliveries, whether or not somebody waits for its end."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -270,6 +298,11 @@ class Outbox:
                 del self._log[delivery_id]
                 self._locks.pop(delivery_id, None)
         self._on_change()
+
+
+def copies(first: Delivery, count: int) -> list[Delivery]:
+    """Return a delivery and its copies, under one trace id."""
+    return [first, *(first.model_copy(update={"delivery_id": new_id()}, deep=True) for _ in range(1, count))]
 
 
 def as_bytes(body: object) -> bytes:

@@ -1,5 +1,6 @@
 """The simulator's few pages: plain HTML forms that work without script and on a phone."""
 
+from collections.abc import Mapping
 from html import escape
 from http import HTTPStatus
 from typing import Final
@@ -32,7 +33,7 @@ button.strong { border-color: var(--strong); background: var(--strong); color: v
 a { color: var(--strong); }
 """
 
-_HEADERS: Final = {
+HEADERS: Final = {
     # No form-action here: browsers apply it to the redirect that follows the form, which leads to the developer's app.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
@@ -108,6 +109,18 @@ def _facts(resource: str | None, reference_id: str | None) -> str:
 
 
 def _page(title: str, content: str, status: HTTPStatus = HTTPStatus.OK) -> HTMLResponse:
+    return document(title, f'<div class="card">\n{content}\n</div>', status)
+
+
+def document(
+    title: str,
+    content: str,
+    status: HTTPStatus = HTTPStatus.OK,
+    *,
+    style: str = "",
+    headers: Mapping[str, str] = HEADERS,
+) -> HTMLResponse:
+    """One page of the simulator, which says on top what it is."""
     return HTMLResponse(
         f"""<!doctype html>
 <html lang="en">
@@ -115,18 +128,16 @@ def _page(title: str, content: str, status: HTTPStatus = HTTPStatus.OK) -> HTMLR
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)} - Terra simulator</title>
-<style>{_STYLE}</style>
+<style>{_STYLE}{style}</style>
 </head>
 <body>
 <main>
 <p class="note"><strong>Terra simulator.</strong> This is not a real provider: no password, no real data.</p>
-<div class="card">
 {content}
-</div>
 </main>
 </body>
 </html>
 """,
         status,
-        _HEADERS,
+        headers,
     )

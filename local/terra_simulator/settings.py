@@ -44,6 +44,8 @@ class Settings(BaseModel):
 
     send_webhooks: bool = True
     """False: events happen and their webhooks get lost."""
+    webhook_copies: int = Field(default=1, ge=1, le=10)
+    """How often each webhook is sent: at least once is what Terra promises. Copies are equal to the byte."""
     webhook_delay_s: float = Field(default=0.0, ge=0)
     webhook_timeout_s: float = Field(default=8.0, gt=0)
     retry_scale: float = Field(default=1.0, ge=0)
@@ -60,6 +62,8 @@ class Settings(BaseModel):
     cancel_reason: str | None = "access_denied"
     reauth_order: Literal["auth_first", "reauth_first"] = "auth_first"
     reauth_old_user: Literal["present", "null"] = "present"
+    permission_change_scopes: Literal["present", "absent"] = "present"
+    """Whether `user.scopes` of a permission_change says what is granted now; if not, the changes alone tell."""
     same_account_elsewhere: Literal["both_live", "first_vanishes"] = "both_live"
     """The same account under another reference_id: newer API, both live; older API, the first vanishes silently."""
     final_user_id: Literal["pre_issued", "other"] = "pre_issued"

@@ -214,6 +214,20 @@ class Simulator:
             return user, None
         return user, self._emit(bodies)
 
+    def reconnect(self, user: User, how: Mapping[str, object]) -> tuple[User, Emission]:
+        """Let the same account connect again: a new user replaces this one.
+
+        Args:
+            user: The connection that is replaced; whether it was still live does not matter.
+            how: `reauth_order` and `reauth_old_user` for this time, instead of what the settings say.
+        """
+        settings = self.settings.changed(how)
+        new = self.people.pre_issue(user.provider, user.reference_id, active=True)
+        self.people.remove([user])
+        self._make_live(new, user.account or default_account(user.reference_id))
+        connected = events.connected(new, login=None, shape=settings.success_shape)
+        return new, self._emit(self._with_reauth(connected, new, user, settings))
+
     def issue_mobile_token(self) -> MobileToken:
         """Make a single-use token for a mobile SDK (generateAuthToken)."""
         return self.people.issue_token(self.clock(), lifetime_s=MOBILE_TOKEN_LIFETIME_S)
@@ -233,6 +247,8 @@ class Simulator:
                 user.is_authenticated = user.active = False
             case "permission_change":
                 user.scopes = _changed_scopes(user.scopes, extra.get("scopes_added"), extra.get("scopes_removed"))
+                if self.settings.permission_change_scopes == "absent":
+                    return self._emit([events.without_scopes(events.about(user, event_type, extra))])
             case "user_reauth":
                 return self._emit([events.reconnected(user, None) | dict(extra)])
             case _:
@@ -246,19 +262,21 @@ class Simulator:
             other for other in earlier if other.reference_id == user.reference_id and user.reference_id is not None
         ]
         self.people.remove(replaced)
+        self._make_live(user, account)
         if self.settings.same_account_elsewhere == "first_vanishes":
             self.people.remove(other for other in earlier if other.reference_id != user.reference_id)
+        body = events.connected(user, login=login, shape=self.settings.success_shape)
+        return self._with_reauth(body, user, replaced[0], self.settings) if replaced else [body]
+
+    def _make_live(self, user: User, account: str) -> None:
         user.account = account
         user.scopes = PROVIDERS[user.provider].scopes
         user.created_at = terra_time(self.clock())
         user.is_authenticated = user.active = True
-        bodies = [events.connected(user, login=login, shape=self.settings.success_shape)]
-        if replaced:
-            old = replaced[0] if self.settings.reauth_old_user == "present" else None
-            bodies.append(events.reconnected(user, old))
-            if self.settings.reauth_order == "reauth_first":
-                bodies.reverse()
-        return bodies
+
+    def _with_reauth(self, connected: events.Body, new: User, old: User, settings: Settings) -> list[events.Body]:
+        reauth = events.reconnected(new, old if settings.reauth_old_user == "present" else None)
+        return [reauth, connected] if settings.reauth_order == "reauth_first" else [connected, reauth]
 
     def _emit(self, bodies: list[events.Body]) -> Emission:
         return Emission(*self.outbox.emit(bodies))
