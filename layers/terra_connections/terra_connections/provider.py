@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from terra_connections.errors import RetryLater, TerraRejected, TerraUnavailable
+from terra_connections.errors import TerraRejected, TerraUnavailable, TooManyRequests
 
 FRESH_FOR = timedelta(minutes=5)
 """A provider that is switched on in Terra's dashboard shows within this."""
@@ -138,8 +138,8 @@ class Catalogue:
     def _refresh(self) -> None:
         try:
             providers = tuple(self._ask(FIRST_WITHIN if self._providers is None else REFRESH_WITHIN))
-        except (TerraRejected, RetryLater) as error:
-            wait = error.retry_after if isinstance(error, RetryLater) else 0
+        except (TerraRejected, TerraUnavailable, TooManyRequests) as error:
+            wait = error.retry_after if isinstance(error, TooManyRequests) else 0
             if self._providers is None:
                 # One answer for all of it: whoever asks for this list can mend neither a dev-id nor a rate limit.
                 message = "Terra's list of providers cannot be read."

@@ -1,0 +1,178 @@
+"""The catalogue of providers: what is read from Terra's list, and how long it is served."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from terra_connections.errors import RetryLater, TerraRejected, TerraUnavailable, TooManyRequests
+from terra_connections.provider import (
+    ASK_AGAIN_AFTER,
+    FIRST_WITHIN,
+    FRESH_FOR,
+    REFRESH_WITHIN,
+    Catalogue,
+    Provider,
+    ProviderType,
+    enabled_providers,
+)
+
+FITBIT = {"provider": "FITBIT", "name": "Fitbit", "icon": "https://icons.example/fitbit.webp", "enabled": True}
+DOWN = TerraUnavailable("down")
+
+
+def named(*resources: str) -> list[Provider]:
+    return [Provider(resource, resource.title(), ProviderType.API, None) for resource in resources]
+
+
+class Terra:
+    """Answers by a script, and has a clock."""
+
+    def __init__(self, *script: Sequence[Provider] | Exception) -> None:
+        self.script = list(script)
+        self.asked: list[timedelta] = []
+        self.now = 1000.0
+        self.catalogue = Catalogue(self.ask, clock=lambda: self.now)
+
+    def ask(self, within: timedelta) -> Sequence[Provider]:
+        self.asked.append(within)
+        answer = self.script.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def read(self) -> tuple[list[str], bool]:
+        listing = self.catalogue.read()
+        return [provider.resource for provider in listing.providers], listing.is_stale
+
+    def wait(self, by: timedelta) -> None:
+        self.now += by.total_seconds()
+
+
+def test_a_provider_is_shown_with_its_name_kind_and_icon() -> None:
+    [provider] = enabled_providers([FITBIT], sdk=["APPLE"])
+    assert provider.as_json() == {
+        "resource": "FITBIT",
+        "name": "Fitbit",
+        "type": "api",
+        "icon_url": "https://icons.example/fitbit.webp",
+    }
+
+
+def test_terra_says_which_providers_are_of_its_sdk() -> None:
+    providers = enabled_providers([{"provider": "APPLE"}, FITBIT], sdk=["APPLE", None, {}])
+    assert [(provider.resource, provider.type.value) for provider in providers] == [("APPLE", "sdk"), ("FITBIT", "api")]
+
+
+@pytest.mark.parametrize("enabled", [False, "yes", 0, 1, []])
+def test_what_is_not_enabled_is_not_listed(enabled: object) -> None:
+    assert enabled_providers([FITBIT | {"enabled": enabled}], sdk=[]) == []
+
+
+@pytest.mark.parametrize("entry", [{"provider": "FITBIT"}, {"provider": "FITBIT", "enabled": None}])
+def test_what_terra_lists_for_the_account_without_further_word_is_enabled(entry: object) -> None:
+    assert len(enabled_providers([entry], sdk=[])) == 1
+
+
+@pytest.mark.parametrize(
+    "entry", [None, 7, "FITBIT", [], {}, {"provider": None}, {"provider": "fit bit"}, {"provider": "X" * 65}]
+)
+def test_a_strange_entry_costs_itself_and_not_the_others(entry: object) -> None:
+    assert [provider.resource for provider in enabled_providers([entry, FITBIT, entry], sdk=[])] == ["FITBIT"]
+
+
+@pytest.mark.parametrize("name", [None, "", "  ", 7, "\x00\n"])
+def test_a_provider_without_a_name_is_called_by_its_id(name: object) -> None:
+    assert enabled_providers([FITBIT | {"name": name}], sdk=[])[0].name == "FITBIT"
+
+
+def test_a_name_is_one_line_of_reasonable_length() -> None:
+    assert enabled_providers([FITBIT | {"name": " Fit\r\nbit\ud800 "}], sdk=[])[0].name == "Fit bit"
+    assert len(enabled_providers([FITBIT | {"name": "x" * 5000}], sdk=[])[0].name) == 100
+
+
+@pytest.mark.parametrize(
+    "icon",
+    [
+        None,
+        7,
+        "",
+        "http://icons.example/x.png",
+        "//icons.example/x.png",
+        "/x.png",
+        "javascript:alert(1)",
+        "data:image/png;base64,AAAA",
+        "https://",
+        "https:///x.png",
+        "https://user:password@icons.example/x.png",
+        "https://icons.example/x y.png",
+        "https://icons.example/\n.png",
+        "https://[::1/x.png",
+        "https://icons.example/" + "x" * 2048,
+    ],
+)
+def test_an_icon_that_is_no_plain_https_address_is_none(icon: object) -> None:
+    assert enabled_providers([FITBIT | {"icon": icon}], sdk=[])[0].icon_url is None
+
+
+def test_providers_are_listed_once_and_by_name_whatever_terras_order() -> None:
+    entries = [{"provider": "B", "name": "no id: too short"}, {"provider": "ZZ", "name": "alpha"}, FITBIT, FITBIT]
+    assert [p.resource for p in enabled_providers(entries, sdk=[])] == ["ZZ", "FITBIT"]
+    assert enabled_providers(entries, sdk=[]) == enabled_providers(entries[::-1], sdk=[])
+
+
+def test_terra_is_asked_again_only_after_minutes() -> None:
+    terra = Terra(named("FITBIT"), named("FITBIT", "OURA"))
+    for _ in range(3):
+        assert terra.read() == (["FITBIT"], False)
+    terra.wait(FRESH_FOR - timedelta(seconds=1))
+    assert terra.read() == (["FITBIT"], False)
+    terra.wait(timedelta(seconds=1))
+    assert terra.read() == (["FITBIT", "OURA"], False)
+    assert terra.asked == [FIRST_WITHIN, REFRESH_WITHIN]
+
+
+@pytest.mark.parametrize("trouble", [DOWN, TerraRejected("401"), TooManyRequests("429", retry_after=5)])
+def test_an_old_list_is_served_while_terra_is_in_trouble(trouble: Exception) -> None:
+    terra = Terra(named("FITBIT"), trouble, trouble, named("OURA"))
+    terra.read()
+    terra.wait(FRESH_FOR)
+    assert terra.read() == (["FITBIT"], True)
+    assert terra.read() == (["FITBIT"], True)
+    assert len(terra.asked) == 2, "people do not all wait for a Terra that is down"
+    terra.wait(ASK_AGAIN_AFTER)
+    assert terra.read() == (["FITBIT"], True)
+    terra.wait(timedelta(days=30))
+    assert terra.read() == (["OURA"], False)
+
+
+def test_terras_own_wait_is_kept() -> None:
+    terra = Terra(named("FITBIT"), TooManyRequests("429", retry_after=600), named("OURA"))
+    terra.read()
+    terra.wait(FRESH_FOR)
+    terra.read()
+    terra.wait(timedelta(seconds=599))
+    assert terra.read() == (["FITBIT"], True)
+    terra.wait(timedelta(seconds=1))
+    assert terra.read() == (["OURA"], False)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "retry_after"),
+    [(DOWN, 5), (TerraRejected("401"), 5), (TooManyRequests("429", retry_after=60), 60)],
+)
+def test_without_an_old_list_every_trouble_is_terra_unavailable(trouble: Exception, retry_after: int) -> None:
+    terra = Terra(trouble, named("FITBIT"))
+    with pytest.raises(TerraUnavailable) as raised:
+        terra.read()
+    assert isinstance(raised.value, RetryLater)
+    assert raised.value.retry_after == retry_after
+    assert raised.value.__cause__ is trouble
+    assert terra.read() == (["FITBIT"], False)
+
+
+def test_an_account_without_providers_is_an_answer() -> None:
+    terra = Terra([], named("FITBIT"))
+    assert terra.read() == ([], False)
+    assert terra.read() == ([], False)
+    assert len(terra.asked) == 1
