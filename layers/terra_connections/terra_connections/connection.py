@@ -9,7 +9,7 @@ computed from them (`Family`), as everything is.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -268,6 +268,7 @@ class Family:
 
     def __init__(self, everything: Iterable[Facts]) -> None:
         self._members = {facts.user_id: facts for facts in everything}
+        self._replacements = {user_id: self._followed(user_id) for user_id in self._members}
         self._goes_by = {user_id: self._last(user_id) for user_id in self._members}
 
     @property
@@ -298,14 +299,7 @@ class Family:
         facts = self._members.get(self.current(user_id))
         if facts is None or facts.first_connected is None:
             return None
-        origins = [
-            (member.first_connected, member.user_id)
-            for member in self._members.values()
-            if member.first_connected is not None
-            and member.owner == facts.owner
-            and self.current(member.user_id) == facts.user_id
-        ]
-        connected_at, root = min(origins)
+        connected_at, root = self._root(facts)
         return Connection(
             connection_id=_connection_id(root),
             user_id=facts.user_id,
@@ -317,17 +311,52 @@ class Family:
             updated_at=Position(max(fact.at for fact in facts.newest.values())),
         )
 
-    def _last(self, user_id: UserId) -> UserId:
-        """The end of the links; in a circle of them, the id that was connected last."""
+    def _root(self, facts: Facts) -> tuple[Position, UserId]:
+        """The id that a connection began with, and when: the oldest of those of its owner that replaced none of them.
+
+        Not simply the oldest: where asking Terra found a replacement, that looks two minutes older than it is. In a
+        circle, which the links ever said may make, each replaced each; of those it is the oldest.
+        """
+        connected = {
+            member.user_id: member.first_connected
+            for member in self._members.values()
+            if member.first_connected is not None
+            and member.owner == facts.owner
+            and self.current(member.user_id) == facts.user_id
+        }
+        chain = connected.keys() | {later for user_id in connected for later in self._replacements[user_id]}
+        replaced = {user_id: self._ever_replaced(user_id, chain) for user_id in chain}
+        return min(
+            (at, user_id)
+            for user_id, at in connected.items()
+            if all(user_id in replaced[old] for old in replaced[user_id] & connected.keys())
+        )
+
+    def _ever_replaced(self, user_id: UserId, chain: Collection[UserId]) -> set[UserId]:
+        """What it was ever said to have replaced, directly or not, within a chain."""
+        found: set[UserId] = set()
+        unread = {user_id}
+        while unread:
+            unread = {old for new in unread for old in self._members[new].replaces if old in chain} - found
+            found |= unread
+        return found
+
+    def _followed(self, user_id: UserId) -> list[UserId]:
+        """What replaced it, in the order of the links; in a circle of them, itself at last."""
         path: list[UserId] = []
-        following: UserId | None = user_id
+        following = self._link(user_id)
         while following is not None and following not in path:
             path.append(following)
             following = self._link(following)
-        if following is None:
-            return path[-1]
-        circle = path[path.index(following) :]
-        return max(circle, key=lambda member: (self._members[member].at(Kind.CONNECTED) or 0, member))
+        return path
+
+    def _last(self, user_id: UserId) -> UserId:
+        """The end of the links; in a circle of them, the id that was connected last."""
+        path = self._replacements[user_id]
+        if not path:
+            return user_id
+        circle = self._replacements[path[-1]]
+        return max(circle, key=lambda member: (self._members[member].at(Kind.CONNECTED) or 0, member), default=path[-1])
 
     def _link(self, user_id: UserId) -> UserId | None:
         """Its replacement, as far as it is known and not somebody else's."""
