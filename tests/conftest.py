@@ -1,5 +1,6 @@
 """One real stack for the whole run - DynamoDB Local, MiniStack, Terra simulator, gateway - and clients for it."""
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -25,6 +26,7 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
     with running_stack(more=("--retry-scale", "0.01")) as running:
         pytestconfig.stash[STACK] = running
         yield running
+        assert private_lines(running) == []
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +71,14 @@ def dynamodb(stack: Stack) -> "DynamoDBClient":
 def person() -> str:
     """A reference_id that no other test uses."""
     return f"person-{uuid4()}"
+
+
+def private_lines(stack: Stack) -> list[str]:
+    """Every line that the functions logged in the whole run and that holds a person, a secret or a signature."""
+    secrets = "|".join(map(re.escape, (stack.service_key, stack.signing_secret, stack.terra_api_key)))
+    private = re.compile(rf"person-[0-9a-f]{{8}}-|v1=|state=|reference_id|{secrets}")
+    lines = (stack.directory / "log" / "functions.log").read_text().splitlines()
+    return [line for line in lines if private.search(line)]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
