@@ -8,6 +8,7 @@ from terra_connections import errors, problems
 from terra_connections.connection import Connection, Position, Status
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.request_body import NewSession
+from terra_connections.provider import Provider, ProviderType
 from terra_connections.session import Flow, Reason, Session, SessionStatus, SessionView
 
 Document = dict[str, Any]
@@ -71,6 +72,13 @@ def test_a_connection_is_shown_as_the_contract_says(openapi: Document) -> None:
     promised = openapi["components"]["schemas"]["Connection"]
     assert set(shown) == set(promised["required"]) == set(promised["properties"])
     assert set(Status) <= set(promised["properties"]["status"]["enum"])
+
+
+def test_a_provider_is_shown_as_the_contract_says(openapi: Document) -> None:
+    shown = Provider("FITBIT", "Fitbit", ProviderType.API, None).as_json()
+    promised = openapi["components"]["schemas"]["Provider"]
+    assert set(shown) == set(promised["required"]) == set(promised["properties"])
+    assert set(ProviderType) == set(promised["properties"]["type"]["enum"])
 
 
 def test_every_problem_is_documented_for_people() -> None:

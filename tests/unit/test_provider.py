@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
+import httpx
 import pytest
 
 from terra_connections.errors import RetryLater, TerraRejected, TerraUnavailable, TooManyRequests
@@ -16,6 +18,7 @@ from terra_connections.provider import (
     ProviderType,
     enabled_providers,
 )
+from terra_connections.terra_api import TerraApi
 
 FITBIT = {"provider": "FITBIT", "name": "Fitbit", "icon": "https://icons.example/fitbit.webp", "enabled": True}
 DOWN = TerraUnavailable("down")
@@ -176,3 +179,61 @@ def test_an_account_without_providers_is_an_answer() -> None:
     assert terra.read() == ([], False)
     assert terra.read() == ([], False)
     assert len(terra.asked) == 1
+
+
+Answers = dict[str, Any]
+
+GOOD: Answers = {
+    "/integrations/detailed": {"providers": [FITBIT]},
+    "/integrations": {"providers": [], "sdk_providers": []},
+}
+
+
+NO_LISTS: list[Answers] = [
+    {"/integrations/detailed": []},
+    {"/integrations/detailed": None},
+    {"/integrations/detailed": {}},
+    {"/integrations/detailed": {"providers": None}},
+    {"/integrations/detailed": {"providers": {}}},
+    {"/integrations/detailed": {"providers": [None, 7, "FITBIT"]}},
+    {"/integrations/detailed": {"providers": [{"provider": 7}, {"id": "FITBIT"}]}},
+    {"/integrations": []},
+    {"/integrations": {"providers": []}},
+    {"/integrations": {"sdk_providers": {}}},
+]
+
+
+def asked_of(answers: Answers, seen: list[httpx.Request]) -> list[Provider]:
+    """What `providers` makes of Terra's two answers."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json=answers[request.url.path])
+
+    def no_key() -> str:
+        raise AssertionError
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as client:
+        terra = TerraApi(client, api_url="https://terra.example", dev_id="our-id", api_key=no_key)
+        return terra.providers(within=timedelta(seconds=1))
+
+
+def test_terra_is_asked_with_the_dev_id_and_without_the_key() -> None:
+    seen: list[httpx.Request] = []
+    assert [provider.resource for provider in asked_of(GOOD, seen)] == ["FITBIT"]
+    assert [request.url.raw_path for request in seen] == [b"/integrations/detailed?sdk=true", b"/integrations"]
+    for request in seen:
+        assert request.headers["dev-id"] == "our-id"
+        assert "x-api-key" not in request.headers
+
+
+@pytest.mark.parametrize("answers", NO_LISTS, ids=str)
+def test_what_is_no_list_of_providers_is_not_believed(answers: Answers) -> None:
+    with pytest.raises(TerraUnavailable):
+        asked_of(GOOD | answers, [])
+
+
+@pytest.mark.parametrize("path", GOOD)
+def test_an_error_with_status_200_is_not_believed(path: str) -> None:
+    with pytest.raises(TerraRejected):
+        asked_of(GOOD | {path: {**GOOD[path], "status": "error"}}, [])

@@ -66,16 +66,18 @@ def enabled_providers(entries: Sequence[object], *, sdk: Collection[object]) -> 
     return sorted(found.values(), key=lambda provider: (provider.name.casefold(), provider.resource))
 
 
+def resource_of(entry: object) -> str | None:
+    """The id of an entry of Terra's, if it has one."""
+    resource = entry.get("provider") if isinstance(entry, dict) else None
+    return resource if isinstance(resource, str) and _RESOURCE.fullmatch(resource) else None
+
+
 def _provider(entry: object, sdk: Collection[object]) -> Provider | None:
-    if not isinstance(entry, dict):
+    resource = resource_of(entry)
+    if resource is None or not isinstance(entry, dict):
         return None
-    resource, enabled = entry.get("provider"), entry.get("enabled")
     # Asked with a dev-id Terra lists what is enabled; should it list more, `enabled` says so.
-    if (
-        not isinstance(resource, str)
-        or not _RESOURCE.fullmatch(resource)
-        or (enabled is not None and enabled is not True)
-    ):
+    if entry.get("enabled") is not None and entry["enabled"] is not True:
         return None
     return Provider(
         resource=resource,

@@ -20,7 +20,7 @@ import httpx
 from terra_connections.errors import TerraRejected, TerraUnavailable, TooManyRequests, UnknownResource
 from terra_connections.event import scopes_from
 from terra_connections.ids import ReferenceId, UserId, reference_id_from, user_id_from
-from terra_connections.provider import Provider, enabled_providers
+from terra_connections.provider import Provider, enabled_providers, resource_of
 
 CONNECT_WITHIN = timedelta(seconds=3)
 LOGIN_WITHIN = timedelta(seconds=18)
@@ -217,7 +217,7 @@ class TerraApi:
         if not isinstance(entries, list) or not isinstance(sdk, list):
             raise _nonsense()
         # No provider at all is an answer, a list of something else is none.
-        if entries and not any(isinstance(entry, dict) and "provider" in entry for entry in entries):
+        if entries and not any(resource_of(entry) for entry in entries):
             raise _nonsense()
         return enabled_providers(entries, sdk=sdk)
 
