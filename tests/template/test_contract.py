@@ -7,8 +7,8 @@ from local.environment import ROOT
 from terra_connections import errors, problems
 from terra_connections.connection import Connection, Position, Status
 from terra_connections.ids import ReferenceId, SessionId, UserId
-from terra_connections.request_body import NewSession
 from terra_connections.provider import Provider, ProviderType
+from terra_connections.request_body import NewSession
 from terra_connections.session import Flow, Reason, Session, SessionStatus, SessionView
 
 Document = dict[str, Any]
