@@ -1,0 +1,316 @@
+"""Stories that hypothesis invents, on DynamoDB Local: any order, repeats, deliveries at once, crashes at every step.
+
+Whatever happens, people see what the oracle says of the facts that are durable: no more, no less.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import boto3
+from botocore.config import Config
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from local.testing import Stack
+from terra_connections import event
+from terra_connections.connection import About, Facts, Kind, Position, connected, listing
+from terra_connections.connection_store import ConnectionStore
+from terra_connections.delivery import delivery, position
+from terra_connections.delivery_store import DeliveryStore
+from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_from
+from terra_connections.outcome import outcome_of
+from terra_connections.session import Flow, Session, hash_of, reason_from
+from terra_connections.session_store import SessionStore
+from terra_connections.signature import Proof, Tolerance
+from tests.oracle import Asked, Attempt, Heard, Returned, Seen, Told, World
+from tests.stories import Teller, captured, retried
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+STEPS = [
+    (moment, call) for call in ("BatchGetItem", "TransactWriteItems") for moment in ("before-send", "response-received")
+]
+AFTER_THE_WRITE = ("response-received", "TransactWriteItems")
+TOLERANCE = Tolerance(timedelta(days=1), timedelta(minutes=5))
+BEGINS = int(time.time()) - 600
+NOW = datetime.fromtimestamp(BEGINS + 60, UTC)
+PEOPLE = ["alice", "bob"]
+USERS = ["a", "b", "c", "issued"]
+
+Step = tuple[str, str]
+
+
+class CrashedError(BaseException):
+    """The process is gone: nothing may catch it."""
+
+
+class Stores:
+    """The stores, with a client that can be made to crash at a step."""
+
+    def __init__(self, stack: Stack) -> None:
+        client: DynamoDBClient = boto3.session.Session().client(
+            "dynamodb",
+            endpoint_url=stack.dynamodb_url,
+            region_name=stack.region,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=16),
+        )
+        for moment, call in STEPS:
+            client.meta.events.register(f"{moment}.dynamodb.{call}", self._pass)
+        self._crash_at: Step | None = None
+        self.connections = ConnectionStore(client, stack.tables.connections)
+        self.sessions = SessionStore(client, stack.tables.sessions)
+        self.deliveries = DeliveryStore(stack.tables.deliveries)
+
+    def _pass(self, event_name: str, **_more: object) -> None:
+        moment, _, call = event_name.split(".")
+        if self._crash_at == (moment, call):
+            raise CrashedError
+
+    def dies(self, at: Step | None, work: Callable[[], object]) -> bool:
+        """Do something and die at a step of it, if it comes to that step."""
+        self._crash_at = at
+        try:
+            work()
+        except CrashedError:
+            return True
+        finally:
+            self._crash_at = None
+        return False
+
+    def take(self, told: Told) -> bool:
+        """As the webhook's handler does; whether it was new."""
+        body, proof = told.body.encode(), Proof("secret", str(told.t))
+        said = event.parse(body, position(proof, told.ordering))
+        taken = delivery(trace_id=told.trace, proof=proof, body=body, type_=said.type, now=NOW, tolerance=TOLERANCE)
+        reports = [self.sessions.report(one.widget_session_id, one.reason, now=NOW) for one in said.outcomes]
+        return self.connections.record(said.facts, together_with=[*self.deliveries.writes(taken), *reports])
+
+    def keep(self, asked: Asked) -> None:
+        """As a redirect, a sync or a sweep does with an answer of Terra's."""
+        together = (
+            [self.sessions.confirmation(SessionId(asked.confirms), UserId(asked.user_id))] if asked.confirms else []
+        )
+        assert self.connections.record([facts_of(asked)], together_with=together)
+
+
+def facts_of(asked: Asked) -> Facts:
+    about, at = About(UserId(asked.user_id)), Position(asked.at)
+    if asked.answer != "authenticated":
+        return about.facts(at, **{Kind.ABSENT if asked.answer == "unknown" else Kind.PRESENT: None})
+    owner, granted = reference_id_from(asked.reference_id), event.scopes_from(asked.scopes)
+    return connected(replace(about, owner=owner, provider=asked.provider, scopes=granted), at)
+
+
+def session_of(attempt: Attempt) -> Session:
+    return Session(
+        session_id=SessionId(attempt.session_id),
+        reference_id=ReferenceId(attempt.reference_id),
+        flow=Flow.PROVIDER,
+        resource=attempt.resource,
+        user_id=UserId(attempt.user_id),
+        state_hash=hash_of("secret"),
+        return_to=None,
+        language=None,
+        created_at=attempt.created_at,
+        expires_at=attempt.created_at + 3_600_000,
+        ttl=int((NOW + timedelta(days=1)).timestamp()),
+    )
+
+
+moments = st.integers(0, 8)
+users = st.sampled_from(USERS)
+owners = st.sampled_from(["alice", "alice", "bob", None, ""])
+scopes = st.sampled_from([None, "", "A", "A,B", "B, C"])
+steps = st.sampled_from(STEPS)
+ordering: st.SearchStrategy[object] = st.sampled_from(["as emitted", "as emitted", "as emitted", None, "0", "9" * 15])
+crashes = st.none() | steps
+numbers = count()
+
+
+class Stories(RuleBasedStateMachine):
+    """One story: what Terra has emitted, what has become durable, and what people see."""
+
+    emitted: Bundle[Told] = Bundle("emitted")
+
+    stores: Stores
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.teller = Teller(begins=BEGINS, tag=f"{uuid4()}-")
+        self.durable: set[Heard] = set()
+        self.ids: dict[str, str] = {}
+        self.was_tried = True
+        self.attempts = [
+            self.teller.attempt("issued", created=3),
+            self.teller.attempt("never", created=5, owner="bob"),
+        ]
+        for attempt in self.attempts:
+            self.stores.sessions.add(session_of(attempt))
+
+    # -- Terra emits -------------------------------------------------------------------------------------------------
+
+    @rule(target=emitted, user=users, at=moments, owner=owners, scopes=scopes, ordering=ordering, is_old=st.booleans())
+    def connect(
+        self, user: str, at: int, owner: str | None, scopes: str | None, ordering: object, *, is_old: bool
+    ) -> Told:
+        if is_old:
+            return self.teller.old_auth(user, at, owner, scopes=scopes)
+        return self.teller.auth(user, at, owner, scopes=scopes, ordering=ordering)
+
+    @rule(target=emitted, old=st.none() | st.sampled_from([*USERS, "unknown"]), new=users, at=moments, owner=owners)
+    def reconnect(self, old: str | None, new: str, at: int, owner: str | None) -> Told:
+        return self.teller.reauth(old, new, at, owner)
+
+    @rule(target=emitted, old=users, new=users, at=moments, owner=owners, old_owner=owners)
+    def reconnect_between(self, old: str, new: str, at: int, owner: str | None, old_owner: str | None) -> Told:
+        return self.teller.reauth(old, new, at, owner, old_owner=old_owner)
+
+    @rule(
+        target=emitted,
+        what=st.sampled_from(["deauth", "access_revoked", "error", "activity", "old_failure"]),
+        user=users,
+        at=moments,
+        owner=owners,
+    )
+    def happen(self, what: str, user: str, at: int, owner: str | None) -> Told:
+        if what == "old_failure":
+            return self.teller.old_failure(user, at, "access_denied", owner)
+        told: Told = getattr(self.teller, what)(user, at, owner)
+        return told
+
+    @rule(target=emitted, user=users, at=moments, scopes=scopes, added=scopes, removed=scopes)
+    def change_permissions(
+        self, user: str, at: int, scopes: str | None, added: str | None, removed: str | None
+    ) -> Told:
+        return self.teller.permissions(user, at, scopes=scopes, added=added, removed=removed)
+
+    @rule(target=emitted, told=emitted, later=st.integers(0, 60), ordering=ordering, is_retry=st.booleans())
+    def repeat(self, told: Told, later: int, ordering: str | None, *, is_retry: bool) -> Told:
+        return retried(told, later) if is_retry else captured(told, str(next(numbers)), ordering=ordering)
+
+    # -- it is heard -------------------------------------------------------------------------------------------------
+
+    def is_known(self, told: Told) -> bool:
+        return any(told.keys & one.keys for one in self.durable if isinstance(one, Told))
+
+    @rule(told=emitted, crash=crashes)
+    def deliver(self, told: Told, crash: Step | None) -> None:
+        self.was_tried, was_known = True, self.is_known(told)
+        has_died = self.stores.dies(crash, lambda: self.stores.take(told))
+        if not was_known and (not has_died or crash == AFTER_THE_WRITE):
+            self.durable.add(told)
+
+    @rule(told=emitted)
+    def deliver_twice(self, told: Told) -> None:
+        self.was_tried, was_known = True, self.is_known(told)
+        assert [self.stores.take(told), self.stores.take(told)] == [not was_known, False]
+        if not was_known:
+            self.durable.add(told)
+
+    @rule(several=st.lists(emitted, min_size=2, max_size=4))
+    def deliver_at_once(self, several: list[Told]) -> None:
+        self.was_tried, together = True, threading.Barrier(len(several))
+
+        def take(told: Told) -> bool:
+            together.wait()
+            return self.stores.take(told)
+
+        with ThreadPoolExecutor(len(several)) as pool:
+            are_new = list(pool.map(take, several))
+        new = [told for told, is_new in zip(several, are_new, strict=True) if is_new]
+        assert not any(self.is_known(told) for told in new)
+        assert all(one.keys.isdisjoint(other.keys) for place, one in enumerate(new) for other in new[:place])
+        self.durable |= set(new)
+        assert all(map(self.is_known, several))
+
+    @rule(
+        user=users,
+        at=moments,
+        answer=st.sampled_from(["authenticated", "unknown", "listed"]),
+        owner=owners,
+        confirms=st.none() | st.integers(0, 1),
+        crash=crashes,
+    )
+    def ask(self, user: str, at: int, answer: str, owner: str | None, confirms: int | None, crash: Step | None) -> None:
+        self.was_tried, asked = True, self.teller.asked(user, at, answer)
+        if answer == "authenticated":
+            asked = self.teller.found(user, at, owner)
+            if confirms is not None:
+                asked = replace(asked, confirms=self.attempts[confirms].session_id)
+        has_died = self.stores.dies(crash, lambda: self.stores.keep(asked))
+        if not has_died or crash == AFTER_THE_WRITE:
+            self.durable.add(asked)
+
+    @rule(number=st.integers(0, 1), reason=st.sampled_from(["access_denied", "missing_scopes", "unknown"]))
+    def fail(self, number: int, reason: str) -> None:
+        self.was_tried, returned = True, Returned(self.attempts[number].session_id, reason)
+        self.stores.sessions.add_failure(SessionId(returned.session_id), reason_from(reason))
+        self.durable.add(returned)
+
+    # -- it is seen --------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def people_see_what_is_durable(self) -> None:
+        if not self.was_tried:
+            return  # Terra has emitted something, and nobody has heard it
+        self.was_tried = False
+        world, connections = World(self.durable), self.stores.connections
+        for name in USERS:
+            user_id = UserId(str(self.teller.name(name)))
+            self.compare(connections.family_of([user_id]).view(user_id), world.connection(user_id))
+        for name in PEOPLE:
+            whose = ReferenceId(str(self.teller.name(name)))
+            theirs = listing(whose, connections.of_person(whose), include_revoked=True)
+            for shown, seen in zip(theirs, world.listing(whose, include_revoked=True), strict=True):
+                self.compare(shown, seen)
+        for attempt in self.attempts:
+            session = self.stores.sessions.find(SessionId(attempt.session_id), now=NOW)
+            assert session is not None
+            view, outcome = outcome_of(session, connections, now=NOW), world.outcome(attempt)
+            assert view.status == outcome.status
+            assert view.reason in outcome.reasons or not outcome.reasons
+            assert view.user_id in outcome.user_ids or not outcome.user_ids
+
+    def compare(self, shown: Any, seen: Seen | None) -> None:  # noqa: ANN401
+        if seen is None:
+            assert shown is None
+            return
+        # An id may pass to another root when more is known, and one root never has two ids.
+        assert self.ids.setdefault(seen.root, shown.connection_id) == shown.connection_id
+        assert len(set(self.ids.values())) == len(self.ids)
+        assert seen == Seen(
+            root=seen.root,
+            user_id=shown.user_id,
+            reference_id=shown.reference_id,
+            provider=shown.provider,
+            status=shown.status.value,
+            scopes=shown.scopes,
+            connected_at=shown.connected_at,
+        )
+
+
+def test_stories_that_hypothesis_invents(stack: Stack) -> None:
+    class Here(Stories):
+        stores = Stores(stack)
+
+    run_state_machine_as_test(
+        Here,
+        settings=settings(
+            max_examples=15,
+            stateful_step_count=30,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
