@@ -1,5 +1,6 @@
 """The queue that the steps of a sweep wait in."""
 
+import math
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -21,5 +22,6 @@ class SweepQueue:
 
     def send(self, step: Step, *, delay: timedelta = timedelta(0)) -> None:
         """Send a step, to be seen after a delay or after the longest that there is."""
-        seconds = int(min(max(delay, timedelta(0)), LONGEST_DELAY).total_seconds())
+        # Rounded up: who comes too early would only hop again.
+        seconds = math.ceil(min(max(delay, timedelta(0)), LONGEST_DELAY).total_seconds())
         self._client.send_message(QueueUrl=self._url, MessageBody=step.as_text(), DelaySeconds=seconds)

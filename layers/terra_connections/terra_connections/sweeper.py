@@ -187,7 +187,8 @@ class Sweeper:
             return Report(Outcome.FORGOTTEN)
         some = page.candidates[step.offset : step.offset + _REVOKED_AT_ONCE]
         if not some:
-            return Report(Outcome.REPEATED)
+            # Whoever settled the last page may have died before it was counted that the sweep is finished.
+            return Report(Outcome.FINISHED if sweep.is_over else Outcome.REPEATED)
         counts: Counter[str] = Counter(candidates=len(some))
         asked = [facts.user_id for facts in self.connections.read(some) if is_believed(facts)]
         with ThreadPoolExecutor(_AT_ONCE) as pool:

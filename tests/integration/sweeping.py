@@ -1,0 +1,233 @@
+"""A sweep worked by the test itself, with tables and a queue of its own: nobody else's connections are looked for."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from local import messages
+from local.database import declared_tables
+from local.environment import ROOT
+from local.testing import Stack
+from tests.integration.handlers import Handlers, Rule, Run
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sqs import SQSClient
+
+Item = dict[str, Any]
+Message = Mapping[str, Any]
+
+LONG_AGO = 1_700_000_000_000
+
+_read = TypeDeserializer().deserialize
+_write = TypeSerializer().serialize
+
+
+def connection_item(user_id: str, facts: Item | None = None) -> Item:
+    """A connection as the functions have written it."""
+    kinds = {
+        "connected": {"at": LONG_AGO},
+        "provider": {"at": LONG_AGO, "value": "FITBIT"},
+        "owner": {"at": LONG_AGO, "value": "somebody"},
+        **(facts or {}),
+    }
+    return {
+        "user_id": user_id,
+        "reference_id": "somebody",
+        "version": 1,
+        "first_connected": LONG_AGO,
+        "facts": kinds,
+    }
+
+
+def event_of(message: Message) -> dict[str, Any]:
+    """What Lambda hands to the function."""
+    return {"Records": [{"messageId": message["MessageId"], "body": message["Body"], "eventSource": "aws:sqs"}]}
+
+
+def counted(runs: Iterable[Run], name: str) -> dict[str, float]:
+    """What was counted of a metric, by its one dimension beside `service`."""
+    found: dict[str, float] = {}
+    for run in runs:
+        for line in run.log.splitlines():
+            record = json.loads(line)
+            for directive in record.get("_aws", {}).get("CloudWatchMetrics", []):
+                if [metric["Name"] for metric in directive["Metrics"]] == [name]:
+                    [dimension] = set(directive["Dimensions"][0]) - {"service"}
+                    found[record[dimension]] = found.get(record[dimension], 0) + sum(record[name])
+    return found
+
+
+def notes(run: Run) -> dict[str, Any]:
+    """The one line of a run's log that tells what it did."""
+    [line] = [record for line in run.log.splitlines() if "message_id" in (record := json.loads(line))]
+    return dict(line)
+
+
+def outcomes(runs: Iterable[Run]) -> list[str]:
+    return [notes(run).get("outcome", "failed") for run in runs]
+
+
+@dataclass(frozen=True)
+class Sweeping:
+    """Starts sweeps and works their messages."""
+
+    handlers: Handlers
+    dynamodb: "DynamoDBClient"
+    sqs: "SQSClient"
+    queue_url: str
+    connections_table: str
+    sessions_table: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "CONNECTIONS_TABLE": self.connections_table,
+            "SESSIONS_TABLE": self.sessions_table,
+            "SWEEP_QUEUE_URL": self.queue_url,
+        }
+
+    # -- what is there -------------------------------------------------------------------------------------------------
+
+    def load(self, items: Sequence[Item]) -> None:
+        for start in range(0, len(items), 25):
+            rest: Any = {
+                self.connections_table: [
+                    {"PutRequest": {"Item": {name: _write(value) for name, value in item.items()}}}
+                    for item in items[start : start + 25]
+                ]
+            }
+            while rest:
+                rest = self.dynamodb.batch_write_item(RequestItems=rest)["UnprocessedItems"]
+
+    def bury(self, user_id: str) -> None:
+        grave = f"erased:{hashlib.sha256(user_id.encode()).hexdigest()}"
+        self.load([{"user_id": grave, "ttl": int(time.time()) + 1000}])
+
+    def connection(self, user_id: str) -> Item | None:
+        return self._get(self.connections_table, "user_id", user_id)
+
+    def facts(self, user_id: str) -> Item:
+        """By kind; empty where nothing is known."""
+        item = self.connection(user_id)
+        return item["facts"] if item else {}
+
+    def revoked(self) -> set[str]:
+        """Whom absence was told of."""
+        return {item["user_id"] for item in self._all(self.connections_table) if "absent" in item.get("facts", {})}
+
+    def state(self) -> Item:
+        state = self._get(self.sessions_table, "session_id", "sweep:current")
+        assert state is not None
+        return state
+
+    def kept(self) -> list[Item]:
+        """All that is kept of sweeps."""
+        return self._all(self.sessions_table)
+
+    def change(self, session_id: str, **changes: object) -> None:
+        item = self._get(self.sessions_table, "session_id", session_id)
+        assert item is not None
+        changed = {name: _write(value) for name, value in (item | changes).items()}
+        self.dynamodb.put_item(TableName=self.sessions_table, Item=changed)
+
+    def _get(self, table: str, key: str, value: str) -> Item | None:
+        answer = self.dynamodb.get_item(TableName=table, Key={key: {"S": value}}, ConsistentRead=True)
+        return {name: _read(stored) for name, stored in answer["Item"].items()} if "Item" in answer else None
+
+    def _all(self, table: str) -> list[Item]:
+        pages = self.dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+        return [{name: _read(value) for name, value in item.items()} for page in pages for item in page["Items"]]
+
+    # -- what is done --------------------------------------------------------------------------------------------------
+
+    def start(self, sweep_id: str | None = None, *rules: Rule) -> Run:
+        """What the schedule does."""
+        event = {"id": sweep_id or str(uuid4()), "detail-type": "Scheduled Event"}
+        return self.handlers.run("reconcile", event, *rules, environment=self.environment)
+
+    def has_started(self, sweep_id: str | None = None) -> bool:
+        run = self.start(sweep_id)
+        assert run.result is not None, run.error
+        has_started: bool = run.result["has_started"]
+        return has_started
+
+    def take(self, *, patience: int = 1) -> Message | None:
+        """A message, taken off the queue."""
+        found = self.sqs.receive_message(QueueUrl=self.queue_url, WaitTimeSeconds=patience).get("Messages", [])
+        for message in found:
+            self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
+            return dict(message)
+        return None
+
+    def next_of(self, task: str) -> Message:
+        """A message of this task; the others are worked on the way."""
+        while (message := self.take()) is not None:
+            if json.loads(message["Body"])["task"] == task:
+                return message
+            self.work(message)
+        raise AssertionError(task)
+
+    def take_all(self) -> list[Message]:
+        taken = []
+        while (message := self.take(patience=0)) is not None:
+            taken.append(message)
+        return taken
+
+    def work(self, message: Message, *rules: Rule, limit: str = "2") -> Run:
+        """Hand a message to the function."""
+        variables = {**self.environment, "SWEEP_REVOKES_BELOW_PERCENT": limit}
+        return self.handlers.run("sweep_page", event_of(message), *rules, environment=variables)
+
+    def work_all(self, *, copies: int = 1, patience: int = 0, limit: str = "2") -> list[Run]:
+        """Work every message that is there or follows; who failed comes again at once, and at most five times."""
+        runs: list[Run] = []
+        again: list[Message] = []
+        while (message := again.pop() if again else self.take(patience=patience)) is not None:
+            for _ in range(copies):
+                run = self.work(message, limit=limit)
+                assert run.result is not None, run.error
+                runs.append(run)
+                if run.result["batchItemFailures"]:
+                    assert run.result["batchItemFailures"] == [{"itemIdentifier": message["MessageId"]}]
+                    again.append(message)
+            assert len(runs) < 500, outcomes(runs[-20:])
+        return runs
+
+    def sweep(self, *, limit: str = "2") -> list[Run]:
+        """A whole sweep."""
+        assert self.has_started()
+        return self.work_all(limit=limit)
+
+
+@contextmanager
+def own_sweeping(handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack) -> Iterator[Sweeping]:
+    """Tables and a queue that are gone afterwards."""
+    declared = declared_tables(ROOT / "template.yaml")
+    tables = {name: f"{name}-{uuid4()}" for name in ("Connections", "Sessions")}
+    for name, own in tables.items():
+        properties = declared[name]
+        dynamodb.create_table(
+            TableName=own,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=properties["KeySchema"],
+            AttributeDefinitions=properties["AttributeDefinitions"],
+            GlobalSecondaryIndexes=properties["GlobalSecondaryIndexes"],
+        )
+    sqs = messages.services(stack.dynamodb_url, stack.aws_url).queues()
+    queue_url = (
+        f"{stack.aws_url}/000000000000/{sqs.create_queue(QueueName=f'sweep-{uuid4()}')['QueueUrl'].rpartition('/')[2]}"
+    )
+    try:
+        yield Sweeping(handlers, dynamodb, sqs, queue_url, tables["Connections"], tables["Sessions"])
+    finally:
+        sqs.delete_queue(QueueUrl=queue_url)
+        for own in tables.values():
+            dynamodb.delete_table(TableName=own)
