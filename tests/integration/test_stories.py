@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 STEPS = [
     (moment, call) for call in ("BatchGetItem", "TransactWriteItems") for moment in ("before-send", "response-received")
 ]
+BEFORE_THE_WRITE = ("before-send", "TransactWriteItems")
 AFTER_THE_WRITE = ("response-received", "TransactWriteItems")
 TOLERANCE = Tolerance(timedelta(days=1), timedelta(minutes=5))
 BEGINS = int(time.time()) - 600
@@ -68,12 +69,17 @@ class Stores:
         for moment, call in STEPS:
             client.meta.events.register(f"{moment}.dynamodb.{call}", self._pass)
         self._crash_at: Step | None = None
+        self._together = threading.Barrier(1)
+        self._on_their_way: set[int] = set()
         self.connections = ConnectionStore(client, stack.tables.connections)
         self.sessions = SessionStore(client, stack.tables.sessions)
         self.deliveries = DeliveryStore(stack.tables.deliveries)
 
     def _pass(self, event_name: str, **_more: object) -> None:
         moment, _, call = event_name.split(".")
+        if (moment, call) == BEFORE_THE_WRITE and threading.get_ident() in self._on_their_way:
+            self._on_their_way.remove(threading.get_ident())
+            self._together.wait()
         if self._crash_at == (moment, call):
             raise CrashedError
 
@@ -95,6 +101,17 @@ class Stores:
         taken = delivery(trace_id=told.trace, proof=proof, body=body, type_=said.type, now=NOW, tolerance=TOLERANCE)
         reports = [self.sessions.report(one.widget_session_id, one.reason, now=NOW) for one in said.outcomes]
         return self.connections.record(said.facts, together_with=[*self.deliveries.writes(taken), *reports])
+
+    def take_at_once(self, several: list[Told]) -> list[bool]:
+        """From threads that have all read before the first of them writes."""
+        self._together = threading.Barrier(len(several))
+
+        def take(told: Told) -> bool:
+            self._on_their_way.add(threading.get_ident())
+            return self.take(told)
+
+        with ThreadPoolExecutor(len(several)) as pool:
+            return list(pool.map(take, several))
 
     def keep(self, asked: Asked) -> None:
         """As a redirect, a sync or a sweep does with an answer of Terra's."""
@@ -134,6 +151,7 @@ owners = st.sampled_from(["alice", "alice", "bob", None, ""])
 scopes = st.sampled_from([None, "", "A", "A,B", "B, C"])
 steps = st.sampled_from(STEPS)
 ordering: st.SearchStrategy[object] = st.sampled_from(["as emitted", "as emitted", "as emitted", None, "0", "9" * 15])
+contents = st.sampled_from(["auth", "deauth", "access_revoked", "error"])
 crashes = st.none() | steps
 numbers = count()
 
@@ -218,16 +236,13 @@ class Stories(RuleBasedStateMachine):
         if not was_known:
             self.durable.add(told)
 
+    @rule(user=users, about=st.lists(st.tuples(contents, moments), min_size=2, max_size=4))
+    def happen_at_once(self, user: str, about: list[tuple[str, int]]) -> None:
+        self.deliver_at_once([getattr(self.teller, what)(user, at) for what, at in about])
+
     @rule(several=st.lists(emitted, min_size=2, max_size=4))
     def deliver_at_once(self, several: list[Told]) -> None:
-        self.was_tried, together = True, threading.Barrier(len(several))
-
-        def take(told: Told) -> bool:
-            together.wait()
-            return self.stores.take(told)
-
-        with ThreadPoolExecutor(len(several)) as pool:
-            are_new = list(pool.map(take, several))
+        self.was_tried, are_new = True, self.stores.take_at_once(several)
         new = [told for told, is_new in zip(several, are_new, strict=True) if is_new]
         assert not any(self.is_known(told) for told in new)
         assert all(one.keys.isdisjoint(other.keys) for place, one in enumerate(new) for other in new[:place])
@@ -307,7 +322,7 @@ def test_stories_that_hypothesis_invents(stack: Stack) -> None:
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=15,
+            max_examples=10,
             stateful_step_count=30,
             deadline=None,
             database=None,
