@@ -22,6 +22,7 @@ NEEDS: dict[str, set[str]] = {
     "get_session": set(),
     "list_connections": set(),
     "list_providers": {"httpx"},
+    "publish_events": set(),
     "reconcile": set(),
     "sweep_page": {"httpx"},
     "sync_connections": {"httpx", "pydantic"},

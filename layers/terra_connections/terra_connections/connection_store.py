@@ -20,6 +20,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from terra_connections.connection import Fact, Facts, Family, Position
 from terra_connections.errors import NotDurable
 from terra_connections.ids import ReferenceId, UserId
+from terra_connections.published import Change
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -61,6 +62,10 @@ class ConnectionStore:
 
     def family_of(self, user_ids: Iterable[UserId]) -> Family:
         """Whatever reconnects have made of these `user_id`s, and they of others; one round trip for each link."""
+        return Family(self.related_to(user_ids))
+
+    def related_to(self, user_ids: Iterable[UserId]) -> list[Facts]:
+        """What is known about these `user_id`s, and about all that reconnects link them to, read consistently."""
         known: dict[UserId, Facts] = {}
         wanted = set(user_ids)
         while wanted:
@@ -68,7 +73,7 @@ class ConnectionStore:
             known |= {facts.user_id: facts for facts in found}
             linked = {linked for facts in found for linked in (facts.replaced_by, *facts.replaces) if linked}
             wanted = linked - known.keys() - wanted
-        return Family(known.values())
+        return list(known.values())
 
     def of_person(self, reference_id: ReferenceId) -> list[Facts]:
         """What is known about this person's connections, and about what replaced them.
@@ -247,6 +252,19 @@ def _is_heir(facts: Facts, told: Sequence[Facts], erased: set[UserId]) -> bool:
     return any(
         old in erased and (facts.owner is None or owners.get(old) in (None, facts.owner)) for old in facts.replaces
     )
+
+
+def change_from(record: Mapping[str, Any]) -> Change | None:
+    """What a record of the table's stream tells; None where it is of no connection (a tombstone)."""
+    written = record["dynamodb"]
+    images = [written.get(name) for name in ("OldImage", "NewImage")]
+    old, new = (_facts_from(image) if image and "facts" in image else None for image in images)
+    latest = new or old
+    if latest is None:
+        return None
+    facts, version = latest
+    at = Position(int(float(written["ApproximateCreationDateTime"]) * 1000))
+    return Change(facts.user_id, old and old[0], new and new[0], version, at)
 
 
 def _item_from(facts: Facts, version: int) -> dict[str, Any]:

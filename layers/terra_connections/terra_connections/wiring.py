@@ -12,11 +12,13 @@ from terra_connections.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
     from terra_connections.connection_store import ConnectionStore
     from terra_connections.delivery_store import DeliveryStore
+    from terra_connections.event_bus import EventBus
     from terra_connections.provider import Catalogue
     from terra_connections.return_target import ReturnTargets
     from terra_connections.session_store import SessionStore
@@ -100,6 +102,15 @@ def sweep_queue() -> "SweepQueue":
     from terra_connections.sweep_queue import SweepQueue
 
     return SweepQueue(_sqs(), settings().sweep_queue_url)
+
+
+@cache
+def event_bus() -> "EventBus":
+    """The stack's event bus."""
+    from terra_connections.event_bus import EventBus
+
+    client: EventBridgeClient = boto3.client("events", config=_QUICK)
+    return EventBus(client, settings().event_bus_name)
 
 
 @cache

@@ -1,0 +1,38 @@
+"""The stream of Connections: tell whoever listens on the event bus what has changed for a person."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_lambda_powertools.logging import Logger
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
+from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
+
+from terra_connections import published, wiring
+from terra_connections.connection_store import change_from
+
+_log = Logger()
+_connections = wiring.connections()
+_bus = wiring.event_bus()
+
+
+def publish(record: DynamoDBRecord) -> None:
+    """Compare what the person saw before with what they see now, and publish each difference."""
+    change = change_from(record.raw_event)
+    if change is None:
+        return
+    related = _connections.related_to(change.related)
+    events = published.events(change, related)
+    lists = {person: _connections.of_person(person) for person in dict.fromkeys(e.reference_id for e in events)}
+    if events:
+        _bus.put((e, published.current(e, change, lists[e.reference_id], related)) for e in events)
+    _log.info("publish", types=[e.type.value for e in events], event_ids=[e.event_id for e in events])
+
+
+def lambda_handler(event: Mapping[str, Any], _context: object) -> Mapping[str, Any]:
+    """Each record by itself: what failed comes again, and at last goes to the on-failure destination."""
+    processor = BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
+    with processor(event["Records"], publish):
+        processor.process()
+    causes = [error.__name__ for error, _, _ in processor.exceptions if error]
+    _log.info("publish_events", records=len(event["Records"]), failed=len(causes), causes=causes)
+    return processor.response()
