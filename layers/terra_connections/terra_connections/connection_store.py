@@ -43,7 +43,7 @@ class ConnectionStore:
 
     def read(self, user_ids: Iterable[UserId]) -> list[Facts]:
         """What is known about these `user_id`s, read consistently in one round trip; unknown ones are left out."""
-        return [facts for facts, _ in self._read(user_ids).values()]
+        return [facts for facts, _ in self._read(user_ids, _Patience()).values()]
 
     def of_person(self, reference_id: ReferenceId) -> list[Facts]:
         """What is known about this person's connections. May lag a write by moments, as any index does."""
@@ -69,11 +69,11 @@ class ConnectionStore:
             False when a condition of `together_with` failed: then nothing was written.
 
         Raises:
-            NotDurable: other writers were in the way for longer than `CONTENTION_LIMIT`.
+            NotDurable: other writers, or a throttled table, were in the way for longer than `CONTENTION_LIMIT`.
         """
-        give_up_at = time.monotonic() + CONTENTION_LIMIT.total_seconds()
-        for attempt in range(1, 1_000):
-            known = self._read(facts.user_id for facts in told)
+        patience = _Patience()
+        while True:
+            known = self._read((facts.user_id for facts in told), patience)
             writes = [*together_with, *(write for facts in told if (write := self._write(known, facts)))]
             if not writes:
                 return True
@@ -90,14 +90,9 @@ class ConnectionStore:
                 pass
             else:
                 return True
-            pause = random.uniform(0.01, 0.05 * min(attempt, 8))  # noqa: S311 - jitter, not a secret
-            if time.monotonic() + pause >= give_up_at:
-                break
-            time.sleep(pause)
-        message = "The connection was being written by others for too long."
-        raise NotDurable(message, retry_after=1)
+            patience.wait()
 
-    def _read(self, user_ids: Iterable[UserId]) -> dict[UserId, tuple[Facts, int]]:
+    def _read(self, user_ids: Iterable[UserId], patience: "_Patience") -> dict[UserId, tuple[Facts, int]]:
         """Facts with the version that they were read at."""
         keys: list[_Key] = [{"user_id": {"S": user_id}} for user_id in dict.fromkeys(user_ids)]
         found: dict[UserId, tuple[Facts, int]] = {}
@@ -110,6 +105,9 @@ class ConnectionStore:
                 found[facts.user_id] = facts, version
             rest = answer["UnprocessedKeys"].get(self._table)
             keys = [*(cast("list[_Key]", rest["Keys"]) if rest else []), *keys[_BATCH:]]
+            if rest:
+                # The table is throttled.
+                patience.wait()
         return found
 
     def _write(self, known: Mapping[UserId, tuple[Facts, int]], told: Facts) -> dict[str, Any] | None:
@@ -135,6 +133,27 @@ class ConnectionStore:
                 "ExpressionAttributeValues": {":read": {"N": str(version)}},
             }
         }
+
+
+class _Patience:
+    """How often and how long a contended or throttled table is tried: ever more slowly, up to `CONTENTION_LIMIT`."""
+
+    def __init__(self) -> None:
+        self._gives_up_at = time.monotonic() + CONTENTION_LIMIT.total_seconds()
+        self._waits = 0
+
+    def wait(self) -> None:
+        """Wait a moment, a random one, so that those who met do not meet again.
+
+        Raises:
+            NotDurable: there is no time left.
+        """
+        self._waits += 1
+        pause = random.uniform(0.01, 0.05 * min(self._waits, 8))  # noqa: S311 - jitter, not a secret
+        if time.monotonic() + pause >= self._gives_up_at:
+            message = "The table was too busy for too long."
+            raise NotDurable(message, retry_after=1)
+        time.sleep(pause)
 
 
 def _item_from(facts: Facts, version: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ must. No call follows redirects.
 """
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ LOGIN_WITHIN = timedelta(seconds=18)
 
 _MAX_ANSWER = 1_000_000  # bytes; Terra's answers to these calls have a few hundred
 _MAX_RETRY_AFTER = 3600
+_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 def client() -> httpx.Client:
@@ -35,6 +37,29 @@ def client() -> httpx.Client:
     Terra's auth endpoints have no idempotency key.
     """
     return httpx.Client(transport=httpx.HTTPTransport(retries=1))
+
+
+class _Deadline(dict[str, float]):
+    """The `timeout` extension of an httpx request, as one limit for all of it.
+
+    httpx's own timeouts are of silence, each for one step: an answer that stalls or drips would have several of them.
+    httpcore asks for a step's limit when the step begins, and is told what is left. Connecting has two steps (TCP and
+    TLS) and may be tried twice.
+    """
+
+    def __init__(self, within: timedelta) -> None:
+        super().__init__()
+        self._connect = min(CONNECT_WITHIN, within / 4).total_seconds()
+        self._ends_at = time.monotonic() + within.total_seconds()
+
+    @property
+    def has_passed(self) -> bool:
+        return time.monotonic() > self._ends_at
+
+    def get(self, step: str, _default: object = None) -> float:
+        # Not zero, which would mean not to wait at all.
+        left = max(self._ends_at - time.monotonic(), 0.001)
+        return min(self._connect, left) if step in {"connect", "pool"} else left
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,19 +154,21 @@ class TerraApi:
         body: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
         """One request; the answer's status and bytes, as far as the answer may be believed at all."""
-        seconds = within.total_seconds()
-        ends_at = time.monotonic() + seconds
-        timeout = httpx.Timeout(seconds, connect=min(CONNECT_WITHIN.total_seconds(), seconds))
+        deadline = _Deadline(within)
         headers = {"dev-id": self._dev_id, "x-api-key": self._api_key()}
         try:
             with self._client.stream(
-                method, self._api_url + path, params=dict(params), json=body, headers=headers, timeout=timeout
+                method,
+                self._api_url + path,
+                params=dict(params),
+                json=body,
+                headers=headers,
+                extensions={"timeout": deadline},
             ) as response:
                 content = bytearray()
                 for chunk in response.iter_bytes():
                     content += chunk
-                    # A timeout of httpx is one of silence: an answer that drips would never meet it.
-                    if len(content) > _MAX_ANSWER or time.monotonic() > ends_at:
+                    if len(content) > _MAX_ANSWER or deadline.has_passed:
                         raise _nonsense()
         except (httpx.TransportError, httpx.DecodingError) as error:
             message = "Terra did not answer in time."
@@ -179,7 +206,7 @@ def _nonsense() -> TerraUnavailable:
 def _retry_after(response: httpx.Response) -> int:
     """Terra's Retry-After in seconds, within reason; a date or nonsense counts as the shortest wait that helps."""
     value = response.headers.get("retry-after", "")
-    return min(max(int(value), 1), _MAX_RETRY_AFTER) if value.isascii() and value.isdigit() else 5
+    return min(max(int(value), 1), _MAX_RETRY_AFTER) if _SECONDS.fullmatch(value) else 5
 
 
 def _is_web_address(value: str) -> bool:
