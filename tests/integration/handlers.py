@@ -192,7 +192,7 @@ def running_handlers(stack: Stack) -> Iterator[Handlers]:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.run_handler", str(path)],
             cwd=ROOT,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # it ends with us: the pipe closes, however this process ends
             stdout=subprocess.PIPE,
             # On macOS a fork may not call Apple's frameworks, which Python asks for proxies, without it.
             env={"PATH": "/usr/bin:/bin", "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"},

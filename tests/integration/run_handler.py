@@ -24,6 +24,7 @@ import importlib.util
 import io
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -200,7 +201,7 @@ def main() -> None:
         listener.listen(64)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        while True:
+        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()

@@ -49,15 +49,15 @@ class ConnectionStore:
 
     def read(self, user_ids: Iterable[UserId]) -> list[Facts]:
         """What is known about these `user_id`s, read consistently in one round trip; unknown ones are left out."""
-        return [facts for facts, _ in self._read(user_ids, with_tombstones=False)[0].values()]
+        return [facts for facts, _ in self._read(user_ids, _Patience(), with_tombstones=False)[0].values()]
 
     def are_erased(self, user_ids: Iterable[UserId]) -> set[UserId]:
         """Which of these `user_id`s were erased within the last 30 days."""
-        return self._read(user_ids)[1]
+        return self._read(user_ids, _Patience())[1]
 
     def read_with_erased(self, user_ids: Iterable[UserId]) -> tuple[list[Facts], set[UserId]]:
         """Both at once: what is known about these `user_id`s, and which of them were erased."""
-        known, erased = self._read(user_ids)
+        known, erased = self._read(user_ids, _Patience())
         return [facts for facts, _ in known.values()], erased
 
     def family_of(self, user_ids: Iterable[UserId]) -> Family:
@@ -128,11 +128,11 @@ class ConnectionStore:
             False when a condition of `together_with` failed: then nothing was written.
 
         Raises:
-            NotDurable: other writers were in the way for longer than `CONTENTION_LIMIT`.
+            NotDurable: other writers, or a throttled table, were in the way for longer than `CONTENTION_LIMIT`.
         """
-        give_up_at = time.monotonic() + CONTENTION_LIMIT.total_seconds()
-        for attempt in range(1, 1_000):
-            writes = [*together_with, *self._writes(told)]
+        patience = _Patience()
+        while True:
+            writes = [*together_with, *self._writes(told, patience)]
             if not writes:
                 return True
             try:
@@ -148,12 +148,7 @@ class ConnectionStore:
                 pass
             else:
                 return True
-            pause = random.uniform(0.01, 0.05 * min(attempt, 8))  # noqa: S311 - jitter, not a secret
-            if time.monotonic() + pause >= give_up_at:
-                break
-            time.sleep(pause)
-        message = "The connection was being written by others for too long."
-        raise NotDurable(message, retry_after=1)
+            patience.wait()
 
     def erase(self, user_ids: Iterable[UserId]) -> None:
         """Remove what is known about these `user_id`s; their tombstones have to stand already."""
@@ -166,7 +161,7 @@ class ConnectionStore:
             self._client.put_item(TableName=self._table, Item=self._tombstone(user_id))
 
     def _read(
-        self, user_ids: Iterable[UserId], *, with_tombstones: bool = True
+        self, user_ids: Iterable[UserId], patience: "_Patience", *, with_tombstones: bool = True
     ) -> tuple[dict[UserId, tuple[Facts, int]], set[UserId]]:
         """Facts with the version that they were read at, and which of the `user_id`s were erased."""
         asked = list(dict.fromkeys(user_ids))
@@ -187,11 +182,14 @@ class ConnectionStore:
                     erased.add(graves[name])
             rest = answer["UnprocessedKeys"].get(self._table)
             keys = [*(cast("list[_Key]", rest["Keys"]) if rest else []), *keys[_BATCH:]]
+            if rest:
+                # The table is throttled.
+                patience.wait()
         return known, erased
 
-    def _writes(self, told: Sequence[Facts]) -> list[dict[str, Any]]:
+    def _writes(self, told: Sequence[Facts], patience: "_Patience") -> list[dict[str, Any]]:
         """The writes that add what was told to what is known now."""
-        known, erased = self._read(facts.user_id for facts in told)
+        known, erased = self._read((facts.user_id for facts in told), patience)
         writes: list[dict[str, Any]] = []
         for facts in told:
             if facts.user_id in erased:
@@ -265,6 +263,27 @@ def change_from(record: Mapping[str, Any]) -> Change | None:
     facts, version = latest
     at = Position(int(float(written["ApproximateCreationDateTime"]) * 1000))
     return Change(facts.user_id, old and old[0], new and new[0], version, at)
+
+
+class _Patience:
+    """How often and how long a contended or throttled table is tried: ever more slowly, up to `CONTENTION_LIMIT`."""
+
+    def __init__(self) -> None:
+        self._gives_up_at = time.monotonic() + CONTENTION_LIMIT.total_seconds()
+        self._waits = 0
+
+    def wait(self) -> None:
+        """Wait a moment, a random one, so that those who met do not meet again.
+
+        Raises:
+            NotDurable: there is no time left.
+        """
+        self._waits += 1
+        pause = random.uniform(0.01, 0.05 * min(self._waits, 8))  # noqa: S311 - jitter, not a secret
+        if time.monotonic() + pause >= self._gives_up_at:
+            message = "The table was too busy for too long."
+            raise NotDurable(message, retry_after=1)
+        time.sleep(pause)
 
 
 def _item_from(facts: Facts, version: int) -> dict[str, Any]:

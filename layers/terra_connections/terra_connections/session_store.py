@@ -13,11 +13,13 @@ DynamoDB deletes what is past its TTL when it finds time: here it does not exist
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
 
 from terra_connections.errors import IdempotencyKeyReused, RequestInProgress
 from terra_connections.ids import ReferenceId, SessionId, UserId
@@ -161,8 +163,11 @@ class SessionStore:
         return None
 
     def release(self, claim: Claim) -> None:
-        """Give a claim back, so that the request can be repeated at once. Nothing happens if it is no longer ours."""
-        try:
+        """Give a claim back, so that the request can be repeated at once. Nothing happens if it is no longer ours.
+
+        Nothing is raised either, since that would hide what made it necessary: the lease frees the key by itself.
+        """
+        with suppress(BotoCoreError, ClientError):
             self._client.delete_item(
                 TableName=self._table,
                 Key=_key(claim.claim_id),
@@ -170,8 +175,6 @@ class SessionStore:
                 ExpressionAttributeNames={"#token": "token"},
                 ExpressionAttributeValues={":token": {"S": claim.token}},
             )
-        except self._client.exceptions.ConditionalCheckFailedException:
-            return
 
     def may_ask_terra(self, session_id: SessionId, *, now: datetime, at_most_every: timedelta) -> bool:
         """Whether it is this request's turn to ask Terra about a session: reloads and prefetches must not hammer it."""

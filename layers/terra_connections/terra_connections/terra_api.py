@@ -6,6 +6,7 @@ must. No call follows redirects.
 """
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -29,6 +30,7 @@ ANSWER_WITHIN = timedelta(seconds=10)
 
 _MAX_ANSWER = 5_000_000  # bytes; a page of 500 users has a few hundred thousand
 _MAX_RETRY_AFTER = 3600
+_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 def client() -> httpx.Client:
@@ -38,6 +40,29 @@ def client() -> httpx.Client:
     Terra's auth endpoints have no idempotency key.
     """
     return httpx.Client(transport=httpx.HTTPTransport(retries=1))
+
+
+class _Deadline(dict[str, float]):
+    """The `timeout` extension of an httpx request, as one limit for all of it.
+
+    httpx's own timeouts are of silence, each for one step: an answer that stalls or drips would have several of them.
+    httpcore asks for a step's limit when the step begins, and is told what is left. Connecting has two steps (TCP and
+    TLS) and may be tried twice.
+    """
+
+    def __init__(self, within: timedelta) -> None:
+        super().__init__()
+        self._connect = min(CONNECT_WITHIN, within / 4).total_seconds()
+        self._ends_at = time.monotonic() + within.total_seconds()
+
+    @property
+    def has_passed(self) -> bool:
+        return time.monotonic() > self._ends_at
+
+    def get(self, step: str, _default: object = None) -> float:
+        # Not zero, which would mean not to wait at all.
+        left = max(self._ends_at - time.monotonic(), 0.001)
+        return min(self._connect, left) if step in {"connect", "pool"} else left
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,17 +273,14 @@ class TerraApi:
         return response.status_code, content
 
     def _exchange(self, request: httpx.Request, *, within: timedelta) -> tuple[httpx.Response, bytes]:
-        seconds = within.total_seconds()
-        ends_at = time.monotonic() + seconds
-        timeout = httpx.Timeout(seconds, connect=min(CONNECT_WITHIN.total_seconds(), seconds))
-        request.extensions["timeout"] = timeout.as_dict()
+        deadline = _Deadline(within)
+        request.extensions["timeout"] = deadline
         try:
             with closing(self._client.send(request, stream=True)) as response:
                 content = bytearray()
                 for chunk in response.iter_bytes():
                     content += chunk
-                    # A timeout of httpx is one of silence: an answer that drips would never meet it.
-                    if len(content) > _MAX_ANSWER or time.monotonic() > ends_at:
+                    if len(content) > _MAX_ANSWER or deadline.has_passed:
                         raise _nonsense()
         except (httpx.TransportError, httpx.DecodingError) as error:
             message = "Terra did not answer in time."
@@ -307,7 +329,7 @@ def _nonsense() -> TerraUnavailable:
 def _retry_after(response: httpx.Response) -> int:
     """Terra's Retry-After in seconds, within reason; a date or nonsense counts as the shortest wait that helps."""
     value = response.headers.get("retry-after", "")
-    return min(max(int(value), 1), _MAX_RETRY_AFTER) if value.isascii() and value.isdigit() else 5
+    return min(max(int(value), 1), _MAX_RETRY_AFTER) if _SECONDS.fullmatch(value) else 5
 
 
 def _is_web_address(value: str) -> bool:
