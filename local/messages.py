@@ -5,16 +5,18 @@ Their names are their logical ids, so what `Ref` and `GetAtt` give for them is k
 
 from __future__ import annotations
 
+import asyncio
 import json
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 from local.aws_services import CREDENTIALS, REGION
 from local.children import StackError
 from local.database import declared
-from local.gateway.services import Services, Thread
+from local.gateway.services import Services, Threads
 from local.gateway.template import EVENT_BUS, QUEUE, event_bus_ids, queue_ids
 
 if TYPE_CHECKING:
@@ -98,18 +100,25 @@ def _make_bus(name: str, endpoint: str) -> None:
 
 async def show(endpoint: str, say: Callable[[str], None]) -> None:
     """Say in short what comes over the buses, for as long as it is let."""
-    thread = Thread(SHOWN)
+    thread = Threads(SHOWN)
     url = queue_ids(SHOWN, endpoint, REGION)[SHOWN]
     try:
         client: SQSClient = await thread.run(services("", endpoint).queues)
         while True:
-            receive = partial(client.receive_message, QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
-            for message in (await thread.run(receive)).get("Messages", []):
-                say(shown(json.loads(message["Body"])))
-                delete = partial(client.delete_message, QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-                await thread.run(delete)
+            try:
+                await _show_some(client, url, thread, say)
+            except (BotoCoreError, ClientError):
+                await asyncio.sleep(1)  # Where MiniStack has ended, the stack ends and says so.
     finally:
         await thread.end()
+
+
+async def _show_some(client: SQSClient, url: str, thread: Threads, say: Callable[[str], None]) -> None:
+    receive = partial(client.receive_message, QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+    for message in (await thread.run(receive)).get("Messages", []):
+        say(shown(json.loads(message["Body"])))
+        delete = partial(client.delete_message, QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        await thread.run(delete)
 
 
 def shown(event: Mapping[str, Any]) -> str:

@@ -325,7 +325,7 @@ class Supervisor:
             "AwsEndpointUrlDynamodb": self._urls["DYNAMODB_PORT"],
             "AwsEndpointUrlSecretsManager": self._urls["AWS_PORT"],
             "AwsEndpointUrlSqs": self._urls["AWS_PORT"],
-            "AwsEndpointUrlEvents": self._urls["AWS_PORT"],
+            "AwsEndpointUrlEventbridge": self._urls["AWS_PORT"],
             **self._options.parameters,
         }
         region = {"AWS_REGION": aws_services.REGION, "AWS_DEFAULT_REGION": aws_services.REGION}

@@ -46,11 +46,11 @@ class Services:
         return boto3.Session(self.access_key, self.secret_key, region_name=self.region)
 
 
-class Thread:
-    """Runs what waits, one after the other, beside the event loop."""
+class Threads:
+    """Runs what waits beside the event loop; two, so that what is said does not wait for what is listened to."""
 
     def __init__(self, name: str) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix=name)
 
     async def run(self, work: Callable[[], T]) -> T:
         """What the work brings."""

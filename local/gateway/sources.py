@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.gateway import schedules
 from local.gateway.queues import QueuePoller
 from local.gateway.runtime_api import FunctionError
-from local.gateway.services import Services, Thread
+from local.gateway.services import Services, Threads
 from local.gateway.stream import Checkpoints, StreamPoller
 from local.gateway.template import ACCOUNT_ID
 from local.gateway.triggers import QueueTrigger, ScheduleTrigger, StreamTrigger, Trigger
@@ -29,7 +29,8 @@ class Sources:
         self._functions = functions
         self._on_log = on_log
         self._tasks: list[asyncio.Task[None]] = []
-        self._threads: list[Thread] = []
+        self._threads: list[Threads] = []
+        self._pollers: list[StreamPoller | QueuePoller] = []
 
     def start(self, services: Services, directory: Path) -> None:
         """Begin to read; `directory` keeps how far streams were read."""
@@ -51,8 +52,9 @@ class Sources:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(poller.end() for poller in self._pollers))
         await asyncio.gather(*(thread.end() for thread in self._threads))
-        self._tasks, self._threads = [], []
+        self._tasks, self._threads, self._pollers = [], [], []
 
     async def run_schedule(self, function: str, region: str) -> object:
         """Run a function as its schedule does, now.
@@ -71,8 +73,9 @@ class Sources:
         self._tasks.append(asyncio.create_task(work))
 
     async def _poll(self, poller: StreamPoller | QueuePoller, pause: float) -> None:
-        thread = Thread(poller.name)
+        thread = Threads(poller.name)
         self._threads.append(thread)
+        self._pollers.append(poller)
         is_told = False
         while True:
             try:

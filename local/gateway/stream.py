@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from local.gateway.batches import Invoke, failures, payload
 from local.gateway.runtime_api import FunctionError
-from local.gateway.services import Services, Thread
+from local.gateway.services import Services, Threads
 from local.gateway.template import ACCOUNT_ID
 from local.gateway.triggers import StreamTrigger
 from local.gateway.workers import OnLog
@@ -79,7 +79,7 @@ class StreamPoller:
         self._polls_until_look = 0
         self.name = f"{trigger.function} reads the stream of {trigger.table}"
 
-    async def poll(self, thread: Thread) -> bool:
+    async def poll(self, thread: Threads) -> bool:
         """Take a batch of every shard that is open; whether there was one."""
         if self._client is None:
             self._client = await thread.run(self._services.streams)
@@ -94,13 +94,16 @@ class StreamPoller:
         found = [await self._read(self._client, thread, shard) for shard in list(self._shards) if self._is_open(shard)]
         return any(found)
 
+    async def end(self) -> None:
+        """Nothing is under way beside `poll`."""
+
     def _is_open(self, shard: str) -> bool:
         """Whether it is to be read now: it was not read to its end, and what came before it was."""
         parent = self._shards[shard].get("ParentShardId", "")
         is_parent_done = parent not in self._shards or self._iterators.get(parent, "") is None
         return is_parent_done and self._iterators.get(shard, "") is not None
 
-    async def _look_for_shards(self, client: "DynamoDBStreamsClient", thread: Thread) -> None:
+    async def _look_for_shards(self, client: "DynamoDBStreamsClient", thread: Threads) -> None:
         after: dict[str, str] = {}
         while True:
             ask = partial(client.describe_stream, StreamArn=self._stream, **after)  # type: ignore[arg-type]
@@ -113,7 +116,7 @@ class StreamPoller:
             self._starts_at = "TRIM_HORIZON"  # a shard that appears later is read from its beginning
         self._has_looked = True
 
-    async def _read(self, client: "DynamoDBStreamsClient", thread: Thread, shard: str) -> bool:
+    async def _read(self, client: "DynamoDBStreamsClient", thread: Threads, shard: str) -> bool:
         iterator = self._iterators.get(shard) or await self._begin(client, thread, shard)
         ask = partial(client.get_records, ShardIterator=iterator, Limit=min(self._trigger.batch_size, 1000))
         try:
@@ -130,7 +133,7 @@ class StreamPoller:
             self._polls_until_look = 0  # its children are looked for at once
         return bool(records)
 
-    async def _begin(self, client: "DynamoDBStreamsClient", thread: Thread, shard: str) -> str:
+    async def _begin(self, client: "DynamoDBStreamsClient", thread: Threads, shard: str) -> str:
         read = self._checkpoints.of(self._stream, shard)
         where: dict[str, str] = {"ShardIteratorType": "TRIM_HORIZON"}
         if read is not None:
@@ -142,7 +145,7 @@ class StreamPoller:
 
     # -- a batch on its way ----------------------------------------------------------------------------------------
 
-    async def _deliver(self, shard: str, records: list[Record], thread: Thread) -> None:
+    async def _deliver(self, shard: str, records: list[Record], thread: Threads) -> None:
         """Invoke the function until it took the records, or they are given up."""
         tries = 0
         while records:
@@ -170,7 +173,7 @@ class StreamPoller:
                 return
             await asyncio.sleep(min(FIRST_PAUSE * 2 ** (tries - 1), LONGEST_PAUSE))
 
-    async def _give_up(self, shard: str, records: Sequence[Record], tries: int, thread: Thread) -> None:
+    async def _give_up(self, shard: str, records: Sequence[Record], tries: int, thread: Threads) -> None:
         self._on_log(
             f"[{self._trigger.function}] {len(records)} records of {self._trigger.table}'s stream are given up"
         )

@@ -15,6 +15,7 @@ import yaml
 from local.gateway import schedules
 from local.gateway.triggers import (
     QUEUE_BATCH,
+    QUEUE_CONCURRENCY,
     STREAM_BATCH,
     QueueTrigger,
     ScheduleTrigger,
@@ -567,11 +568,13 @@ class _Reader:
         logical_id, attribute = _attribute(source)
         kind = self._resources.get(logical_id, {}).get("Type")
         if kind == QUEUE and attribute == "Arn":
+            scaling = _mapping(settings.get("ScalingConfig", {}), f"{where}.ScalingConfig")
             return QueueTrigger(
                 function=function,
                 queue_url=self._physical_ids[logical_id],
                 queue_arn=self._physical_ids[f"{logical_id}.Arn"],
                 batch_size=int(_text(settings.get("BatchSize", QUEUE_BATCH), where)),
+                concurrency=int(_text(scaling.get("MaximumConcurrency", QUEUE_CONCURRENCY), where)),
                 reports_failures=reports,
             )
         if kind != TABLE or attribute != "StreamArn":

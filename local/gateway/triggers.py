@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 STREAM_BATCH: Final = 100
 QUEUE_BATCH: Final = 10
+QUEUE_CONCURRENCY: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class QueueTrigger:
     queue_url: str
     queue_arn: str
     batch_size: int
+    concurrency: int
     reports_failures: bool
 
 

@@ -217,7 +217,7 @@ def environments(stack: Stack) -> dict[str, dict[str, str]]:
         "AwsEndpointUrlDynamodb": stack.dynamodb_url,
         "AwsEndpointUrlSecretsManager": stack.aws_url,
         "AwsEndpointUrlSqs": stack.aws_url,
-        "AwsEndpointUrlEvents": stack.aws_url,
+        "AwsEndpointUrlEventbridge": stack.aws_url,
         **{f"{name}Arn": arn for name, arn in secret_arns(stack).items()},
     }
     tables = stack.tables

@@ -21,7 +21,7 @@ PUBLIC = {"GET /auth/success", "GET /auth/failure", "POST /webhooks/terra"}
 # Read by boto3 and by Powertools themselves.
 OTHERS_SETTINGS = {
     "AWS_ENDPOINT_URL_DYNAMODB",
-    "AWS_ENDPOINT_URL_EVENTS",
+    "AWS_ENDPOINT_URL_EVENTBRIDGE",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER",
     "AWS_ENDPOINT_URL_SQS",
     "POWERTOOLS_SERVICE_NAME",

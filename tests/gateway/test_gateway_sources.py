@@ -1,0 +1,426 @@
+"""Streams, queues and schedules invoke functions as at AWS, on the real DynamoDB Local and the real MiniStack."""
+
+import asyncio
+import json
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from local import database, invoke, messages
+from local.environment import ROOT
+from local.gateway import Gateway, schedules
+from local.gateway.template import TemplateError, queue_ids, read_stack
+from local.gateway.triggers import QueueTrigger, ScheduleTrigger, StreamTrigger
+from local.testing import Stack
+from tests.gateway.running import until
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sqs import SQSClient
+
+Record = dict[str, Any]
+
+TEMPLATE = """
+Globals:
+  Function: {Runtime: python3.13, Handler: handler.lambda_handler, Timeout: 5, MemorySize: 128}
+Resources:
+  Things:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      AttributeDefinitions: [{AttributeName: id, AttributeType: S}]
+      KeySchema: [{AttributeName: id, KeyType: HASH}]
+      StreamSpecification: {StreamViewType: NEW_AND_OLD_IMAGES}
+  Work:
+    Type: AWS::SQS::Queue
+    Properties:
+      VisibilityTimeout: 1
+      SqsManagedSseEnabled: true
+      RedrivePolicy: {deadLetterTargetArn: !GetAtt Dead.Arn, maxReceiveCount: 2}
+  Dead: {Type: AWS::SQS::Queue}
+  GivenUp: {Type: AWS::SQS::Queue}
+  Follow:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: functions/take
+      Environment: {Variables: {MARKS: FOLLOWED}}
+      Events:
+        Stream:
+          Type: DynamoDB
+          Properties:
+            Stream: !GetAtt Things.StreamArn
+            StartingPosition: TRIM_HORIZON
+            BatchSize: 10
+            MaximumRetryAttempts: 2
+            BisectBatchOnFunctionError: true
+            FunctionResponseTypes: [ReportBatchItemFailures]
+            DestinationConfig: {OnFailure: {Type: SQS, Destination: !GetAtt GivenUp.Arn}}
+  Take:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: functions/take
+      Environment: {Variables: {MARKS: TAKEN}}
+  WorkToTake:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties:
+      EventSourceArn: !GetAtt Work.Arn
+      FunctionName: !Ref Take
+      FunctionResponseTypes: [ReportBatchItemFailures]
+  Nightly:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: functions/echo
+      Events:
+        Night: {Type: ScheduleV2, Properties: {ScheduleExpression: 'cron(0 3 * * ? *)'}}
+  Hourly:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: functions/echo
+      Events:
+        Hour: {Type: Schedule, Properties: {Schedule: rate(1 hour), Input: '{"from": "the template"}'}}
+"""
+
+# Writes down each batch; a record fails, or all of them raise, when its text says so.
+TAKE = """
+import json
+import os
+
+
+def text(record):
+    return record["body"] if "body" in record else record["dynamodb"]["Keys"]["id"]["S"]
+
+
+def name(record):
+    return record["messageId"] if "body" in record else record["dynamodb"]["SequenceNumber"]
+
+
+def lambda_handler(event, context):
+    with open(os.environ["MARKS"], "a") as marks:
+        marks.write(json.dumps(event["Records"]) + "\\n")
+    if any("raise" in text(record) for record in event["Records"]):
+        raise ValueError("as ordered")
+    return {"batchItemFailures": [{"itemIdentifier": name(r)} for r in event["Records"] if "fail" in text(r)]}
+"""
+
+ECHO = """
+def lambda_handler(event, context):
+    if event.get("fail"):
+        raise ValueError("as ordered")
+    return event
+"""
+
+
+@dataclass(frozen=True)
+class World:
+    """A stack with a table, queues and functions of its own."""
+
+    root: Path
+    gateway: Gateway
+    log: list[str]
+    table: str
+    queues: dict[str, str]
+    dynamodb: "DynamoDBClient"
+    sqs: "SQSClient"
+    start: Callable[[], None]
+    end: Callable[[], None]
+
+    def write(self, *ids: str) -> None:
+        for name in ids:
+            self.dynamodb.put_item(TableName=self.table, Item={"id": {"S": name}, "n": {"N": "1"}})
+
+    def send(self, *bodies: str) -> None:
+        for body in bodies:
+            self.sqs.send_message(QueueUrl=self.queues["Work"], MessageBody=body)
+
+    def batches(self, marks: str) -> list[list[Record]]:
+        file = self.root / marks
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def followed(self) -> list[list[str]]:
+        return [[r["dynamodb"]["Keys"]["id"]["S"] for r in batch] for batch in self.batches("FOLLOWED")]
+
+    def taken(self) -> list[str]:
+        return [record["body"] for batch in self.batches("TAKEN") for record in batch]
+
+    def received(self, queue: str) -> list[Record]:
+        """Wait for messages, and take them away."""
+        found: list[Record] = []
+
+        def look() -> bool:
+            answer = self.sqs.receive_message(QueueUrl=self.queues[queue], MaxNumberOfMessages=10, WaitTimeSeconds=1)
+            for message in answer.get("Messages", []):
+                found.append(dict(message))
+                self.sqs.delete_message(QueueUrl=self.queues[queue], ReceiptHandle=message["ReceiptHandle"])
+            return bool(found)
+
+        assert until(look, 30)
+        return found
+
+
+@contextmanager
+def a_world(stack: Stack, root: Path, text: str = TEMPLATE) -> Iterator[World]:
+    for name, source in (("take", TAKE), ("echo", ECHO)):
+        (root / "functions" / name).mkdir(parents=True)
+        (root / "functions" / name / "handler.py").write_text(source)
+    template = root / "template.yaml"
+    for marks in ("FOLLOWED", "TAKEN"):
+        text = text.replace(f"MARKS: {marks}", f"MARKS: {root / marks}")
+    suffix = uuid4().hex[:8]
+    for queue in ("Work", "Dead", "GivenUp"):
+        text = text.replace(queue, f"{queue}{suffix}")
+    template.write_text(text)
+    table = f"Things{suffix}"
+    declared = database.declared_tables(template)
+    asyncio.run(database.make_tables(stack.dynamodb_url, {table: declared["Things"]}))
+    messages.make(template, stack.aws_url)
+    ids = {"Things": table, **messages.physical_ids(template, stack.aws_url)}
+    log: list[str] = []
+    gateway = Gateway(
+        template,
+        parameters={},
+        physical_ids=ids,
+        port=0,
+        python=Path(sys.executable),
+        dependencies=Path(sysconfig.get_path("purelib")),
+        directory=root / "scratch",
+        environment={"AWS_REGION": stack.region, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"},
+        on_log=log.append,
+    )
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def begin() -> None:
+        await gateway.start()
+        await gateway.start_sources(dynamodb_url=stack.dynamodb_url, sqs_url=stack.aws_url)
+
+    def start() -> None:
+        asyncio.run_coroutine_threadsafe(begin(), loop).result(60)
+
+    def end() -> None:
+        asyncio.run_coroutine_threadsafe(gateway.stop(), loop).result(30)
+
+    queues = {name.removesuffix(suffix): url for name, url in ids.items() if name.endswith(suffix)}
+    services = messages.services(stack.dynamodb_url, stack.aws_url)
+    dynamodb, sqs = services.tables(), services.queues()
+    try:
+        start()
+        yield World(root, gateway, log, table, queues, dynamodb, sqs, start, end)
+    finally:
+        end()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+        dynamodb.delete_table(TableName=table)
+        dynamodb.close()
+        sqs.close()
+
+
+@pytest.fixture(scope="module")
+def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with a_world(stack, tmp_path_factory.mktemp("sources")) as running:
+        yield running
+
+
+class TestAStream:
+    def test_a_write_is_handed_over_as_lambda_does(self, world: World) -> None:
+        before = datetime.now(UTC).timestamp()
+        world.write("first")
+        world.dynamodb.update_item(
+            TableName=world.table,
+            Key={"id": {"S": "first"}},
+            UpdateExpression="SET b = :b",
+            ExpressionAttributeValues={":b": {"B": b"\x00\xff"}},
+        )
+        world.dynamodb.delete_item(TableName=world.table, Key={"id": {"S": "first"}})
+
+        def records() -> list[Record]:
+            return [r for b in world.batches("FOLLOWED") for r in b if r["dynamodb"]["Keys"]["id"]["S"] == "first"]
+
+        assert until(lambda: len(records()) == 3)
+        inserted, modified, removed = records()
+        assert [r["eventName"] for r in (inserted, modified, removed)] == ["INSERT", "MODIFY", "REMOVE"]
+        assert inserted["eventSource"] == "aws:dynamodb"
+        assert f"table/{world.table}/stream/" in inserted["eventSourceARN"]
+        assert inserted["dynamodb"]["NewImage"] == {"id": {"S": "first"}, "n": {"N": "1"}}
+        assert "OldImage" not in inserted["dynamodb"]
+        assert modified["dynamodb"]["NewImage"]["b"] == {"B": "AP8="}
+        assert "NewImage" not in removed["dynamodb"]
+        # DynamoDB Local knows the minute only.
+        assert before - 60 <= inserted["dynamodb"]["ApproximateCreationDateTime"] <= before + 10
+
+    def test_a_record_that_fails_is_tried_again_from_there_and_then_given_up(self, world: World) -> None:
+        begun = len(world.followed())
+        world.dynamodb.transact_write_items(
+            TransactItems=[
+                {"Put": {"TableName": world.table, "Item": {"id": {"S": name}}}}
+                for name in ("1-well", "2-fail", "3-well")
+            ]
+        )
+        [told] = world.received("GivenUp")
+        content = json.loads(told["Body"])
+        world.write("4-well")
+        assert until(lambda: any("4-well" in batch for batch in world.followed()))
+        seen = world.followed()[begun:]
+        tries = [batch for batch in seen if "2-fail" in batch]
+        assert len(tries) == 3, "once and two retries"
+        assert all(batch[0] == "2-fail" for batch in tries[1:]), "what was taken before it does not come again"
+        position = content["DDBStreamBatchInfo"]
+        assert content["requestContext"]["condition"] == "RetryAttemptsExhausted"
+        assert position["batchSize"] == len(tries[-1])
+        assert position["startSequenceNumber"] <= position["endSequenceNumber"]
+        assert "2-fail" not in told["Body"], "where it is, not what it says"
+
+    def test_of_a_batch_that_raises_only_the_record_at_fault_is_given_up(self, world: World) -> None:
+        world.dynamodb.transact_write_items(
+            TransactItems=[
+                {"Put": {"TableName": world.table, "Item": {"id": {"S": name}}}}
+                for name in ("5-well", "6-well", "7-raise", "8-well")
+            ]
+        )
+        [told] = world.received("GivenUp")
+        assert json.loads(told["Body"])["DDBStreamBatchInfo"]["batchSize"] == 1
+        assert until(lambda: ["8-well"] in world.followed() or any(b[-1] == "8-well" for b in world.followed()))
+        taken = {name for batch in world.followed() if not any("raise" in name for name in batch) for name in batch}
+        assert {"5-well", "6-well", "8-well"} <= taken
+
+    def test_it_goes_on_after_a_restart_where_it_was(self, world: World) -> None:
+        world.write("before")
+        assert until(lambda: any("before" in batch for batch in world.followed()))
+        world.end()
+        begun = len(world.followed())
+        world.write("meanwhile")
+        world.start()
+        assert until(lambda: any("meanwhile" in batch for batch in world.followed()))
+        assert [name for batch in world.followed()[begun:] for name in batch] == ["meanwhile"]
+
+
+class TestAQueue:
+    def test_a_message_is_handed_over_as_lambda_does_and_is_gone(self, world: World) -> None:
+        world.sqs.send_message(
+            QueueUrl=world.queues["Work"],
+            MessageBody="hello",
+            MessageAttributes={"kind": {"DataType": "String", "StringValue": "greeting"}},
+        )
+        assert until(lambda: "hello" in world.taken())
+        [record] = [r for batch in world.batches("TAKEN") for r in batch if r["body"] == "hello"]
+        assert record["eventSource"] == "aws:sqs"
+        assert record["eventSourceARN"].startswith("arn:aws:sqs:us-east-1:000000000000:Work")
+        assert record["messageAttributes"]["kind"]["stringValue"] == "greeting"
+        assert record["attributes"]["ApproximateReceiveCount"] == "1"
+        assert until(lambda: self.left(world) == ("0", "0"))
+
+    def test_a_message_that_fails_comes_again_and_then_goes_to_the_dead_letters(self, world: World) -> None:
+        world.send("well", "fail")
+        [dead] = world.received("Dead")
+        assert dead["Body"] == "fail"
+        assert world.taken().count("fail") == 2, "as often as the queue's policy says"
+        assert world.taken().count("well") == 1
+        assert self.left(world) == ("0", "0")
+
+    def test_of_a_batch_that_raises_all_come_again(self, world: World) -> None:
+        world.send("raise")
+        [dead] = world.received("Dead")
+        assert dead["Body"] == "raise"
+        assert any("as ordered" in line for line in world.log)
+
+    @staticmethod
+    def left(world: World) -> tuple[str, str]:
+        found = world.sqs.get_queue_attributes(QueueUrl=world.queues["Work"], AttributeNames=["All"])["Attributes"]
+        return found["ApproximateNumberOfMessages"], found["ApproximateNumberOfMessagesNotVisible"]
+
+
+class TestASchedule:
+    def test_it_runs_on_demand_with_what_the_scheduler_sends(self, world: World) -> None:
+        answer = httpx.post(f"{world.gateway.control_url}/schedules/Nightly").json()["answer"]
+        assert (answer["detail-type"], answer["source"]) == ("Scheduled Event", "aws.scheduler")
+
+    def test_its_own_input_is_the_event(self, world: World) -> None:
+        answer = httpx.post(f"{world.gateway.control_url}/schedules/Hourly")
+        assert answer.json() == {"answer": {"from": "the template"}}
+
+    def test_a_function_without_one_is_not_found(self, world: World) -> None:
+        assert httpx.post(f"{world.gateway.control_url}/schedules/Take").status_code == 404
+        assert httpx.get(f"{world.gateway.control_url}/schedules/Nightly").status_code == 404
+
+    def test_it_runs_from_the_command_line_by_the_folder_s_name(
+        self, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "stack.json").write_text(json.dumps({"control_url": world.gateway.control_url}))
+        assert invoke.main(["hourly", "--directory", str(tmp_path)]) == 0
+        assert json.loads(capsys.readouterr().out) == {"from": "the template"}
+        assert invoke.main(["take", "--directory", str(tmp_path)]) == 1
+        assert invoke.main(["hourly", "--directory", str(tmp_path / "nowhere")]) == 1
+        assert "make run" in capsys.readouterr().err
+
+    def test_a_rate_runs_by_itself_and_goes_on_when_a_run_fails(self, stack: Stack, tmp_path: Path) -> None:
+        text = TEMPLATE.replace("rate(1 hour)", "rate(1 minute)").replace('"from": "the template"', '"fail": true')
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("local.gateway.template.schedules.rate", lambda _: timedelta(seconds=0.2))
+            with a_world(stack, tmp_path, text) as world:
+                assert until(lambda: sum("as ordered" in line for line in world.log) >= 2)
+
+    @pytest.mark.parametrize(
+        ("expression", "every"),
+        [
+            ("rate(1 minute)", timedelta(minutes=1)),
+            ("rate(6 hours)", timedelta(hours=6)),
+            ("rate(2 days)", timedelta(days=2)),
+            ("cron(0 3 * * ? *)", None),
+        ],
+    )
+    def test_a_rate_is_read(self, expression: str, every: timedelta | None) -> None:
+        assert schedules.rate(expression) == every
+
+
+class TestTheTemplate:
+    @pytest.mark.parametrize(
+        ("event", "message"),
+        [
+            ("{Type: S3, Properties: {}}", "events of type S3 are not supported"),
+            (
+                "{Type: SQS, Properties: {Queue: 'arn:aws:sqs:eu-west-1:1:other'}}",
+                "only the stream of a table and a queue",
+            ),
+            ("{Type: DynamoDB, Properties: {Stream: !GetAtt Table.StreamArn}}", "StartingPosition: None is not"),
+            (
+                "{Type: SQS, Properties: {Queue: !GetAtt Queue.Arn, FilterCriteria: {}}}",
+                "FilterCriteria is not supported",
+            ),
+        ],
+    )
+    def test_a_source_that_cannot_be_carried_out_is_refused(self, tmp_path: Path, event: str, message: str) -> None:
+        template = tmp_path / "template.yaml"
+        template.write_text(
+            f"""
+Resources:
+  Table: {{Type: AWS::DynamoDB::Table}}
+  Queue: {{Type: AWS::SQS::Queue}}
+  F:
+    Type: AWS::Serverless::Function
+    Properties: {{CodeUri: ., Handler: h.h, Runtime: python3.13, Events: {{E: {event}}}}}
+"""
+        )
+        with pytest.raises(TemplateError, match=message):
+            read_stack(template, parameters={}, physical_ids={"Table": "t"}, region="eu-west-1")
+
+    def test_the_project_s_own_sources_are_read(self) -> None:
+        stack = read_stack(
+            ROOT / "template.yaml",
+            parameters={"TerraDevId": "d", "TerraSecretArn": "a", "SigningSecretsArn": "a", "ServiceKeysArn": "a"},
+            physical_ids={"Connections": "C", "Sessions": "S", "Deliveries": "D"},
+            region="eu-west-1",
+        )
+        queue = queue_ids("UnpublishedEvents", "https://sqs.eu-west-1.amazonaws.com", "eu-west-1")["UnpublishedEvents"]
+        assert StreamTrigger("PublishEvents", "C", "TRIM_HORIZON", 50, 20, True, True, queue) in stack.triggers  # noqa: FBT003
+        kinds = {type(trigger) for trigger in stack.triggers}
+        assert kinds == {StreamTrigger, QueueTrigger, ScheduleTrigger}
