@@ -90,12 +90,15 @@ def native_access(java: Path) -> list[str]:
 async def identify(endpoint: str) -> str:
     """Ask an endpoint which engine it is."""
     async with httpx.AsyncClient(trust_env=False, timeout=10.0) as client:
-        health = await client.get(f"{endpoint}/_ministack/health")
-        if health.status_code == httpx.codes.OK and '"services"' in health.text:
-            return MINISTACK
-        root = await client.get(endpoint)
-        if root.headers.get("Server", "").startswith("Jetty") and "com.amazonaws.dynamodb" in root.text:
-            return DYNAMODB_LOCAL
+        # On a busy machine either one listens before it can answer.
+        for _ in range(40):
+            health = await client.get(f"{endpoint}/_ministack/health")
+            if health.status_code == httpx.codes.OK and '"services"' in health.text:
+                return MINISTACK
+            root = await client.get(endpoint)
+            if root.headers.get("Server", "").startswith("Jetty") and "com.amazonaws.dynamodb" in root.text:
+                return DYNAMODB_LOCAL
+            await asyncio.sleep(0.25)
     message = f"What answers at {endpoint} is neither DynamoDB Local nor MiniStack."
     raise StackError(message)
 

@@ -183,6 +183,7 @@ def stored(user_id: str, person: str, at: int, *, scopes: int) -> dict[str, Any]
         "first_connected": at,
         "facts": {
             "connected": {"at": at},
+            "login": {"at": at},
             "owner": {"at": at, "value": person},
             "provider": {"at": at, "value": "FITBIT"},
             "scopes": {"at": at, "value": [f"SCOPE_{n:014}" for n in range(scopes)]},

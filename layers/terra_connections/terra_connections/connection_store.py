@@ -9,7 +9,6 @@ tombstone  user_id, ttl; what it stands for is never written again while it is t
 """
 
 import hashlib
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from terra_connections.connection import Fact, Facts, Family, Position
-from terra_connections.errors import NotDurable
 from terra_connections.ids import ReferenceId, UserId
+from terra_connections.patience import CONTENTION, Patience
 from terra_connections.published import Change
 
 if TYPE_CHECKING:
@@ -27,10 +26,7 @@ if TYPE_CHECKING:
 
 ERASED_FOR = timedelta(days=30)
 """Longer than any webhook of Terra's is under way."""
-CONTENTION_LIMIT = timedelta(seconds=5)
-"""How long a contended write is tried again: Terra waits 8 s for all of it."""
 
-_CONTENTION = {"ConditionalCheckFailed", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
 _BATCH = 100  # BatchGetItem takes no more keys
 
 _Key = dict[str, dict[str, str]]
@@ -49,15 +45,15 @@ class ConnectionStore:
 
     def read(self, user_ids: Iterable[UserId]) -> list[Facts]:
         """What is known about these `user_id`s, read consistently in one round trip; unknown ones are left out."""
-        return [facts for facts, _ in self._read(user_ids, _Patience(), with_tombstones=False)[0].values()]
+        return [facts for facts, _ in self._read(user_ids, Patience(), with_tombstones=False)[0].values()]
 
     def are_erased(self, user_ids: Iterable[UserId]) -> set[UserId]:
         """Which of these `user_id`s were erased within the last 30 days."""
-        return self._read(user_ids, _Patience())[1]
+        return self._read(user_ids, Patience())[1]
 
     def read_with_erased(self, user_ids: Iterable[UserId]) -> tuple[list[Facts], set[UserId]]:
         """Both at once: what is known about these `user_id`s, and which of them were erased."""
-        known, erased = self._read(user_ids, _Patience())
+        known, erased = self._read(user_ids, Patience())
         return [facts for facts, _ in known.values()], erased
 
     def family_of(self, user_ids: Iterable[UserId]) -> Family:
@@ -128,9 +124,9 @@ class ConnectionStore:
             False when a condition of `together_with` failed: then nothing was written.
 
         Raises:
-            NotDurable: other writers, or a throttled table, were in the way for longer than `CONTENTION_LIMIT`.
+            NotDurable: other writers, or a throttled table, were in the way for too long.
         """
-        patience = _Patience()
+        patience = Patience()
         while True:
             writes = [*together_with, *self._writes(told, patience)]
             if not writes:
@@ -141,7 +137,7 @@ class ConnectionStore:
                 codes = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
                 if "ConditionalCheckFailed" in codes[: len(together_with)]:
                     return False
-                if not set(codes) <= _CONTENTION | {"None"}:
+                if not set(codes) <= CONTENTION | {"None", "ConditionalCheckFailed"}:
                     raise
             except self._client.exceptions.TransactionInProgressException:
                 # Our own first try, whose answer was lost, is still running.
@@ -161,7 +157,7 @@ class ConnectionStore:
             self._client.put_item(TableName=self._table, Item=self._tombstone(user_id))
 
     def _read(
-        self, user_ids: Iterable[UserId], patience: "_Patience", *, with_tombstones: bool = True
+        self, user_ids: Iterable[UserId], patience: Patience, *, with_tombstones: bool = True
     ) -> tuple[dict[UserId, tuple[Facts, int]], set[UserId]]:
         """Facts with the version that they were read at, and which of the `user_id`s were erased."""
         asked = list(dict.fromkeys(user_ids))
@@ -187,7 +183,7 @@ class ConnectionStore:
                 patience.wait()
         return known, erased
 
-    def _writes(self, told: Sequence[Facts], patience: "_Patience") -> list[dict[str, Any]]:
+    def _writes(self, told: Sequence[Facts], patience: Patience) -> list[dict[str, Any]]:
         """The writes that add what was told to what is known now."""
         known, erased = self._read((facts.user_id for facts in told), patience)
         writes: list[dict[str, Any]] = []
@@ -263,27 +259,6 @@ def change_from(record: Mapping[str, Any]) -> Change | None:
     facts, version = latest
     at = Position(int(float(written["ApproximateCreationDateTime"]) * 1000))
     return Change(facts.user_id, old and old[0], new and new[0], version, at)
-
-
-class _Patience:
-    """How often and how long a contended or throttled table is tried: ever more slowly, up to `CONTENTION_LIMIT`."""
-
-    def __init__(self) -> None:
-        self._gives_up_at = time.monotonic() + CONTENTION_LIMIT.total_seconds()
-        self._waits = 0
-
-    def wait(self) -> None:
-        """Wait a moment, a random one, so that those who met do not meet again.
-
-        Raises:
-            NotDurable: there is no time left.
-        """
-        self._waits += 1
-        pause = random.uniform(0.01, 0.05 * min(self._waits, 8))  # noqa: S311 - jitter, not a secret
-        if time.monotonic() + pause >= self._gives_up_at:
-            message = "The table was too busy for too long."
-            raise NotDurable(message, retry_after=1)
-        time.sleep(pause)
 
 
 def _item_from(facts: Facts, version: int) -> dict[str, Any]:

@@ -12,8 +12,6 @@ reported before and that its sweep is still the current one: doubled messages co
 """
 
 import hashlib
-import random
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from terra_connections.errors import NotDurable
 from terra_connections.ids import UserId
+from terra_connections.patience import CONTENTION, Patience
 from terra_connections.sweep import ASKED_AT_LEAST_EVERY, DEAD_AFTER, Page, Phase, Step, Sweep, Task, Waiting
 
 if TYPE_CHECKING:
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 KEPT_FOR = timedelta(days=7)
 PAGES_KEPT_FOR = timedelta(days=2)
 """While a sweep runs, its pages name people. Of one that died this is what forgets them."""
-CONTENTION_LIMIT = timedelta(seconds=5)
 
 _CURRENT = "sweep:current"
 _BATCH = 100  # BatchGetItem takes no more keys
@@ -232,6 +229,7 @@ class SweepStore:
         """Items by their keys, read consistently."""
         keys = [_key(name) for name in names]
         found: dict[str, Mapping[str, Any]] = {}
+        patience = Patience()
         while keys:
             answer = self._client.batch_get_item(
                 RequestItems={self._table: {"Keys": keys[:_BATCH], "ConsistentRead": True}}
@@ -239,6 +237,8 @@ class SweepStore:
             found |= {item["session_id"]["S"]: item for item in answer["Responses"].get(self._table, [])}
             rest: list[Any] = list(answer["UnprocessedKeys"].get(self._table, {"Keys": []})["Keys"])
             keys = [*rest, *keys[_BATCH:]]
+            if rest:
+                patience.wait()
         return found
 
     def _write(self, writes: list[Any]) -> bool:
@@ -247,24 +247,22 @@ class SweepStore:
         Raises:
             NotDurable: others were in the way for too long.
         """
-        give_up_at = time.monotonic() + CONTENTION_LIMIT.total_seconds()
-        while time.monotonic() < give_up_at:
+        patience = Patience()
+        while True:
             try:
                 self._client.transact_write_items(TransactItems=writes)
             except self._client.exceptions.TransactionCanceledException as error:
                 codes = {reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])}
                 if "ConditionalCheckFailed" in codes:
                     return False
-                if not codes <= {"None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}:
+                if not codes <= CONTENTION | {"None"}:
                     raise
             except self._client.exceptions.TransactionInProgressException:
                 # Our own first try, whose answer was lost, is still running.
                 pass
             else:
                 return True
-            time.sleep(random.uniform(0.02, 0.2))  # noqa: S311 - jitter, not a secret
-        message = "The sweep was being written by others for too long."
-        raise NotDurable(message)
+            patience.wait()
 
 
 def _key(name: str) -> dict[str, dict[str, str]]:

@@ -83,9 +83,5 @@ class Syncer:
 
 
 def _says_something(told: Facts, known: dict[UserId, Facts]) -> bool:
-    """Whether an answer may change a view: presence counts only against absence, absence only where something was."""
-    if told.at(Kind.PRESENT) is not None:
-        return told.user_id in known and known[told.user_id].at(Kind.ABSENT) is not None
-    if told.at(Kind.ABSENT) is not None:
-        return told.user_id in known
-    return True
+    """Whether an answer is a fact to keep: that a login nobody has finished is there is none."""
+    return told.at(Kind.PRESENT) is None or told.user_id in known
