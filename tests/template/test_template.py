@@ -238,3 +238,17 @@ def test_a_sweep_s_message_comes_back_only_when_its_function_has_certainly_ended
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["BatchSize"] == 1
     assert mapping["ScalingConfig"]["MaximumConcurrency"] == SEGMENTS + 1
+
+
+def test_a_sum_over_metrics_counts_silence_as_nothing(template: Template) -> None:
+    for name, alarm in alarms(template).items():
+        parts = [part["Id"] for part in alarm.get("Metrics", []) if "MetricStat" in part]
+        expressions = [part["Expression"] for part in alarm.get("Metrics", []) if "Expression" in part]
+        for expression in expressions:
+            assert all(f"FILL({part}, 0)" in expression for part in parts), name
+
+
+def test_alarms_on_a_route_have_metrics_of_that_route(template: Template) -> None:
+    api = template["Resources"]["HttpApi"]["Properties"]
+    assert api["DefaultRouteSettings"]["DetailedMetricsEnabled"] is True
+    assert all(settings["DetailedMetricsEnabled"] is True for settings in api["RouteSettings"].values())
