@@ -211,6 +211,8 @@ def test_every_alarm_stands_on_a_metric_that_exists(template: Template) -> None:
             if metric["Namespace"] == "TerraConnections":
                 assert metric["MetricName"] in metrics.BY, name
                 assert dimensions == {*metrics.BY[metric["MetricName"]], "service"}, name
+                # Another stack's numbers are no reason to wake anybody.
+                assert {"Name": "service", "Value": {"Ref": "AWS::StackName"}} in metric["Dimensions"], name
             else:
                 assert dimensions <= AWS_METRICS[metric["Namespace"], metric["MetricName"]], name
                 assert dimensions, name
