@@ -6,8 +6,6 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from local.gateway import schedules
 from local.gateway.queues import QueuePoller
 from local.gateway.runtime_api import FunctionError
@@ -81,9 +79,9 @@ class Sources:
             try:
                 found = await poller.poll(thread)
                 is_told = False
-            except (BotoCoreError, ClientError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is: a source that ended unseen would seem silent
                 if not is_told:
-                    self._on_log(f"[{poller.name}] {error}; it is tried again")
+                    self._on_log(f"[{poller.name}] {type(error).__name__}: {error}; it is tried again")
                 is_told = True
                 await asyncio.sleep(TROUBLE_PAUSE)
                 continue

@@ -82,11 +82,11 @@ class StreamPoller:
     async def poll(self, thread: Threads) -> bool:
         """Take a batch of every shard that is open; whether there was one."""
         if self._client is None:
-            self._client = await thread.run(self._services.streams)
             self._queues = await thread.run(self._services.queues)
             tables = await thread.run(self._services.tables)
             described = await thread.run(partial(tables.describe_table, TableName=self._trigger.table))
             self._stream = described["Table"]["LatestStreamArn"]
+            self._client = await thread.run(self._services.streams)
         if self._polls_until_look == 0:
             await self._look_for_shards(self._client, thread)
             self._polls_until_look = LOOK_FOR_SHARDS_EVERY
