@@ -9,7 +9,7 @@ import httpx
 from tests.integration.handlers import Handlers, http_event
 from tests.integration.redirects import begin
 from tests.integration.webhooks import Webhook
-from tests.support import Terra, auth_event, connections_of, eventually, new_user_id
+from tests.support import Terra, auth_event, connections_of, decide, eventually, new_user_id
 
 GET, BATCH, QUERY = "dynamodb.GetItem", "dynamodb.BatchGetItem", "dynamodb.Query"
 PUT, UPDATE, WRITE = "dynamodb.PutItem", "dynamodb.UpdateItem", "dynamodb.TransactWriteItems"
@@ -84,3 +84,35 @@ def test_a_list_is_one_query_and_one_connection_one_read(
     assert handlers.run("list_connections", event).trips == [QUERY]
     one = http_event("GET", f"/connections/{user['user_id']}", path_parameters={"user_id": user["user_id"]})
     assert handlers.run("get_connection", one).trips == [BATCH]
+
+
+def test_a_redirect_that_terra_confirms_costs_six_and_one_question(
+    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+) -> None:
+    terra.settings(send_webhooks=False)
+    begun = begin(api, terra, person)
+    decide(begun.session["auth_url"], "allow")
+    run = handlers.run("auth_success", begun.event("success"))
+    assert run.trips == [GET, BATCH, QUERY, UPDATE, "terra.userInfo", BATCH, WRITE]
+
+
+def test_a_disconnect_costs_three_and_one_question(
+    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+) -> None:
+    user = terra.connect(person)
+    eventually(lambda: connections_of(api, person))
+    # The deauth webhook that follows would write the same item.
+    terra.settings(send_webhooks=False)
+    event = http_event("DELETE", "/connections/x", path_parameters={"user_id": user["user_id"]})
+    run = handlers.run("disconnect", event)
+    assert (run.status, run.trips) == (204, [BATCH, "terra.deauthenticateUser", BATCH, WRITE])
+
+
+def test_a_sync_costs_four_and_a_question_for_each_connection(
+    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+) -> None:
+    terra.connect(person)
+    eventually(lambda: connections_of(api, person))
+    body = json.dumps({"reference_id": person})
+    run = handlers.run("sync_connections", http_event("POST", "/connections/sync", body=body))
+    assert (run.status, run.trips) == (200, [QUERY, "terra.userInfo", "terra.userInfo", BATCH, WRITE, BATCH])
