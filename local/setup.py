@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 VENV: Final = ROOT / ".venv"
 FUNCTIONS_VENV: Final = ROOT / ".venv-functions"
 REQUIREMENTS: Final = ROOT / "requirements"
-DEPENDENCIES: Final = ROOT / "layers" / "dependencies"
+DEPENDENCIES: Final = [ROOT / "layers" / name for name in ("dependencies", "authorizer_dependencies")]
 STAMP: Final = "terra-connections.json"
 LOCKS: Final = ("uv", "local", "tests", "functions", "ministack", "sam", "java", "node")
 LAST_LINES: Final = 12
@@ -214,7 +214,7 @@ def lock() -> None:
     prepare_own("local")
     os.chdir(ROOT)
     # What runs in Lambda comes first: the others take their versions from it.
-    names = [DEPENDENCIES / "requirements", *(REQUIREMENTS / name for name in LOCKS)]
+    names = [*(folder / "requirements" for folder in DEPENDENCIES), *(REQUIREMENTS / name for name in LOCKS)]
     for name in names:
         source, target = (f"{name.relative_to(ROOT)}.{suffix}" for suffix in ("in", "txt"))
         with step(f"locking {target}"):
