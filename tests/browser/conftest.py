@@ -1,0 +1,83 @@
+"""A real Chromium, one for each file of tests; what a failed test saw is kept under test-artifacts/."""
+
+import re
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from local.environment import ROOT
+from tests.browser import chromium as chromium_here
+from tests.browser.chromium import OpenPage
+
+HERE = Path(__file__).parent
+ARTIFACTS = ROOT / "test-artifacts"
+FAILED = pytest.StashKey[bool]()
+NOT_RUN = pytest.StashKey[bool]()
+
+
+@pytest.fixture(scope="module")
+def installed_chromium() -> Iterator[Browser]:
+    """One Chromium for a file: Playwright keeps an event loop in this thread, which other suites must not meet."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium_here.find(), args=chromium_here.ARGUMENTS, headless=True
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def chromium(installed_chromium: Browser, request: pytest.FixtureRequest) -> Iterator[OpenPage]:
+    """Opens a page in a browser profile of its own: `chromium(locale="de-DE", java_script_enabled=False, ...)`.
+
+    A second tab of the same profile is `page.context.new_page()`. After a failed test the trace (`playwright
+    show-trace trace.zip`) and a picture of every tab are in test-artifacts/<test>/.
+    """
+    contexts: list[BrowserContext] = []
+    with ExitStack() as ends:
+
+        def open_page(**options: object) -> Page:
+            context = installed_chromium.new_context(**options)  # type: ignore[arg-type]
+            ends.callback(context.close)
+            context.tracing.start(screenshots=True, snapshots=True)
+            contexts.append(context)
+            return context.new_page()
+
+        yield open_page
+        if request.node.stash.get(FAILED, False):
+            keep(contexts, ARTIFACTS / re.sub(r"[^\w.-]+", "-", request.node.nodeid.removeprefix("tests/")))
+
+
+def keep(contexts: list[BrowserContext], folder: Path) -> None:
+    for number, context in enumerate(contexts, 1):
+        for tab, page in enumerate(context.pages, 1):
+            page.screenshot(path=folder / f"{number}-{tab}.png", full_page=True)
+        context.tracing.stop(path=folder / f"{number}-trace.zip")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if chromium_here.find():
+        return
+    ours = [item for item in items if HERE in item.path.parents]
+    config.stash[NOT_RUN] = bool(ours)
+    for item in ours:
+        item.add_marker(pytest.mark.skip(reason="no Chromium"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last lines of the whole run; with REQUIRE_ALL=1 it has failed (tests/conftest.py counts what was skipped)."""
+    if config.stash.get(NOT_RUN, False):
+        terminal = config.get_terminal_writer()
+        terminal.line("NOT RUN: browser tests", red=True, bold=True)
+        terminal.line(f"  Chromium is missing. Install it: {chromium_here.INSTALLED_BY}")
