@@ -8,7 +8,7 @@ PYTHON ?= python3
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-run: setup-local ## start everything on this machine; Ctrl-C ends it (API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT, DEMO_PORT, DATABASE)
+run: setup-local ## start everything on this machine; Ctrl-C ends it (API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT, DEMO_PORT, OIDC_PORT, DATABASE)
 	@exec .venv/bin/python -m local.stack --parent $$PPID
 
 reconcile: setup-local ## start a sweep of the running `make run` now, as its schedule does

@@ -1,7 +1,7 @@
 """The supervisor: starts every part of the stack, tells where they are, and leaves nothing running.
 
-`python -m local.stack [--directory .local] [--in-memory]`; ports come by API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT
-and DEMO_PORT (0 is a free one), the database engine by DATABASE.
+`python -m local.stack [--directory .local] [--in-memory]`; ports come by API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT,
+DEMO_PORT and OIDC_PORT (0 is a free one), the database engine by DATABASE.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from local import aws_services, database, fetch, messages, setup
+from local import aws_services, database, fetch, messages, oidc_issuer, setup
 from local.children import Nursery, StackError, answers
 from local.environment import ROOT, forget_aws, variable, without_aws
 from local.gateway import Gateway, StartError, TemplateError
@@ -53,6 +53,7 @@ PORTS: Final = (
     Port("the database", "DYNAMODB_PORT", 8000),
     Port("the other AWS services", "AWS_PORT", 4566),
     Port("the demo page", "DEMO_PORT", 5000),
+    Port("the OIDC issuer", "OIDC_PORT", 5001),
 )
 
 
@@ -254,6 +255,7 @@ class Supervisor:
             async with asyncio.TaskGroup() as group:
                 engine = group.create_task(self._start_database(nursery))
                 group.create_task(self._start_simulator(nursery))
+                group.create_task(self._start_issuer(nursery))
                 group.create_task(self._start_demo(nursery))
                 api = group.create_task(self._start_api(nursery, ends, log))
         except ExceptionGroup as errors:
@@ -307,6 +309,12 @@ class Supervisor:
         await answers(child, f"{url}/_control/health")
         say("  the Terra simulator answers")
 
+    async def _start_issuer(self, nursery: Nursery) -> None:
+        command = [sys.executable, "-m", "local.oidc_issuer", "--port", str(self._ports["OIDC_PORT"])]
+        command += ["--key-file", str(self._directory / "oidc-keys.json"), "--allow-origin", self._urls["DEMO_PORT"]]
+        child = await nursery.start("oidc", command, directory=ROOT, follows=True)
+        await answers(child, f"{self._urls['OIDC_PORT']}/jwks")
+
     async def _start_demo(self, nursery: Nursery) -> None:
         command = [sys.executable, "-m", "local.demo", "--port", str(self._ports["DEMO_PORT"])]
         child = await nursery.start("demo", command, directory=ROOT, follows=True)
@@ -322,6 +330,8 @@ class Supervisor:
                 {"web": f"{self._urls['DEMO_PORT']}/connected", "ios": "terraconnections-demo://connected"}
             ),
             "PublicBaseUrl": self._urls["API_PORT"],
+            "OidcIssuer": self._urls["OIDC_PORT"],
+            "OidcAudience": oidc_issuer.AUDIENCE,
             "AwsEndpointUrlDynamodb": self._urls["DYNAMODB_PORT"],
             "AwsEndpointUrlSecretsManager": self._urls["AWS_PORT"],
             "AwsEndpointUrlSqs": self._urls["AWS_PORT"],
@@ -359,6 +369,7 @@ class Supervisor:
             "signing_secret": self._keys.signing_secret,
             "tables": {name.lower(): name for name in self._tables},
             "demo_url": self._urls["DEMO_PORT"],
+            "oidc_issuer": self._urls["OIDC_PORT"],
             "engine": engine,
             "python": self._version,
             "pid": os.getpid(),
@@ -374,6 +385,7 @@ Everything answers, after {took:.0f} s. Ctrl-C ends it.
   API              {api}
   Terra simulator  {self._urls["TERRA_PORT"]}   (dev-id {DEV_ID})
   demo page        {self._urls["DEMO_PORT"]}
+  OIDC issuer      {self._urls["OIDC_PORT"]}   (a token for anybody: POST /token)
   database         {self._urls["DYNAMODB_PORT"]}   ({engine}, {kept})
   AWS services     {self._urls["AWS_PORT"]}
   service key      {key}

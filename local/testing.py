@@ -23,7 +23,7 @@ from local.progress import say
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-PORT_VARIABLES: Final = ("API_PORT", "TERRA_PORT", "DYNAMODB_PORT", "AWS_PORT", "DEMO_PORT")
+PORT_VARIABLES: Final = ("API_PORT", "TERRA_PORT", "DYNAMODB_PORT", "AWS_PORT", "DEMO_PORT", "OIDC_PORT")
 START_PATIENCE: Final = 600.0  # the first start on a machine fetches
 STOP_PATIENCE: Final = 30.0
 
@@ -59,6 +59,7 @@ class Stack:
     signing_secret: str
     tables: Tables
     demo_url: str
+    oidc_issuer: str
     engine: str
     python: str
     pid: int

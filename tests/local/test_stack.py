@@ -59,7 +59,7 @@ def wait_until_gone(pids: set[int]) -> list[str]:
 
 
 def ports(stack: Stack) -> list[int]:
-    urls = (stack.api_url, stack.terra_url, stack.dynamodb_url, stack.aws_url, stack.demo_url)
+    urls = (stack.api_url, stack.terra_url, stack.dynamodb_url, stack.aws_url, stack.demo_url, stack.oidc_issuer)
     return [port for url in urls if (port := urlsplit(url).port)]
 
 
@@ -87,7 +87,7 @@ def test_stack_json_is_only_its_owner_s(stack: Stack) -> None:
 
 
 def test_every_part_answers(stack: Stack) -> None:
-    assert len(listening(stack)) == 5
+    assert len(listening(stack)) == 6
     assert httpx.get(f"{stack.terra_url}/_control/health").status_code == 200
     assert httpx.get(f"{stack.api_url}/connections?reference_id=ada").status_code == 401
     assert re.fullmatch(r"3\.\d+\.\d+", stack.python)

@@ -1,0 +1,201 @@
+"""An OIDC issuer for a laptop: it stands for the app's own sign-in, and gives anybody a token for any subject.
+
+`python -m local.oidc_issuer --port N [--key-file FILE] [--allow-origin URL]`
+
+    curl http://127.0.0.1:5001/token -H 'Content-Type: application/json' -d '{"subject": "ada"}'
+
+It publishes what a verifier needs (OpenID Connect Discovery 1.0, and a JWK Set, RFC 7517) and signs by RS256. Nobody
+logs in here, so there is no authorization endpoint. `POST /keys/rotate` shows what verifiers do when keys change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+
+import jwt
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from jwt.algorithms import RSAAlgorithm
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from local import leash
+from local.aws_services import write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+
+HOST: Final = "127.0.0.1"
+AUDIENCE: Final = "terra-connections-local"
+ALGORITHM: Final = "RS256"
+YEAR: Final = 365 * 24 * 3600
+
+
+class TokenRequest(BaseModel):
+    """What a token is to say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    subject: str
+    audience: str | list[str] = AUDIENCE
+    expires_in: Annotated[int, Field(ge=-YEAR, le=YEAR)] = 3600
+    """Seconds from now; a negative number gives a token that has expired already."""
+    claims: dict[str, Any] = {}
+    """More claims, or others in place of the issuer's own; null leaves one out."""
+
+
+class Rotation(BaseModel):
+    """How keys are to change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    forget: bool = False
+    """True: what the older keys have signed is to be believed no more."""
+
+
+class SigningKey(NamedTuple):
+    """A key pair, and the id that verifiers look it up by."""
+
+    kid: str
+    pair: RSAPrivateKey
+
+    def public(self) -> dict[str, str]:
+        """Return what the JWK Set says of it."""
+        jwk = RSAAlgorithm.to_jwk(self.pair.public_key(), as_dict=True)
+        return {"kid": self.kid, "use": "sig", "alg": ALGORITHM, "kty": jwk["kty"], "n": jwk["n"], "e": jwk["e"]}
+
+
+class Keys:
+    """The issuer's keys, the newest last: that one signs. A file keeps them over restarts."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self.all: list[SigningKey] = []
+        if file is not None and file.exists():
+            self.all = _read(file)
+        else:
+            self.rotate(forget=True)
+
+    def rotate(self, *, forget: bool) -> None:
+        """Make a new key to sign by, and keep or forget the older ones."""
+        new = SigningKey(secrets.token_hex(8), generate_private_key(public_exponent=65537, key_size=2048))
+        self.all = [*([] if forget else self.all), new]
+        if self._file is not None:
+            kept = [{**RSAAlgorithm.to_jwk(key.pair, as_dict=True), "kid": key.kid} for key in self.all]
+            write_private(self._file, json.dumps({"keys": kept}, indent=2) + "\n")
+
+
+def _read(file: Path) -> list[SigningKey]:
+    try:
+        kept = [(jwk["kid"], RSAAlgorithm.from_jwk(jwk)) for jwk in json.loads(file.read_text())["keys"]]
+        keys = [SigningKey(kid, pair) for kid, pair in kept if isinstance(pair, RSAPrivateKey)]
+    except (ValueError, TypeError, LookupError, jwt.InvalidKeyError):
+        keys = []
+    if not keys:
+        message = f"{file} cannot be read as keys: delete it, and new ones are made."
+        raise SystemExit(message)
+    return keys
+
+
+class Issuer:
+    """The endpoints."""
+
+    def __init__(self, url: str, keys: Keys) -> None:
+        self._url = url
+        self._keys = keys
+
+    async def discovery(self, _request: Request) -> JSONResponse:
+        """Tell where the keys are."""
+        return JSONResponse(
+            {
+                "issuer": self._url,
+                "jwks_uri": f"{self._url}/jwks",
+                "token_endpoint": f"{self._url}/token",
+                "id_token_signing_alg_values_supported": [ALGORITHM],
+                "response_types_supported": [],
+                "subject_types_supported": ["public"],
+            }
+        )
+
+    async def jwks(self, _request: Request) -> JSONResponse:
+        """Tell the public keys."""
+        return JSONResponse({"keys": [key.public() for key in self._keys.all]})
+
+    async def token(self, request: Request) -> JSONResponse:
+        """Give a token for the subject that was asked for."""
+        asked = TokenRequest.model_validate_json(await request.body())
+        now = int(time.time())
+        claims = {
+            "iss": self._url,
+            "aud": asked.audience,
+            "sub": asked.subject,
+            "iat": now,
+            "exp": now + asked.expires_in,
+            **asked.claims,
+        }
+        key = self._keys.all[-1]
+        said = {name: value for name, value in claims.items() if value is not None}
+        # PyJWT refuses an issuer or subject that is no text; whoever asks for such a token wants exactly that.
+        token = jwt.api_jws.encode(
+            json.dumps(said).encode(), key.pair, ALGORITHM, headers={"kid": key.kid, "typ": "JWT"}
+        )
+        answer = {"access_token": token, "token_type": "Bearer", "expires_in": asked.expires_in}
+        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+
+    async def rotate(self, request: Request) -> JSONResponse:
+        """Sign by a new key from now on."""
+        asked = Rotation.model_validate_json(await request.body() or b"{}")
+        self._keys.rotate(forget=asked.forget)
+        return await self.jwks(request)
+
+
+async def refused(_request: Request, error: Exception) -> JSONResponse:
+    """Tell what is wrong with a request, in the form of RFC 6749, section 5.2."""
+    assert isinstance(error, ValidationError)  # noqa: S101  # it is registered for nothing else
+    first = error.errors()[0]
+    described = f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}"
+    return JSONResponse({"error": "invalid_request", "error_description": described}, status_code=400)
+
+
+def application(url: str, keys: Keys, origins: Sequence[str] = ()) -> Starlette:
+    """Return the issuer; pages of these origins may ask it for tokens."""
+    issuer = Issuer(url, keys)
+    return Starlette(
+        routes=[
+            Route("/.well-known/openid-configuration", issuer.discovery),
+            Route("/jwks", issuer.jwks),
+            Route("/token", issuer.token, methods=["POST"]),
+            Route("/keys/rotate", issuer.rotate, methods=["POST"]),
+        ],
+        middleware=[
+            Middleware(CORSMiddleware, allow_origins=origins, allow_headers=["Content-Type"], allow_methods=["POST"])
+        ],
+        exception_handlers={ValidationError: refused},
+    )
+
+
+def main() -> None:
+    """Serve on the loopback address until asked to end."""
+    parser = argparse.ArgumentParser(prog="python -m local.oidc_issuer", description="Tokens for anybody, locally.")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--key-file", type=Path, help="keeps the keys over restarts")
+    parser.add_argument("--allow-origin", action="append", default=[], help="whose pages may ask for tokens")
+    asked = parser.parse_args()
+    leash.follow()
+    app = application(f"http://{HOST}:{asked.port}", Keys(asked.key_file), asked.allow_origin)
+    uvicorn.run(app, host=HOST, port=asked.port, log_level="warning", timeout_graceful_shutdown=1)
+
+
+if __name__ == "__main__":
+    main()
