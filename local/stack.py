@@ -330,6 +330,7 @@ class Supervisor:
                 {"web": f"{self._urls['DEMO_PORT']}/connected", "ios": "terraconnections-demo://connected"}
             ),
             "PublicBaseUrl": self._urls["API_PORT"],
+            "AllowedOrigins": self._urls["DEMO_PORT"],
             "OidcIssuer": self._urls["OIDC_PORT"],
             "OidcAudience": oidc_issuer.AUDIENCE,
             "AwsEndpointUrlDynamodb": self._urls["DYNAMODB_PORT"],
