@@ -10,16 +10,24 @@ from terra_connections.new_session import SessionStarter, claim_for
 from terra_connections.request_body import NewSession
 
 _settings = wiring.settings()
-_starter = SessionStarter(wiring.terra(), wiring.sessions(), wiring.return_targets())
+_starter = SessionStarter(
+    wiring.terra(),
+    wiring.sessions(),
+    wiring.return_targets(),
+    open_limit=int(_settings.open_sessions_per_person),
+)
 
 
 def create_session(request: Request) -> Response:
     """Ask Terra for a login link and remember who it is for."""
     caller = request.caller
     asked = NewSession.parse(request.body)
-    request.notes["person"] = hashed(asked.reference_id)
+    person = caller.person(asked.reference_id)
+    request.notes["person"] = hashed(person)
     session = _starter.start(
         asked,
+        person=person,
+        language=asked.language,
         base_url=request.base_url(_settings.public_base_url),
         claim=claim_for(caller, request.header("idempotency-key"), request.body),
         now=datetime.now(UTC),

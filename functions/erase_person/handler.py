@@ -13,10 +13,9 @@ _eraser = Eraser(wiring.terra(), wiring.sessions(), wiring.connections())
 
 def erase_person(request: Request) -> Response:
     """Tombstones, Terra, items: 204 only once nothing is left."""
-    _ = request.caller
-    person = Person.parse(request.body)
-    request.notes["person"] = hashed(person.reference_id)
-    request.notes["erased"] = _eraser.erase(person.reference_id)
+    person = request.caller.person(Person.parse(request.body).reference_id)
+    request.notes["person"] = hashed(person)
+    request.notes["erased"] = _eraser.erase(person)
     return Response(HTTPStatus.NO_CONTENT, headers={"cache-control": "no-store"})
 
 

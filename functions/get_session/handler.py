@@ -16,10 +16,10 @@ _connections = wiring.connections()
 
 def get_session(request: Request) -> Response:
     """The session as it stands; `connected` only ever means that Terra said so."""
-    _ = request.caller
-    session_id, now = session_id_from(request.path("session_id")), datetime.now(UTC)
+    caller, now = request.caller, datetime.now(UTC)
+    session_id = session_id_from(request.path("session_id"))
     session = _sessions.find(session_id, now=now) if session_id else None
-    if session is None:
+    if session is None or not caller.may_see(session.reference_id):
         message = "There is no such session."
         raise NotFound(message)
     request.notes["session_id"] = session.session_id

@@ -14,15 +14,15 @@ _connections = wiring.connections()
 
 def list_connections(request: Request) -> Response:
     """What is connected or needs to be reconnected, newest first; with `include=revoked` what was revoked, too."""
-    _ = request.caller
-    query = request.query
-    reference_id = reference_id_from(query.get("reference_id"))
-    if reference_id is None:
+    caller, query = request.caller, request.query
+    asked = reference_id_from(query.get("reference_id"))
+    if asked is None and "reference_id" in query:
         raise InvalidRequest([("reference_id", "must be 1 to 256 characters without control characters")])
     if query.get("include", "revoked") != "revoked":
         raise InvalidRequest([("include", "may only be: revoked")])
-    request.notes["person"] = hashed(reference_id)
-    connections = listing(reference_id, _connections.of_person(reference_id), include_revoked="include" in query)
+    person = caller.person(asked)
+    request.notes["person"] = hashed(person)
+    connections = listing(person, _connections.of_person(person), include_revoked="include" in query)
     return json_response(HTTPStatus.OK, {"connections": [connection.as_json() for connection in connections]})
 
 

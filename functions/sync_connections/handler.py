@@ -14,10 +14,9 @@ _syncer = Syncer(wiring.terra(), wiring.connections())
 
 def sync_connections(request: Request) -> Response:
     """Ask Terra what this person has, make the table agree, and list it."""
-    _ = request.caller
-    person = Person.parse(request.body)
-    request.notes["person"] = hashed(person.reference_id)
-    connections = _syncer.sync(person.reference_id, now=datetime.now(UTC))
+    person = request.caller.person(Person.parse(request.body).reference_id)
+    request.notes["person"] = hashed(person)
+    connections = _syncer.sync(person, now=datetime.now(UTC))
     return json_response(HTTPStatus.OK, {"connections": [connection.as_json() for connection in connections]})
 
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import boto3
 
-from local import aws_services, messages
+from local import aws_services, messages, oidc_issuer
 from local.environment import ROOT
 from local.gateway.template import read_stack
 from local.testing import Stack
@@ -214,6 +214,8 @@ def environments(stack: Stack) -> dict[str, dict[str, str]]:
         "TerraWidgetUrl": f"{stack.terra_url}/api/widget/session",
         "ReturnTargets": json.dumps({"web": f"{stack.demo_url}/connected", "ios": "terraconnections-demo://connected"}),
         "PublicBaseUrl": stack.api_url,
+        "OidcIssuer": stack.oidc_issuer,
+        "OidcAudience": oidc_issuer.AUDIENCE,
         "AwsEndpointUrlDynamodb": stack.dynamodb_url,
         "AwsEndpointUrlSecretsManager": stack.aws_url,
         "AwsEndpointUrlSqs": stack.aws_url,

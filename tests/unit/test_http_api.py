@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from terra_connections.caller import Caller
 from terra_connections.errors import Forbidden, InvalidRequest
 from terra_connections.http_api import Request, Response, json_response
+from terra_connections.ids import ReferenceId
 
 
 def query(text: str) -> dict[str, str]:
@@ -38,11 +40,34 @@ def test_a_body_is_the_bytes_that_were_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    "context", [{}, {"authorizer": {}}, {"authorizer": {"lambda": None}}, {"authorizer": {"lambda": {"caller": ""}}}]
+    "context",
+    [
+        {},
+        {"authorizer": {}},
+        {"authorizer": {"lambda": None}},
+        *(
+            {"authorizer": {"lambda": context}}
+            for context in ({"caller": ""}, {"caller": "other"}, {"caller": ["service"]}, {"reference_id": "ada"})
+        ),
+        # A user without a subject must not become a service, which may do everything.
+        *(
+            {"authorizer": {"lambda": {"caller": "user", "reference_id": subject}}}
+            for subject in (None, "", "null", 7, ["ada"], "a" * 257, "a\n")
+        ),
+        {"authorizer": {"lambda": {"caller": "user"}}},
+    ],
 )
 def test_who_was_not_authorized_is_nobody(context: dict[str, Any]) -> None:
     with pytest.raises(Forbidden):
         _ = Request({"requestContext": context}).caller
+
+
+def test_the_caller_is_who_the_authorizer_says() -> None:
+    def caller(**context: str) -> Caller:
+        return Request({"requestContext": {"authorizer": {"lambda": context}}}).caller
+
+    assert caller(caller="service") == caller(caller="service", reference_id="ada") == Caller("service")
+    assert caller(caller="user", reference_id="ada") == Caller("user", ReferenceId("ada"))
 
 
 def test_the_own_address_is_never_taken_from_the_client() -> None:

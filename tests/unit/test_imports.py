@@ -39,6 +39,7 @@ def test_every_function_is_listed() -> None:
 def test_a_function_imports_only_what_its_path_needs(function: str, needed: set[str]) -> None:
     environment = {field.name.upper(): "1" for field in fields(Settings)} | {
         "RETURN_TARGETS": "{}",
+        "OIDC_ISSUER": "",
         "AWS_DEFAULT_REGION": "eu-west-1",
         "PYTHONPATH": str(ROOT / "layers/terra_connections"),
     }

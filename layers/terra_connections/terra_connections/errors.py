@@ -13,6 +13,7 @@ TerraConnectionsError
 ├── NotSigned                a webhook that Terra did not sign
 └── RetryLater               worth a repeat; says after how many seconds
     ├── TooManyRequests      Terra's rate limit
+    ├── TooManySessions      one person's logins that nobody has finished
     ├── TerraUnavailable     Terra timed out, failed or answered nonsense
     ├── NotDurable           contention outlasted the time there is; nothing was written
     └── Misconfigured        a secret or a setting is missing or malformed
@@ -78,6 +79,10 @@ class RetryLater(TerraConnectionsError):
 
 class TooManyRequests(RetryLater):
     """Terra's rate limit is used up."""
+
+
+class TooManySessions(RetryLater):
+    """A person has begun as many logins as may be open at once, and finished none of them."""
 
 
 class TerraRejected(TerraConnectionsError):

@@ -13,7 +13,9 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
+from terra_connections.caller import Caller
 from terra_connections.errors import Forbidden, InvalidRequest
+from terra_connections.ids import reference_id_from
 
 _MAX_PARAMETERS = 50
 
@@ -79,18 +81,20 @@ class Request:
         return value
 
     @property
-    def caller(self) -> str:
+    def caller(self) -> Caller:
         """Who calls, as the authorizer found out.
 
         Raises:
-            Forbidden: no authorizer has spoken.
+            Forbidden: no authorizer has spoken, or nothing that is understood here.
         """
         context = self.event["requestContext"].get("authorizer", {}).get("lambda") or {}
-        caller = context.get("caller")
-        if not isinstance(caller, str) or not caller:
-            message = "The caller is not known."
-            raise Forbidden(message)
-        return caller
+        name, subject = context.get("caller"), reference_id_from(context.get("reference_id"))
+        if name == "service":
+            return Caller(name)
+        if name == "user" and subject is not None:
+            return Caller(name, subject)
+        message = "The caller is not known."
+        raise Forbidden(message)
 
     def base_url(self, configured: str) -> str:
         """This API's own address: as configured, else its own domain name. Never from Host or X-Forwarded-*."""

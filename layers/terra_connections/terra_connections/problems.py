@@ -26,6 +26,7 @@ TABLE: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
         "No return target of this name is configured",
     ),
     errors.TooManyRequests: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests", "Too many requests"),
+    errors.TooManySessions: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_sessions", "Too many logins are open"),
     errors.TerraRejected: (HTTPStatus.BAD_GATEWAY, "terra_rejected", "Terra refused the request"),
     errors.TerraUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "terra_unavailable", "Terra cannot be reached"),
     errors.NotDurable: (HTTPStatus.SERVICE_UNAVAILABLE, "not_durable", "Nothing was kept; try again"),

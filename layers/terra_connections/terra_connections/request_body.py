@@ -19,11 +19,11 @@ def _reference_id(value: object) -> ReferenceId:
 
 
 class Person(BaseModel):
-    """A body that names one person."""
+    """A body that names one person; a user's token need not name its own subject."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    reference_id: Annotated[ReferenceId, BeforeValidator(_reference_id)]
+    reference_id: Annotated[ReferenceId | None, BeforeValidator(_reference_id)] = None
 
     @classmethod
     def parse(cls, body: bytes) -> Self:

@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from terra_connections.errors import IdempotencyKeyReused, RequestInProgress
 from terra_connections.ids import ReferenceId, SessionId, UserId
-from terra_connections.session import KEPT_FOR, Flow, Reason, Session
+from terra_connections.session import KEPT_FOR, OPEN_FOR, Flow, Reason, Session
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -73,6 +73,29 @@ class SessionStore:
             ExpressionAttributeValues={":reference_id": {"S": reference_id}},
         )
         return [_session_from(item) for page in pages for item in page["Items"]]
+
+    def ends_of_open(self, reference_id: ReferenceId, *, now: datetime) -> list[int]:
+        """When a person's sessions that no redirect has finished expire, in unix milliseconds; expired ones left out.
+
+        May lag a write by moments, as any index does. A session that only a webhook has finished still counts.
+        """
+        now_ms = int(now.timestamp() * 1000)
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName="by-reference-id",
+            KeyConditionExpression="reference_id = :reference_id AND created_at > :begun",
+            FilterExpression=(
+                "expires_at > :now AND attribute_not_exists(failed_reasons) "
+                "AND attribute_not_exists(confirmed_user_ids)"
+            ),
+            ProjectionExpression="expires_at",
+            ExpressionAttributeValues={
+                ":reference_id": {"S": reference_id},
+                ":begun": {"N": str(now_ms - int(OPEN_FOR.total_seconds() * 1000))},
+                ":now": {"N": str(now_ms)},
+            },
+        )
+        return [int(item["expires_at"]["N"]) for page in pages for item in page["Items"]]
 
     def erase(self, session: Session) -> None:
         """Remove a session, and what a repeat of its request would be answered with."""

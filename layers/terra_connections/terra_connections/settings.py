@@ -26,6 +26,12 @@ class Settings:
     signature_max_ahead_seconds: str
     return_targets: str
     public_base_url: str
+    oidc_issuer: str
+    oidc_audience: str
+    oidc_algorithms: str
+    oidc_jwks_url: str
+    oidc_reference_id_claim: str
+    open_sessions_per_person: str
     sweep_queue_url: str
     sweep_revokes_below_percent: str
 
