@@ -1,0 +1,36 @@
+"""Which of our languages a person reads: the session's own, else what their browser asks for."""
+
+LANGUAGES = ("en", "de", "fr", "es", "pt", "ja", "ar")
+"""Those that texts/ has. The first is for everybody else."""
+RIGHT_TO_LEFT = frozenset({"ar"})
+
+
+def of_tag(tag: str | None) -> str | None:
+    """Our language for a tag such as `pt-BR`, or None if we do not speak it."""
+    language = (tag or "").partition("-")[0].strip().lower()
+    return language if language in LANGUAGES else None
+
+
+def preferred(header: str | None) -> str | None:
+    """The best of an Accept-Language header (RFC 9110, 12.5.4) that we speak, or None.
+
+    The header is anybody's text: what cannot be read in it is passed over.
+    """
+    best, best_weight = None, 0.0
+    for choice in (header or "").split(","):
+        tag, _, weight_text = choice.partition(";")
+        language, weight = of_tag(tag), _weight(weight_text)
+        if language is not None and weight > best_weight:
+            best, best_weight = language, weight
+    return best
+
+
+def _weight(text: str) -> float:
+    name, _, value = text.strip().partition("=")
+    if not name:
+        return 1.0
+    try:
+        weight = float(value) if name.strip().lower() == "q" else 0.0
+    except ValueError:
+        return 0.0
+    return weight if 0 <= weight <= 1 else 0.0
