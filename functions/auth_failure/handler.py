@@ -7,12 +7,12 @@ from terra_connections import wiring
 from terra_connections.door import door
 from terra_connections.http_api import Request, Response
 from terra_connections.outcome import outcome_of
-from terra_connections.redirect import error_page, send_on, session_of
+from terra_connections.redirect import session_of
 from terra_connections.session import reason_from
 
 _sessions = wiring.sessions()
 _connections = wiring.connections()
-_targets = wiring.return_targets()
+_way_back = wiring.way_back()
 
 
 def auth_failure(request: Request) -> Response:
@@ -22,9 +22,9 @@ def auth_failure(request: Request) -> Response:
     reason = reason_from(request.query.get("reason"))
     _sessions.add_failure(session.session_id, reason)
     session = replace(session, failed_reasons=session.failed_reasons | {reason})
-    view = outcome_of(session, _connections, now=now)
+    view = outcome_of(session, _sessions, _connections, now=now)
     request.notes["session_status"] = view.status
-    return send_on(view, _targets)
+    return _way_back.send_on(view, request, now=now)
 
 
-lambda_handler = door(auth_failure, answer=error_page)
+lambda_handler = door(auth_failure, answer=_way_back.error_page)

@@ -7,12 +7,12 @@ from terra_connections.confirm import confirm
 from terra_connections.door import door
 from terra_connections.http_api import Request, Response
 from terra_connections.outcome import outcome_of
-from terra_connections.redirect import error_page, send_on, session_of
-from terra_connections.session import SessionStatus, view_of
+from terra_connections.redirect import session_of
+from terra_connections.session import SessionStatus
 
 _sessions = wiring.sessions()
 _connections = wiring.connections()
-_targets = wiring.return_targets()
+_way_back = wiring.way_back()
 _terra = wiring.terra()
 
 
@@ -20,14 +20,12 @@ def auth_success(request: Request) -> Response:
     """Send the person on; ask Terra first if no webhook has confirmed the login yet."""
     now = datetime.now(UTC)
     session = session_of(request, _sessions, now=now)
-    view = outcome_of(session, _connections, now=now)
+    view = outcome_of(session, _sessions, _connections, now=now)
     if view.status is not SessionStatus.CONNECTED:
         hint = request.query.get("user_id")
-        user_id = confirm(session, hint, terra=_terra, sessions=_sessions, connections=_connections, now=now)
-        if user_id is not None:
-            view = view_of(session, connected=user_id, now=now)
+        view = confirm(view, hint, terra=_terra, sessions=_sessions, connections=_connections, now=now)
     request.notes["session_status"] = view.status
-    return send_on(view, _targets)
+    return _way_back.send_on(view, request, now=now)
 
 
-lambda_handler = door(auth_success, answer=error_page)
+lambda_handler = door(auth_success, answer=_way_back.error_page)

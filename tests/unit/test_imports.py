@@ -13,6 +13,7 @@ from terra_connections.settings import Settings
 NEEDS: dict[str, set[str]] = {
     "authorize": set(),
     "auth_failure": set(),
+    "auth_retry": {"httpx"},
     "auth_success": {"httpx"},
     "create_mobile_token": {"httpx"},
     "create_session": {"httpx", "pydantic"},
@@ -39,6 +40,8 @@ def test_every_function_is_listed() -> None:
 def test_a_function_imports_only_what_its_path_needs(function: str, needed: set[str]) -> None:
     environment = {field.name.upper(): "1" for field in fields(Settings)} | {
         "RETURN_TARGETS": "{}",
+        "BRAND_COLOR": "",
+        "BRAND_LOGO": "",
         "OIDC_ISSUER": "",
         "AWS_DEFAULT_REGION": "eu-west-1",
         "PYTHONPATH": str(ROOT / "layers/terra_connections"),

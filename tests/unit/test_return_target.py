@@ -46,6 +46,7 @@ def test_exact_addresses_of_pages_and_apps_are_targets(address: str) -> None:
         "https://äpp.example.com/",
         "javascript://alert(1)",
         "JavaScript://alert(1)",
+        "HTTPS://app.example.com/",
         "data://text/html,x",
         "vbscript://x",
         "file:///etc/passwd",
@@ -87,8 +88,73 @@ def test_none_at_all_is_fine() -> None:
             ReturnTargets.parse(text, is_local=False).check("web")
 
 
+def address(targets: ReturnTargets, name: str, **parameters: str) -> str:
+    target = targets.find(name)
+    assert target
+    return target.address(parameters)
+
+
 def test_what_the_app_gets_is_added_and_escaped() -> None:
     targets = parse(web="https://app.example.com/a?lang=de", ios="exampleapp://connected")
-    assert targets.address("web", {"status": "connected"}) == "https://app.example.com/a?lang=de&status=connected"
-    assert targets.address("ios", {"a": "b&c=d\r\n"}) == "exampleapp://connected?a=b%26c%3Dd%0D%0A"
-    assert targets.address("removed", {}) is None
+    assert address(targets, "web", status="connected") == "https://app.example.com/a?lang=de&status=connected"
+    assert address(targets, "ios", a="b&c=d\r\n;#") == "exampleapp://connected?a=b%26c%3Dd%0D%0A%3B%23"
+
+
+def test_a_target_that_was_removed_is_none() -> None:
+    assert parse(web="https://app.example.com/").find("removed") is None
+    assert parse(web="https://app.example.com/").find(None) is None
+
+
+def test_a_browser_follows_to_pages_and_apps_open_by_a_button() -> None:
+    targets = parse(
+        web="https://app.example.com/",
+        ios={"url": "exampleapp://connected"},
+        android={"url": "exampleapp://connected", "android_package": "com.example.app"},
+    )
+    found = {name: targets.find(name) for name in ("web", "ios", "android")}
+    assert {name: target and target.is_page for name, target in found.items()} == {
+        "web": True,
+        "ios": False,
+        "android": False,
+    }
+    assert {name: target and target.opens_by_itself for name, target in found.items()} == {
+        "web": False,
+        "ios": True,
+        "android": False,
+    }
+
+
+def test_chrome_on_android_is_told_the_package_and_where_to_go_without_it() -> None:
+    android = {"url": "exampleapp://auth/connected", "android_package": "com.example.app"}
+    web = "https://app.example.com/connected?from=terra"
+    targets = parse(bare=android, whole={**android, "fallback_url": web})
+    assert address(targets, "bare", status="connected") == (
+        "intent://auth/connected?status=connected#Intent;scheme=exampleapp;package=com.example.app;end"
+    )
+    assert address(targets, "whole", status="a;end") == (
+        "intent://auth/connected?status=a%3Bend#Intent;scheme=exampleapp;package=com.example.app;"
+        "S.browser_fallback_url=https%3A%2F%2Fapp.example.com%2Fconnected%3Ffrom%3Dterra%26status%3Da%253Bend;end"
+    )
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        {},
+        {"url": 7},
+        {"url": "javascript://x"},
+        {"url": "exampleapp://x", "package": "com.example.app"},
+        {"url": "exampleapp://x", "android_package": "app"},
+        {"url": "exampleapp://x", "android_package": "com.example.app;end"},
+        {"url": "exampleapp://x", "android_package": 7},
+        {"url": "exampleapp://x", "fallback_url": "https://app.example.com/"},
+        {"url": "https://app.example.com/", "android_package": "com.example.app"},
+        {"url": "exampleapp://x", "android_package": "com.example.app", "fallback_url": "exampleapp://x"},
+        {"url": "exampleapp://x", "android_package": "com.example.app", "fallback_url": "http://app.example.com/"},
+        {"url": "exampleapp://x", "android_package": "com.example.app", "fallback_url": "javascript://x"},
+        {"url": "exampleapp://x", "android_package": "com.example.app", "fallback_url": 7},
+    ],
+)
+def test_a_target_in_detail_is_refused_by_name_too(target: object) -> None:
+    with pytest.raises(Misconfigured, match="'android'"):
+        parse(android=target)

@@ -14,8 +14,12 @@ from terra_connections.problems import ANSWERED, code_of, problem
 _log = Logger()
 
 
+def _problem(error: Exception, _request: Request) -> Response:
+    return problem(error)
+
+
 def door(
-    story: Callable[[Request], Response], *, answer: Callable[[Exception], Response] = problem
+    story: Callable[[Request], Response], *, answer: Callable[[Exception, Request], Response] = _problem
 ) -> Callable[[Mapping[str, Any], object], dict[str, Any]]:
     """A Lambda handler that tells a story.
 
@@ -32,7 +36,7 @@ def door(
         try:
             response = story(request)
         except ANSWERED as error:
-            response = answer(error)
+            response = answer(error, request)
             request.notes["problem"] = code_of(error)
             problem_answered(door=name, code=code_of(error))
             # The cause by its type only: its text may quote what nobody may log.

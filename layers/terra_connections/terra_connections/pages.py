@@ -2,130 +2,233 @@
 
 import base64
 import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from html import escape
 from http import HTTPStatus
+from pathlib import Path
 from string import Template
+from types import MappingProxyType
+from typing import Any
 
+from terra_connections.brand import Brand
 from terra_connections.http_api import Response
+from terra_connections.language import LANGUAGES, RIGHT_TO_LEFT
 from terra_connections.session import Reason, SessionStatus, SessionView
 
-_STYLE = """
-:root{color-scheme:light dark;--ink:#16241d;--dim:#4c5a53;--paper:#f3f6f4;--card:#fff;
---good:#0b6b3f;--wait:#7a5200;--bad:#a3261d}
-@media(prefers-color-scheme:dark){:root{--ink:#eef3f0;--dim:#b4c0ba;--paper:#101613;--card:#1a231f;
---good:#5fd39b;--wait:#f0bd5b;--bad:#ff9a90}}
+PAPERS = _LIGHT, _DARK = ("#ffffff", "#18211d")
+"""What the buttons stand on."""
+
+_STYLE = Template("""
+:root{color-scheme:light dark;--ink:#16241d;--dim:#4c5a53;--line:#dfe6e2;--paper:#f2f6f4;--card:$light;
+--good:#0b6b3f;--good-bg:#e3f4ea;--wait:#7a5200;--wait-bg:#fcf1da;--bad:#a3261d;--bad-bg:#fdeae8;
+--button:$light_button;--on-button:$light_text}
+@media(prefers-color-scheme:dark){:root{--ink:#eef3f0;--dim:#b4c0ba;--line:#2c3833;--paper:#0f1512;--card:$dark;
+--good:#5fd39b;--good-bg:#153426;--wait:#f0bd5b;--wait-bg:#372a10;--bad:#ff9a90;--bad-bg:#3c1c19;
+--button:$dark_button;--on-button:$dark_text}}
 *{box-sizing:border-box}
-body{margin:0;min-height:100vh;display:grid;place-items:center;padding:1.5rem;background:var(--paper);color:var(--ink);
-font:1.0625rem/1.6 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{width:100%;max-width:26rem;padding:2.5rem 2rem;border-radius:1.25rem;background:var(--card);text-align:center;
-box-shadow:0 1px 2px #0002,0 12px 32px #0001}
-svg{width:4rem;height:4rem;fill:none;stroke:currentColor;stroke-width:2;stroke-linecap:round;stroke-linejoin:round}
-.good{color:var(--good)}.wait{color:var(--wait)}.bad{color:var(--bad)}
-h1{margin:1rem 0 .5rem;font-size:1.5rem;line-height:1.25;overflow-wrap:anywhere}
-p{margin:0;color:var(--dim);text-wrap:balance}
-"""
-_CSP = (
-    "default-src 'none'; style-src 'sha256-"
-    + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-_PAGE = Template(
-    """<!doctype html>
-<html lang="en">
+body{margin:0;min-height:100vh;min-height:100svh;display:flex;flex-direction:column;align-items:center;
+padding:1.5rem;background:var(--paper);color:var(--ink);
+font:1.0625rem/1.6 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;-webkit-text-size-adjust:100%}
+header{display:flex;align-items:center;gap:.625rem;font-weight:600;overflow-wrap:anywhere}
+header img{block-size:2rem;max-inline-size:8rem}
+main{width:100%;max-width:26rem;margin-block:auto;padding:2.5rem 2rem;border:1px solid var(--line);
+border-radius:1.25rem;background:var(--card);text-align:center;box-shadow:0 1px 2px #0000000a,0 12px 32px #0000000f}
+svg{display:block;margin-inline:auto;width:4.5rem;height:4.5rem;padding:1.125rem;border-radius:50%;fill:none;
+stroke:currentColor;stroke-width:2.25;stroke-linecap:round;stroke-linejoin:round}
+.good{color:var(--good);background:var(--good-bg)}
+.wait{color:var(--wait);background:var(--wait-bg)}
+.bad{color:var(--bad);background:var(--bad-bg)}
+h1{margin:1.25rem 0 .5rem;font-size:1.5rem;line-height:1.3;letter-spacing:-.01em;text-wrap:balance;
+overflow-wrap:anywhere}
+:lang(ar) h1,:lang(ja) h1{letter-spacing:0}
+p{margin:0;color:var(--dim);text-wrap:pretty}
+form{margin:0}
+.button{display:flex;align-items:center;justify-content:center;width:100%;min-height:3.25rem;margin-top:1.75rem;
+padding:.75rem 1.25rem;border:2px solid transparent;border-radius:.875rem;background:var(--button);
+color:var(--on-button);font:inherit;font-weight:600;text-decoration:none;cursor:pointer}
+.button+.button,form+.button{margin-top:.75rem}
+.second{border-color:var(--line);background:none;color:var(--ink)}
+.button:hover{filter:brightness(.94)}
+.button:focus-visible{outline:3px solid var(--ink);outline-offset:3px}
+footer{max-width:26rem;padding-top:1.5rem;font-size:.875rem;line-height:1.5;text-align:center;text-wrap:balance;
+color:var(--dim)}
+@media(max-width:30rem){main{padding:2rem 1.25rem}}
+@media(prefers-reduced-motion:no-preference){.looking{animation:looking 2.5s ease-in-out infinite}
+@keyframes looking{50%{opacity:.55}}}
+@media(forced-colors:active){.second{border-color:ButtonText}}
+""")
+_PAGE = Template("""<!doctype html>
+<html lang="$language" dir="$direction">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1">
 <meta name="robots" content="noindex">
-<title>$title</title>
+<title>$title$of_brand</title>
 <style>$style</style>
 </head>
 <body>
-<main>
-<svg class="$mood" viewBox="0 0 24 24" aria-hidden="true"><circle cx="12" cy="12" r="10"/><path d="$sign"/></svg>
+$header<main>
+<svg class="$mood" viewBox="0 0 24 24" aria-hidden="true"><path d="$sign"/></svg>
 <h1>$title</h1>
 <p>$text</p>
-</main>
-</body>
+$buttons</main>
+$footer</body>
 </html>
-"""
+""")
+_HEADER = Template("<header>$logo<bdi>$name</bdi></header>\n")
+_FOOTER = Template("<footer>$text</footer>\n")
+_AGAIN = Template('<form method="post" action="$address"><button class="button">$text</button></form>\n')
+_BACK = Template('<a class="button$rank" href="$address">$text</a>\n')
+_SIGNS = {
+    "good": "M5 12.5l4.5 4.5L19 7.5",
+    "wait": "M12 5v7l4.5 2.5",
+    "wait looking": "M12 5v7l4.5 2.5",
+    "bad": "M12 4.5v9m0 5.5v.01",
+}
+_MOODS = {"connected": "good", "confirming": "wait looking"} | dict.fromkeys(
+    ("needs_app", "expired", "too_many", "trouble"), "wait"
 )
-_SIGNS = {"good": "M7.5 12.5l3 3 6-6.5", "wait": "M12 6.5V12l3.5 2", "bad": "M12 7v6m0 3.5v.01"}
 
 PRIVATE = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
 """For every answer to a redirect: its address holds the session's secret."""
 
-_CONFIRMING_AGAIN_AFTER = 5  # seconds; Terra is asked no more often
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Where a page leads.
+
+    Attributes:
+        back: the address of the button to the app.
+        again: the address that the button "Try again" posts to, where that is possible.
+        refresh: the header `Refresh`, which moves the page on by itself.
+    """
+
+    back: str | None = None
+    again: str | None = None
+    refresh: str | None = None
 
 
-def _page(status: HTTPStatus, mood: str, title: str, text: str, **headers: str) -> Response:
-    return Response(
-        status,
-        _PAGE.substitute(style=_STYLE, mood=mood, sign=_SIGNS[mood], title=title, text=text),
-        {
-            "content-type": "text/html; charset=utf-8",
-            "content-security-policy": _CSP,
-            "x-frame-options": "DENY",
-            **PRIVATE,
-            **headers,
-        },
-    )
+class Pages:
+    """The pages, in a brand's clothes. Every method takes one of our languages, None being the first."""
+
+    def __init__(self, brand: Brand, *, is_local: bool) -> None:
+        """Dress them.
+
+        Args:
+            brand: whose they are.
+            is_local: whether Terra is this laptop's simulator, which a form may lead to by http.
+        """
+        light, dark = brand.on(_LIGHT), brand.on(_DARK)
+        self._style = _STYLE.substitute(
+            light=_LIGHT,
+            light_button=light.button,
+            light_text=light.text,
+            dark=_DARK,
+            dark_button=dark.button,
+            dark_text=dark.text,
+        )
+        name = escape(brand.name)
+        self._of_brand = f" · {name}" if name else ""
+        logo = f'<img src="{brand.logo}" alt="">' if brand.logo else ""
+        self._header = _HEADER.substitute(logo=logo, name=name) if name else ""
+        digest = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
+        pictures = "data:" if brand.logo else "'none'"
+        self._policy = (
+            f"default-src 'none'; style-src 'sha256-{digest}'; img-src {pictures}; "
+            "base-uri 'none'; frame-ancestors 'none'"
+        )
+        # Chromium applies form-action also to where the form's answer redirects: to Terra, or a provider Terra knows.
+        self._again_leads_to = "'self' https: http:" if is_local else "'self' https:"
+
+    def page_for(self, view: SessionView, language: str | None, ways: Ways) -> Response:
+        """The page that says how a login went."""
+        headers = {"refresh": ways.refresh} if ways.refresh else {}
+        return self._page(HTTPStatus.OK, _name(view), language, ways, headers)
+
+    def unknown_link(self, language: str | None) -> Response:
+        """The page for a link that is no session's: the same for everything that is wrong with it."""
+        return self._page(HTTPStatus.BAD_REQUEST, "unknown_link", language)
+
+    def too_many(self, language: str | None, *, retry_after: int) -> Response:
+        """The page for somebody who has begun too many logins."""
+        headers = {"retry-after": str(retry_after)}
+        return self._page(HTTPStatus.TOO_MANY_REQUESTS, "too_many", language, headers=headers)
+
+    def trouble(self, language: str | None) -> Response:
+        """The page for what is not the person's fault."""
+        return self._page(HTTPStatus.SERVICE_UNAVAILABLE, "trouble", language, headers={"retry-after": "5"})
+
+    def _page(
+        self,
+        status: HTTPStatus,
+        name: str,
+        language: str | None,
+        ways: Ways | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Response:
+        """A page; without `ways` it is about no login that we know of."""
+        language = language or LANGUAGES[0]
+        texts = _texts(language)
+        mood = _MOODS.get(name, "bad")
+        text, buttons, leads_to = texts[name]["text"], "", "'none'"
+        if ways and ways.again:
+            leads_to = self._again_leads_to
+            buttons += _AGAIN.substitute(address=escape(ways.again), text=texts["again"])
+        elif ways and mood == "bad":
+            text += f" {texts['restart']}"
+        if ways and ways.back:
+            rank = " second" if ways.again else ""
+            buttons += _BACK.substitute(address=escape(ways.back), text=texts["back"], rank=rank)
+        body = _PAGE.substitute(
+            language=language,
+            direction="rtl" if language in RIGHT_TO_LEFT else "ltr",
+            title=texts[name]["title"],
+            of_brand=self._of_brand,
+            style=self._style,
+            header=self._header,
+            mood=mood,
+            sign=_SIGNS[mood],
+            text=text,
+            buttons=buttons,
+            footer=_FOOTER.substitute(text=texts["privacy"]) if ways else "",
+        )
+        return Response(
+            status,
+            body,
+            {
+                "content-type": "text/html; charset=utf-8",
+                "content-language": language,
+                "vary": "accept-language",
+                "content-security-policy": f"{self._policy}; form-action {leads_to}",
+                "x-frame-options": "DENY",
+                **PRIVATE,
+                **headers,
+            },
+        )
 
 
-_CONNECTED = _page(
-    HTTPStatus.OK, "good", "Your wearable is connected", "You can close this page and go back to the app."
-)
-_CONFIRMING = _page(
-    HTTPStatus.OK,
-    "wait",
-    "Almost there",
-    "We are waiting for your provider to confirm the connection. This page looks again by itself.",
-    refresh=str(_CONFIRMING_AGAIN_AFTER),
-)
-_EXPIRED = _page(
-    HTTPStatus.OK,
-    "wait",
-    "Not confirmed in time",
-    "If the connection is confirmed later, it will appear in the app. Otherwise, start again from there.",
-)
-_CANCELLED = _page(
-    HTTPStatus.OK, "bad", "Nothing was connected", "The login was cancelled. You can start again from the app."
-)
-_FAILED = _page(
-    HTTPStatus.OK,
-    "bad",
-    "That did not work",
-    "Your provider did not complete the login. Please start again from the app.",
-)
-_SCOPES = _page(
-    HTTPStatus.OK,
-    "bad",
-    "Some permissions are missing",
-    "Please start again from the app and leave the permissions that your provider shows switched on.",
-)
-UNKNOWN_LINK = _page(
-    HTTPStatus.BAD_REQUEST,
-    "bad",
-    "This link is not valid",
-    "It may be incomplete or too old. Please start again from the app.",
-)
-TROUBLE = _page(
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    "wait",
-    "Please try again in a moment",
-    "Something on our side did not answer. Nothing is lost: reload this page.",
-    **{"retry-after": "5"},
-)
-
-
-def page_for(view: SessionView) -> Response:
-    """The page that says how a login went."""
+def _name(view: SessionView) -> str:
+    """The page's name in texts/."""
     match view.status:
-        case SessionStatus.CONNECTED:
-            return _CONNECTED
         case SessionStatus.PENDING:
-            return _CONFIRMING
-        case SessionStatus.EXPIRED:
-            return _EXPIRED
+            return "confirming"
         case SessionStatus.FAILED:
-            return {Reason.ACCESS_DENIED: _CANCELLED, Reason.MISSING_SCOPES: _SCOPES}.get(
-                view.reason or Reason.UNKNOWN, _FAILED
-            )
+            match view.reason:
+                case Reason.ACCESS_DENIED:
+                    return "cancelled"
+                case Reason.MISSING_SCOPES | Reason.PROVIDER_ERROR:
+                    return view.reason.value
+                case _:
+                    return "failed"
+        case _:
+            return view.status.value
+
+
+@cache
+def _texts(language: str) -> dict[str, Any]:
+    """A language's texts, read when somebody first speaks it."""
+    texts: dict[str, Any] = json.loads((Path(__file__).parent / "texts" / f"{language}.json").read_text("utf-8"))
+    return texts

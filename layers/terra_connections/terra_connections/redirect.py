@@ -2,14 +2,18 @@
 
 from datetime import datetime
 from http import HTTPStatus
+from urllib.parse import urlencode
 
-from terra_connections import pages
-from terra_connections.errors import InvalidRequest, NotFound
+from terra_connections.errors import InvalidRequest, NotFound, TooManySessions
 from terra_connections.http_api import Request, Response
 from terra_connections.ids import session_id_from
+from terra_connections.language import of_tag, preferred
+from terra_connections.pages import PRIVATE, Pages, Ways
 from terra_connections.return_target import ReturnTargets
-from terra_connections.session import Session, SessionView
+from terra_connections.session import Session, SessionStatus, SessionView
 from terra_connections.session_store import SessionStore
+
+_CONFIRMING_AGAIN_AFTER = 5  # seconds; Terra is asked no more often
 
 
 def session_of(request: Request, sessions: SessionStore, *, now: datetime) -> Session:
@@ -28,20 +32,58 @@ def session_of(request: Request, sessions: SessionStore, *, now: datetime) -> Se
     return session
 
 
-def send_on(view: SessionView, targets: ReturnTargets) -> Response:
-    """Back to the app, if the session names a return target; else a page that says how it went."""
-    session = view.session
-    parameters = {"session_id": session.session_id, "status": view.status.value, "resource": session.resource}
-    if view.reason is not None:
-        parameters["reason"] = view.reason.value
-    address = None if session.return_to is None else targets.address(session.return_to, parameters)
-    if address is None:
-        return pages.page_for(view)
-    return Response(HTTPStatus.SEE_OTHER, headers={"location": address, **pages.PRIVATE})
+class WayBack:
+    """Sends people on: to a page of the app's, or to a page of ours that says how it went."""
+
+    def __init__(self, targets: ReturnTargets, pages: Pages) -> None:
+        self._targets = targets
+        self._pages = pages
+
+    def send_on(self, view: SessionView, request: Request, *, now: datetime) -> Response:
+        """Back to the app, if the session names a page of it; else a page of ours, perhaps with a button to the app.
+
+        Args:
+            view: how the login stands.
+            request: of a person whose link is the session's own.
+            now: after its hour a session can be tried again from the app only.
+        """
+        session, target = view.session, self._targets.find(view.session.return_to)
+        back = refresh = again = None
+        if target is not None:
+            back = target.address(_what_the_app_gets(view))
+            if target.is_page:
+                return Response(HTTPStatus.SEE_OTHER, headers={"location": back, **PRIVATE})
+        if view.status is SessionStatus.PENDING:
+            refresh = f"{_CONFIRMING_AGAIN_AFTER};url=success?{urlencode(request.query)}"
+        elif target is not None and target.opens_by_itself:
+            refresh = f"0;url={back}"
+        if view.status is SessionStatus.FAILED and now.timestamp() * 1000 < session.expires_at:
+            again = f"retry?{urlencode({'session': session.session_id, 'state': request.query['state']})}"
+        language = of_tag(session.language) or _language_of(request)
+        return self._pages.page_for(view, language, Ways(back, again, refresh))
+
+    def error_page(self, error: Exception, request: Request) -> Response:
+        """What a person is shown when it cannot go on: the same for everything that is wrong with a link."""
+        language = _language_of(request)
+        match error:
+            case NotFound() | InvalidRequest():
+                return self._pages.unknown_link(language)
+            case TooManySessions():
+                return self._pages.too_many(language, retry_after=error.retry_after)
+            case _:
+                return self._pages.trouble(language)
 
 
-def error_page(error: Exception) -> Response:
-    """What a person is shown when it cannot go on: the same for everything that is wrong with a link."""
-    if isinstance(error, NotFound | InvalidRequest):
-        return pages.UNKNOWN_LINK
-    return pages.TROUBLE
+def _what_the_app_gets(view: SessionView) -> dict[str, str]:
+    """Enough to show something at once; what is true, the app asks the API."""
+    told = {
+        "session_id": view.session.session_id,
+        "status": view.status.value,
+        "resource": view.resource,
+        "reason": view.reason and view.reason.value,
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _language_of(request: Request) -> str | None:
+    return preferred(request.header("accept-language"))

@@ -26,6 +26,9 @@ class Settings:
     signature_max_ahead_seconds: str
     return_targets: str
     public_base_url: str
+    brand_name: str
+    brand_color: str
+    brand_logo: str
     oidc_issuer: str
     oidc_audience: str
     oidc_algorithms: str

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from terra_connections.delivery_store import DeliveryStore
     from terra_connections.event_bus import EventBus
     from terra_connections.provider import Catalogue
+    from terra_connections.redirect import WayBack
     from terra_connections.return_target import ReturnTargets
     from terra_connections.session_store import SessionStore
     from terra_connections.sweep_queue import SweepQueue
     from terra_connections.sweep_store import SweepStore
     from terra_connections.terra_api import TerraApi
+    from terra_connections.user_token import UserTokens
 
 # Terra waits 8 s for a webhook: one call, its one retry included, may take 5 of them.
 _QUICK = Config(connect_timeout=1, read_timeout=1.5, retries={"mode": "standard", "total_max_attempts": 2})
@@ -57,6 +59,26 @@ def signing_secrets() -> Secret:
 def service_keys() -> Secret:
     """The keys of the back ends that may call."""
     return Secret(_secrets_manager(), settings().service_keys_arn)
+
+
+@cache
+def user_tokens() -> "UserTokens | None":
+    """The tokens of the app's own users; None if no issuer is configured, and then nothing is imported for them."""
+    if not settings().oidc_issuer:
+        return None
+    from terra_connections import metrics
+    from terra_connections.issuer import Issuer
+    from terra_connections.user_token import KeyRing, Policy, UserTokens
+
+    policy = Policy.parse(
+        issuer=settings().oidc_issuer,
+        audience=settings().oidc_audience,
+        algorithms=settings().oidc_algorithms,
+        claim=settings().oidc_reference_id_claim,
+    )
+    issuer = Issuer(policy.issuer, jwks_url=settings().oidc_jwks_url, is_local=settings().is_local)
+    keys = KeyRing(issuer.keys, algorithms=policy.algorithms)
+    return UserTokens(policy, keys, checked=metrics.token_checked)
 
 
 @cache
@@ -122,6 +144,17 @@ def return_targets() -> "ReturnTargets":
 
 
 @cache
+def way_back() -> "WayBack":
+    """The way back to the app, over pages in the deployment's brand."""
+    from terra_connections.brand import Brand
+    from terra_connections.pages import Pages
+    from terra_connections.redirect import WayBack
+
+    brand = Brand.parse(settings().brand_name, settings().brand_color, settings().brand_logo)
+    return WayBack(return_targets(), Pages(brand, is_local=settings().is_local))
+
+
+@cache
 def terra() -> "TerraApi":
     """Terra."""
     from terra_connections import metrics, terra_api
@@ -130,6 +163,7 @@ def terra() -> "TerraApi":
     return terra_api.TerraApi(
         terra_api.client(),
         api_url=settings().terra_api_url,
+        widget_url=settings().terra_widget_url,
         dev_id=settings().terra_dev_id,
         api_key=lambda: secret.value("api_key"),
         asked=metrics.terra_asked,
@@ -145,6 +179,7 @@ def catalogue() -> "Catalogue":
     terra = terra_api.TerraApi(
         terra_api.client(),
         api_url=settings().terra_api_url,
+        widget_url=settings().terra_widget_url,
         dev_id=settings().terra_dev_id,
         api_key=_no_key,
         asked=metrics.terra_asked,
