@@ -317,6 +317,9 @@ class Supervisor:
 
     async def _start_demo(self, nursery: Nursery) -> None:
         command = [sys.executable, "-m", "local.demo", "--port", str(self._ports["DEMO_PORT"])]
+        command += ["--api-url", self._urls["API_PORT"], "--issuer-url", self._urls["OIDC_PORT"]]
+        command += ["--terra-url", self._urls["TERRA_PORT"], "--dynamodb-url", self._urls["DYNAMODB_PORT"]]
+        command += ["--functions-log", str(self._directory / "log" / "functions.log")]
         child = await nursery.start("demo", command, directory=ROOT, follows=True)
         await answers(child, f"{self._urls['DEMO_PORT']}/connected")
 
@@ -327,7 +330,15 @@ class Supervisor:
             "TerraWidgetUrl": f"{self._urls['TERRA_PORT']}/api/widget/session",
             **{f"{name}Arn": arn for name, arn in arns.items()},
             "ReturnTargets": json.dumps(
-                {"web": f"{self._urls['DEMO_PORT']}/connected", "ios": "terraconnections-demo://connected"}
+                {
+                    "web": f"{self._urls['DEMO_PORT']}/connected",
+                    "ios": "terraconnections-demo://connected",
+                    "android": {
+                        "url": "terraconnections-demo://connected",
+                        "android_package": "com.example.terraconnections",
+                        "fallback_url": f"{self._urls['DEMO_PORT']}/connected",
+                    },
+                }
             ),
             "PublicBaseUrl": self._urls["API_PORT"],
             "AllowedOrigins": self._urls["DEMO_PORT"],

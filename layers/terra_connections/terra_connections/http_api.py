@@ -32,6 +32,12 @@ class Request:
     event: Mapping[str, Any]
     notes: dict[str, str | int | bool] = field(default_factory=dict)
 
+    @property
+    def method(self) -> str:
+        """GET, POST, ..."""
+        method: str = self.event["requestContext"]["http"]["method"]
+        return method
+
     def header(self, name: str) -> str | None:
         """A header's value; copies of one header are joined by commas."""
         wanted = name.lower()

@@ -54,10 +54,11 @@ class WayBack:
             if target.is_page:
                 return Response(HTTPStatus.SEE_OTHER, headers={"location": back, **PRIVATE})
         if view.status is SessionStatus.PENDING:
-            refresh = f"{_CONFIRMING_AGAIN_AFTER};url=success?{urlencode(request.query)}"
+            # What was posted cannot be looked at again.
+            refresh = str(_CONFIRMING_AGAIN_AFTER) if request.method == "GET" else None
         elif target is not None and target.opens_by_itself:
             refresh = f"0;url={back}"
-        if view.status is SessionStatus.FAILED and now.timestamp() * 1000 < session.expires_at:
+        if view.may_be_retried(now=now):
             again = f"retry?{urlencode({'session': session.session_id, 'state': request.query['state']})}"
         language = of_tag(session.language) or _language_of(request)
         return self._pages.page_for(view, language, Ways(back, again, refresh))
