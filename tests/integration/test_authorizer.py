@@ -1,6 +1,8 @@
-"""Who may call: a back end with a valid service key, and nobody else."""
+"""Who may call: a back end with a valid service key, or whom the app's own issuer vouches for; nobody else."""
 
 import json
+import socket
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -72,10 +74,12 @@ def test_a_withdrawn_key_opens_no_more(handlers: Handlers) -> None:
 
 @pytest.mark.parametrize("values", [{}, {"old": ""}])
 def test_an_empty_secret_opens_to_nobody(handlers: Handlers, values: dict[str, str]) -> None:
-    for identity in ([], [""], ["Bearer"], ["Bearer "], ["Bearer  "], ["bearer\t"]):
+    for identity in (["Bearer"], ["Bearer "], ["Bearer  "], ["Bearer old"], ["bearer \t"]):
         run = handlers.run("authorize", presenting(*identity), keys(**values))
         assert run.result is None
         assert "Misconfigured" in (run.error or "")
+    for identity in ([], [""], [" "], ["bearer\t"], ["Basic "]):
+        assert handlers.run("authorize", presenting(*identity), keys(**values)).result == {"isAuthorized": False}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +107,68 @@ def test_without_its_keys_the_authorizer_raises_and_opens_to_nobody(
     assert run.error is not None
     assert "Misconfigured" in run.error
     assert stack.service_key not in run.error
+
+
+@pytest.fixture
+def other_issuer() -> Iterator[str]:
+    """An issuer that is not there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def token(stack: Stack, subject: str, **asked: object) -> str:
+    answer = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": subject, **asked}, timeout=30)
+    said: str = answer.raise_for_status().json()["access_token"]
+    return said
+
+
+def test_a_user_s_token_opens_for_its_subject(handlers: Handlers, stack: Stack, person: str) -> None:
+    run = handlers.run("authorize", presenting(f"bearer {token(stack, person)}"))
+    assert run.result == {"isAuthorized": True, "context": {"caller": "user", "reference_id": person}}
+    assert '"accepted"' in run.log
+    assert person not in run.log
+
+
+def test_why_a_token_was_refused_is_counted(handlers: Handlers, stack: Stack, person: str) -> None:
+    run = handlers.run("authorize", presenting(f"Bearer {token(stack, person, expires_in=-60)}"))
+    assert run.result == {"isAuthorized": False}
+    assert '"ExpiredSignatureError"' in run.log
+    assert person not in run.log
+
+
+def test_a_service_key_opens_while_the_issuer_is_down_and_a_token_is_not_decided_on(
+    handlers: Handlers, stack: Stack, person: str, other_issuer: str
+) -> None:
+    down = {"OIDC_ISSUER": other_issuer}
+    by_key = handlers.run("authorize", presenting(f"Bearer {stack.service_key}"), environment=down)
+    assert by_key.result == {"isAuthorized": True, "context": {"caller": "service"}}
+    by_token = handlers.run("authorize", presenting(f"Bearer {token(stack, person)}"), environment=down)
+    # A refusal would be remembered by the gateway, and would tell the person to sign in again.
+    assert by_token.result is None
+    assert "IssuerUnreachable" in (by_token.error or "")
+
+
+def test_without_an_issuer_there_are_no_users(handlers: Handlers, stack: Stack, person: str) -> None:
+    run = handlers.run("authorize", presenting(f"Bearer {token(stack, person)}"), environment={"OIDC_ISSUER": ""})
+    assert run.result == {"isAuthorized": False}
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"OIDC_AUDIENCE": ""},
+        {"OIDC_ALGORITHMS": "RS256,HS256"},
+        {"OIDC_ISSUER": "http://login.example.com"},
+        {"OIDC_JWKS_URL": "http://login.example.com/jwks"},
+    ],
+)
+def test_an_issuer_that_is_configured_unsafely_is_told_at_once_and_opens_to_nobody(
+    handlers: Handlers, stack: Stack, mistake: dict[str, str]
+) -> None:
+    run = handlers.run("authorize", presenting(f"Bearer {stack.service_key}"), environment=mistake)
+    assert run.result is None
+    assert "Misconfigured" in (run.error or "")
 
 
 def test_what_the_authorizer_says_does_not_depend_on_the_route(handlers: Handlers, stack: Stack) -> None:

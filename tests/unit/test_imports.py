@@ -29,7 +29,7 @@ NEEDS: dict[str, set[str]] = {
     "sync_connections": {"httpx", "pydantic"},
     "terra_webhook": set(),
 }
-HEAVY = {"httpx", "pydantic", "aws_lambda_powertools.event_handler"}
+HEAVY = {"httpx", "pydantic", "jwt", "aws_lambda_powertools.event_handler"}
 
 
 def test_every_function_is_listed() -> None:
@@ -38,6 +38,16 @@ def test_every_function_is_listed() -> None:
 
 @pytest.mark.parametrize(("function", "needed"), NEEDS.items())
 def test_a_function_imports_only_what_its_path_needs(function: str, needed: set[str]) -> None:
+    assert HEAVY & imported(function) == needed
+
+
+def test_the_authorizer_loads_what_reads_user_tokens_before_the_first_request_and_only_if_there_is_an_issuer() -> None:
+    issuer = {"OIDC_ISSUER": "https://login.example.com", "OIDC_ALGORITHMS": "RS256", "OIDC_JWKS_URL": ""}
+    assert HEAVY & imported("authorize", **issuer) == {"jwt"}
+
+
+def imported(function: str, **changes: str) -> set[str]:
+    """What a function has imported once it is ready."""
     environment = {field.name.upper(): "1" for field in fields(Settings)} | {
         "RETURN_TARGETS": "{}",
         "BRAND_COLOR": "",
@@ -50,10 +60,10 @@ def test_a_function_imports_only_what_its_path_needs(function: str, needed: set[
     run = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT / "functions" / function,
-        env=environment,
+        env={**environment, **changes},
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
-    assert HEAVY & set(json.loads(run.stdout)) == needed
+    return set(json.loads(run.stdout))

@@ -19,6 +19,8 @@ BY: dict[str, tuple[str, ...]] = {
     "Problems": ("door", "code"),
     # outcome is 2xx, 4xx, 5xx or none
     "TerraCalls": ("call", "outcome"),
+    # outcome is accepted, or why a token was refused (PyJWT's name of the error)
+    "UserTokens": ("outcome",),
     # milliseconds
     "TerraLatency": ("call", "outcome"),
     # calls that Terra did not answer, failed, or refused our credentials for
@@ -44,6 +46,11 @@ def delivery_taken(*, type_: str, is_new: bool, age_seconds: float, secret_name:
 def problem_answered(*, door: str, code: str) -> None:
     """A door answered with an error."""
     _emit("Problems", 1, door=door, code=code)
+
+
+def token_checked(outcome: str) -> None:
+    """The authorizer checked what is no service key."""
+    _emit("UserTokens", 1, outcome=outcome)
 
 
 def terra_asked(call: str, status: int | None, milliseconds: float) -> None:
