@@ -62,10 +62,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Returned:
-    """A failure redirect, with valid state, of one session."""
+    """A redirect, with valid state, of one session: a failure's, or one without a reason after which Terra was asked
+    and knew of nothing new."""
 
     session_id: str
-    reason: str
+    reason: str | None
 
 
 Heard = Told | Asked | Returned
@@ -73,13 +74,14 @@ Heard = Told | Asked | Returned
 
 @dataclass(frozen=True)
 class Attempt:
-    """A session, as it was created."""
+    """A session, as it was created: at one provider, or on Terra's own page."""
 
     session_id: str
     reference_id: str
-    resource: str
-    user_id: str
+    resource: str | None
+    user_id: str | None
     created_at: int
+    widget: str | None = None
 
 
 def taken(order: Iterable[Heard]) -> frozenset[Heard]:
@@ -202,7 +204,7 @@ class Seen:
 class Outcome:
     """How a session stands. Where the truths leave a choice, everything that may be shown."""
 
-    status: Literal["pending", "failed", "connected"]
+    status: Literal["pending", "needs_app", "failed", "connected"]
     reasons: frozenset[str] = frozenset()
     user_ids: frozenset[str] = frozenset()
 
@@ -361,10 +363,12 @@ class World:
 
     def outcome(self, attempt: Attempt) -> Outcome:
         """What GET /sessions/{session_id} answers while the session is open."""
-        confirmed = {
+        named = {
             heard.user_id for heard in self._heard if isinstance(heard, Asked) and heard.confirms == attempt.session_id
         }
-        named = {attempt.user_id, *confirmed}
+        named |= set() if attempt.user_id is None else {attempt.user_id}
+        of_widget = self._told_of(attempt.widget)
+        named |= {body["user"]["user_id"] for body in of_widget if body["status"] == "success"}
         by_name = {self.goes_by(user_id) for user_id in named if self._was_connected(self.goes_by(user_id))}
         by_name |= {user_id for user_id in named - by_name if self._was_connected(user_id) and not by_name}
         if by_name:
@@ -374,22 +378,30 @@ class World:
         by_person = {
             self.goes_by(user_id)
             for user_id in self.user_ids
-            if self._owner(user_id) == attempt.reference_id
+            if attempt.resource is not None
+            and self._owner(user_id) == attempt.reference_id
             and self._text(user_id, "provider") == attempt.resource
             and any(said.at >= since for said in self._all(user_id, "login"))
         }
         if by_person:
             return Outcome("connected", user_ids=frozenset(by_person))
         told = {self._text(user_id, "failed") for user_id in named if self._all(user_id, "failed")}
-        told |= {
+        told |= {body["reason"] for body in of_widget if body["status"] == "error"}
+        returns = {
             heard.reason
             for heard in self._heard
             if isinstance(heard, Returned) and heard.session_id == attempt.session_id
         }
+        told |= returns - {None}
         if not told:
-            return Outcome("pending")
+            return Outcome("needs_app" if returns else "pending")
         known = told & {"access_denied", "missing_scopes", "provider_error"}
         return Outcome("failed", reasons=frozenset(str(reason) for reason in known) or frozenset({"unknown"}))
+
+    def _told_of(self, widget: str | None) -> list[dict[str, Any]]:
+        """The events that name a login on Terra's own page."""
+        bodies = [json.loads(heard.body) for heard in self._heard if isinstance(heard, Told)]
+        return [body for body in bodies if widget is not None and body.get("widget_session_id") == widget]
 
     def _remembered(self, what: str, user_id: str, find: Callable[[], T]) -> T:
         if (what, user_id) not in self._memory:

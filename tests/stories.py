@@ -74,7 +74,8 @@ class Teller:
 
     def auth(self, user_id: str, at: float, owner: str | None = "alice", **more: Any) -> Told:  # noqa: ANN401
         how = {name: more.pop(name) for name in ("ordering", "signed_at") if name in more}
-        body = {"type": "auth", "status": "success", "user": self.user(user_id, owner, **more)}
+        widget = {"widget_session_id": self.name(more.pop("widget"))} if "widget" in more else {}
+        body = {"type": "auth", "status": "success", "user": self.user(user_id, owner, **more), **widget}
         return self.told(at, body, **how)
 
     def old_auth(self, user_id: str, at: float, owner: str | None = "alice", **more: Any) -> Told:  # noqa: ANN401
@@ -88,8 +89,9 @@ class Teller:
         body = {"type": "auth", "status": "error", "reason": reason, "user": self.user(user_id, owner)}
         return self.told(at, {**body, "widget_session_id": self.name("widget"), "provider": "FITBIT"})
 
-    def cancelled(self, at: float, owner: str | None = "alice") -> Told:
-        body = {"type": "auth_cancelled", "status": "error", "reason": "access_denied", "flow_id": "flow"}
+    def cancelled(self, at: float, owner: str | None = "alice", **more: str) -> Told:
+        widget = {"widget_session_id": self.name(more["widget"])} if "widget" in more else {}
+        body = {"type": "auth_cancelled", "status": "error", "reason": "access_denied", "flow_id": "flow", **widget}
         return self.told(at, {**body, "reference_id": self.name(owner)})
 
     def reauth(
@@ -170,12 +172,20 @@ class Teller:
         whose, issued = str(self.name(owner)), str(self.name(user_id))
         return Attempt(f"{issued}-session", whose, resource, issued, created_at)
 
+    def on_terras_page(self, widget: str = "widget", *, created: float = 0, owner: str = "alice") -> Attempt:
+        created_at, session = self._begins * 1000 + round(created * 1000), str(self.name(widget))
+        return Attempt(f"{session}-session", str(self.name(owner)), None, None, created_at, session)
+
     def confirmed(self, attempt: Attempt, user_id: str, at: float) -> Asked:
         """Its success redirect came, and Terra confirmed this `user_id`."""
         return replace(self.found(user_id, at), confirms=attempt.session_id)
 
     def failed(self, attempt: Attempt, reason: str) -> Returned:
         return Returned(attempt.session_id, reason)
+
+    def found_nothing(self, attempt: Attempt) -> Returned:
+        """Its success redirect named nobody, and Terra knew of nothing new."""
+        return Returned(attempt.session_id, None)
 
 
 def retried(told: Told, later: int) -> Told:
@@ -446,6 +456,48 @@ def attempts(by: Teller) -> list[Story]:
     ]  # fmt: skip
 
 
+def widgets(by: Teller) -> list[Story]:
+    """Sessions on Terra's own page, where the person picks."""
+    t = by
+    w, other = t.on_terras_page(created=100), t.on_terras_page("other", created=101)
+    s = t.attempt("issued", created=102)
+    return [
+        Story("its event names it", (
+            t.auth("a", 105, widget="widget"), t.deauth("a", 109), t.activity("a", 106), t.failed(w, "unknown"),
+        ), (w, other, s)),
+        Story("nobody's at first, and somebody else's then", (
+            t.auth("a", 105, None, widget="widget"), t.auth("a", 107), t.auth("a", 109, "bob"),
+        ), (w, other)),
+        Story("an event that does not name it", (
+            t.auth("a", 105), t.auth("b", 106, provider="GARMIN"), t.cancelled(107),
+        ), (w, other, s)),
+        Story("confirmed by its redirect", (
+            t.confirmed(w, "a", 30), t.auth("a", 105, widget="widget"), t.found("b", 30), t.failed(w, "access_denied"),
+        ), (w, other)),
+        Story("cancelled, in either shape, and then it works", (
+            t.cancelled(103, widget="widget"), t.old_failure("a", 104, "missing_scopes"),
+            t.cancelled(105, widget="other"), t.auth("a", 107, widget="widget"),
+        ), (w, other)),
+        Story("reconnected", (
+            t.auth("old", 1), t.reauth("old", "a", 105), t.auth("a", 105.5, widget="widget"), t.reauth("a", "b", 109),
+            t.deauth("b", 111),
+        ), (w, other)),
+        Story("the old id is logged in again", (
+            t.auth("a", 1), t.deauth("a", 50), t.auth("a", 105, widget="widget"), t.absent("a", 110),
+        ), (w, other)),
+        Story("it needs the app, and then the app has connected", (
+            t.found_nothing(w), t.found_nothing(other), t.auth("sdk", 120, provider="APPLE", widget="widget"),
+            t.failed(other, "unknown"),
+        ), (w, other)),
+        Story("two accounts from one page", (
+            t.auth("a", 105, widget="widget"), t.auth("b", 106, widget="widget"), t.deauth("a", 107),
+        ), (w, other)),
+        Story("two pages at once", (
+            t.auth("a", 105, widget="widget"), t.auth("b", 106, widget="other"), t.found_nothing(w),
+        ), (w, other)),
+    ]  # fmt: skip
+
+
 def signatures(by: Teller) -> list[Story]:
     """What nobody signed: trace ids and ordering timestamps, in what is repeated, retried and forged."""
     t = by
@@ -483,5 +535,5 @@ def signatures(by: Teller) -> list[Story]:
 
 def everything(by: Teller) -> dict[str, Sequence[Story]]:
     """Every list of stories by its name."""
-    lists: Iterable[Any] = (lives, troubles, reconnects, owners, scopes, askings, attempts, signatures)
+    lists: Iterable[Any] = (lives, troubles, reconnects, owners, scopes, askings, attempts, widgets, signatures)
     return {tell.__name__: tell(by) for tell in lists}

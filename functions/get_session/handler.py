@@ -23,7 +23,7 @@ def get_session(request: Request) -> Response:
         message = "There is no such session."
         raise NotFound(message)
     request.notes["session_id"] = session.session_id
-    return json_response(HTTPStatus.OK, outcome_of(session, _connections, now=now).as_json())
+    return json_response(HTTPStatus.OK, outcome_of(session, _sessions, _connections, now=now).as_json())
 
 
 lambda_handler = door(get_session)

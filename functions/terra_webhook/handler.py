@@ -25,8 +25,12 @@ def terra_webhook(request: Request) -> Response:
     told = event.parse(body, position(proof, request.header("x-terra-ordering-timestamp")))
     trace_id = request.header("x-terra-trace-id")
     taken = delivery(trace_id=trace_id, proof=proof, body=body, type_=told.type, now=now, tolerance=_tolerance)
-    outcomes = [_sessions.report(outcome.widget_session_id, outcome.reason, now=now) for outcome in told.outcomes]
-    is_new = _connections.record(told.facts, together_with=[*_deliveries.writes(taken), *outcomes])
+    is_new = _connections.record(
+        told.facts,
+        together_with=_deliveries.writes(taken),
+        login=told.report.widget_session_id if told.report else None,
+        of_login=_sessions.writes(told.report, now=now),
+    )
     age = now.timestamp() - proof.signed_at
     request.notes.update(type=told.type, duplicate=not is_new, age_s=int(age))
     delivery_taken(type_=told.type, is_new=is_new, age_seconds=age, secret_name=proof.secret_name)

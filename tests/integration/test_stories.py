@@ -99,8 +99,12 @@ class Stores:
         body, proof = told.body.encode(), Proof("secret", str(told.t))
         said = event.parse(body, position(proof, told.ordering))
         taken = delivery(trace_id=told.trace, proof=proof, body=body, type_=said.type, now=NOW, tolerance=TOLERANCE)
-        reports = [self.sessions.report(one.widget_session_id, one.reason, now=NOW) for one in said.outcomes]
-        return self.connections.record(said.facts, together_with=[*self.deliveries.writes(taken), *reports])
+        return self.connections.record(
+            said.facts,
+            together_with=self.deliveries.writes(taken),
+            login=said.report.widget_session_id if said.report else None,
+            of_login=self.sessions.writes(said.report, now=NOW),
+        )
 
     def take_at_once(self, several: list[Told]) -> list[bool]:
         """From threads that have all read before the first of them writes."""
@@ -133,9 +137,10 @@ def session_of(attempt: Attempt) -> Session:
     return Session(
         session_id=SessionId(attempt.session_id),
         reference_id=ReferenceId(attempt.reference_id),
-        flow=Flow.PROVIDER,
+        flow=Flow.WIDGET if attempt.widget else Flow.PROVIDER,
         resource=attempt.resource,
-        user_id=UserId(attempt.user_id),
+        user_id=None if attempt.user_id is None else UserId(attempt.user_id),
+        widget_session_id=None if attempt.widget is None else SessionId(attempt.widget),
         state_hash=hash_of("secret"),
         return_to=None,
         language=None,
@@ -172,11 +177,20 @@ class Stories(RuleBasedStateMachine):
         self.attempts = [
             self.teller.attempt("issued", created=3),
             self.teller.attempt("never", created=5, owner="bob"),
+            self.teller.on_terras_page(created=4),
         ]
         for attempt in self.attempts:
             self.stores.sessions.add(session_of(attempt))
 
     # -- Terra emits -------------------------------------------------------------------------------------------------
+
+    @rule(target=emitted, user=users, at=moments, owner=owners)
+    def connect_on_terras_page(self, user: str, at: int, owner: str | None) -> Told:
+        return self.teller.auth(user, at, owner, widget="widget")
+
+    @rule(target=emitted, at=moments)
+    def cancel_on_terras_page(self, at: int) -> Told:
+        return self.teller.cancelled(at, widget="widget")
 
     @rule(target=emitted, user=users, at=moments, owner=owners, scopes=scopes, ordering=ordering, is_old=st.booleans())
     def connect(
@@ -254,7 +268,7 @@ class Stories(RuleBasedStateMachine):
         at=moments,
         answer=st.sampled_from(["authenticated", "unknown", "listed"]),
         owner=owners,
-        confirms=st.none() | st.integers(0, 1),
+        confirms=st.none() | st.integers(0, 2),
         crash=crashes,
     )
     def ask(self, user: str, at: int, answer: str, owner: str | None, confirms: int | None, crash: Step | None) -> None:
@@ -267,10 +281,16 @@ class Stories(RuleBasedStateMachine):
         if not has_died or crash == AFTER_THE_WRITE:
             self.durable.add(asked)
 
-    @rule(number=st.integers(0, 1), reason=st.sampled_from(["access_denied", "missing_scopes", "unknown"]))
+    @rule(number=st.integers(0, 2), reason=st.sampled_from(["access_denied", "missing_scopes", "unknown"]))
     def fail(self, number: int, reason: str) -> None:
         self.was_tried, returned = True, Returned(self.attempts[number].session_id, reason)
         self.stores.sessions.add_failure(SessionId(returned.session_id), reason_from(reason))
+        self.durable.add(returned)
+
+    @rule()
+    def find_nothing(self) -> None:
+        self.was_tried, returned = True, Returned(self.attempts[2].session_id, None)
+        self.stores.sessions.add_needs_app(SessionId(returned.session_id))
         self.durable.add(returned)
 
     # -- it is seen --------------------------------------------------------------------------------------------------
@@ -292,7 +312,8 @@ class Stories(RuleBasedStateMachine):
         for attempt in self.attempts:
             session = self.stores.sessions.find(SessionId(attempt.session_id), now=NOW)
             assert session is not None
-            view, outcome = outcome_of(session, connections, now=NOW), world.outcome(attempt)
+            view = outcome_of(session, self.stores.sessions, connections, now=NOW)
+            outcome = world.outcome(attempt)
             assert view.status == outcome.status
             assert view.reason in outcome.reasons or not outcome.reasons
             assert view.user_id in outcome.user_ids or not outcome.user_ids

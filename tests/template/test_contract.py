@@ -39,10 +39,15 @@ def test_a_new_session_is_read_as_the_contract_says(openapi: Document) -> None:
     read = NewSession.model_json_schema()
     assert promised["additionalProperties"] is read["additionalProperties"] is False
     assert set(promised["properties"]) == set(read["properties"])
-    assert set(promised["required"]) == set(read["required"])
+    assert set(promised.get("required", ())) == set(read.get("required", ()))
     for name in ("resource", "language"):
         options = read["properties"][name].get("anyOf", [read["properties"][name]])
         assert promised["properties"][name]["pattern"] == options[0]["pattern"]
+    resources = promised["properties"]["resources"]
+    assert {name: resources[name] for name in ("minItems", "maxItems")} == {
+        name: read["properties"]["resources"][name] for name in ("minItems", "maxItems")
+    }
+    assert resources["items"]["pattern"] == read["properties"]["resources"]["items"]["pattern"]
 
 
 def test_a_session_is_shown_as_the_contract_says(openapi: Document) -> None:

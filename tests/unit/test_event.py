@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from terra_connections.connection import Kind, Position
 from terra_connections.event import MALFORMED, Event, parse
-from terra_connections.session import Reason
+from terra_connections.ids import SessionId, UserId
+from terra_connections.session import Reason, Report
 
 AT = Position(1_700_000_000_000)
 USER = {
@@ -28,7 +29,9 @@ def auth(**changes: object) -> dict[str, Any]:
 
 
 def test_a_success_connects() -> None:
-    [facts] = read({**auth(), "widget_session_id": "w-1"}).facts
+    event = read({**auth(), "widget_session_id": "w-1"})
+    [facts] = event.facts
+    assert event.report == Report(SessionId("w-1"), user_ids=frozenset({UserId(str(USER["user_id"]))}))
     assert facts.user_id == USER["user_id"]
     assert facts.first_connected == AT
     assert facts.owner == "your-user-123"
@@ -53,9 +56,7 @@ def test_a_cancellation_names_a_login_by_its_id_only() -> None:
     cancelled = {"type": "auth_cancelled", "status": "error", "reason": "access_denied", "reference_id": "alice"}
     assert read(cancelled) == Event("auth_cancelled")
     event = read({**cancelled, "widget_session_id": "w-1"})
-    assert [(outcome.widget_session_id, outcome.reason) for outcome in event.outcomes] == [
-        ("w-1", Reason.ACCESS_DENIED)
-    ]
+    assert event.report == Report(SessionId("w-1"), reasons=frozenset({Reason.ACCESS_DENIED}))
     assert event.facts == ()
 
 
@@ -65,7 +66,7 @@ def test_the_older_failure_is_about_its_user_and_connects_nothing() -> None:
     assert facts.text(Kind.FAILED) == "missing_scopes"
     assert facts.first_connected is None
     assert facts.at(Kind.REVOKED) is None
-    assert event.outcomes[0].widget_session_id == "w-1"
+    assert event.report == Report(SessionId("w-1"), reasons=frozenset({Reason.MISSING_SCOPES}))
 
 
 def test_a_disconnect_revokes() -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from terra_connections.delivery import delivery, position
 from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_from
 from terra_connections.outcome import outcome_of
 from terra_connections.session import Flow, Session, hash_of, reason_from
+from terra_connections.session_store import SessionStore
 from terra_connections.signature import Proof, Tolerance
 from tests.oracle import Asked, Attempt, Heard, Outcome, Returned, Seen, Told, World, taken
 from tests.stories import Story, Teller, captured, everything
@@ -45,11 +46,27 @@ class InMemory(ConnectionStore):
         return [facts for facts in self._known.values() if facts.owner == reference_id]
 
 
+class Reports(SessionStore):
+    """What was told of widget sessions, without a database."""
+
+    def __init__(self, heard: Iterable[Heard]) -> None:
+        events = [event_of(one) for one in heard if isinstance(one, Told)]
+        self._reports = [event.report for event in events if event.report is not None]
+
+    def with_report(self, session: Session) -> Session:
+        mine = [report for report in self._reports if report.widget_session_id == session.widget_session_id]
+        return reduce(Session.with_report, mine, session)
+
+
+def event_of(told: Told) -> event.Event:
+    return event.parse(told.body.encode(), position(proof_of(told), told.ordering))
+
+
 def facts_of(heard: Heard) -> tuple[Facts, ...]:
     """What the code makes of one thing heard."""
     match heard:
         case Told():
-            return event.parse(heard.body.encode(), position(proof_of(heard), heard.ordering)).facts
+            return event_of(heard).facts
         case Returned():
             return ()
     about, at = About(UserId(heard.user_id)), Position(heard.at)
@@ -79,12 +96,14 @@ def merged(known: Known, more: Iterable[Facts]) -> Known:
 
 def session_of(attempt: Attempt, heard: Iterable[Heard]) -> Session:
     mine = list(heard)
+    returns = [one for one in mine if isinstance(one, Returned) and one.session_id == attempt.session_id]
     return Session(
         session_id=SessionId(attempt.session_id),
         reference_id=ReferenceId(attempt.reference_id),
-        flow=Flow.PROVIDER,
+        flow=Flow.WIDGET if attempt.widget else Flow.PROVIDER,
         resource=attempt.resource,
-        user_id=UserId(attempt.user_id),
+        user_id=None if attempt.user_id is None else UserId(attempt.user_id),
+        widget_session_id=None if attempt.widget is None else SessionId(attempt.widget),
         state_hash=hash_of("secret"),
         return_to=None,
         language=None,
@@ -94,11 +113,8 @@ def session_of(attempt: Attempt, heard: Iterable[Heard]) -> Session:
         confirmed_user_ids=frozenset(
             UserId(one.user_id) for one in mine if isinstance(one, Asked) and one.confirms == attempt.session_id
         ),
-        failed_reasons=frozenset(
-            reason_from(one.reason)
-            for one in mine
-            if isinstance(one, Returned) and one.session_id == attempt.session_id
-        ),
+        failed_reasons=frozenset(reason_from(one.reason) for one in returns if one.reason is not None),
+        needs_app=any(one.reason is None for one in returns),
     )
 
 
@@ -139,6 +155,7 @@ ORDERS = {
     "scopes": 16_108,
     "askings": 32_946,
     "attempts": 18_606,
+    "widgets": 3_408,
     "signatures": 23_892,
 }
 """How many there are, each story with each of its parts repeated once included."""
@@ -174,7 +191,7 @@ def shown(known: Known, heard: frozenset[Heard], attempts: Iterable[Attempt], ri
         assert [IDENTITIES.seen(*pair) for pair in zip(theirs, listed, strict=True)] == listed
         pictures.append(theirs)
     for attempt, outcome in zip(attempts, outcomes, strict=True):
-        view = outcome_of(session_of(attempt, heard), store, now=NOW)
+        view = outcome_of(session_of(attempt, heard), Reports(heard), store, now=NOW)
         assert view.status == outcome.status
         assert view.reason in outcome.reasons or not outcome.reasons
         assert view.user_id in outcome.user_ids or not outcome.user_ids

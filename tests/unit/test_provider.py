@@ -214,7 +214,7 @@ def asked_of(answers: Answers, seen: list[httpx.Request]) -> list[Provider]:
         raise AssertionError
 
     with httpx.Client(transport=httpx.MockTransport(answer)) as client:
-        terra = TerraApi(client, api_url="https://terra.example", dev_id="our-id", api_key=no_key)
+        terra = TerraApi(client, api_url="https://terra.example", widget_url="", dev_id="our-id", api_key=no_key)
         return terra.providers(within=timedelta(seconds=1))
 
 

@@ -1,10 +1,10 @@
 """Connections in DynamoDB: the truth about each Terra `user_id`, and by an index the list of a person.
 
 ```text
-key        user_id, or "erased:<sha256 of user_id>"
+key        user_id, or "erased:<sha256 of user_id>", or "erased:<sha256 of widget:<Terra's widget session id>>"
 index      by-reference-id (reference_id, user_id); an item without a known owner is not in it
 item       user_id, version, first_connected?, reference_id? (the newest owner), facts {kind: {at, value?}}
-tombstone  user_id, ttl; what it stands for is never written again while it is there
+tombstone  user_id, ttl; what it stands for is never written again while it is there, nor what that login brings
 ```
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from terra_connections.connection import Fact, Facts, Family, Position
-from terra_connections.ids import ReferenceId, UserId
+from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.patience import CONTENTION, Patience
 from terra_connections.published import Change
 
@@ -49,12 +49,12 @@ class ConnectionStore:
 
     def are_erased(self, user_ids: Iterable[UserId]) -> set[UserId]:
         """Which of these `user_id`s were erased within the last 30 days."""
-        return self._read(user_ids, Patience())[1]
+        return set(map(UserId, self._read(user_ids, Patience())[1]))
 
     def read_with_erased(self, user_ids: Iterable[UserId]) -> tuple[list[Facts], set[UserId]]:
         """Both at once: what is known about these `user_id`s, and which of them were erased."""
         known, erased = self._read(user_ids, Patience())
-        return [facts for facts, _ in known.values()], erased
+        return [facts for facts, _ in known.values()], set(map(UserId, erased))
 
     def family_of(self, user_ids: Iterable[UserId]) -> Family:
         """Whatever reconnects have made of these `user_id`s, and they of others; one round trip for each link."""
@@ -108,17 +108,27 @@ class ConnectionStore:
         found = [_facts_from(item)[0] for item in answer["Items"] if "facts" in item]
         return found, str(last["user_id"]["S"]) if last else None
 
-    def record(self, told: Sequence[Facts], *, together_with: Sequence[Any] = ()) -> bool:
+    def record(
+        self,
+        told: Sequence[Facts],
+        *,
+        together_with: Sequence[Any] = (),
+        login: SessionId | None = None,
+        of_login: Sequence[Any] = (),
+    ) -> bool:
         """Add what was told to what is known, in one transaction with other writes.
 
         Each connection is written on condition that nobody wrote it since it was read; if somebody did, it is read and
         merged anew.
 
-        What was erased stays so: facts about it are dropped, and what a late reconnect made of it is erased, too.
+        What was erased stays so: facts about it are dropped, and what a late reconnect made of it, or a login that was
+        under way, is erased, too.
 
         Args:
             told: new facts, at most one for a `user_id`.
             together_with: writes of other stores, each with its own condition.
+            login: the widget session that the facts came from.
+            of_login: writes of other stores that are left out where that, or whom it connected, was erased.
 
         Returns:
             False when a condition of `together_with` failed: then nothing was written.
@@ -128,7 +138,7 @@ class ConnectionStore:
         """
         patience = Patience()
         while True:
-            writes = [*together_with, *self._writes(told, patience)]
+            writes = [*together_with, *self._writes(told, patience, login, of_login)]
             if not writes:
                 return True
             try:
@@ -151,20 +161,26 @@ class ConnectionStore:
         for user_id in user_ids:
             self._client.delete_item(TableName=self._table, Key=_key(user_id))
 
-    def bury(self, user_ids: Iterable[UserId]) -> None:
-        """Put up tombstones: from now on nothing about these `user_id`s is written."""
-        for user_id in user_ids:
-            self._client.put_item(TableName=self._table, Item=self._tombstone(user_id))
+    def bury(self, user_ids: Iterable[UserId], *, logins: Iterable[SessionId] = ()) -> None:
+        """Put up tombstones: from now on nothing about these `user_id`s is written, nor what these logins bring."""
+        for name in (*user_ids, *map(_login_name, logins)):
+            self._client.put_item(TableName=self._table, Item=self._tombstone(name))
 
     def _read(
-        self, user_ids: Iterable[UserId], patience: Patience, *, with_tombstones: bool = True
-    ) -> tuple[dict[UserId, tuple[Facts, int]], set[UserId]]:
-        """Facts with the version that they were read at, and which of the `user_id`s were erased."""
+        self,
+        user_ids: Iterable[UserId],
+        patience: Patience,
+        *,
+        login: SessionId | None = None,
+        with_tombstones: bool = True,
+    ) -> tuple[dict[UserId, tuple[Facts, int]], set[str]]:
+        """Facts with the version that they were read at, and what was erased of the `user_id`s and the login."""
         asked = list(dict.fromkeys(user_ids))
-        graves = {_grave(user_id): user_id for user_id in asked} if with_tombstones else {}
+        mortal = [*asked, *([] if login is None else [_login_name(login)])] if with_tombstones else []
+        graves = {_grave(name): name for name in mortal}
         keys = [_key(name) for name in (*asked, *graves)]
         known: dict[UserId, tuple[Facts, int]] = {}
-        erased: set[UserId] = set()
+        erased: set[str] = set()
         while keys:
             answer = self._client.batch_get_item(
                 RequestItems={self._table: {"Keys": keys[:_BATCH], "ConsistentRead": True}}
@@ -183,18 +199,25 @@ class ConnectionStore:
                 patience.wait()
         return known, erased
 
-    def _writes(self, told: Sequence[Facts], patience: Patience) -> list[dict[str, Any]]:
+    def _writes(
+        self, told: Sequence[Facts], patience: Patience, login: SessionId | None, of_login: Sequence[Any]
+    ) -> list[dict[str, Any]]:
         """The writes that add what was told to what is known now."""
-        known, erased = self._read((facts.user_id for facts in told), patience)
-        writes: list[dict[str, Any]] = []
-        for facts in told:
-            if facts.user_id in erased:
-                continue
-            writes += self._erasure(facts.user_id) if _is_heir(facts, told, erased) else self._write(known, facts)
-        return writes
+        known, erased = self._read((facts.user_id for facts in told), patience, login=login)
+        is_login_erased = login is not None and _login_name(login) in erased
+        heirs = {facts.user_id for facts in told if is_login_erased or _is_heir(facts, told, erased)} - erased
+        living = [facts for facts in told if facts.user_id not in erased | heirs]
+        writes = [write for user_id in sorted(heirs) for write in self._erasure(user_id)]
+        writes += [write for facts in living for write in self._write(known, facts)]
+        # An erasure that has begun since the reading removes items; one that is not there yet it cannot remove.
+        unseen: list[str] = [facts.user_id for facts in living if facts.user_id not in known]
+        if login is not None and not is_login_erased and len(living) == len(told):
+            writes += of_login
+            unseen = [_login_name(login), *(facts.user_id for facts in living)]
+        return writes + [self._unless_erased(name) for name in unseen]
 
     def _write(self, known: Mapping[UserId, tuple[Facts, int]], told: Facts) -> list[dict[str, Any]]:
-        """The writes that add `told`; none where it says nothing new: facts only grow, nobody can take it away."""
+        """The write that adds `told`; none where it says nothing new: facts only grow, nobody can take it away."""
         facts, version = known.get(told.user_id, (None, 0))
         merged = facts.merged(told) if facts else told
         if merged == facts:
@@ -202,15 +225,7 @@ class ConnectionStore:
         item = _item_from(merged, version + 1)
         if version == 0:
             put = {"TableName": self._table, "Item": item, "ConditionExpression": "attribute_not_exists(user_id)"}
-            # An erasure that has begun since the reading removes items; one that is not there yet it cannot remove.
-            check = {
-                "TableName": self._table,
-                "Key": _key(_grave(told.user_id)),
-                "ConditionExpression": "attribute_not_exists(user_id) OR #ttl <= :now",
-                "ExpressionAttributeNames": {"#ttl": "ttl"},
-                "ExpressionAttributeValues": {":now": {"N": str(int(self._clock()))}},
-            }
-            return [{"Put": put}, {"ConditionCheck": check}]
+            return [{"Put": put}]
         put = {
             "TableName": self._table,
             "Item": item,
@@ -219,6 +234,17 @@ class ConnectionStore:
         }
         return [{"Put": put}]
 
+    def _unless_erased(self, name: str) -> dict[str, Any]:
+        """The condition that no tombstone stands for a `user_id` or a login."""
+        check = {
+            "TableName": self._table,
+            "Key": _key(_grave(name)),
+            "ConditionExpression": "attribute_not_exists(user_id) OR #ttl <= :now",
+            "ExpressionAttributeNames": {"#ttl": "ttl"},
+            "ExpressionAttributeValues": {":now": {"N": str(int(self._clock()))}},
+        }
+        return {"ConditionCheck": check}
+
     def _erasure(self, user_id: UserId) -> list[dict[str, Any]]:
         """The writes that erase a `user_id` at once."""
         return [
@@ -226,21 +252,26 @@ class ConnectionStore:
             {"Delete": {"TableName": self._table, "Key": _key(user_id)}},
         ]
 
-    def _tombstone(self, user_id: UserId) -> dict[str, Any]:
+    def _tombstone(self, name: str) -> dict[str, Any]:
         gone_at = int(self._clock() + ERASED_FOR.total_seconds())
-        return {"user_id": {"S": _grave(user_id)}, "ttl": {"N": str(gone_at)}}
+        return {"user_id": {"S": _grave(name)}, "ttl": {"N": str(gone_at)}}
 
 
 def _key(name: str) -> _Key:
     return {"user_id": {"S": name}}
 
 
-def _grave(user_id: UserId) -> str:
+def _grave(name: str) -> str:
     """The key of a tombstone; no `user_id` can have it, and none can be read from it."""
-    return f"erased:{hashlib.sha256(user_id.encode()).hexdigest()}"
+    return f"erased:{hashlib.sha256(name.encode()).hexdigest()}"
 
 
-def _is_heir(facts: Facts, told: Sequence[Facts], erased: set[UserId]) -> bool:
+def _login_name(widget_session_id: SessionId) -> str:
+    """What a login is buried under; no `user_id` has a colon."""
+    return f"widget:{widget_session_id}"
+
+
+def _is_heir(facts: Facts, told: Sequence[Facts], erased: set[str]) -> bool:
     """Whether this is what a reconnect made of an erased `user_id` of the same person, told late."""
     owners = {other.user_id: other.owner for other in told}
     return any(

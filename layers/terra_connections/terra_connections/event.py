@@ -21,8 +21,8 @@ from terra_connections.connection import (
     revoked,
     troubled,
 )
-from terra_connections.ids import SessionId, reference_id_from, session_id_from, user_id_from
-from terra_connections.session import Reason, reason_from
+from terra_connections.ids import reference_id_from, session_id_from, user_id_from
+from terra_connections.session import Report, reason_from
 
 MALFORMED = "malformed"
 
@@ -33,26 +33,18 @@ _MAX_SCOPE_LENGTH = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a login went that Terra knows by its own id: its widget session's."""
-
-    widget_session_id: SessionId
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
 class Event:
     """A signed body, read.
 
     Attributes:
         type: Terra's type, or `malformed` where the body does not hold what its type needs.
         facts: what it says about connections.
-        outcomes: what it says about logins.
+        report: what it says about a login, where it names one by Terra's own id.
     """
 
     type: str
     facts: tuple[Facts, ...] = ()
-    outcomes: tuple[Outcome, ...] = ()
+    report: Report | None = None
 
 
 class _Malformed(Exception):
@@ -90,25 +82,25 @@ def _auth(content: Mapping[str, Any], at: Position) -> Event:
         return _login_failed(content, at)
     if status != "success":
         raise _Malformed
-    facts = logged_in(_user(content), at, widget_session_id=session_id_from(content.get("widget_session_id")))
-    return Event("auth", facts=(facts,))
+    user, login = _user(content), session_id_from(content.get("widget_session_id"))
+    report = Report(login, user_ids=frozenset({user.user_id})) if login else None
+    return Event("auth", facts=(logged_in(user, at, widget_session_id=login),), report=report)
 
 
 def _auth_cancelled(content: Mapping[str, Any], at: Position) -> Event:
-    return Event("auth_cancelled", outcomes=_login_failed(content, at).outcomes)
+    return Event("auth_cancelled", report=_login_failed(content, at).report)
 
 
 def _login_failed(content: Mapping[str, Any], at: Position) -> Event:
     """A failed login is matched to its session by an id only: the person may have another login under way."""
-    reason = reason_from(content.get("reason"))
-    widget_session_id = session_id_from(content.get("widget_session_id"))
-    outcomes = (Outcome(widget_session_id, reason),) if widget_session_id else ()
+    reason, login = reason_from(content.get("reason")), session_id_from(content.get("widget_session_id"))
+    report = Report(login, reasons=frozenset({reason})) if login else None
     try:
         user = _user(content)
     except _Malformed:
         # The newer shape names no user.
-        return Event("auth", outcomes=outcomes)
-    return Event("auth", facts=(failed(user, at, reason=reason),), outcomes=outcomes)
+        return Event("auth", report=report)
+    return Event("auth", facts=(failed(user, at, reason=reason),), report=report)
 
 
 def _user_reauth(content: Mapping[str, Any], at: Position) -> Event:

@@ -4,16 +4,15 @@ import hashlib
 import json
 import math
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from terra_connections.caller import Caller
-from terra_connections.errors import InvalidRequest, TooManySessions
+from terra_connections.errors import InvalidRequest, RequestInProgress, TooManySessions
 from terra_connections.ids import ReferenceId, SessionId
-from terra_connections.request_body import NewSession
+from terra_connections.patience import Patience
 from terra_connections.return_target import ReturnTargets
 from terra_connections.session import (
     KEPT_FOR,
@@ -25,7 +24,7 @@ from terra_connections.session import (
     hash_of,
 )
 from terra_connections.session_store import Claim, SessionStore
-from terra_connections.terra_api import TerraApi
+from terra_connections.terra_api import LoginAsked, TerraApi
 
 _MAX_KEY_LENGTH = 255
 
@@ -44,6 +43,22 @@ def claim_for(caller: Caller, idempotency_key: str | None, body: bytes) -> Claim
     return Claim(f"idempotency:{key}", secrets.token_hex(16), hashlib.sha256(body).hexdigest())
 
 
+class Wish(Protocol):
+    """What a session is to be for: told by a request's body, or by a session that is tried again."""
+
+    @property
+    def resource(self) -> str | None:
+        """The provider; None lets the person pick."""
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """What they may pick from; empty is everything."""
+
+    @property
+    def return_to(self) -> str | None:
+        """The name of the return target."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionStarter:
     """Starts sessions: asks Terra for a login link, and remembers who it is for."""
@@ -55,7 +70,7 @@ class SessionStarter:
 
     def start(
         self,
-        asked: NewSession,
+        asked: Wish,
         *,
         person: ReferenceId,
         language: str | None,
@@ -66,7 +81,7 @@ class SessionStarter:
         """A new session, or the one that the same request made before; the contract's `Session` with its `auth_url`.
 
         Args:
-            asked: for which provider, and what else was asked for.
+            asked: for which provider or providers, and where to afterwards.
             person: for whom.
             language: what they read, if that is known.
             base_url: this stack's own address: Terra sends the browser back to it and nowhere else.
@@ -100,6 +115,31 @@ class SessionStarter:
             raise
         return answer
 
+    def start_again(self, session: Session, *, base_url: str, now: datetime) -> dict[str, Any]:
+        """A new session for what a failed one was for, as `start` answers it: however often this is asked, the same.
+
+        Whoever asks while it is being made waits for it: a browser shows the answer to the last press of a button.
+
+        Raises:
+            NotDurable: it took too long.
+            UnknownReturnTarget, TooManySessions, UnknownResource, TerraRejected, TerraUnavailable, TooManyRequests:
+                as `start` does.
+        """
+        claim = Claim(f"retry:{session.session_id}", secrets.token_hex(16), session.state_hash)
+        patience = Patience()
+        while True:
+            try:
+                return self.start(
+                    session,
+                    person=session.reference_id,
+                    language=session.language,
+                    base_url=base_url,
+                    claim=claim,
+                    now=now,
+                )
+            except RequestInProgress:
+                patience.wait()
+
     def _check_open(self, person: ReferenceId, *, now: datetime) -> None:
         """Whoever begins logins and finishes none has to wait: each is a user at Terra that nobody will ever be.
 
@@ -118,7 +158,7 @@ class SessionStarter:
 
     def _ask_terra(
         self,
-        asked: NewSession,
+        asked: Wish,
         *,
         person: ReferenceId,
         language: str | None,
@@ -127,31 +167,39 @@ class SessionStarter:
         now: datetime,
     ) -> tuple[Session, dict[str, Any]]:
         session_id, state = SessionId(secrets.token_urlsafe(16)), secrets.token_urlsafe(32)
-        secret = {"session": session_id, "state": state}
-        login = self.terra.authenticate_user(
-            resource=asked.resource,
+        secret = urlencode({"session": session_id, "state": state})
+        login = LoginAsked(
             reference_id=person,
             language=language,
-            success_url=_redirect_url(base_url, "success", secret),
-            failure_url=_redirect_url(base_url, "failure", secret),
+            success_url=f"{base_url}/auth/success?{secret}",
+            failure_url=f"{base_url}/auth/failure?{secret}",
         )
         session = Session(
             session_id=session_id,
             reference_id=person,
-            flow=Flow.PROVIDER,
+            flow=Flow.PROVIDER if asked.resource else Flow.WIDGET,
             resource=asked.resource,
-            user_id=login.user_id,
+            user_id=None,
             state_hash=hash_of(state),
             return_to=asked.return_to,
             language=language,
+            resources=tuple(dict.fromkeys(asked.resources)),
             claim_id=claim_id,
             created_at=int(now.timestamp() * 1000),
             expires_at=int((now + OPEN_FOR).timestamp() * 1000),
             ttl=int((now + KEPT_FOR).timestamp()),
         )
+        if session.resource is None:
+            widget = self.terra.widget_session(login, resources=session.resources)
+            auth_url = widget.url
+            # Whoever comes later finds a dead link: to go on waiting, or to be given it again, would be no use.
+            link_ends = int((now + widget.open_for).timestamp() * 1000)
+            session = replace(
+                session, widget_session_id=widget.session_id, expires_at=min(session.expires_at, link_ends)
+            )
+        else:
+            issued = self.terra.authenticate_user(login, resource=session.resource)
+            auth_url = issued.auth_url
+            session = replace(session, user_id=issued.user_id)
         view = SessionView(session, SessionStatus.PENDING)
-        return session, {**view.as_json(), "auth_url": login.auth_url}
-
-
-def _redirect_url(base_url: str, outcome: str, secret: Mapping[str, str]) -> str:
-    return f"{base_url}/auth/{outcome}?{urlencode(secret)}"
+        return session, {**view.as_json(), "auth_url": auth_url}

@@ -5,6 +5,7 @@ from datetime import datetime
 from terra_connections.connection import Kind
 from terra_connections.connection_store import ConnectionStore
 from terra_connections.session import (
+    Flow,
     Session,
     SessionView,
     connected_by_name,
@@ -12,14 +13,22 @@ from terra_connections.session import (
     reason_from,
     view_of,
 )
+from terra_connections.session_store import SessionStore
 
 
-def outcome_of(session: Session, connections: ConnectionStore, *, now: datetime) -> SessionView:
-    """The session's view: one consistent read, and the person's list only if that does not settle it."""
+def outcome_of(session: Session, sessions: SessionStore, connections: ConnectionStore, *, now: datetime) -> SessionView:
+    """The session's view: one consistent read, and the person's list only if that does not settle it.
+
+    A widget session costs one more consistent read, of what Terra has reported by its id, and rests on no list: several
+    of one person's can be open at once, and nothing else tells what came of which.
+    """
+    session = sessions.with_report(session)
     family = connections.family_of(session.named_user_ids)
     connected = connected_by_name(session, family)
-    if connected is None:
+    if connected is None and session.flow is Flow.PROVIDER:
         connected = connected_by_person(session, connections.of_person(session.reference_id))
     named = [facts for user_id in session.named_user_ids if (facts := family.facts(user_id)) is not None]
     told = [reason_from(text) for facts in named if (text := facts.text(Kind.FAILED)) is not None]
-    return view_of(session, connected=connected, told=told, now=now)
+    facts = family.facts(connected) if connected is not None else None
+    provider = facts.text(Kind.PROVIDER) if facts else None
+    return view_of(session, connected=connected, provider=provider, told=told, now=now)

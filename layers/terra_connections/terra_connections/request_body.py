@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from terra_connections.errors import InvalidRequest
 from terra_connections.ids import ReferenceId, reference_id_from
@@ -43,9 +43,21 @@ class Person(BaseModel):
             ) from None
 
 
-class NewSession(Person):
-    """What the caller asks for: one person, one provider."""
+_Resource = Annotated[str, Field(pattern="^[A-Z0-9_]{2,64}$")]
 
-    resource: Annotated[str, Field(pattern="^[A-Z0-9_]{2,64}$")]
+
+class NewSession(Person):
+    """What the caller asks for: one person; and one provider, or some to pick from, or all of them."""
+
+    resource: _Resource | None = None
+    resources: Annotated[tuple[_Resource, ...], Field(min_length=1, max_length=100)] = ()
     return_to: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     language: Annotated[str, Field(pattern="^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")] | None = None
+
+    @field_validator("resources")
+    @classmethod
+    def _stands_alone(cls, resources: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
+        if others.data.get("resource") is not None:
+            message = "may not be given together with resource"
+            raise ValueError(message)
+        return resources

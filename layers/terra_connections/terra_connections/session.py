@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -18,9 +18,10 @@ KEPT_FOR = timedelta(days=7)
 
 
 class Flow(StrEnum):
-    """How the person picks a provider: `provider` means that the app picked it."""
+    """Who picks the provider: the app (`provider`), or the person, on Terra's own page (`widget`)."""
 
     PROVIDER = "provider"
+    WIDGET = "widget"
 
 
 class SessionStatus(StrEnum):
@@ -28,6 +29,7 @@ class SessionStatus(StrEnum):
 
     PENDING = "pending"
     CONNECTED = "connected"
+    NEEDS_APP = "needs_app"
     FAILED = "failed"
     EXPIRED = "expired"
 
@@ -59,14 +61,33 @@ def reason_from(text: object) -> Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """What Terra's events say of a login that they name by its widget session's id, in whatever order they come.
+
+    Attributes:
+        widget_session_id: the login, by Terra's id.
+        user_ids: whom it connected.
+        reasons: why it failed.
+    """
+
+    widget_session_id: SessionId
+    user_ids: frozenset[UserId] = frozenset()
+    reasons: frozenset[Reason] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One attempt, as it is stored.
 
     Attributes:
+        resource: the provider that the app picked; None where the person picks.
+        resources: the providers that the person may pick from; empty means all of them.
         state_hash: SHA-256 of the secret that only the redirect URLs carry.
-        user_id: the id that Terra issued before the login; nothing promises that it is the final one.
-        confirmed_user_ids: what a redirect brought and Terra confirmed.
-        failed_reasons: what failure redirects brought.
+        user_id: the id that Terra issued before the login; nothing promises that it is the final one. None where the
+            person picks: then there is a `widget_session_id`.
+        confirmed_user_ids: what Terra has said that this very login connected.
+        failed_reasons: why it failed, from failure redirects and from Terra.
+        needs_app: a success redirect came, and Terra knew of nothing new.
         claim_id: the idempotency claim that it answers, if any.
         created_at, expires_at: unix milliseconds.
         ttl: unix seconds.
@@ -75,17 +96,20 @@ class Session:
     session_id: SessionId
     reference_id: ReferenceId
     flow: Flow
-    resource: str
-    user_id: UserId
+    resource: str | None
+    user_id: UserId | None
     state_hash: str
     return_to: str | None
     language: str | None
     created_at: int
     expires_at: int
     ttl: int
+    widget_session_id: SessionId | None = None
+    resources: tuple[str, ...] = ()
     claim_id: str | None = None
     confirmed_user_ids: frozenset[UserId] = frozenset()
     failed_reasons: frozenset[Reason] = frozenset()
+    needs_app: bool = False
 
     def knows(self, state: str) -> bool:
         """Whether `state` is this session's secret."""
@@ -94,7 +118,22 @@ class Session:
     @property
     def named_user_ids(self) -> tuple[UserId, ...]:
         """The connections that this session would be about, the likeliest first."""
-        return (self.user_id, *sorted(self.confirmed_user_ids - {self.user_id}))
+        issued = () if self.user_id is None else (self.user_id,)
+        return (*issued, *sorted(self.confirmed_user_ids.difference(issued)))
+
+    def allows(self, provider: str | None) -> bool:
+        """Whether a connection of this provider can be what this session was for."""
+        if self.flow is Flow.PROVIDER:
+            return provider == self.resource
+        return not self.resources or provider in self.resources
+
+    def with_report(self, report: Report) -> "Session":
+        """This session, and what Terra has reported of it."""
+        return replace(
+            self,
+            confirmed_user_ids=self.confirmed_user_ids | report.user_ids,
+            failed_reasons=self.failed_reasons | report.reasons,
+        )
 
 
 def hash_of(state: str) -> str:
@@ -110,6 +149,16 @@ class SessionView:
     status: SessionStatus
     reason: Reason | None = None
     user_id: UserId | None = None
+    provider: str | None = None
+
+    @property
+    def resource(self) -> str | None:
+        """The provider that the app picked, or the one that the person has connected."""
+        return self.session.resource or self.provider
+
+    def may_be_retried(self, *, now: datetime) -> bool:
+        """Whether a new session may take its place at the person's own wish: it has failed, and lately."""
+        return self.status is SessionStatus.FAILED and now.timestamp() * 1000 < self.session.expires_at
 
     def as_json(self) -> dict[str, Any]:
         """The contract's shape, without `auth_url`."""
@@ -118,7 +167,7 @@ class SessionView:
             "status": self.status,
             "reason": self.reason,
             "reference_id": self.session.reference_id,
-            "resource": self.session.resource,
+            "resource": self.resource,
             "user_id": self.user_id,
             "created_at": iso(self.session.created_at),
             "expires_at": iso(self.session.expires_at),
@@ -149,26 +198,36 @@ def connected_by_person(session: Session, of_person: Iterable[Facts]) -> UserId 
         (at, facts.user_id)
         for facts in known
         if facts.owner == session.reference_id
-        and facts.text(Kind.PROVIDER) == session.resource
+        and session.allows(facts.text(Kind.PROVIDER))
         and (at := facts.at(Kind.LOGIN)) is not None
         and at >= since
     ]
     return Family(known).current(min(candidates)[1]) if candidates else None
 
 
-def view_of(session: Session, *, connected: UserId | None, told: Iterable[Reason] = (), now: datetime) -> SessionView:
+def view_of(
+    session: Session,
+    *,
+    connected: UserId | None,
+    provider: str | None = None,
+    told: Iterable[Reason] = (),
+    now: datetime,
+) -> SessionView:
     """The session's status, from what is known now.
 
     Args:
-        session: the attempt, with what the redirects brought.
+        session: the attempt, with what the redirects brought and Terra reported of it.
         connected: the connection that it led to, if any.
-        told: why it failed, as Terra's events have it.
+        provider: that connection's.
+        told: why it failed, as Terra's events about its connections have it.
         now: for `expired`, which is computed and never stored.
     """
     if connected is not None:
-        return SessionView(session, SessionStatus.CONNECTED, user_id=connected)
+        return SessionView(session, SessionStatus.CONNECTED, user_id=connected, provider=provider)
     reasons = session.failed_reasons | set(told)
     if reasons:
         return SessionView(session, SessionStatus.FAILED, reason=max(reasons, key=_SPECIFICITY.__getitem__))
+    if session.needs_app:
+        return SessionView(session, SessionStatus.NEEDS_APP)
     expired = now.timestamp() * 1000 >= session.expires_at
     return SessionView(session, SessionStatus.EXPIRED if expired else SessionStatus.PENDING)

@@ -5,7 +5,7 @@ key    session_id, or "idempotency:<sha256 of caller and key>", or "widget:<Terr
 index  by-reference-id (reference_id, created_at); sessions only
 session   as session.Session; ttl
 claim     token, body_hash, expires_at, ttl, answer? (none while the request runs)
-widget    failed_reasons; ttl
+widget    user_ids, failed_reasons: what Terra's events say of the login, sets; ttl
 ```
 
 DynamoDB deletes what is past its TTL when it finds time: here it does not exist from that second on.
@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from terra_connections.errors import IdempotencyKeyReused, RequestInProgress
 from terra_connections.ids import ReferenceId, SessionId, UserId
-from terra_connections.session import KEPT_FOR, OPEN_FOR, Flow, Reason, Session
+from terra_connections.session import KEPT_FOR, OPEN_FOR, Flow, Reason, Report, Session
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -97,11 +97,24 @@ class SessionStore:
         )
         return [int(item["expires_at"]["N"]) for page in pages for item in page["Items"]]
 
+    def with_report(self, session: Session) -> Session:
+        """The session with what Terra's events have told of it by its widget session's id, read consistently."""
+        if session.widget_session_id is None:
+            return session
+        key = _report_key(session.widget_session_id)
+        item = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+        return session.with_report(_report_from(item)) if item else session
+
     def erase(self, session: Session) -> None:
         """Remove a session, and what a repeat of its request would be answered with."""
         for key in (session.claim_id, session.session_id):
             if key is not None:
                 self._client.delete_item(TableName=self._table, Key=_key(key))
+
+    def erase_reports(self, widget_session_ids: Iterable[SessionId]) -> None:
+        """Remove what Terra's events have told of these widget sessions."""
+        for widget_session_id in widget_session_ids:
+            self._client.delete_item(TableName=self._table, Key=_report_key(widget_session_id))
 
     def add(self, session: Session) -> None:
         """Keep a new session. Unconditional, so that a repeat of our own try whose answer was lost is no conflict."""
@@ -233,6 +246,20 @@ class SessionStore:
             # The session was erased in between: there is nothing to remember.
             return
 
+    def add_needs_app(self, session_id: SessionId) -> None:
+        """Remember that a success redirect came while Terra knew of nothing new."""
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_key(session_id),
+                UpdateExpression="SET needs_app = :true",
+                ConditionExpression="attribute_exists(session_id)",
+                ExpressionAttributeValues={":true": {"BOOL": True}},
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            # The session was erased in between: there is nothing to remember.
+            return
+
     def confirmation(self, session_id: SessionId, user_id: UserId) -> dict[str, Any]:
         """The write by which a session remembers a `user_id` that a redirect brought and Terra confirmed."""
         return {
@@ -245,20 +272,26 @@ class SessionStore:
             }
         }
 
-    def report(self, widget_session_id: SessionId, reason: Reason, *, now: datetime) -> dict[str, Any]:
-        """The write by which a login is remembered that Terra reports as failed by its widget session's id."""
-        return {
-            "Update": {
-                "TableName": self._table,
-                "Key": _key(f"widget:{widget_session_id}"),
-                "UpdateExpression": "ADD failed_reasons :reason SET #ttl = :ttl",
-                "ExpressionAttributeNames": {"#ttl": "ttl"},
-                "ExpressionAttributeValues": {
-                    ":reason": {"SS": [reason]},
-                    ":ttl": {"N": str(int((now + KEPT_FOR).timestamp()))},
-                },
-            }
+    def writes(self, report: Report | None, *, now: datetime) -> list[dict[str, Any]]:
+        """The write by which is remembered what Terra tells of a login by its widget session's id, if it names one.
+
+        Sets: order and repetition change nothing. There need not be a session yet: Terra may be quicker than we are.
+        """
+        if report is None:
+            return []
+        told = {"user_ids": sorted(report.user_ids), "failed_reasons": sorted(report.reasons)}
+        sets = {name: values for name, values in told.items() if values}
+        update = {
+            "TableName": self._table,
+            "Key": _report_key(report.widget_session_id),
+            "UpdateExpression": f"ADD {', '.join(f'{name} :{name}' for name in sets)} SET #ttl = :ttl",
+            "ExpressionAttributeNames": {"#ttl": "ttl"},
+            "ExpressionAttributeValues": {
+                **{f":{name}": {"SS": values} for name, values in sets.items()},
+                ":ttl": {"N": str(int((now + KEPT_FOR).timestamp()))},
+            },
         }
+        return [{"Update": update}]
 
     def _put(self, session: Session) -> Any:  # noqa: ANN401 - a Put and a PutItem take the same keywords
         return {
@@ -270,6 +303,8 @@ class SessionStore:
                     "flow": session.flow.value,
                     "resource": session.resource,
                     "user_id": session.user_id,
+                    "widget_session_id": session.widget_session_id,
+                    "resources": list(session.resources) or None,
                     "state_hash": session.state_hash,
                     "return_to": session.return_to,
                     "language": session.language,
@@ -286,18 +321,25 @@ def _key(session_id: str) -> dict[str, dict[str, str]]:
     return {"session_id": {"S": session_id}}
 
 
+def _report_key(widget_session_id: SessionId) -> dict[str, dict[str, str]]:
+    return _key(f"widget:{widget_session_id}")
+
+
 def _item_from(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _serialize(value) for name, value in values.items() if value is not None}
 
 
 def _session_from(item: Mapping[str, Any]) -> Session:
     stored = {name: _deserialize(value) for name, value in item.items()}
+    user_id, widget_session_id = stored.get("user_id"), stored.get("widget_session_id")
     return Session(
         session_id=SessionId(stored["session_id"]),
         reference_id=ReferenceId(stored["reference_id"]),
         flow=Flow(stored["flow"]),
-        resource=stored["resource"],
-        user_id=UserId(stored["user_id"]),
+        resource=stored.get("resource"),
+        user_id=None if user_id is None else UserId(user_id),
+        widget_session_id=None if widget_session_id is None else SessionId(widget_session_id),
+        resources=tuple(stored.get("resources", ())),
         state_hash=stored["state_hash"],
         return_to=stored.get("return_to"),
         language=stored.get("language"),
@@ -307,6 +349,16 @@ def _session_from(item: Mapping[str, Any]) -> Session:
         ttl=int(stored["ttl"]),
         confirmed_user_ids=frozenset(map(UserId, _texts(stored.get("confirmed_user_ids")))),
         failed_reasons=frozenset(map(Reason, _texts(stored.get("failed_reasons")))),
+        needs_app=stored.get("needs_app", False),
+    )
+
+
+def _report_from(item: Mapping[str, Any]) -> Report:
+    stored = {name: _deserialize(value) for name, value in item.items()}
+    return Report(
+        SessionId(stored["session_id"].partition(":")[2]),
+        user_ids=frozenset(map(UserId, _texts(stored.get("user_ids")))),
+        reasons=frozenset(map(Reason, _texts(stored.get("failed_reasons")))),
     )
 
 

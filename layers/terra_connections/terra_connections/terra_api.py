@@ -20,7 +20,14 @@ import httpx
 
 from terra_connections.errors import TerraRejected, TerraUnavailable, TooManyRequests, UnknownResource
 from terra_connections.event import scopes_from
-from terra_connections.ids import ReferenceId, UserId, reference_id_from, user_id_from
+from terra_connections.ids import (
+    ReferenceId,
+    SessionId,
+    UserId,
+    reference_id_from,
+    session_id_from,
+    user_id_from,
+)
 from terra_connections.provider import Provider, enabled_providers, resource_of
 
 CONNECT_WITHIN = timedelta(seconds=3)
@@ -28,8 +35,13 @@ LOGIN_WITHIN = timedelta(seconds=18)
 """With two tries to connect this stays below the 28 s that the function has, and API Gateway's 30."""
 ANSWER_WITHIN = timedelta(seconds=10)
 
+WIDGET_OPEN_FOR = timedelta(seconds=900)
+"""How long a widget's link opens where Terra does not say: what its documentation shows."""
+
 _MAX_ANSWER = 5_000_000  # bytes; a page of 500 users has a few hundred thousand
 _MAX_RETRY_AFTER = 3600
+_MAX_SECONDS = 86_400
+_WIDGET_IS_ELSEWHERE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -66,6 +78,25 @@ class _Deadline(dict[str, float]):
 
 
 @dataclass(frozen=True, slots=True)
+class LoginAsked:
+    """What Terra is told about any login: whose it is, and where the browser comes back to."""
+
+    reference_id: ReferenceId
+    language: str | None
+    success_url: str
+    failure_url: str
+
+    def as_terra(self) -> dict[str, str]:
+        """The body that Terra takes."""
+        body = {
+            "reference_id": self.reference_id,
+            "auth_success_redirect_url": self.success_url,
+            "auth_failure_redirect_url": self.failure_url,
+        }
+        return body if self.language is None else {**body, "language": self.language}
+
+
+@dataclass(frozen=True, slots=True)
 class Login:
     """A login that Terra has prepared.
 
@@ -76,6 +107,21 @@ class Login:
 
     user_id: UserId
     auth_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class WidgetSession:
+    """A page that Terra has prepared, on which the person picks a provider.
+
+    Attributes:
+        session_id: Terra's; its events name the login by it.
+        url: where to send the person, exactly as Terra gave it.
+        open_for: after this the link is dead; a login that began before may still finish.
+    """
+
+    session_id: SessionId
+    url: str
+    open_for: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,34 +168,34 @@ class TerraApi:
         client: httpx.Client,
         *,
         api_url: str,
+        widget_url: str,
         dev_id: str,
         api_key: Callable[[], str],
         asked: Callable[[str, int | None, float], None] = lambda _call, _status, _milliseconds: None,
     ) -> None:
-        """Ask by `client`; `asked` is told of each call: its path, the answer's status if any, and how long it took."""
+        """Ask by `client`; `asked` is told of each call: its path, the answer's status if any, and how long it took.
+
+        `widget_url` is the whole address of the widget's endpoint: Terra has published several.
+        """
         self._client = client
         self._asked = asked
         self._api_url = api_url.rstrip("/")
+        self._widget_url = widget_url
         self._dev_id = dev_id
         self._api_key = api_key
 
-    def authenticate_user(
-        self, *, resource: str, reference_id: ReferenceId, language: str | None, success_url: str, failure_url: str
-    ) -> Login:
+    def authenticate_user(self, asked: LoginAsked, *, resource: str) -> Login:
         """Prepare a login at one provider. Each call makes another pending user at Terra.
 
         Raises:
             UnknownResource: Terra does not know the provider, or it is not enabled.
         """
-        body = {
-            "reference_id": reference_id,
-            "auth_success_redirect_url": success_url,
-            "auth_failure_redirect_url": failure_url,
-        }
-        if language is not None:
-            body["language"] = language
         status, content = self._ask(
-            "POST", "/auth/authenticateUser", params={"resource": resource}, body=body, within=LOGIN_WITHIN
+            "POST",
+            "/auth/authenticateUser",
+            params={"resource": resource},
+            body=asked.as_terra(),
+            within=LOGIN_WITHIN,
         )
         if status == HTTPStatus.NOT_FOUND:
             message = f"Terra does not offer {resource} to this account."
@@ -159,6 +205,25 @@ class TerraApi:
         if user_id is None or not isinstance(auth_url, str) or not _is_web_address(auth_url):
             raise _nonsense()
         return Login(user_id, auth_url)
+
+    def widget_session(self, asked: LoginAsked, *, resources: Sequence[str]) -> WidgetSession:
+        """Prepare a page on which the person picks one of these providers; of all that are enabled, if none is named.
+
+        Source: Terra's "Widget" page (November 2026). `providers` is one text with commas; to a list Terra answers 500.
+        """
+        body = asked.as_terra() | ({"providers": ",".join(resources)} if resources else {})
+        status, content = self._ask("POST", "/widget/session", url=self._widget_url, body=body, within=LOGIN_WITHIN)
+        if status in _WIDGET_IS_ELSEWHERE:
+            message = (
+                f"Terra has no widget at the configured address, or has retired it ({status}): set the parameter "
+                "TerraWidgetUrl (TERRA_WIDGET_URL) to the address in Terra's current documentation."
+            )
+            raise TerraRejected(message)
+        answer = _object(_believed(status, content))
+        session_id, url = session_id_from(answer.get("session_id")), answer.get("url")
+        if session_id is None or not isinstance(url, str) or not _is_web_address(url):
+            raise _nonsense()
+        return WidgetSession(session_id, url, _seconds(answer.get("expires_in")) or WIDGET_OPEN_FOR)
 
     def user_info(self, user_id: UserId, *, within: timedelta) -> UserInfo | None:
         """What Terra knows of one connection, or None where it answers that there is none (404)."""
@@ -178,9 +243,9 @@ class TerraApi:
             scopes=scopes_from(user.get("scopes")),
         )
 
-    def users_of(self, reference_id: ReferenceId) -> list[UserId]:
+    def users_of(self, reference_id: ReferenceId, *, within: timedelta = ANSWER_WITHIN) -> list[UserId]:
         """Whom Terra lists for a person: hints about whom to ask, and no proof of anything."""
-        status, content = self._ask("GET", "/userInfo", params={"reference_id": reference_id})
+        status, content = self._ask("GET", "/userInfo", params={"reference_id": reference_id}, within=within)
         if status == HTTPStatus.NOT_FOUND:
             return []
         answer = _believed(status, content)
@@ -251,16 +316,21 @@ class TerraApi:
         method: str,
         path: str,
         *,
+        url: str | None = None,
         params: Mapping[str, str] | None = None,
         within: timedelta = ANSWER_WITHIN,
         body: Mapping[str, str] | Sequence[str] | None = None,
         is_keyless: bool = False,
     ) -> tuple[int, bytes]:
-        """One request; the answer's status and bytes, as far as the answer may be believed at all."""
+        """One request; the answer's status and bytes, as far as the answer may be believed at all.
+
+        `path` is the call's name, and where it is unless `url` says otherwise.
+        """
         headers = {"dev-id": self._dev_id}
         if not is_keyless:
             headers["x-api-key"] = self._api_key()
-        request = self._client.build_request(method, self._api_url + path, params=params, json=body, headers=headers)
+        address = self._api_url + path if url is None else url
+        request = self._client.build_request(method, address, params=params, json=body, headers=headers)
         started, response = time.perf_counter(), None
         try:
             response, content = self._exchange(request, within=within)
@@ -324,6 +394,13 @@ def _user_ids(users: object) -> list[UserId]:
 
 def _nonsense() -> TerraUnavailable:
     return TerraUnavailable("Terra answered something that cannot be used.")
+
+
+def _seconds(value: object) -> timedelta | None:
+    """A duration in seconds, if this is a sensible one."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MAX_SECONDS:
+        return None
+    return timedelta(seconds=value)
 
 
 def _retry_after(response: httpx.Response) -> int:

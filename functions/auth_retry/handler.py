@@ -1,0 +1,39 @@
+"""POST /auth/retry: whoever sees that a login failed presses "Try again"."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from terra_connections import wiring
+from terra_connections.door import door
+from terra_connections.http_api import Request, Response
+from terra_connections.new_session import SessionStarter
+from terra_connections.outcome import outcome_of
+from terra_connections.pages import PRIVATE
+from terra_connections.redirect import session_of
+
+_settings = wiring.settings()
+_sessions = wiring.sessions()
+_connections = wiring.connections()
+_way_back = wiring.way_back()
+_starter = SessionStarter(
+    wiring.terra(),
+    _sessions,
+    wiring.return_targets(),
+    open_limit=int(_settings.open_sessions_per_person),
+)
+
+
+def auth_retry(request: Request) -> Response:
+    """A new session in place of a failed one, always the same; for any other its own page is shown again."""
+    now = datetime.now(UTC)
+    session = session_of(request, _sessions, now=now)
+    view = outcome_of(session, _sessions, _connections, now=now)
+    request.notes["session_status"] = view.status
+    if not view.may_be_retried(now=now):
+        return _way_back.send_on(view, request, now=now)
+    begun = _starter.start_again(session, base_url=request.base_url(_settings.public_base_url), now=now)
+    request.notes["new_session_id"] = begun["session_id"]
+    return Response(HTTPStatus.SEE_OTHER, headers={"location": begun["auth_url"], **PRIVATE})
+
+
+lambda_handler = door(auth_retry, answer=_way_back.error_page)
