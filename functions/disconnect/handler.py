@@ -16,12 +16,11 @@ _connections = wiring.connections()
 
 def disconnect(request: Request) -> Response:
     """Terra first, then here; a replaced `user_id` disconnects its replacement."""
-    _ = request.caller
-    user_id = user_id_from(request.path("user_id"))
+    caller, user_id = request.caller, user_id_from(request.path("user_id"))
     if user_id is None:
         message = "There is no such connection."
         raise NotFound(message)
-    disconnect_at_terra(user_id, terra=_terra, connections=_connections, now=datetime.now(UTC))
+    disconnect_at_terra(user_id, caller=caller, terra=_terra, connections=_connections, now=datetime.now(UTC))
     return Response(HTTPStatus.NO_CONTENT, headers={"cache-control": "no-store"})
 
 

@@ -13,9 +13,8 @@ _connections = wiring.connections()
 
 def get_connection(request: Request) -> Response:
     """From Terra's `user_id` back to the person, read consistently."""
-    _ = request.caller
-    user_id = user_id_from(request.path("user_id"))
-    connection = _connections.family_of([user_id]).view(user_id) if user_id else None
+    caller, user_id = request.caller, user_id_from(request.path("user_id"))
+    connection = _connections.find(user_id, caller=caller) if user_id else None
     if connection is None:
         message = "There is no such connection."
         raise NotFound(message)

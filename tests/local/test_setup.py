@@ -43,7 +43,11 @@ def locked(file: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["functions", "local", "tests"])
 def test_what_runs_in_lambda_has_the_same_version_everywhere(name: str) -> None:
-    ours = locked(setup.DEPENDENCIES / "requirements.txt")
+    ours = {
+        package: version
+        for folder in setup.DEPENDENCIES
+        for package, version in locked(folder / "requirements.txt").items()
+    }
     theirs = locked(setup.REQUIREMENTS / f"{name}.txt")
     assert ours
     assert {package: theirs.get(package) for package in ours} == ours

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from terra_connections.connection import Fact, Facts, Family, Position
+from terra_connections.caller import Caller
+from terra_connections.connection import Connection, Fact, Facts, Family, Position
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.patience import CONTENTION, Patience
 from terra_connections.published import Change
@@ -62,14 +63,26 @@ class ConnectionStore:
 
     def related_to(self, user_ids: Iterable[UserId]) -> list[Facts]:
         """What is known about these `user_id`s, and about all that reconnects link them to, read consistently."""
-        known: dict[UserId, Facts] = {}
-        wanted = set(user_ids)
-        while wanted:
-            found = self.read(wanted)
-            known |= {facts.user_id: facts for facts in found}
-            linked = {linked for facts in found for linked in (facts.replaced_by, *facts.replaces) if linked}
-            wanted = linked - known.keys() - wanted
-        return list(known.values())
+        asked = set(user_ids)
+        return self._with_related(self.read(asked), asked)
+
+    def _with_related(self, known: Sequence[Facts], asked: set[UserId]) -> list[Facts]:
+        found = list(known)
+        while unread := {name for facts in found for name in (facts.replaced_by, *facts.replaces) if name} - asked:
+            found += self.read(unread)
+            asked = asked | unread
+        return found
+
+    def find(self, user_id: UserId, *, caller: Caller) -> Connection | None:
+        """The connection that a `user_id` belongs to now, if there is one and it is the caller's to see.
+
+        Another person's costs one read, as one that does not exist does: nobody learns which it is from the time.
+        """
+        known = self.read([user_id])
+        if any(facts.owner is not None and not caller.may_see(facts.owner) for facts in known):
+            return None
+        connection = Family(self._with_related(known, {user_id})).view(user_id)
+        return connection if connection and caller.may_see(connection.reference_id) else None
 
     def of_person(self, reference_id: ReferenceId) -> list[Facts]:
         """What is known about this person's connections, and about what replaced them.

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from terra_connections.caller import Caller
 from terra_connections.connection import About, Position, revoked
 from terra_connections.connection_store import ConnectionStore
 from terra_connections.errors import NotFound
@@ -9,17 +10,19 @@ from terra_connections.ids import UserId
 from terra_connections.terra_api import TerraApi
 
 
-def disconnect(user_id: UserId, *, terra: TerraApi, connections: ConnectionStore, now: datetime) -> UserId:
+def disconnect(
+    user_id: UserId, *, caller: Caller, terra: TerraApi, connections: ConnectionStore, now: datetime
+) -> UserId:
     """Deauthenticate a connection at Terra and mark it revoked. A replaced `user_id` disconnects its replacement.
 
     Returns:
         The `user_id` that was disconnected.
 
     Raises:
-        NotFound: there is no such connection.
+        NotFound: there is no such connection, or it is not the caller's.
         TerraRejected, TerraUnavailable, TooManyRequests: nothing has changed here, and a repeat is safe.
     """
-    connection = connections.family_of([user_id]).view(user_id)
+    connection = connections.find(user_id, caller=caller)
     if connection is None:
         message = "There is no such connection."
         raise NotFound(message)
