@@ -1,0 +1,115 @@
+"""Serve the demo on the loopback address: `python -m local.demo --help`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import URL, Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from local import leash
+from local.demo.underneath import Underneath
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HOST: Final = "127.0.0.1"
+STATIC: Final = Path(__file__).parent / "static"
+
+
+class OneOrigin:
+    """Sends every other name of this server (localhost, or a foreign one that points here) to the origin that it has.
+
+    The API lets one origin in, and what the demo shows of the database is for nobody else's pages.
+    """
+
+    def __init__(self, app: ASGIApp, origin: str, headers: Mapping[str, str]) -> None:
+        self._app = app
+        self._origin = URL(origin)
+        self._headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or send on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if Headers(scope=scope).get("host") != self._origin.netloc:
+            here = URL(scope=scope).replace(netloc=self._origin.netloc)
+            await RedirectResponse(here)(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def application(origin: str, *, api_url: str, issuer_url: str, terra_url: str, underneath: Underneath) -> Starlette:
+    """Return the demo as it is served at `origin`."""
+
+    async def home(_request: Request) -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    async def connected(_request: Request) -> FileResponse:
+        return FileResponse(STATIC / "connected.html")
+
+    async def config(_request: Request) -> JSONResponse:
+        return JSONResponse({"api": api_url, "issuer": issuer_url, "terra": terra_url})
+
+    async def behind(request: Request) -> JSONResponse:
+        return JSONResponse(await underneath.of(request.query_params.get("person", "")))
+
+    headers = {
+        "Cache-Control": "no-cache",
+        "Content-Security-Policy": (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+            f"connect-src 'self' {api_url} {issuer_url}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        ),
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Starlette(
+        routes=[
+            Route("/", home),
+            Route("/connected", connected),
+            Route("/config.json", config),
+            Route("/underneath.json", behind),
+            Mount("/", StaticFiles(directory=STATIC)),
+        ],
+        middleware=[Middleware(OneOrigin, origin=origin, headers=headers)],
+    )
+
+
+def main() -> None:
+    """Serve on the loopback address until asked to end."""
+    parser = argparse.ArgumentParser(prog="python -m local.demo")
+    parser.add_argument("--port", type=int, required=True)
+    for name in ("api", "issuer", "terra", "dynamodb"):
+        parser.add_argument(f"--{name}-url", required=True)
+    parser.add_argument("--functions-log", type=Path, required=True)
+    asked = parser.parse_args()
+    leash.follow()
+    app = application(
+        f"http://{HOST}:{asked.port}",
+        api_url=asked.api_url,
+        issuer_url=asked.issuer_url,
+        terra_url=asked.terra_url,
+        underneath=Underneath(asked.terra_url, asked.dynamodb_url, asked.functions_log),
+    )
+    uvicorn.run(app, host=HOST, port=asked.port, log_level="warning", timeout_graceful_shutdown=1)
+
+
+if __name__ == "__main__":
+    main()

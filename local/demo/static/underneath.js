@@ -1,0 +1,71 @@
+// Beside the app: what happens underneath. No app has this; it shows what only a laptop can see.
+
+const $ = (id) => document.getElementById(id);
+const { terra } = await (await fetch("config.json")).json();
+const known = new Map();
+const time = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+$("console").href = terra;
+
+async function look() {
+  const person = localStorage.getItem("account");
+  if (document.hidden || !person) return;
+  const answer = await fetch(`underneath.json?${new URLSearchParams({ person })}`);
+  if (!answer.ok) throw new Error(`what happens underneath cannot be seen: ${answer.status}`);
+  const { events, items } = await answer.json();
+  showEvents(events);
+  showItems(items);
+}
+
+/** The latest login from its start, and below it what came before. */
+function showEvents(events) {
+  const start = events.findLastIndex(({ title }) => title.startsWith("POST /sessions"));
+  const latest = start < 0 ? events : events.slice(start);
+  $("steps").hidden = events.length > 0;
+  fill("events", latest.map((event) => entry(event, latest[0].at)));
+  $("earlier").hidden = start <= 0;
+  fill("earlier-events", events.slice(0, Math.max(start, 0)).map((event) => entry(event, event.at)));
+}
+
+function entry({ key, at, way, title, words, detail }, from) {
+  const row = known.get(key) ?? $("event").content.firstElementChild.cloneNode(true);
+  known.set(key, row);
+  row.dataset.way = way;
+  const past = at > from ? `+${((at - from) / 1000).toFixed(2)} s` : time.format(at);
+  write(row, { way, past, title, words, detail: JSON.stringify(detail, null, 2) });
+  return row;
+}
+
+function showItems(items) {
+  for (const [table, found] of Object.entries(items)) {
+    const rows = found.map((item) => {
+      const key = item.session_id ?? item.user_id;
+      const row = known.get(table + key) ?? $("item").content.firstElementChild.cloneNode(true);
+      known.set(table + key, row);
+      const gist = Object.keys(item.facts ?? item).join(" · ");
+      write(row, { name: key, gist, detail: JSON.stringify(item, null, 2) });
+      return row;
+    });
+    fill(table, rows);
+    $(`${table}-none`).hidden = rows.length > 0;
+  }
+}
+
+// Both leave alone what has not changed: what is opened, selected or has the focus stays so.
+
+function fill(list, rows) {
+  const { children } = $(list);
+  if (children.length !== rows.length || rows.some((row, place) => children[place] !== row)) $(list).replaceChildren(...rows);
+}
+
+function write(row, texts) {
+  for (const [part, text] of Object.entries(texts)) {
+    const place = row.querySelector(`.${part}`);
+    if (place.textContent !== text) place.textContent = text;
+  }
+}
+
+async function go() {
+  await look().catch(console.warn);
+  setTimeout(go, 1000);
+}
+go();
