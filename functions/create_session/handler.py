@@ -6,6 +6,7 @@ from http import HTTPStatus
 from terra_connections import wiring
 from terra_connections.door import door, hashed
 from terra_connections.http_api import Request, Response, json_response
+from terra_connections.language import preferred
 from terra_connections.new_session import SessionStarter, claim_for
 from terra_connections.request_body import NewSession
 
@@ -24,10 +25,12 @@ def create_session(request: Request) -> Response:
     asked = NewSession.parse(request.body)
     person = caller.person(asked.reference_id)
     request.notes["person"] = hashed(person)
+    # A back end's own header would say nothing about the person.
+    browser = request.header("accept-language") if caller.subject else None
     session = _starter.start(
         asked,
         person=person,
-        language=asked.language,
+        language=asked.language or preferred(browser),
         base_url=request.base_url(_settings.public_base_url),
         claim=claim_for(caller, request.header("idempotency-key"), request.body),
         now=datetime.now(UTC),
