@@ -3,22 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 import httpx
 
 from tests.integration.handlers import http_event
-from tests.support import Terra, create_session, query_of
+from tests.support import Terra, create_session, decide, query_of
 
 
 @dataclass(frozen=True)
-class Begun:
+class Attempt:
     """A session just created, with the secret that only Terra was told."""
 
     session: dict[str, Any]
     state: str
-    user_id: str
-    """As Terra issued it before the login."""
 
     @property
     def session_id(self) -> str:
@@ -34,6 +32,47 @@ class Begun:
 
     def come_back(self, browser: httpx.Client, outcome: str = "success", **more: str) -> httpx.Response:
         return browser.get(f"/auth/{outcome}", params={**self.secret, **more})
+
+
+@dataclass(frozen=True)
+class Begun(Attempt):
+    """A login at one provider; `user_id` is as Terra issued it before."""
+
+    user_id: str
+
+
+@dataclass(frozen=True)
+class OnTerrasPage(Attempt):
+    """A login at a provider that the person picks; `widget_session_id` is Terra's."""
+
+    widget_session_id: str
+
+    def pick(self, provider: str) -> str:
+        """Press a provider's button; where Terra sends the browser: to that login, or back if only an app has it."""
+        return self._press(provider=provider)
+
+    def give_up(self) -> str:
+        return self._press(decision="deny")
+
+    def allow(self, provider: str = "FITBIT", **fields: str) -> str:
+        """Pick, log in and allow; where Terra sends the browser."""
+        return decide(self.pick(provider), "allow", **fields)
+
+    def _press(self, **button: str) -> str:
+        url: str = self.session["auth_url"]
+        answer = httpx.post(url, data=button, timeout=30)
+        assert answer.is_redirect, answer.text
+        return urljoin(url, answer.headers["location"])
+
+
+def begin_widget(api: httpx.Client, terra: Terra, person: str, **fields: object) -> OnTerrasPage:
+    """A new session without a provider."""
+    answer = api.post("/sessions", json={"reference_id": person, **fields})
+    assert answer.status_code == httpx.codes.CREATED, answer.text
+    session: dict[str, Any] = answer.json()
+    asked = terra.calls("/widget/session")[-1]["body"]
+    state = query_of(asked["auth_success_redirect_url"])["state"]
+    return OnTerrasPage(session, state, session["auth_url"].rpartition("/")[2])
 
 
 def begin(api: httpx.Client, terra: Terra, person: str, **fields: object) -> Begun:

@@ -17,7 +17,7 @@ from terra_connections.sweep import SEGMENTS
 Template = dict[str, Any]
 Functions = dict[str, dict[str, Any]]
 
-PUBLIC = {"GET /auth/success", "GET /auth/failure", "POST /webhooks/terra"}
+PUBLIC = {"GET /auth/success", "GET /auth/failure", "POST /auth/retry", "POST /webhooks/terra"}
 # Read by boto3 and by Powertools themselves.
 OTHERS_SETTINGS = {
     "AWS_ENDPOINT_URL_DYNAMODB",
@@ -74,7 +74,7 @@ def test_nothing_but_the_endpoints_tells_a_laptop_from_aws(template: Template) -
             assert template["Parameters"][variables[name]["Ref"]]["Default"] == ""
 
 
-def test_every_route_passes_the_authorizer_but_the_three_public_ones(template: Template, functions: Functions) -> None:
+def test_every_route_passes_the_authorizer_but_the_public_ones(template: Template, functions: Functions) -> None:
     assert template["Resources"]["HttpApi"]["Properties"]["Auth"]["DefaultAuthorizer"] == "Callers"
     public = {path for _, path, route in routes(functions) if route.get("Auth") == {"Authorizer": "NONE"}}
     assert public == PUBLIC
@@ -115,6 +115,7 @@ def test_no_right_is_wider_than_it_must_be(functions: Functions) -> None:
 def test_only_functions_that_ask_terra_may_read_its_key(functions: Functions) -> None:
     readers = {name for name, statement in statements(functions) if "TerraSecret" in json.dumps(statement["Resource"])}
     assert readers == {
+        "AuthRetry",
         "AuthSuccess",
         "CreateMobileToken",
         "CreateSession",
@@ -155,10 +156,17 @@ def test_a_fresh_deployment_signs_nothing_and_opens_to_nobody(template: Template
     assert secrets["ServiceKeys"]["GenerateSecretString"]["PasswordLength"] >= 32
 
 
-def test_the_webhook_has_its_own_high_throttle_and_the_api_has_one(template: Template) -> None:
+def test_the_webhook_has_its_own_high_throttle_and_what_is_open_to_the_world_a_lower_one(
+    template: Template, functions: Functions
+) -> None:
     api = template["Resources"]["HttpApi"]["Properties"]
-    webhook = api["RouteSettings"]["POST /webhooks/terra"]
-    assert webhook["ThrottlingRateLimit"] > api["DefaultRouteSettings"]["ThrottlingRateLimit"] > 0
+    limits = {route: settings["ThrottlingRateLimit"] for route, settings in api["RouteSettings"].items()}
+    others = api["DefaultRouteSettings"]["ThrottlingRateLimit"]
+    assert limits.pop("POST /webhooks/terra") > others
+    # Its routes exist: API Gateway takes settings of a route that is not there, and they limit nothing.
+    assert limits.keys() <= {path for _, path, _ in routes(functions)}
+    assert limits.keys() == PUBLIC - {"POST /webhooks/terra"} | {"POST /sessions"}
+    assert all(0 < limit < others for limit in limits.values())
 
 
 def test_access_logs_hold_no_path_no_query_and_no_address(template: Template) -> None:
