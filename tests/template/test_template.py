@@ -163,7 +163,6 @@ def test_the_webhook_has_its_own_high_throttle_and_what_is_open_to_the_world_a_l
     limits = {route: settings["ThrottlingRateLimit"] for route, settings in api["RouteSettings"].items()}
     others = api["DefaultRouteSettings"]["ThrottlingRateLimit"]
     assert limits.pop("POST /webhooks/terra") > others
-    # Its routes exist: API Gateway takes settings of a route that is not there, and they limit nothing.
     assert limits.keys() <= {path for _, path, _ in routes(functions)}
     assert limits.keys() == PUBLIC - {"POST /webhooks/terra"} | {"POST /sessions"}
     assert all(0 < limit < others for limit in limits.values())
