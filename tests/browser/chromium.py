@@ -7,11 +7,12 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from local.environment import variable
+from local.environment import ROOT, variable
 
 OpenPage = Callable[..., Page]
 """What the fixture `chromium` is: opens a page in a profile of its own, with Playwright's context options."""
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+ARTIFACTS = ROOT / "test-artifacts"
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

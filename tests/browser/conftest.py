@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from local.environment import ROOT
 from tests.browser import chromium as chromium_here
-from tests.browser.chromium import OpenPage
+from tests.browser.chromium import ARTIFACTS, OpenPage
 
 HERE = Path(__file__).parent
-ARTIFACTS = ROOT / "test-artifacts"
 FAILED = pytest.StashKey[bool]()
 NOT_RUN = pytest.StashKey[bool]()
 

@@ -1,16 +1,248 @@
-"""What a person sees on the way back from Terra, in a real browser on the running stack."""
+"""The way back from Terra, in a real browser on the running stack."""
+
+import re
 
 import httpx
-from playwright.sync_api import expect
+import pytest
+from playwright.sync_api import Page, expect
 
-from tests.browser.chromium import OpenPage
-from tests.support import create_session, session_status
+from terra_connections.language import LANGUAGES
+from tests.browser.chromium import PHONE, OpenPage
+from tests.support import Terra, connections_of, create_session, eventually, query_of, session_status
+from tests.unit.test_pages import said
+
+CONNECTED = "Your wearable is connected"
+WAITING = "Almost there"
+CANCELLED = "Nothing was connected"
+IN_TIME = 30_000
+"""Milliseconds that a page may take on a busy machine."""
 
 
-def test_a_person_connects_and_is_told_so(chromium: OpenPage, api: httpx.Client, person: str) -> None:
-    session = create_session(api, person)
+@pytest.fixture(autouse=True)
+def _simulator(terra: Terra) -> None:
+    """Every test leaves the simulator as it was."""
+
+
+def decide(page: Page, auth_url: str, decision: str = "Allow") -> None:
+    page.goto(auth_url)
+    page.get_by_role("button", name=decision).click()
+
+
+def expect_title(page: Page, title: str) -> None:
+    expect(page.get_by_role("heading", level=1)).to_have_text(title, timeout=IN_TIME)
+
+
+def test_a_person_connects_and_is_told_so(chromium: OpenPage, api: httpx.Client, terra: Terra, person: str) -> None:
     page = chromium()
-    page.goto(session["auth_url"])
-    page.get_by_role("button", name="Allow").click()
-    expect(page.get_by_role("heading")).to_have_text("Your wearable is connected")
+    requests: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda complaint: complaints.append(complaint.text))
+    session = create_session(api, person)
+    decide(page, session["auth_url"])
+    expect_title(page, CONNECTED)
     assert session_status(api, session)["status"] == "connected"
+    addresses = (str(api.base_url), str(terra.client.base_url))
+    assert [url for url in requests if not url.startswith(addresses)] == []
+    assert complaints == []
+
+
+def test_a_person_who_says_no_is_told_that_nothing_was_shared(
+    chromium: OpenPage, api: httpx.Client, person: str
+) -> None:
+    page = chromium()
+    session = create_session(api, person)
+    decide(page, session["auth_url"], "Deny")
+    expect_title(page, CANCELLED)
+    assert session_status(api, session)["reason"] == "access_denied"
+
+
+def test_a_person_who_tries_again_connects(chromium: OpenPage, api: httpx.Client, person: str) -> None:
+    page = chromium()
+    session = create_session(api, person)
+    decide(page, session["auth_url"], "Deny")
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("button", name="Allow").click()
+    expect_title(page, CONNECTED)
+    assert session_status(api, session)["status"] in {"connected", "failed"}
+    assert [found["provider"] for found in connections_of(api, person)] == ["FITBIT"]
+
+
+def test_going_back_and_forth_and_loading_again_change_nothing(
+    chromium: OpenPage, api: httpx.Client, person: str
+) -> None:
+    page = chromium()
+    session = create_session(api, person)
+    decide(page, session["auth_url"])
+    expect_title(page, CONNECTED)
+    connected = connections_of(api, person)
+    page.reload()
+    expect_title(page, CONNECTED)
+    page.go_back()
+    expect(page.get_by_role("button", name="Allow")).to_have_count(0, timeout=IN_TIME)
+    page.go_forward()
+    expect_title(page, CONNECTED)
+    assert session_status(api, session)["status"] == "connected"
+    assert connections_of(api, person) == connected
+
+
+def test_two_tabs_connect_once(chromium: OpenPage, api: httpx.Client, person: str) -> None:
+    one = chromium()
+    other = one.context.new_page()
+    session = create_session(api, person)
+    for tab in (one, other):
+        tab.goto(session["auth_url"])
+    for tab in (one, other):
+        tab.get_by_role("button", name="Allow").click()
+        expect_title(tab, CONNECTED)
+    assert len(connections_of(api, person)) == 1
+
+
+def test_a_tab_that_is_closed_too_early_has_connected_all_the_same(
+    chromium: OpenPage, api: httpx.Client, person: str
+) -> None:
+    page = chromium()
+    left = page.context.new_page()
+    page.route("**/auth/success?*", lambda route: route.abort())
+    session = create_session(api, person)
+    page.goto(session["auth_url"])
+    with page.expect_request("**/auth/success?*", timeout=IN_TIME):
+        page.get_by_role("button", name="Allow").click()
+    page.close()
+    left.close()
+    eventually(lambda: session_status(api, session)["status"] == "connected")
+
+
+def test_a_page_that_waits_looks_again_until_terra_has_spoken(
+    chromium: OpenPage, api: httpx.Client, terra: Terra, person: str
+) -> None:
+    terra.hold()
+    terra.fault("/userInfo", "status", status=503)
+    page = chromium()
+    session = create_session(api, person)
+    decide(page, session["auth_url"])
+    expect_title(page, WAITING)
+    assert session_status(api, session)["status"] == "pending"
+    terra.release()
+    expect_title(page, CONNECTED)
+
+
+def test_everything_works_without_script(chromium: OpenPage, api: httpx.Client, terra: Terra, person: str) -> None:
+    page = chromium(java_script_enabled=False)
+    terra.hold()
+    terra.fault("/userInfo", "status", status=503)
+    session = create_session(api, person, return_to="ios")
+    decide(page, session["auth_url"], "Deny")
+    expect_title(page, CANCELLED)
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("button", name="Allow").click()
+    expect_title(page, WAITING)
+    expect(page.get_by_role("link", name="Back to the app")).to_be_visible()
+    terra.release()
+    expect_title(page, CONNECTED)
+
+
+@pytest.mark.parametrize("return_to", [None, "ios", "android"])
+def test_a_thumb_hits_the_buttons_on_a_phone(
+    chromium: OpenPage, api: httpx.Client, person: str, return_to: str | None
+) -> None:
+    page = chromium(**PHONE)
+    decide(page, create_session(api, person, return_to=return_to)["auth_url"], "Deny")
+    expect_title(page, CANCELLED)
+    buttons = [box for button in page.locator(".button").all() if (box := button.bounding_box())]
+    assert len(buttons) == (1 if return_to is None else 2)
+    assert all(box["height"] >= 48 and box["width"] >= 0.75 * 390 for box in buttons)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+# -- back to the app ---------------------------------------------------------------------------------------------------
+
+
+def navigations(page: Page) -> list[str]:
+    """Every address that the page's frame sets out for, those that no browser can load included."""
+    addresses: list[str] = []
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Page.enable")
+    devtools.on("Page.frameRequestedNavigation", lambda event: addresses.append(event["url"]))
+    return addresses
+
+
+def expect_navigation(page: Page, addresses: list[str], wanted: str) -> None:
+    def look() -> bool:
+        page.wait_for_timeout(50)  # Playwright hears of events only while it is asked something
+        return wanted in addresses
+
+    eventually(look, within=IN_TIME / 1000)
+
+
+def test_a_page_of_the_app_is_gone_to_at_once(chromium: OpenPage, api: httpx.Client, person: str) -> None:
+    page = chromium()
+    session = create_session(api, person, return_to="web")
+    page.goto(session["auth_url"])
+    with page.expect_request("**/connected?*", timeout=IN_TIME) as asked:
+        page.get_by_role("button", name="Allow").click()
+    told = {"session_id": session["session_id"], "status": "connected", "resource": "FITBIT"}
+    assert query_of(asked.value.url) == told
+
+
+def test_an_app_s_own_scheme_is_tried_and_has_a_button(chromium: OpenPage, api: httpx.Client, person: str) -> None:
+    page = chromium()
+    session = create_session(api, person, return_to="ios")
+    addresses = navigations(page)
+    decide(page, session["auth_url"])
+    expect_title(page, CONNECTED)
+    href = page.get_by_role("link", name="Back to the app").get_attribute("href")
+    assert href
+    assert href.startswith("terraconnections-demo://connected?")
+    assert query_of(href) == {"session_id": session["session_id"], "status": "connected", "resource": "FITBIT"}
+    expect_navigation(page, addresses, href)
+    addresses.clear()
+    page.get_by_role("link", name="Back to the app").click(no_wait_after=True)
+    expect_navigation(page, addresses, href)
+    expect_title(page, CONNECTED)
+
+
+def test_an_android_app_waits_for_a_tap(chromium: OpenPage, api: httpx.Client, person: str) -> None:
+    page = chromium(**PHONE)
+    session = create_session(api, person, return_to="android")
+    with page.expect_response("**/auth/failure?*", timeout=IN_TIME) as answer:
+        decide(page, session["auth_url"], "Deny")
+    assert "refresh" not in answer.value.headers
+    expect_title(page, CANCELLED)
+    href = page.get_by_role("link", name="Back to the app").get_attribute("href")
+    assert href
+    address, _, extras = href.partition("#Intent;")
+    assert address.startswith("intent://connected?")
+    told = {"session_id": session["session_id"], "status": "failed", "resource": "FITBIT", "reason": "access_denied"}
+    assert query_of(address) == told
+    assert re.fullmatch(
+        r"scheme=terraconnections-demo;package=com\.example\.terraconnections;S\.browser_fallback_url=http%3A[^;]+;end",
+        extras,
+    )
+
+
+# -- languages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_session_s_language_is_spoken(chromium: OpenPage, api: httpx.Client, person: str, language: str) -> None:
+    page = chromium(locale="en-GB" if language != "en" else "de-DE")
+    session = create_session(api, person, language=f"{language}-XX", return_to="ios")
+    decide(page, session["auth_url"])
+    expect_title(page, said(language)["connected"]["title"])
+    html = page.locator("html")
+    expect(html).to_have_attribute("lang", language)
+    expect(html).to_have_attribute("dir", "rtl" if language == "ar" else "ltr")
+    expect(page.get_by_role("link", name=said(language)["back"])).to_be_visible()
+
+
+@pytest.mark.parametrize(("locale", "language"), [("pt-BR", "pt"), ("ar-EG", "ar"), ("ja", "ja"), ("zh-CN", "en")])
+def test_who_has_no_session_is_spoken_to_in_the_browser_s_language(
+    chromium: OpenPage, api: httpx.Client, locale: str, language: str
+) -> None:
+    page = chromium(locale=locale)
+    answer = page.goto(str(api.base_url.join("/auth/success?session=unknown&state=unknown")))
+    assert answer
+    assert answer.status == httpx.codes.BAD_REQUEST
+    expect_title(page, said(language)["unknown_link"]["title"])
+    expect(page.locator("html")).to_have_attribute("lang", language)

@@ -4,6 +4,7 @@ import json
 import re
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,12 @@ NOWHERE = Ways()
 EVERYWHERE = Ways(
     back=f"exampleapp://connected?a={HOSTILE}", again=f"retry?state={HOSTILE}", refresh="0;url=exampleapp://"
 )
+
+
+def said(language: str) -> dict[str, Any]:
+    """A language's texts."""
+    texts: dict[str, Any] = json.loads((TEXTS / f"{language}.json").read_text("utf-8"))
+    return texts
 
 
 def all_pages(of: Pages, language: str | None, ways: Ways) -> list[Response]:
@@ -71,10 +78,10 @@ def test_a_page_is_small_private_and_from_nobody_else(language: str, brand: Bran
 
 def test_every_language_says_everything() -> None:
     assert {path.stem for path in TEXTS.glob("*.json")} == set(LANGUAGES)
-    texts = {language: json.loads((TEXTS / f"{language}.json").read_text("utf-8")) for language in LANGUAGES}
-    for said in texts.values():
-        assert list(said) == list(texts["en"])
-        for name, value in said.items():
+    texts = {language: said(language) for language in LANGUAGES}
+    for its in texts.values():
+        assert list(its) == list(texts["en"])
+        for name, value in its.items():
             sentences = list(value.values()) if isinstance(value, dict) else [value]
             assert type(value) is type(texts["en"][name])
             assert all(sentence and sentence == sentence.strip() for sentence in sentences)

@@ -22,10 +22,10 @@ PAPERS = _LIGHT, _DARK = ("#ffffff", "#18211d")
 """What the buttons stand on."""
 
 _STYLE = Template("""
-:root{color-scheme:light dark;--ink:#16241d;--dim:#4c5a53;--line:#dfe6e2;--paper:#f2f6f4;--card:$light;
+:root{color-scheme:light dark;--ink:#16241d;--dim:#4c5a53;--line:#dfe6e2;--edge:#7b8881;--paper:#f2f6f4;--card:$light;
 --good:#0b6b3f;--good-bg:#e3f4ea;--wait:#7a5200;--wait-bg:#fcf1da;--bad:#a3261d;--bad-bg:#fdeae8;
 --button:$light_button;--on-button:$light_text}
-@media(prefers-color-scheme:dark){:root{--ink:#eef3f0;--dim:#b4c0ba;--line:#2c3833;--paper:#0f1512;--card:$dark;
+@media(prefers-color-scheme:dark){:root{--ink:#eef3f0;--dim:#b4c0ba;--line:#2c3833;--edge:#74817b;--paper:#0f1512;--card:$dark;
 --good:#5fd39b;--good-bg:#153426;--wait:#f0bd5b;--wait-bg:#372a10;--bad:#ff9a90;--bad-bg:#3c1c19;
 --button:$dark_button;--on-button:$dark_text}}
 *{box-sizing:border-box}
@@ -41,16 +41,17 @@ stroke:currentColor;stroke-width:2.25;stroke-linecap:round;stroke-linejoin:round
 .good{color:var(--good);background:var(--good-bg)}
 .wait{color:var(--wait);background:var(--wait-bg)}
 .bad{color:var(--bad);background:var(--bad-bg)}
+.none{color:var(--dim);background:var(--paper)}
 h1{margin:1.25rem 0 .5rem;font-size:1.5rem;line-height:1.3;letter-spacing:-.01em;text-wrap:balance;
 overflow-wrap:anywhere}
 :lang(ar) h1,:lang(ja) h1{letter-spacing:0}
-p{margin:0;color:var(--dim);text-wrap:pretty}
+p{margin:0;color:var(--dim);text-wrap:balance}
 form{margin:0}
 .button{display:flex;align-items:center;justify-content:center;width:100%;min-height:3.25rem;margin-top:1.75rem;
 padding:.75rem 1.25rem;border:2px solid transparent;border-radius:.875rem;background:var(--button);
 color:var(--on-button);font:inherit;font-weight:600;text-decoration:none;cursor:pointer}
 .button+.button,form+.button{margin-top:.75rem}
-.second{border-color:var(--line);background:none;color:var(--ink)}
+.second{border-color:var(--edge);background:none;color:var(--ink)}
 .button:hover{filter:brightness(.94)}
 .button:focus-visible{outline:3px solid var(--ink);outline-offset:3px}
 footer{max-width:26rem;padding-top:1.5rem;font-size:.875rem;line-height:1.5;text-align:center;text-wrap:balance;
@@ -86,9 +87,10 @@ _SIGNS = {
     "good": "M5 12.5l4.5 4.5L19 7.5",
     "wait": "M12 5v7l4.5 2.5",
     "wait looking": "M12 5v7l4.5 2.5",
+    "none": "M7 7l10 10M17 7L7 17",
     "bad": "M12 4.5v9m0 5.5v.01",
 }
-_MOODS = {"connected": "good", "confirming": "wait looking"} | dict.fromkeys(
+_MOODS = {"connected": "good", "confirming": "wait looking", "cancelled": "none"} | dict.fromkeys(
     ("needs_app", "expired", "too_many", "trouble"), "wait"
 )
 
@@ -177,7 +179,7 @@ class Pages:
         if ways and ways.again:
             leads_to = self._again_leads_to
             buttons += _AGAIN.substitute(address=escape(ways.again), text=texts["again"])
-        elif ways and mood == "bad":
+        elif ways and mood in {"bad", "none"}:
             text += f" {texts['restart']}"
         if ways and ways.back:
             rank = " second" if ways.again else ""

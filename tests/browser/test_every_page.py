@@ -1,0 +1,148 @@
+"""Every page in every language, by day and by night: seen by axe, measured, and pictured in test-artifacts/pages/."""
+
+import base64
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from terra_connections.brand import Brand
+from terra_connections.http_api import Response
+from terra_connections.language import LANGUAGES
+from terra_connections.pages import Pages, Ways
+from terra_connections.session import Reason, SessionStatus, SessionView
+from tests.browser.chromium import ARTIFACTS, DESKTOP, PHONE, OpenPage
+from tests.unit.test_session import SESSION
+
+PICTURES = ARTIFACTS / "pages"
+HERE = "https://api.example.com/auth/success"
+SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" onload="document.title=1">
+<circle cx="12" cy="12" r="11" fill="#0a58ca"/>
+<path d="M5 13h4l2-6 3 10 2-4h3" stroke="#fff" stroke-width="2" fill="none"/>
+</svg>"""
+BRANDS = {
+    "plain": Brand(),
+    "branded": Brand("Acme Health", "#0a58ca", f"data:image/svg+xml;base64,{base64.b64encode(SVG.encode()).decode()}"),
+    "loud": Brand("كل يوم — Jeden Tag ein bisschen gesünder & fitter <b>", "#ffd400"),
+}
+EVERYTHING = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+COLOURS = ["color-contrast", "link-in-text-block"]
+"""All that the dark scheme changes."""
+APP = "exampleapp://connected?session_id=1&status=connected"
+
+
+def every_page(pages: Pages, language: str) -> dict[str, Response]:
+    def after(status: SessionStatus, reason: Reason | None = None, *, again: str | None = None) -> Response:
+        return pages.page_for(SessionView(SESSION, status, reason), language, Ways(back=APP, again=again))
+
+    return {
+        "connected": pages.page_for(SessionView(SESSION, SessionStatus.CONNECTED), language, Ways()),
+        "connected-app": after(SessionStatus.CONNECTED),
+        "confirming": after(SessionStatus.PENDING),
+        "needs-app": after(SessionStatus.NEEDS_APP),
+        "cancelled": after(SessionStatus.FAILED, Reason.ACCESS_DENIED, again="retry"),
+        "cancelled-late": pages.page_for(
+            SessionView(SESSION, SessionStatus.FAILED, Reason.ACCESS_DENIED), language, Ways()
+        ),
+        "failed": after(SessionStatus.FAILED, Reason.UNKNOWN, again="retry"),
+        "provider-error": after(SessionStatus.FAILED, Reason.PROVIDER_ERROR, again="retry"),
+        "missing-scopes": after(SessionStatus.FAILED, Reason.MISSING_SCOPES, again="retry"),
+        "expired": after(SessionStatus.EXPIRED),
+        "unknown-link": pages.unknown_link(language),
+        "too-many": pages.too_many(language, retry_after=60),
+        "trouble": pages.trouble(language),
+    }
+
+
+def show(page: Page, answer: Response) -> None:
+    page.unroute_all()
+    page.route("**", lambda route: route.fulfill(status=200, headers=dict(answer.headers), body=answer.body))
+    page.goto(HERE)
+
+
+def violations(page: Page, rules: list[str]) -> str:
+    found = Axe().run(page, options={"runOnly": rules, "resultTypes": ["violations"]})
+    return found.generate_report() if found.violations_count else ""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_everybody_can_read_and_use_every_page(chromium: OpenPage, language: str) -> None:
+    page = chromium(**PHONE, reduced_motion="reduce")
+    complaints: list[str] = []
+    page.on("console", lambda complaint: complaints.append(complaint.text))
+    for brand, clothes in BRANDS.items():
+        answers = every_page(Pages(clothes, is_local=False), language)
+        for name in answers if brand == "plain" else ("connected-app", "failed"):
+            show(page, answers[name])
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            for button in page.locator(".button").all():
+                box = button.bounding_box()
+                assert box
+                assert box["height"] >= 48
+                assert box["width"] >= 0.75 * 390
+            assert page.title().startswith(page.get_by_role("heading", level=1).inner_text())
+            page.emulate_media(color_scheme="light")
+            assert violations(page, EVERYTHING) == "", f"{name}, {brand}, light"
+            page.emulate_media(color_scheme="dark")
+            assert violations(page, COLOURS) == "", f"{name}, {brand}, dark"
+    assert complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", ["phone", "desktop"])
+def test_pictures_of_every_page_are_kept(chromium: OpenPage, size: str, scheme: str) -> None:
+    page = chromium(**(PHONE if size == "phone" else DESKTOP), color_scheme=scheme)
+    for name, answer in every_page(Pages(BRANDS["branded"], is_local=False), "en").items():
+        show(page, answer)
+        page.screenshot(path=PICTURES / f"en-{name}-branded-{size}-{scheme}.png", animations="disabled")
+    for language in LANGUAGES:
+        pages = every_page(Pages(BRANDS["loud"], is_local=False), language)
+        for name in ("connected-app", "failed"):
+            show(page, pages[name])
+            page.screenshot(path=PICTURES / f"{language}-{name}-loud-{size}-{scheme}.png", animations="disabled")
+
+
+def test_arabic_starts_on_the_right(chromium: OpenPage) -> None:
+    page = chromium(**DESKTOP)
+    show(page, every_page(Pages(BRANDS["branded"], is_local=False), "ar")["connected"])
+    assert page.evaluate("getComputedStyle(document.body).direction") == "rtl"
+    logo, name = page.locator("header img").bounding_box(), page.locator("header bdi").bounding_box()
+    assert logo
+    assert name
+    assert logo["x"] > name["x"]
+
+
+def test_a_logo_that_is_a_program_does_nothing(chromium: OpenPage) -> None:
+    page = chromium()
+    show(page, every_page(Pages(BRANDS["branded"], is_local=False), "en")["connected"])
+    assert page.locator("header img").evaluate("image => image.complete && image.naturalWidth > 0")
+    assert page.title() == "Your wearable is connected · Acme Health"
+
+
+def test_who_uses_the_keyboard_sees_where_they_are(chromium: OpenPage) -> None:
+    page = chromium()
+    show(page, every_page(Pages(Brand(), is_local=False), "en")["failed"])
+    for name in ("Try again", "Back to the app"):
+        page.keyboard.press("Tab")
+        focused = page.locator(":focus-visible")
+        assert focused.inner_text() == name
+        assert focused.evaluate("element => getComputedStyle(element).outlineWidth") == "3px"
+
+
+@pytest.mark.parametrize("preference", [{"reduced_motion": "reduce"}, {"reduced_motion": "no-preference"}])
+def test_who_wants_no_motion_gets_none(chromium: OpenPage, preference: dict[str, str]) -> None:
+    page = chromium(**preference)
+    show(page, every_page(Pages(Brand(), is_local=False), "en")["confirming"])
+    moving = page.locator("svg").evaluate("sign => sign.getAnimations().length")
+    assert moving == (preference["reduced_motion"] == "no-preference")
+
+
+def test_buttons_keep_an_edge_where_the_system_chooses_the_colours(chromium: OpenPage) -> None:
+    page = chromium(forced_colors="active")
+    show(page, every_page(Pages(BRANDS["loud"], is_local=False), "en")["failed"])
+    for button in page.locator(".button").all():
+        edge, behind = button.evaluate(
+            "element => [getComputedStyle(element).borderTopColor, getComputedStyle(document.body).backgroundColor]"
+        )
+        assert edge != behind
+        assert edge != "rgba(0, 0, 0, 0)"
