@@ -65,12 +65,14 @@ def test_a_forged_redirect_costs_one_read(handlers: Handlers) -> None:
     assert handlers.run("auth_success", event).trips == [GET]
 
 
-def test_a_new_session_costs_one_write_and_a_key_one_more(handlers: Handlers, terra: Terra, person: str) -> None:
+def test_a_new_session_costs_a_count_and_a_write_and_a_key_a_write_more(
+    handlers: Handlers, terra: Terra, person: str
+) -> None:
     body = json.dumps({"reference_id": person, "resource": "FITBIT"})
     plain = handlers.run("create_session", http_event("POST", "/sessions", body=body))
-    assert (plain.status, plain.trips) == (201, ["terra.authenticateUser", PUT])
+    assert (plain.status, plain.trips) == (201, [QUERY, "terra.authenticateUser", PUT])
     event = http_event("POST", "/sessions", body=body, headers={"idempotency-key": person})
-    assert handlers.run("create_session", event).trips == [PUT, "terra.authenticateUser", WRITE]
+    assert handlers.run("create_session", event).trips == [PUT, QUERY, "terra.authenticateUser", WRITE]
     assert handlers.run("create_session", event).trips == [PUT]
     assert len(terra.calls("/auth/authenticateUser")) == 2
 
