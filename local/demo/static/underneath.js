@@ -41,13 +41,17 @@ function showItems(items) {
       const key = item.session_id ?? item.user_id;
       const row = known.get(table + key) ?? $("item").content.firstElementChild.cloneNode(true);
       known.set(table + key, row);
-      const gist = Object.keys(item.facts ?? item).join(" · ");
-      write(row, { name: key, gist, detail: JSON.stringify(item, null, 2) });
+      write(row, { name: key, gist: gist(item), detail: JSON.stringify(item, null, 2) });
       return row;
     });
     fill(table, rows);
     $(`${table}-none`).hidden = rows.length > 0;
   }
+}
+
+function gist({ facts, resource, confirmed_user_ids: confirmed, failed_reasons: failed }) {
+  if (facts) return Object.keys(facts).join(" · ");
+  return [resource ?? "widget", confirmed && "confirmed", failed && "failed"].filter(Boolean).join(" · ");
 }
 
 // Both leave alone what has not changed: what is opened, selected or has the focus stays so.

@@ -1,0 +1,250 @@
+"""The demo as a person uses it, with a user token of the local issuer, in a real browser on the running stack."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Locator, Page, Route, expect
+
+from local.testing import Stack
+from tests.browser.chromium import DESKTOP, PHONE, OpenPage
+from tests.support import Terra, connections_of, decide
+
+PATIENCE = 30_000
+WCAG_22_AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+def sign_in(page: Page, stack: Stack, person: str) -> Page:
+    page.goto(stack.demo_url)
+    page.get_by_label("Name").fill(person)
+    page.get_by_role("button", name="Sign in").click()
+    return page
+
+
+def connect(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=f"Connect {name}", exact=True)
+
+
+def login_tab(page: Page, button: Locator) -> Page:
+    with page.expect_popup() as opened:
+        button.click()
+    opened.value.wait_for_url(re.compile("/(login|widget)/"))
+    return opened.value
+
+
+def tells(page: Page, words: str) -> None:
+    expect(page.locator("#status")).to_have_text(words, timeout=PATIENCE)
+
+
+def wearables(page: Page) -> Locator:
+    return page.get_by_role("list").filter(has=page.get_by_role("button", name=re.compile("^Disconnect")))
+
+
+@contextmanager
+def told_to_close(tab: Page) -> Iterator[None]:
+    with tab.expect_event("close", timeout=PATIENCE):
+        yield
+
+
+def test_a_person_connects_and_disconnects(chromium: OpenPage, stack: Stack, api: httpx.Client, person: str) -> None:
+    page = chromium(**DESKTOP)
+    complaints: list[str] = []
+    page.context.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.context.on("weberror", lambda error: complaints.append(str(error.error)))
+    sign_in(page, stack, person)
+    tab = login_tab(page, connect(page, "Fitbit"))
+    assert tab.evaluate("window.opener") is None
+    tells(page, "Fitbit is waiting for you in the other tab.")
+    with told_to_close(tab):
+        tab.get_by_role("button", name="Allow").click()
+    tells(page, "Fitbit is connected.")
+    expect(wearables(page).get_by_text("Connected")).to_be_visible()
+    (connection,) = connections_of(api, person)
+    assert (connection["provider"], connection["status"]) == ("FITBIT", "connected")
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Disconnect Fitbit").click()
+    tells(page, "Fitbit is disconnected.")
+    expect(page.get_by_text("None yet.")).to_be_visible(timeout=PATIENCE)
+    assert connections_of(api, person) == []
+    assert complaints == []
+
+
+def test_a_person_who_says_no_is_told_that_nothing_changed(
+    chromium: OpenPage, stack: Stack, api: httpx.Client, person: str
+) -> None:
+    page = sign_in(chromium(**PHONE), stack, person)
+    tab = login_tab(page, connect(page, "Garmin"))
+    with told_to_close(tab):
+        tab.get_by_role("button", name="Deny").click()
+    tells(page, "Garmin was not connected. You said no, and nothing has changed.")
+    assert connections_of(api, person) == []
+
+
+def test_the_tab_is_there_before_the_api_has_answered(chromium: OpenPage, stack: Stack, person: str) -> None:
+    """A tab that is opened after an await is a pop-up, which browsers block; here the answer waits for the tab."""
+    page = sign_in(chromium(), stack, person)
+    held: list[Route] = []
+    page.route("**/sessions", lambda route: held.append(route) if route.request.method == "POST" else route.continue_())
+    with page.expect_popup() as opened:
+        connect(page, "Fitbit").click()
+    tab = opened.value
+    assert tab.url == "about:blank"
+    while not held:
+        page.wait_for_timeout(50)  # Playwright hands over what it has seen
+    held[0].continue_()
+    tab.wait_for_url("**/login/**")
+
+
+def test_where_tabs_are_blocked_the_login_takes_this_one(chromium: OpenPage, stack: Stack, person: str) -> None:
+    page = chromium()
+    page.add_init_script("window.open = () => null")
+    sign_in(page, stack, person)
+    connect(page, "Fitbit").click()
+    page.wait_for_url("**/login/**")
+    page.get_by_role("button", name="Allow").click()
+    expect(page.get_by_role("heading", name="Connected")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Fitbit is connected.")).to_be_visible()
+    page.get_by_role("link", name="Back to Pulse").click()
+    tells(page, "Fitbit is connected.")
+    expect(wearables(page).get_by_text("Connected")).to_be_visible()
+
+
+def test_the_app_learns_of_a_login_whose_tab_was_closed(chromium: OpenPage, stack: Stack, person: str) -> None:
+    """The webhook comes all the same, also after the app has been loaded anew."""
+    page = sign_in(chromium(), stack, person)
+    tab = login_tab(page, connect(page, "Oura"))
+    login = tab.url
+    tab.close()
+    page.reload()
+    tells(page, "Your choice is waiting for you in the other tab.")
+    decide(login, "allow")  # and never follow the redirect
+    tells(page, "Oura is connected.")
+
+
+def test_a_person_picks_the_provider_at_terra(chromium: OpenPage, stack: Stack, api: httpx.Client, person: str) -> None:
+    page = sign_in(chromium(), stack, person)
+    tab = login_tab(page, page.get_by_role("button", name="Something else"))
+    tab.get_by_role("button", name="WHOOP").click()
+    with told_to_close(tab):
+        tab.get_by_role("button", name="Allow").click()
+    tells(page, "WHOOP is connected.")
+    assert [connection["provider"] for connection in connections_of(api, person)] == ["WHOOP"]
+
+
+def test_a_connection_that_broke_is_reconnected(
+    chromium: OpenPage, stack: Stack, api: httpx.Client, terra: Terra, person: str
+) -> None:
+    user = terra.connect(person, provider="POLAR", account=person)
+    terra.happen(user["user_id"], "connection_error")
+    page = sign_in(chromium(), stack, person)
+    expect(wearables(page).get_by_text("Please reconnect")).to_be_visible(timeout=PATIENCE)
+    tab = login_tab(page, page.get_by_role("button", name="Reconnect Polar"))
+    tab.get_by_label("Account").fill(person)
+    with told_to_close(tab):
+        tab.get_by_role("button", name="Allow").click()
+    tells(page, "Polar is connected.")
+    expect(wearables(page).get_by_text("Connected")).to_be_visible(timeout=PATIENCE)
+    assert [connection["status"] for connection in connections_of(api, person)] == ["connected"]
+
+
+def test_what_goes_wrong_is_said_in_words(chromium: OpenPage, stack: Stack, terra: Terra, person: str) -> None:
+    page = sign_in(chromium(), stack, person)
+    terra.fault("/auth/authenticateUser", "status", status=503)
+    with page.expect_popup() as opened:
+        connect(page, "Fitbit").click()
+    said = page.locator("#status")
+    expect(said).to_have_attribute("data-kind", "failed", timeout=PATIENCE)
+    expect(said).to_contain_text("Terra")
+    assert opened.value.is_closed()
+
+    page.context.set_offline(True)
+    with page.expect_popup():
+        connect(page, "Fitbit").click()
+    tells(page, "The server cannot be reached. Are you online?")
+
+
+def test_a_person_finds_their_provider(chromium: OpenPage, stack: Stack, person: str) -> None:
+    page = sign_in(chromium(), stack, person)
+    offered = page.get_by_role("button", name=re.compile("^Connect "))
+    expect(offered).to_have_count(8, timeout=PATIENCE)
+    expect(connect(page, "Apple Health")).to_be_disabled()
+    page.get_by_label("Search").fill("wi")
+    expect(offered).to_have_count(1)
+    expect(offered).to_have_accessible_name("Connect Withings")
+    page.get_by_label("Search").fill("a typewriter")
+    expect(page.get_by_text("We know none of that name.")).to_be_visible()
+
+
+def test_what_happens_underneath_is_told_in_order_and_keeps_the_secret(
+    chromium: OpenPage, stack: Stack, terra: Terra, person: str
+) -> None:
+    terra.settings(redirect_waits_for_webhook=True)
+    page = sign_in(chromium(), stack, person)
+    tab = login_tab(page, connect(page, "Fitbit"))
+    with told_to_close(tab):
+        tab.get_by_role("button", name="Allow").click()
+    events = page.locator("#events").get_by_role("heading")
+    expect(events).to_have_text(
+        [
+            "POST /sessions → 201",
+            "POST …/authenticateUser → 200",
+            "webhook auth → 200",
+            "GET /auth/success → 303",
+            "GET /sessions/{session_id} → 200",
+        ],
+        timeout=PATIENCE,
+    )
+    for table in ("Sessions", "Connections"):
+        item = page.locator(f"#{table} details")
+        item.locator("summary").click()
+        expect(item.locator("pre")).to_contain_text(person)
+    page.locator("#events li").nth(1).get_by_text("Details").click()
+    expect(page.locator("#events li").nth(1).locator("pre")).to_contain_text("state=…")
+    assert not re.search(r"state=\w", page.content())
+
+
+READS = "url => fetch(url, {headers: {authorization: 'Bearer ?'}}).then(answer => answer.status, error => error.name)"
+
+
+def test_only_the_demo_s_own_pages_may_read_the_api(chromium: OpenPage, stack: Stack) -> None:
+    """A foreign page on the same machine: what stops it is CORS, and no rule about networks."""
+    url = f"{stack.api_url}/connections"
+    page = chromium()
+    page.goto(stack.demo_url)
+    assert page.evaluate(READS, url) == 403
+    page.goto(f"{stack.oidc_issuer}/jwks")  # another port is another origin
+    assert page.evaluate(READS, url) == "TypeError"
+    assert page.evaluate("url => fetch(url, {mode: 'no-cors'}).then(answer => answer.type)", url) == "opaque"
+    assert page.evaluate(READS, f"{stack.demo_url}/underneath.json?person=ada") == "TypeError"
+
+
+@pytest.mark.parametrize(("device", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
+def test_everybody_can_use_it(
+    chromium: OpenPage, stack: Stack, terra: Terra, person: str, device: dict[str, object], scheme: str
+) -> None:
+    terra.connect(person)
+    terra.happen(terra.connect(person, provider="OURA")["user_id"], "connection_error")
+    page = chromium(**device, color_scheme=scheme, reduced_motion="reduce")
+    page.goto(stack.demo_url)
+    expect(page.get_by_label("Name")).to_be_visible()
+    assert violations(page) == []
+    sign_in(page, stack, person)
+    expect(page.get_by_role("button", name=re.compile("^Disconnect"))).to_have_count(2, timeout=PATIENCE)
+    connect(page, "Fitbit").wait_for()
+    expect(page.locator("#events li").first).to_be_visible(timeout=PATIENCE)
+    for details in page.locator("details").all():
+        details.evaluate("details => details.open = true")
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.goto(f"{stack.demo_url}/connected")
+    expect(page.get_by_role("heading", name="Not connected")).to_be_visible(timeout=PATIENCE)
+    assert violations(page) == []
+
+
+def violations(page: Page) -> list[str]:
+    found = Axe().run(page, options=WCAG_22_AA).response["violations"]
+    return [f"{one['id']}: {one['help']}: {[node['html'] for node in one['nodes']]}" for one in found]
