@@ -23,9 +23,17 @@ def _simulator(terra: Terra) -> None:
     """Every test leaves the simulator as it was."""
 
 
+def press(page: Page, name: str) -> None:
+    button = page.get_by_role("button", name=name)
+    button.wait_for()
+    # Chromium drops a click on what it has not painted yet, and without script Playwright cannot wait for that.
+    page.screenshot()
+    button.click()
+
+
 def decide(page: Page, auth_url: str, decision: str = "Allow") -> None:
     page.goto(auth_url)
-    page.get_by_role("button", name=decision).click()
+    press(page, decision)
 
 
 def expect_title(page: Page, title: str) -> None:
@@ -61,8 +69,8 @@ def test_a_person_who_tries_again_connects(chromium: OpenPage, api: httpx.Client
     page = chromium()
     session = create_session(api, person)
     decide(page, session["auth_url"], "Deny")
-    page.get_by_role("button", name="Try again").click()
-    page.get_by_role("button", name="Allow").click()
+    press(page, "Try again")
+    press(page, "Allow")
     expect_title(page, CONNECTED)
     assert session_status(api, session)["status"] in {"connected", "failed"}
     assert [found["provider"] for found in connections_of(api, person)] == ["FITBIT"]
@@ -93,7 +101,7 @@ def test_two_tabs_connect_once(chromium: OpenPage, api: httpx.Client, person: st
     for tab in (one, other):
         tab.goto(session["auth_url"])
     for tab in (one, other):
-        tab.get_by_role("button", name="Allow").click()
+        press(tab, "Allow")
         expect_title(tab, CONNECTED)
     assert len(connections_of(api, person)) == 1
 
@@ -107,7 +115,7 @@ def test_a_tab_that_is_closed_too_early_has_connected_all_the_same(
     session = create_session(api, person)
     page.goto(session["auth_url"])
     with page.expect_request("**/auth/success?*", timeout=IN_TIME):
-        page.get_by_role("button", name="Allow").click()
+        press(page, "Allow")
     page.close()
     left.close()
     eventually(lambda: session_status(api, session)["status"] == "connected")
@@ -134,8 +142,8 @@ def test_everything_works_without_script(chromium: OpenPage, api: httpx.Client, 
     session = create_session(api, person, return_to="ios")
     decide(page, session["auth_url"], "Deny")
     expect_title(page, CANCELLED)
-    page.get_by_role("button", name="Try again").click()
-    page.get_by_role("button", name="Allow").click()
+    press(page, "Try again")
+    press(page, "Allow")
     expect_title(page, WAITING)
     expect(page.get_by_role("link", name="Back to the app")).to_be_visible()
     terra.release()
@@ -180,7 +188,7 @@ def test_a_page_of_the_app_is_gone_to_at_once(chromium: OpenPage, api: httpx.Cli
     session = create_session(api, person, return_to="web")
     page.goto(session["auth_url"])
     with page.expect_request("**/connected?*", timeout=IN_TIME) as asked:
-        page.get_by_role("button", name="Allow").click()
+        press(page, "Allow")
     told = {"session_id": session["session_id"], "status": "connected", "resource": "FITBIT"}
     assert query_of(asked.value.url) == told
 

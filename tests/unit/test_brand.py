@@ -32,12 +32,13 @@ def contrast(one: str, other: str) -> float:
 @example(color="#777777", paper="#ffffff")
 def test_a_button_of_any_colour_is_seen_and_read(color: str, paper: str) -> None:
     paint = Brand(color=color).on(paper)
-    assert contrast(paint.button, paper) >= 3
+    assert paint.button == color
+    assert contrast(paint.edge, paper) >= 3
     assert contrast(paint.button, paint.text) >= 4.5
 
 
-def test_a_colour_that_is_seen_stays_as_it_is() -> None:
-    assert Brand(color="#0055aa").on("#ffffff").button == "#0055aa"
+def test_a_colour_that_is_seen_is_its_own_edge() -> None:
+    assert Brand(color="#0055aa").on("#ffffff").edge == "#0055aa"
 
 
 def test_nothing_configured_is_a_brand_too() -> None:

@@ -21,10 +21,11 @@ _Color = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """The colour of a button and of the text on it, as CSS has them."""
+    """The colours of a button, of the text on it and of its edge, as CSS has them."""
 
     button: str
     text: str
+    edge: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +67,23 @@ class Brand:
         return cls(name.strip(), color or _CALM_GREEN, logo)
 
     def on(self, paper: str) -> Paint:
-        """The brand's colour, moved until a button can be told from `paper` (3:1), and text to be read on it (4.5:1).
+        """The brand's colour, with text that can be read on it (4.5:1) and an edge that can be told from `paper` (3:1).
 
-        The ratios are WCAG 2.2's, 1.4.11 and 1.4.3. Black or white is readable on every colour.
+        The ratios are WCAG 2.2's, 1.4.3 and 1.4.11. Black or white is readable on every colour. The edge is the colour
+        itself, moved away from the paper's as far as it takes.
         """
-        behind = _parts(paper)
-        away = max(_WHITE, _BLACK, key=lambda color: _contrast(color, behind))
-        color = own = _parts(self.color)
-        step = 0
-        while _contrast(color, behind) < 3:  # noqa: PLR2004 - WCAG's number
+        own, behind = _parts(self.color), _parts(paper)
+        aim = _best_on(behind)
+        edge, step = own, 0
+        while _contrast(edge, behind) < 3:  # noqa: PLR2004 - WCAG's number
             step += 1
-            color = tuple(part + (aim - part) * step // 20 for part, aim in zip(own, away, strict=True))  # type: ignore[assignment]
-        text = max(_WHITE, _BLACK, key=lambda candidate: _contrast(candidate, color))
-        return Paint(_written(color), _written(text))
+            red, green, blue = (part + (end - part) * step // 20 for part, end in zip(own, aim, strict=True))
+            edge = red, green, blue
+        return Paint(button=_written(own), text=_written(_best_on(own)), edge=_written(edge))
+
+
+def _best_on(paper: _Color) -> _Color:
+    return max(_WHITE, _BLACK, key=lambda color: _contrast(color, paper))
 
 
 def _is_picture(logo: str) -> bool:

@@ -24,10 +24,10 @@ PAPERS = _LIGHT, _DARK = ("#ffffff", "#18211d")
 _STYLE = Template("""
 :root{color-scheme:light dark;--ink:#16241d;--dim:#4c5a53;--line:#dfe6e2;--edge:#7b8881;--paper:#f2f6f4;--card:$light;
 --good:#0b6b3f;--good-bg:#e3f4ea;--wait:#7a5200;--wait-bg:#fcf1da;--bad:#a3261d;--bad-bg:#fdeae8;
---button:$light_button;--on-button:$light_text}
+--button:$light_button;--on-button:$light_text;--button-edge:$light_edge}
 @media(prefers-color-scheme:dark){:root{--ink:#eef3f0;--dim:#b4c0ba;--line:#2c3833;--edge:#74817b;--paper:#0f1512;--card:$dark;
 --good:#5fd39b;--good-bg:#153426;--wait:#f0bd5b;--wait-bg:#372a10;--bad:#ff9a90;--bad-bg:#3c1c19;
---button:$dark_button;--on-button:$dark_text}}
+--button:$dark_button;--on-button:$dark_text;--button-edge:$dark_edge}}
 *{box-sizing:border-box}
 body{margin:0;min-height:100vh;min-height:100svh;display:flex;flex-direction:column;align-items:center;
 padding:1.5rem;background:var(--paper);color:var(--ink);
@@ -45,10 +45,11 @@ stroke:currentColor;stroke-width:2.25;stroke-linecap:round;stroke-linejoin:round
 h1{margin:1.25rem 0 .5rem;font-size:1.5rem;line-height:1.3;letter-spacing:-.01em;text-wrap:balance;
 overflow-wrap:anywhere}
 :lang(ar) h1,:lang(ja) h1{letter-spacing:0}
+:lang(ja){word-break:auto-phrase}
 p{margin:0;color:var(--dim);text-wrap:balance}
 form{margin:0}
 .button{display:flex;align-items:center;justify-content:center;width:100%;min-height:3.25rem;margin-top:1.75rem;
-padding:.75rem 1.25rem;border:2px solid transparent;border-radius:.875rem;background:var(--button);
+padding:.75rem 1.25rem;border:2px solid var(--button-edge);border-radius:.875rem;background:var(--button);
 color:var(--on-button);font:inherit;font-weight:600;text-decoration:none;cursor:pointer}
 .button+.button,form+.button{margin-top:.75rem}
 .second{border-color:var(--edge);background:none;color:var(--ink)}
@@ -83,10 +84,11 @@ _HEADER = Template("<header>$logo<bdi>$name</bdi></header>\n")
 _FOOTER = Template("<footer>$text</footer>\n")
 _AGAIN = Template('<form method="post" action="$address"><button class="button">$text</button></form>\n')
 _BACK = Template('<a class="button$rank" href="$address">$text</a>\n')
+_CLOCK = "M12 7v5l3 2M12 2.5a9.5 9.5 0 1 0 0 19 9.5 9.5 0 0 0 0-19"
 _SIGNS = {
     "good": "M5 12.5l4.5 4.5L19 7.5",
-    "wait": "M12 5v7l4.5 2.5",
-    "wait looking": "M12 5v7l4.5 2.5",
+    "wait": _CLOCK,
+    "wait looking": _CLOCK,
     "none": "M7 7l10 10M17 7L7 17",
     "bad": "M12 4.5v9m0 5.5v.01",
 }
@@ -128,9 +130,11 @@ class Pages:
             light=_LIGHT,
             light_button=light.button,
             light_text=light.text,
+            light_edge=light.edge,
             dark=_DARK,
             dark_button=dark.button,
             dark_text=dark.text,
+            dark_edge=dark.edge,
         )
         name = escape(brand.name)
         self._of_brand = f" · {name}" if name else ""
