@@ -240,7 +240,7 @@ def test_everybody_can_use_it(
         details.evaluate("details => details.open = true")
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.goto(f"{stack.demo_url}/connected")
+    page.goto(f"{stack.demo_url}/connected?session_id=<b>nobody's</b>&status=connected")  # a claim, and no truth
     expect(page.get_by_role("heading", name="Not connected")).to_be_visible(timeout=PATIENCE)
     assert violations(page) == []
 

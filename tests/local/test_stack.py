@@ -151,13 +151,6 @@ def test_no_secret_is_on_a_command_line(stack: Stack) -> None:
         assert not [line for line in lines if secret in line]
 
 
-def test_the_demo_page_escapes_what_it_shows(stack: Stack) -> None:
-    page = httpx.get(f"{stack.demo_url}/connected", params={"session_id": "<script>x</script>", "status": "connected"})
-    assert "&lt;script&gt;x&lt;/script&gt;" in page.text
-    assert "<script" not in page.text
-    assert "script-src" not in page.headers["Content-Security-Policy"]
-
-
 def test_a_second_stack_in_the_same_folder_says_so(stack: Stack, tmp_path: Path) -> None:
     output = stack.output.read_text()
     command = ["--directory", str(stack.directory)]

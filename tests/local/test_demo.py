@@ -1,0 +1,101 @@
+"""The demo's server and what it tells of a person; the page itself is walked in tests/browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from local.demo.underneath import calls_of_terra, requests, webhooks
+from local.environment import ROOT
+
+if TYPE_CHECKING:
+    from local.testing import Stack
+
+STATIC = ROOT / "local" / "demo" / "static"
+
+
+def test_only_its_own_scripts_run_and_they_reach_what_they_need_only(stack: Stack) -> None:
+    for path in ("/", "/connected"):
+        policy = httpx.get(stack.demo_url + path).headers["content-security-policy"]
+        rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+        assert rules["default-src"] == rules["frame-ancestors"] == "'none'"
+        assert rules["script-src"] == rules["style-src"] == "'self'"
+        assert rules["connect-src"] == f"'self' {stack.api_url} {stack.oidc_issuer}"
+
+
+@pytest.mark.parametrize("host", ["localhost:{port}", "evil.example", "127.0.0.1"])
+def test_another_name_leads_to_the_one_origin_that_the_api_lets_in(stack: Stack, host: str) -> None:
+    """A foreign name that points to this machine (DNS rebinding) reads nothing."""
+    headers = {"host": host.format(port=urlsplit(stack.demo_url).port)}
+    for path in ("/", "/underneath.json?person=ada"):
+        answer = httpx.get(stack.demo_url + path, headers=headers)
+        assert (answer.status_code, answer.headers["location"]) == (307, stack.demo_url + path)
+
+
+def test_a_person_who_did_nothing_has_nothing_underneath(stack: Stack) -> None:
+    answer = httpx.get(f"{stack.demo_url}/underneath.json", params={"person": "nobody/ü"}, timeout=30)
+    assert answer.json() == {"events": [], "items": {"Sessions": [], "Connections": []}}
+
+
+def test_the_app_is_short_and_knows_nothing_of_what_is_underneath() -> None:
+    for name in ("api.js", "login.js", "app.js", "connected.js"):
+        source = (STATIC / name).read_text()
+        assert len(source.splitlines()) <= 150
+        assert "underneath" not in source
+        assert "innerHTML" not in source
+
+
+def test_the_document_shows_the_demo_s_own_code() -> None:
+    shown = re.findall(
+        r"<!-- login\.js: (\w+) -->\n```js\n(.*?)\n```", (ROOT / "docs" / "apps.md").read_text(), re.DOTALL
+    )
+    assert [name for name, _ in shown] == ["connect", "watch"]
+    source = (STATIC / "login.js").read_text()
+    for name, code in shown:
+        assert f"// [{name}]\n{code}\n// [/{name}]" in source
+
+
+def test_lines_of_a_log_that_are_no_requests_are_passed_over() -> None:
+    line = {"session_id": "s", "message": "auth_success", "status": 303, "ms": 20, "request_id": "r"}
+    told = json.dumps({**line, "timestamp": "2026-11-22 15:35:08,333+0000"})
+    lines = ["", "[AuthSuccess] started {", "[X] {}", f"t [AuthSuccess] {told}", '{"message": "create_session"}', "{1}"]
+    (event,) = requests(lines, "ada", {"s"})
+    assert (event.title, event.at) == ("GET /auth/success → 303", 1795361708313)
+    assert list(requests(lines, "ada", {"another"})) == []
+
+
+def test_a_secret_state_is_left_out() -> None:
+    urls = {"auth_success_redirect_url": "http://h/auth/success?session=s&state=secret&x=1", "reference_id": "ada"}
+    call = {
+        "time": 1.5,
+        "method": "POST",
+        "path": "/v2/auth/authenticateUser",
+        "query": {},
+        "body": urls,
+        "status": None,
+    }
+    (event,) = calls_of_terra([call], "ada", ())
+    assert event.detail["auth_success_redirect_url"] == "http://h/auth/success?session=s&state=…&x=1"
+    assert event.title.endswith("→ no answer")
+    assert list(calls_of_terra([call, {**call, "body": None}], "bob", ())) == []
+
+
+def test_a_webhook_belongs_to_whoever_it_names() -> None:
+    def delivery(body: object) -> dict[str, object]:
+        attempts = [{"status": None}, {"status": 200}]
+        return {"delivery_id": "d", "created_at": 1.5, "body": body, "attempts": attempts, "state": "delivered"}
+
+    ada = {"reference_id": "ada"}
+    theirs = [
+        {"type": "auth", "user": ada},
+        {"type": "user_reauth", "old_user": None, "new_user": ada},
+        {"type": "auth_cancelled", **ada},
+    ]
+    others = [{"type": "auth", "user": {"reference_id": "bob"}}, {"type": "healthcheck"}, "no JSON", None]
+    told = list(webhooks(map(delivery, [*others, *theirs]), "ada"))
+    assert [event.title for event in told] == [f"webhook {body['type']} → no answer, 200" for body in theirs]
