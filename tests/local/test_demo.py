@@ -91,7 +91,7 @@ def test_a_webhook_belongs_to_whoever_it_names() -> None:
         return {"delivery_id": "d", "created_at": 1.5, "body": body, "attempts": attempts, "state": "delivered"}
 
     ada = {"reference_id": "ada"}
-    theirs = [
+    theirs: list[dict[str, object]] = [
         {"type": "auth", "user": ada},
         {"type": "user_reauth", "old_user": None, "new_user": ada},
         {"type": "auth_cancelled", **ada},
