@@ -192,11 +192,11 @@ def test_an_empty_base_url_is_the_apis_own_domain(handlers: Handlers, terra: Ter
     assert call["body"]["auth_success_redirect_url"].startswith(f"https://{domain}/auth/success?")
 
 
-def test_a_session_costs_one_trip_to_terra_and_one_to_dynamodb(handlers: Handlers, terra: Terra, person: str) -> None:
+def test_a_session_costs_one_trip_to_terra_and_two_to_dynamodb(handlers: Handlers, terra: Terra, person: str) -> None:
     assert terra
     event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": person}))
     run = handlers.run("create_session", event)
-    assert run.trips == ["terra.authenticateUser", "dynamodb.PutItem"]
+    assert run.trips == ["dynamodb.Query", "terra.authenticateUser", "dynamodb.PutItem"]
     assert person not in run.log
     assert "auth_url" not in run.log
 

@@ -1,0 +1,64 @@
+"""Attacks of docs/threat-model.md that no other suite shows."""
+
+import httpx
+
+from local.testing import Stack
+from tests.integration.redirects import begin
+from tests.support import Terra, connections_of, decide, eventually, query_of, session_status
+
+
+def as_user(stack: Stack, browser: httpx.Client, person: str, path: str) -> httpx.Response:
+    answer = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": person}, timeout=30).raise_for_status()
+    return browser.get(path, headers={"authorization": f"Bearer {answer.json()['access_token']}"})
+
+
+def test_a_login_by_somebody_else_s_link_is_told_apart_by_the_app(
+    stack: Stack, api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+) -> None:
+    attacker, victim = f"{person}-attacker", f"{person}-victim"
+    session = begin(api, terra, attacker, return_to="web").session
+    # The victim opens the attacker's link, logs in and allows.
+    way_back = decide(session["auth_url"], "allow", account=f"{victim}-account")
+    landed = browser.get(way_back, follow_redirects=False).headers["location"]
+    # Nothing can stop that. But the victim's app learns that the login was not begun by the victim.
+    path = f"/sessions/{query_of(landed)['session_id']}"
+    assert as_user(stack, browser, victim, path).status_code == 404
+    assert as_user(stack, browser, attacker, path).json()["status"] == "connected"
+    assert connections_of(api, victim) == []
+
+
+def test_opening_somebody_else_s_redirect_attaches_nothing_to_me(
+    stack: Stack, api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+) -> None:
+    attacker, victim = f"{person}-attacker", f"{person}-victim"
+    theirs, mine = begin(api, terra, attacker), begin(api, terra, victim)
+    terra.settings(send_webhooks=False)
+    way_back = decide(theirs.session["auth_url"], "allow")
+    # The victim, who has a login under way, is made to open the end of the attacker's.
+    assert browser.get(way_back).status_code == 200
+    assert session_status(api, mine.session)["status"] == "pending"
+    assert as_user(stack, browser, victim, "/connections").json() == {"connections": []}
+    assert [found["reference_id"] for found in connections_of(api, attacker)] == [attacker]
+
+
+def test_a_bot_that_opens_every_link_first_spoils_nothing(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+) -> None:
+    begun = begin(api, terra, person)
+
+    def bot() -> None:
+        assert httpx.get(begun.session["auth_url"], timeout=30).status_code == 200
+        for outcome in ("success", "failure"):
+            head = browser.head(f"/auth/{outcome}", params=begun.secret)
+            assert head.status_code == 404
+            assert begun.come_back(browser, outcome).status_code == 200
+
+    bot()
+    assert session_status(api, begun.session)["status"] == "failed"
+    way_back = decide(begun.session["auth_url"], "allow")
+    bot()
+    assert browser.get(way_back).status_code == 200
+    eventually(lambda: session_status(api, begun.session)["status"] == "connected")
+    bot()
+    assert session_status(api, begun.session)["status"] == "connected"
+    assert len(connections_of(api, person)) == 1

@@ -1,0 +1,26 @@
+"""docs/threat-model.md names tests that exist, for every threat."""
+
+import re
+
+from local.environment import ROOT
+
+TEXT = (ROOT / "docs/threat-model.md").read_text()
+NAMED = re.compile(r"^- `(tests/\S+\.py)::(\w+)`$", re.MULTILINE)
+
+
+def test_every_test_that_it_names_exists() -> None:
+    named = NAMED.findall(TEXT)
+    assert named
+    missing = [
+        f"{path}::{name}"
+        for path, name in named
+        if not re.search(rf"^def {name}\(", (ROOT / path).read_text(), re.MULTILINE)
+    ]
+    assert missing == []
+
+
+def test_every_threat_has_a_test_that_shows_what_is_in_its_way() -> None:
+    threats = TEXT.split("\n## ")[1:]
+    assert [threat.partition("\n")[0] for threat in threats if not NAMED.search(threat)] == []
+    # A line that only looks like the name of a test would not be checked.
+    assert len(re.findall(r"\.py::", TEXT)) == len(NAMED.findall(TEXT))
