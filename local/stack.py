@@ -403,7 +403,7 @@ Everything answers, after {took:.0f} s. Ctrl-C ends it.
   service key      {key}
   all of it        {shown(self._directory / "stack.json")}; logs in {shown(self._directory / "log")}
 
-Try it:
+Try it: open {self._urls["DEMO_PORT"]} in a browser. Or as a back end:
   1. Start a connection; the answer holds an auth_url.
        curl {api}/sessions -H 'Authorization: Bearer {key}' \\
          -H 'Content-Type: application/json' -d '{{"reference_id": "ada", "resource": "FITBIT", "return_to": "web"}}'

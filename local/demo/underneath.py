@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 LATEST: Final = 10
-"""As many sessions of a person are followed."""
+"""As many sessions and connections of a person are followed, the latest ones."""
 LOG_TAIL: Final = 512 * 1024
 """As much of the functions' log is read."""
 

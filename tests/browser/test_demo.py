@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, Route, expect
 
 from local.testing import Stack
-from tests.browser.chromium import DESKTOP, PHONE, OpenPage
+from tests.browser.chromium import ARTIFACTS, DESKTOP, PHONE, OpenPage
 from tests.support import Terra, connections_of, decide
 
 PATIENCE = 30_000
@@ -224,7 +224,13 @@ def test_only_the_demo_s_own_pages_may_read_the_api(chromium: OpenPage, stack: S
 
 @pytest.mark.parametrize(("device", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
 def test_everybody_can_use_it(
-    chromium: OpenPage, stack: Stack, terra: Terra, person: str, device: dict[str, object], scheme: str
+    chromium: OpenPage,
+    stack: Stack,
+    terra: Terra,
+    person: str,
+    device: dict[str, object],
+    scheme: str,
+    request: pytest.FixtureRequest,
 ) -> None:
     terra.connect(person)
     terra.happen(terra.connect(person, provider="OURA")["user_id"], "connection_error")
@@ -240,6 +246,7 @@ def test_everybody_can_use_it(
         details.evaluate("details => details.open = true")
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.screenshot(path=ARTIFACTS / "demo" / f"{request.node.callspec.id}.png", full_page=True)
     page.goto(f"{stack.demo_url}/connected?session_id=<b>nobody's</b>&status=connected")  # a claim, and no truth
     expect(page.get_by_role("heading", name="Not connected")).to_be_visible(timeout=PATIENCE)
     assert violations(page) == []

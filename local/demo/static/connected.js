@@ -15,7 +15,7 @@ function show(session, name) {
 }
 
 try {
-  const sessionId = new URLSearchParams(location.search).get("session_id");
+  const sessionId = encodeURIComponent(new URLSearchParams(location.search).get("session_id") ?? "");
   if (!account.name) throw new Error("Please sign in to the app, in the browser in which you began.");
   if (!sessionId) throw new Error("Nothing came back with you. Please try again in the app.");
   const [session, { providers }] = await Promise.all([call("GET", `/sessions/${sessionId}`), call("GET", "/providers")]);
