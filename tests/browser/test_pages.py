@@ -139,7 +139,7 @@ def test_everything_works_without_script(chromium: OpenPage, api: httpx.Client, 
     page = chromium(java_script_enabled=False)
     terra.hold()
     terra.fault("/userInfo", "status", status=503)
-    session = create_session(api, person, return_to="ios")
+    session = create_session(api, person, return_to="android")
     decide(page, session["auth_url"], "Deny")
     expect_title(page, CANCELLED)
     press(page, "Try again")
@@ -203,11 +203,27 @@ def test_an_app_s_own_scheme_is_tried_and_has_a_button(chromium: OpenPage, api: 
     assert href
     assert href.startswith("terraconnections-demo://connected?")
     assert query_of(href) == {"session_id": session["session_id"], "status": "connected", "resource": "FITBIT"}
+    # Chromium now asks whether it may open the app, and lets nobody press anything on the page meanwhile.
     expect_navigation(page, addresses, href)
-    addresses.clear()
-    page.get_by_role("link", name="Back to the app").click(no_wait_after=True)
+
+
+def test_nobody_is_sent_away_from_a_page_that_waits_but_may_go(
+    chromium: OpenPage, api: httpx.Client, terra: Terra, person: str
+) -> None:
+    terra.hold()
+    terra.fault("/userInfo", "status", status=503)
+    page = chromium()
+    session = create_session(api, person, return_to="ios")
+    addresses = navigations(page)
+    decide(page, session["auth_url"])
+    expect_title(page, WAITING)
+    back = page.get_by_role("link", name="Back to the app")
+    href = back.get_attribute("href")
+    assert href
+    assert query_of(href)["status"] == "pending"
+    assert href not in addresses
+    back.click(no_wait_after=True)
     expect_navigation(page, addresses, href)
-    expect_title(page, CONNECTED)
 
 
 def test_an_android_app_waits_for_a_tap(chromium: OpenPage, api: httpx.Client, person: str) -> None:
