@@ -2,12 +2,18 @@
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from terra_connections.errors import Misconfigured
 from terra_connections.issuer import WITHIN, Issuer, IssuerUnreachable
@@ -165,6 +171,30 @@ def test_it_is_not_waited_for_longer_than_a_person_waits(server: Server, path: s
         server.issuer().keys()
     # The limit, and one silence more; the rest is for a busy machine.
     assert time.monotonic() - began < WITHIN.total_seconds() + 1 + 5
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_believed(server: Server, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = tmp_path / "pem"
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem.write_bytes(key.private_bytes(*plain) + certificate.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    server.http.socket = context.wrap_socket(server.http.socket, server_side=True)
+    url = f"https://localhost:{server.http.server_port}/jwks"
+    with pytest.raises(IssuerUnreachable) as unreachable:
+        Issuer("https://login.example.com", jwks_url=url, is_local=False).keys()
+    assert "CERTIFICATE_VERIFY_FAILED" in str(unreachable.value.__cause__)
+    assert server.asked == []
 
 
 def test_an_issuer_that_is_not_there_is_unreachable() -> None:
