@@ -69,7 +69,10 @@ def application(origin: str, *, api_url: str, issuer_url: str, terra_url: str, u
         return JSONResponse({"api": api_url, "issuer": issuer_url, "terra": terra_url})
 
     async def behind(request: Request) -> JSONResponse:
-        return JSONResponse(await underneath.of(request.query_params.get("person", "")))
+        person = request.query_params.get("person")
+        if not person:
+            return JSONResponse({"error": "?person= is missing"}, status_code=400)
+        return JSONResponse(await underneath.of(person))
 
     headers = {
         "Cache-Control": "no-cache",

@@ -91,7 +91,7 @@ CALLS: Final = {
     "userInfo": "The API asks Terra itself, because no webhook has told it yet.",
     "deauthenticateUser": "The person disconnects. Terra ends it at the provider; only then it counts here.",
 }
-WEBHOOKS: Final = {
+WEBHOOKS: Final[dict[object, str]] = {
     "auth": "Connected. It is signed by Terra, so it is believed: its receipt and the connection are one transaction.",
     "auth_cancelled": "The login came to nothing.",
     "user_reauth": "The same account has connected again: its new id takes the old one's place.",
@@ -218,7 +218,10 @@ def webhooks(deliveries: Iterable[Json], person: str) -> Iterator[Event]:
             continue
         tries = [str(attempt["status"] or "no answer") for attempt in delivery["attempts"]]
         outcome = ", ".join(tries) or delivery["state"]
-        words = WEBHOOKS.get(body.get("type", ""), "An event that changes no connection.")
+        means = "auth_cancelled" if body.get("status") == "error" else body.get("type")  # Terra's older shape of it
+        words = WEBHOOKS.get(means, "An event that changes no connection.")
+        if delivery["state"] != "delivered":
+            words = "It has not reached the API. Terra delivers again, and meanwhile the API can ask Terra itself."
         yield Event(
             delivery["delivery_id"],
             int(delivery["created_at"] * 1000),

@@ -40,6 +40,7 @@ def test_another_name_leads_to_the_one_origin_that_the_api_lets_in(stack: Stack,
 def test_a_person_who_did_nothing_has_nothing_underneath(stack: Stack) -> None:
     answer = httpx.get(f"{stack.demo_url}/underneath.json", params={"person": "nobody/ü"}, timeout=30)
     assert answer.json() == {"events": [], "items": {"Sessions": [], "Connections": []}}
+    assert httpx.get(f"{stack.demo_url}/underneath.json").status_code == 400
 
 
 def test_the_app_is_short_and_knows_nothing_of_what_is_underneath() -> None:
@@ -97,5 +98,10 @@ def test_a_webhook_belongs_to_whoever_it_names() -> None:
         {"type": "auth_cancelled", **ada},
     ]
     others = [{"type": "auth", "user": {"reference_id": "bob"}}, {"type": "healthcheck"}, "no JSON", None]
+    (cancelled,) = webhooks([delivery({"type": "auth", "status": "error", "user": ada})], "ada")
+    assert cancelled.words == "The login came to nothing."
+    (held,) = webhooks([{**delivery(theirs[0]), "attempts": [], "state": "held"}], "ada")
+    assert held.title == "webhook auth → held"
+    assert "not reached" in held.words
     told = list(webhooks(map(delivery, [*others, *theirs]), "ada"))
     assert [event.title for event in told] == [f"webhook {body['type']} → no answer, 200" for body in theirs]
