@@ -463,6 +463,17 @@ def test_a_failure_outranks_it_in_either_order(
         assert view(api, begun)[0] == "failed"
 
 
+def test_what_needs_the_app_is_no_longer_open(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, person: str
+) -> None:
+    begun = begin_widget(api, terra, person)
+    event = http_event("POST", "/sessions", body=f'{{"reference_id": "{person}"}}')
+    one_at_a_time = {"OPEN_SESSIONS_PER_PERSON": "1"}
+    assert handlers.run("create_session", event, environment=one_at_a_time).status == 429
+    begun.come_back(browser)
+    assert handlers.run("create_session", event, environment=one_at_a_time).status == 201
+
+
 def test_only_a_person_who_picked_can_need_the_app(
     api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
 ) -> None:

@@ -86,7 +86,7 @@ class SessionStore:
             KeyConditionExpression="reference_id = :reference_id AND created_at > :begun",
             FilterExpression=(
                 "expires_at > :now AND attribute_not_exists(failed_reasons) "
-                "AND attribute_not_exists(confirmed_user_ids)"
+                "AND attribute_not_exists(confirmed_user_ids) AND attribute_not_exists(needs_app)"
             ),
             ProjectionExpression="expires_at",
             ExpressionAttributeValues={
