@@ -247,7 +247,7 @@ def test_a_terra_that_cannot_be_connected_to_keeps_nobody_waiting(
         ("access_denied", "access_denied", "Nothing was connected"),
         ("user_cancelled_login", "access_denied", "Nothing was connected"),
         ("Missing_Scopes", "missing_scopes", "Some permissions are missing"),
-        ("server_error", "provider_error", "That did not work"),
+        ("server_error", "provider_error", "Your provider has a problem right now"),
         ("<b>anything</b>", "unknown", "That did not work"),
         ("", "unknown", "That did not work"),
         (None, "unknown", "That did not work"),
