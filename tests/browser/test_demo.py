@@ -125,6 +125,25 @@ def test_the_app_learns_of_a_login_whose_tab_was_closed(chromium: OpenPage, stac
     tells(page, "Oura is connected.")
 
 
+def test_while_nobody_looks_nobody_asks(chromium: OpenPage, stack: Stack, person: str) -> None:
+    page = chromium()
+    page.add_init_script("Object.defineProperty(document, 'hidden', {get: () => window.isAway === true})")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/sessions/" in request.url else None)
+    sign_in(page, stack, person)
+    tab = login_tab(page, connect(page, "Fitbit"))
+    with page.expect_request("**/sessions/*"):
+        pass
+    page.evaluate("window.isAway = true")
+    page.wait_for_timeout(2000)  # for whoever was about to ask
+    asked.clear()
+    decide(tab.url, "allow")
+    page.wait_for_timeout(4000)  # more than twice the pause between two askings
+    assert asked == []
+    page.evaluate("window.isAway = false; document.dispatchEvent(new Event('visibilitychange'))")
+    tells(page, "Fitbit is connected.")
+
+
 def test_a_person_picks_the_provider_at_terra(chromium: OpenPage, stack: Stack, api: httpx.Client, person: str) -> None:
     page = sign_in(chromium(), stack, person)
     tab = login_tab(page, page.get_by_role("button", name="Something else"))
