@@ -30,8 +30,9 @@ format: setup-tests ## let ruff format and fix what it can
 lint-template: setup-tests ## cfn-lint with the serverless rules
 	.venv/bin/cfn-lint -a cfn_lint_serverless.rules -- template.yaml
 
-build: setup-local ## build what would be deployed (.aws-sam/)
+build: setup-local ## build what would be deployed (.aws-sam/), and say what it holds
 	@$(PYTHON) -m local.setup sam build
+	@$(PYTHON) -m local.artifacts report
 
 validate: setup-local ## sam validate --lint
 	@$(PYTHON) -m local.setup sam validate --lint
