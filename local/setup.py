@@ -34,7 +34,7 @@ FUNCTIONS_VENV: Final = ROOT / ".venv-functions"
 REQUIREMENTS: Final = ROOT / "requirements"
 DEPENDENCIES: Final = [ROOT / "layers" / name for name in ("dependencies", "authorizer_dependencies")]
 STAMP: Final = "terra-connections.json"
-LOCKS: Final = ("uv", "local", "tests", "functions", "ministack", "sam", "java", "node")
+LOCKS: Final = ("uv", "local", "tests", "functions", "ministack", "sam", "lambda_image", "java", "node")
 LAST_LINES: Final = 12
 
 
@@ -183,27 +183,36 @@ def tool_venv(name: str, what: str) -> Path:
 
 def sam(arguments: list[str]) -> None:
     """Become the SAM CLI, installed on first use."""
-    program = tool_venv("sam", "AWS SAM CLI") / "sam"
+    program = sam_program()
     environment = everything()
     # With any AWS key, also an invented one, SAM asks AWS whose it is.
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         environment.pop(name, None)
+    os.chdir(ROOT)
+    os.execve(program, [str(program), *arguments], environment | sam_environment())  # noqa: S606  # SAM's own arguments
+
+
+def sam_program() -> Path:
+    """Return the SAM CLI, installed on first use."""
+    return tool_venv("sam", "AWS SAM CLI") / "sam"
+
+
+def sam_environment() -> dict[str, str]:
+    """Return what the SAM CLI is told besides the user's environment."""
     home = cache() / "sam"
     home.mkdir(parents=True, exist_ok=True)
     # SAM looks for a newer SAM once a week, unless it believes to have looked.
     (home / "metadata.json").write_text(json.dumps({"lastVersionCheck": time.time(), "telemetryEnabled": False}))
     # The layers' makefiles install with the pip of .venv. Where there is a Python 3.13, SAM may want to see it.
     found = pythons.find()
-    path = [str(VENV / "bin"), environment.get("PATH", os.defpath), *([str(found.path.parent)] if found else [])]
-    environment |= {
+    path = [str(VENV / "bin"), variable("PATH", os.defpath), *([str(found.path.parent)] if found else [])]
+    return {
         "__SAM_CLI_APP_DIR": str(home),
         "SAM_CLI_TELEMETRY": "0",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_DEFAULT_REGION": "us-east-1",
         "PATH": os.pathsep.join(path),
     }
-    os.chdir(ROOT)
-    os.execve(program, [str(program), *arguments], environment)  # noqa: S606  # SAM's own arguments
 
 
 # --- other commands --------------------------------------------------------------------------------------------------
