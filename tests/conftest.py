@@ -25,7 +25,7 @@ COLLECTED_ALL = pytest.StashKey[bool]()
 
 @pytest.fixture(scope="session")
 def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
-    """One of our own; with STACK=sam-local its functions run in containers, and STACK=.local is the one that runs there."""
+    """One of our own. With STACK=sam-local its functions run in containers; STACK=.local is the one that runs there."""
     which = variable("STACK")
     kind = "--sam" if which == "sam-local" else "--record-aws-calls"
     # Terra's first retry comes after 30 s; here after 0.3 s.
