@@ -3,7 +3,7 @@ PYTHON ?= python3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run reconcile test check format build validate lint-template lock clean python setup-local setup-tests
+.PHONY: help run reconcile test check format flat-cost build validate lint-template lock clean python setup-local setup-tests
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,10 @@ check: setup-tests lint-template ## ruff, mypy --strict, cfn-lint
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+
+flat-cost: setup-tests ## does a request cost the same with 100,000 connections as with 1,000? (SIZES, ROUNDS; WRITE=1 writes docs/performance.md)
+	@.venv/bin/python -m local.stack --fetch-only
+	@.venv/bin/python -m benchmarks.flat_cost $(if $(SIZES),--sizes $(SIZES)) $(addprefix --rounds ,$(ROUNDS)) $(if $(WRITE),--write)
 
 format: setup-tests ## let ruff format and fix what it can
 	.venv/bin/ruff check --fix
