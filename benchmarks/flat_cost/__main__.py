@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from benchmarks.flat_cost import page
-from benchmarks.flat_cost.cost import Rates
 from benchmarks.flat_cost.flatness import growth
 from benchmarks.flat_cost.life import Life, Measured, working
 from benchmarks.flat_cost.load import fill, person_of, user_id_of
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 ALARM: Final = "AWS::CloudWatch::Alarm"
-MEMORY_MB: Final = 512  # template.yaml's Globals
 SWEEPS: Final = 3
 WARM_UP: Final = 3
 """Walks that are not counted: a function's first calls load, connect and read secrets."""
@@ -42,7 +40,6 @@ def main() -> int:
         terra = Terra(client, stack.signing_secret)
         # Webhooks would go to the stack's own tables.
         terra.settings(send_webhooks=False)
-        rates = Rates.calibrated(database.connect(stack.dynamodb_url), stack.tables.deliveries, MEMORY_MB)
         measured = measure(stack, terra, sizes, asked.rounds)
     say(page.figures(measured))
     grown = growth(measured)
@@ -51,7 +48,7 @@ def main() -> int:
     if asked.write and not grown:
         alarms = database.declared(ROOT / "template.yaml", ALARM)
         looked_at = sum(sum("MetricStat" in m for m in alarm.get("Metrics", ())) or 1 for alarm in alarms.values())
-        text = page.section(measured, rates, rounds=asked.rounds, python=stack.python, alarms=looked_at)
+        text = page.section(measured, rounds=asked.rounds, python=stack.python, alarms=looked_at)
         page.write(ROOT / "docs" / "performance.md", text)
     return min(len(grown), 1)
 

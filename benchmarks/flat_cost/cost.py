@@ -1,16 +1,11 @@
 """From what was measured to what AWS would charge: list prices of us-east-1, in USD, as of November 2026."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Final, NamedTuple
-from uuid import uuid4
+from typing import Final, NamedTuple
 
 from benchmarks.flat_cost.flatness import Trips, trips_of
 from benchmarks.flat_cost.life import Call
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 MILLION: Final = 1_000_000
 
@@ -29,6 +24,8 @@ ALARM_MONTH: Final = 0.10  # for each metric that one looks at
 METRIC_MONTH: Final = 0.30  # for one name with its dimensions, of the first 10,000
 STORAGE_GB_MONTH: Final = 0.45  # 0.25 for one, and 0.20 for its point-in-time recovery
 
+MEMORY_MB: Final = 512
+"""Of a function, in template.yaml."""
 VCPU_MB: Final = 1769
 """The memory that comes with one whole processor (AWS Lambda's documentation); time grows in proportion below it."""
 DYNAMODB_MS: Final = 4.0
@@ -41,26 +38,6 @@ ACCESS_LOG_BYTES: Final = 270
 LEAST_QUERY: Final = 0.5
 TRANSACTION: Final = 2
 """Write units of a transaction for each kilobyte of an item (DynamoDB's documentation)."""
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What is charged where.
-
-    Attributes:
-        transaction_share: the part of what DynamoDB Local reports for a transaction that DynamoDB charges.
-        memory_mb: of a function.
-    """
-
-    transaction_share: float
-    memory_mb: int
-
-    @classmethod
-    def calibrated(cls, client: "DynamoDBClient", table: str, memory_mb: int) -> "Rates":
-        """Ask the database what it reports for the smallest transaction; DynamoDB Local counts twice."""
-        put = {"Put": {"TableName": table, "Item": {"delivery_id": {"S": f"calibration:{uuid4()}"}}}}
-        told = client.transact_write_items(TransactItems=[put], ReturnConsumedCapacity="TOTAL")  # type: ignore[list-item]
-        return cls(TRANSACTION / told["ConsumedCapacity"][0]["CapacityUnits"], memory_mb)
 
 
 class Units(NamedTuple):
@@ -94,35 +71,37 @@ class Cost(NamedTuple):
         return cls(*map(sum, zip(*costs, strict=True)))
 
 
-def units_of(trips: Trips, rates: Rates) -> Units:
+def units_of(trips: Trips) -> Units:
     """What DynamoDB would charge for these trips.
 
-    A key of a BatchGetItem under which there is nothing costs a unit, and a Query that finds nothing a half: DynamoDB
-    Local leaves both out.
+    By its documentation where DynamoDB Local leaves something out: a key under which a BatchGetItem finds nothing costs
+    a unit, a Query that finds nothing a half, and a transaction's units are of each item that it writes or checks.
     """
     read = write = 0.0
     for trip in trips:
         reported = sum(units for _, units in trip.units)
         if trip.call in {"GetItem", "BatchGetItem", "Query", "Scan"}:
             read += max(reported, LEAST_QUERY if trip.call == "Query" else 0) + trip.missing
+        elif trip.call == "TransactWriteItems":
+            write += trip.written * TRANSACTION
         else:
-            write += reported * (rates.transaction_share if trip.call == "TransactWriteItems" else 1)
+            write += reported
     return Units(read, write)
 
 
-def billed_ms(calls: Iterable[Call], rates: Rates) -> float:
+def billed_ms(calls: Iterable[Call]) -> float:
     """Milliseconds of Lambda: measured processor time at the share that the memory brings, and time spent waiting."""
     calls = list(calls)
-    computing = median(call.cpu_ms for call in calls) * max(VCPU_MB / rates.memory_mb, 1)
+    computing = median(call.cpu_ms for call in calls) * max(VCPU_MB / MEMORY_MB, 1)
     waiting = len(calls[0].trips) * DYNAMODB_MS + median(call.terra_calls for call in calls) * TERRA_MS
     return computing + waiting
 
 
-def invocation(calls: Iterable[Call], rates: Rates) -> Cost:
+def invocation(calls: Iterable[Call]) -> Cost:
     """One invocation of a function."""
     calls = list(calls)
-    units = units_of(trips_of(calls), rates)
-    gb_seconds = billed_ms(calls, rates) / 1000 * rates.memory_mb / 1024
+    units = units_of(trips_of(calls))
+    gb_seconds = billed_ms(calls) / 1000 * MEMORY_MB / 1024
     log_bytes = median(call.log_bytes for call in calls) + LAMBDA_LOG_BYTES
     return Cost(
         dynamodb=(units.read * READ_UNITS + units.write * WRITE_UNITS) / MILLION,
@@ -131,9 +110,9 @@ def invocation(calls: Iterable[Call], rates: Rates) -> Cost:
     )
 
 
-def request(what: str, calls: Mapping[str, Iterable[Call]], rates: Rates) -> Cost:
+def request(what: str, calls: Mapping[str, Iterable[Call]]) -> Cost:
     """One request of a kind, with all that comes with it: gateway, authorizer, event."""
-    own = invocation(calls[what], rates)
+    own = invocation(calls[what])
     if what.startswith(("webhook", "redirect")):
         return Cost.of_all([own, _GATEWAY])
     if what == "publish a change":
@@ -142,7 +121,7 @@ def request(what: str, calls: Mapping[str, Iterable[Call]], rates: Rates) -> Cos
         # Sent, received and deleted.
         return Cost.of_all([own, Cost(events=3 * SQS_REQUESTS / MILLION)])
     # API Gateway remembers an authorizer's answer for a minute; here it is asked each time.
-    return Cost.of_all([own, _GATEWAY, invocation(calls["authorize"], rates)])
+    return Cost.of_all([own, _GATEWAY, invocation(calls["authorize"])])
 
 
 _GATEWAY: Final = Cost(api=HTTP_API_REQUESTS / MILLION, logs=ACCESS_LOG_BYTES / 1e9 * LOG_GB)

@@ -27,11 +27,18 @@ PAGES: Final = 3
 
 
 class Trip(NamedTuple):
-    """One call of DynamoDB: the units that it reported by table and index, and the keys that it did not find."""
+    """One call of DynamoDB.
+
+    Attributes:
+        units: what it reported, by table and index.
+        missing: how many keys of a BatchGetItem there was nothing under.
+        written: kilobytes of a transaction, indexes included.
+    """
 
     call: str
     units: tuple[tuple[str, float], ...]
-    missing: int
+    missing: int = 0
+    written: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,9 @@ class Worker:
         if not line or result.get("statusCode") != status or result.get("batchItemFailures"):
             message = f"{what}: {function} answered {result or 'nothing'}"
             raise RuntimeError(message)
-        trips = tuple(Trip(t["call"], tuple(sorted(t["units"].items())), t["missing"]) for t in told["trips"])
+        trips = tuple(
+            Trip(t["call"], tuple(sorted(t["units"].items())), t["missing"], t["written"]) for t in told["trips"]
+        )
         call = Call(told["ms"], told["cpu_ms"], trips, told["terra_calls"], told["log_bytes"])
         self.measured.calls.setdefault(what, []).append(call)
         self.measured.series.update(told["series"])

@@ -7,7 +7,7 @@ from string import Template
 from typing import Final
 
 from benchmarks.flat_cost import cost
-from benchmarks.flat_cost.cost import MILLION, Cost, Rates, Units, request, units_of
+from benchmarks.flat_cost.cost import MILLION, Cost, Units, request, units_of
 from benchmarks.flat_cost.flatness import p50, trips_of
 from benchmarks.flat_cost.life import PAGE, Call, Measured
 
@@ -65,22 +65,22 @@ def figures(measured: Mapping[int, Measured]) -> str:
     return table(head, rows)
 
 
-def prices(calls: Mapping[str, Sequence[Call]], rates: Rates) -> str:
+def prices(calls: Mapping[str, Sequence[Call]]) -> str:
     """What a million requests of each kind would cost."""
     head = ["a million of", "read units", "write units", "Lambda", "DynamoDB", "Lambda", "API", "logs", "events", "USD"]
     rows = []
     for what in calls:
         if what != "authorize":
-            units = units_of(trips_of(calls[what]), rates)
-            took = f"{cost.billed_ms(calls[what], rates):.0f} ms"
-            rows.append([what, *_units(units), took, *_usd(request(what, calls, rates).times(MILLION))])
+            units = units_of(trips_of(calls[what]))
+            took = f"{cost.billed_ms(calls[what]):.0f} ms"
+            rows.append([what, *_units(units), took, *_usd(request(what, calls).times(MILLION))])
     return table(head, rows)
 
 
-def bill(amounts: Amounts, calls: Mapping[str, Sequence[Call]], rates: Rates) -> str:
+def bill(amounts: Amounts, calls: Mapping[str, Sequence[Call]]) -> str:
     """What these requests would cost together."""
     head = ["", "how many", "DynamoDB", "Lambda", "API", "logs", "events", "USD"]
-    costs = {what: request(what, calls, rates).times(count) for what, count in amounts.items()}
+    costs = {what: request(what, calls).times(count) for what, count in amounts.items()}
     rows = [[what, f"{amounts[what]:,}", *_usd(each)] for what, each in costs.items()]
     return table(head, [*rows, ["together", "", *_usd(Cost.of_all(costs.values()))]])
 
@@ -102,12 +102,11 @@ def write(path: Path, text: str) -> None:
     path.write_text(f"{before.rstrip()}\n\n{BEGIN}\n{text.strip()}\n{END}{after}")
 
 
-def section(measured: Mapping[int, Measured], rates: Rates, *, rounds: int, python: str, alarms: int) -> str:
+def section(measured: Mapping[int, Measured], *, rounds: int, python: str, alarms: int) -> str:
     """The part of docs/performance.md that this benchmark writes.
 
     Args:
         measured: by the number of connections.
-        rates: what is charged where.
         rounds: how often each kind of request was made on each size.
         python: the functions' version.
         alarms: how many metrics alarms look at.
@@ -121,13 +120,11 @@ def section(measured: Mapping[int, Measured], rates: Rates, *, rounds: int, pyth
         rounds=rounds,
         python=python,
         cores=os.cpu_count(),
-        memory_mb=rates.memory_mb,
-        transaction_excess=f"{1 / rates.transaction_share:g}",
         figures=figures(measured),
-        prices=prices(calls, rates),
-        webhooks=bill(WEBHOOKS, calls, rates),
-        month=bill(MONTH, calls, rates),
-        sweep=bill(sweep_of(MILLION), calls, rates),
+        prices=prices(calls),
+        webhooks=bill(WEBHOOKS, calls),
+        month=bill(MONTH, calls),
+        sweep=bill(sweep_of(MILLION), calls),
         their_side=f"{2 * cost.READ_UNITS:.2f}",
         alarms=alarms,
         alarms_month=f"{alarms * cost.ALARM_MONTH:.2f}",

@@ -2,13 +2,14 @@
 
 Run by path under the functions' interpreter, which has none of this project's packages. Argument: the project's folder.
 A line of JSON comes in (`function`, `event`), one goes out: `result`, `ms`, `cpu_ms`, `trips` (one for each call of
-DynamoDB: `call`, `units` by table and index, `missing` keys of a BatchGetItem), `log_bytes`, `terra_calls`, `series`
-(the CloudWatch metrics that were written, by name and dimensions).
+DynamoDB: `call`, `units` by table and index, `missing` keys of a BatchGetItem, `written` kilobytes of a transaction),
+`log_bytes`, `terra_calls`, `series` (the CloudWatch metrics that were written, by name and dimensions).
 """
 
 import importlib.util
 import io
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -26,12 +27,13 @@ class Consumption:
 
     def __init__(self) -> None:
         self.trips: list[Trip] = []
-        self._keys = 0
+        self._keys = self._written = 0
 
     def ask(self, params: dict[str, Any], **_more: object) -> None:
         """At botocore's `before-parameter-build`. Every call that our functions make takes this parameter."""
         params["ReturnConsumedCapacity"] = "INDEXES"
         self._keys = sum(len(of["Keys"]) for of in params.get("RequestItems", {}).values())
+        self._written = sum(kilobytes(write) for write in params.get("TransactItems", []))
 
     def told(self, parsed: Mapping[str, Any], event_name: str, **_more: object) -> None:
         """At botocore's `after-call`."""
@@ -44,9 +46,21 @@ class Consumption:
             for index, of in table.get("GlobalSecondaryIndexes", {}).items():
                 units[f"{name}/{index}"] = of["CapacityUnits"]
         found = sum(map(len, parsed.get("Responses", {}).values()))
-        self.trips.append(
-            {"call": event_name.rpartition(".")[2], "units": units, "missing": max(self._keys - found, 0)}
-        )
+        missing = max(self._keys - found, 0)
+        call = event_name.rpartition(".")[2]
+        self.trips.append({"call": call, "units": units, "missing": missing, "written": self._written})
+
+
+def kilobytes(write: Mapping[str, Mapping[str, Any]]) -> int:
+    """What a write of a transaction is charged for: the begun kilobytes of its item, and the same again for the index.
+
+    JSON is longer than what is stored. An update's item is not known: none of ours has more than a kilobyte, and some are
+    in an index.
+    """
+    (kind, of), *_ = write.items()
+    item = of.get("Item", {})
+    is_indexed = kind == "Update" or "reference_id" in item
+    return math.ceil(len(json.dumps(item)) / 1024) * (2 if is_indexed else 1)
 
 
 def load(project: Path, function: str) -> Handler:
