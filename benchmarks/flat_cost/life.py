@@ -86,9 +86,7 @@ class Worker:
         if not line or result.get("statusCode") != status or result.get("batchItemFailures"):
             message = f"{what}: {function} answered {result or 'nothing'}"
             raise RuntimeError(message)
-        trips = tuple(
-            Trip(t["call"], tuple(sorted(t["units"].items())), t["missing"], t["written"]) for t in told["trips"]
-        )
+        trips = tuple(Trip(**{**trip, "units": tuple(sorted(trip["units"].items()))}) for trip in told["trips"])
         call = Call(told["ms"], told["cpu_ms"], trips, told["terra_calls"], told["log_bytes"])
         self.measured.calls.setdefault(what, []).append(call)
         self.measured.series.update(told["series"])

@@ -54,8 +54,8 @@ class Consumption:
 def kilobytes(write: Mapping[str, Mapping[str, Any]]) -> int:
     """What a write of a transaction is charged for: the begun kilobytes of its item, and the same again for the index.
 
-    JSON is longer than what is stored. An update's item is not known: none of ours has more than a kilobyte, and some are
-    in an index.
+    JSON is longer than what is stored. An update's item is not known: none of ours has more than a kilobyte, and some
+    are in an index.
     """
     (kind, of), *_ = write.items()
     item = of.get("Item", {})
