@@ -3,7 +3,7 @@ PYTHON ?= python3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run reconcile test check format flat-cost build validate lint-template lock clean python setup-local setup-tests
+.PHONY: help run sam-local reconcile test test-sam events check format flat-cost build validate lint-template lock clean python setup-local setup-tests
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -11,12 +11,22 @@ help: ## print this
 run: setup-local ## start everything on this machine; Ctrl-C ends it (API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT, DEMO_PORT, DATABASE)
 	@exec .venv/bin/python -m local.stack --parent $$PPID
 
+sam-local: build ## the same with the functions in containers, by sam local (needs Docker); Ctrl-C ends it
+	@exec .venv/bin/python -m local.stack --sam --parent $$PPID
+
 reconcile: setup-local ## start a sweep of the running `make run` now, as its schedule does
 	@.venv/bin/python -m local.invoke reconcile
 
 test: setup-tests ## run every test, on free ports, beside a running `make run`; one of them: make test T=tests/unit
 	@.venv/bin/python -m local.stack --fetch-only
 	@.venv/bin/python -m pytest $(T)
+
+test-sam: setup-tests build ## the end-to-end tests and every event by sam local (needs Docker)
+	@.venv/bin/python -m local.stack --sam --fetch-only
+	@STACK=sam-local .venv/bin/python -m pytest $(or $(T),tests/e2e tests/sam)
+
+events: setup-local ## record events/*.json anew, from the running of a stack
+	@.venv/bin/python -m local.events
 
 check: setup-tests lint-template ## ruff, mypy --strict, cfn-lint
 	.venv/bin/ruff check
@@ -37,6 +47,9 @@ lint-template: setup-tests ## cfn-lint with the serverless rules
 build: setup-local ## build what would be deployed (.aws-sam/), and say what it holds
 	@$(PYTHON) -m local.setup sam build
 	@$(PYTHON) -m local.artifacts report
+
+bench: setup-tests ## measure cold starts of what `make build` built, and write docs/performance.md
+	@.venv/bin/python -m benchmarks.cold_start
 
 validate: setup-local ## sam validate --lint
 	@$(PYTHON) -m local.setup sam validate --lint

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from local.children import Nursery, StackError, answers
-from local.environment import ROOT, variable
+from local.environment import ROOT, variable, without_aws
 from local.relay import LOOPBACK, relay
 from local.setup import sam_environment, sam_program
 
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from local.gateway.template import RouteSpec
+    from local.testing import Stack
 
-BUILT: Final = ROOT / ".aws-sam" / "build" / "template.yaml"
+ENVIRONMENTS: Final = "environments.json"
+"""In the stack's folder: every function's variables, as SAM reads them."""
 FIRST_ANSWER_PATIENCE: Final = 300.0
 """Seconds; the first start on a machine may pull Lambda's image."""
 DOCKER_PATIENCE: Final = 20.0
@@ -66,14 +68,12 @@ class SamLocal:
         """
         self._nursery = nursery
         self._directory = directory
-        self._variables = directory / "environments.json"
         self._port = port
         self._url = f"http://{LOOPBACK}:{port}"
         self._dev_id = dev_id
         self._environments = environments
         self._routes = routes
-        self._built = Path(variable("SAM_BUILT", str(BUILT)))
-        if not self._built.is_file():
+        if not built().is_file():
             message = "Nothing is built that sam local could run: run make build first."
             raise StackError(message)
 
@@ -83,16 +83,13 @@ class SamLocal:
         Raises:
             StackError: SAM ended by itself.
         """
-        self._variables.write_text(json.dumps(self._environments, indent=2) + "\n")
-        image = variable("SAM_IMAGE")
+        (self._directory / ENVIRONMENTS).write_text(json.dumps(self._environments, indent=2) + "\n")
         command = [
-            *(str(sam_program()), "local", "start-api", "--template", str(self._built)),
+            *(str(sam_program()), "local", "start-api", *options(self._directory, self._dev_id)),
             *("--host", LOOPBACK, "--port", str(self._port)),
-            *("--env-vars", str(self._variables), "--log-file", str(self._nursery.logs / "functions.log")),
+            *("--log-file", str(self._nursery.logs / "functions.log")),
             # A function's container starts with its first request and stays.
             *("--warm-containers", "LAZY"),
-            *(("--invoke-image", image, "--skip-pull-image") if image else ()),
-            *("--parameter-overrides", f"TerraDevId={self._dev_id}", f"Architecture={architecture()}"),
         ]
         # Of its own: a SAM that was killed leaves locks behind, and the next one waits minutes for each.
         scratch = tempfile.mkdtemp(dir=self._directory, prefix="sam-")
@@ -117,6 +114,44 @@ class SamLocal:
             logs = " and ".join(str(self._nursery.logs / name) for name in ("functions.log", "sam.log"))
             message = f"These do not work in their containers: {', '.join(broken)}. The logs: {logs}"
             raise StackError(message)
+
+
+def invoke(function: str, event: Mapping[str, object], stack: Stack) -> object:
+    """Return what `sam local invoke` gets from a function, by its logical id, beside a running `--sam` stack.
+
+    Raises:
+        StackError: It got nothing that is JSON; the text is what SAM said.
+    """
+    arguments = [*options(stack.directory, stack.terra_dev_id), "--event", "-"]
+    with tempfile.TemporaryDirectory() as scratch:
+        done = subprocess.run(  # noqa: S603  # our own arguments
+            [str(sam_program()), "local", "invoke", function, *arguments],
+            input=json.dumps(event),
+            env={**without_aws(), **sam_environment(), "TMPDIR": scratch},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        raise StackError(done.stderr) from None
+
+
+def options(directory: Path, dev_id: str) -> list[str]:
+    """Return what every command of `sam local` is told: what to run, in which image, in which environment."""
+    image = variable("SAM_IMAGE")
+    return [
+        *("--template", str(built()), "--env-vars", str(directory / ENVIRONMENTS)),
+        *(("--invoke-image", image, "--skip-pull-image") if image else ()),
+        *("--parameter-overrides", f"TerraDevId={dev_id}", f"Architecture={architecture()}"),
+    ]
+
+
+def built() -> Path:
+    """Return where `sam build` has written the template."""
+    return Path(variable("SAM_BUILT", str(ROOT / ".aws-sam" / "build" / "template.yaml")))
 
 
 def architecture() -> str:

@@ -19,6 +19,9 @@ from tests.support import Terra
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+# That suite is for a stack in containers: make test-sam.
+collect_ignore = [] if variable("STACK") else ["sam"]
+
 STACK = pytest.StashKey[Stack]()
 COLLECTED_ALL = pytest.StashKey[bool]()
 
