@@ -3,7 +3,7 @@ PYTHON ?= python3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run sam-local reconcile test test-sam events check format flat-cost build validate lint-template lock clean python setup-local setup-tests
+.PHONY: help run sam-local reconcile test test-sam events check format flat-cost build bench validate lint-template lock clean python setup-local setup-tests
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ lint-template: setup-tests ## cfn-lint with the serverless rules
 build: setup-local ## build what would be deployed (.aws-sam/), and say what it holds
 	@$(PYTHON) -m local.setup sam build
 	@$(PYTHON) -m local.artifacts report
+
+bench: setup-tests ## measure cold starts of what `make build` built, and write docs/performance.md
+	@.venv/bin/python -m benchmarks.cold_start
 
 bench: setup-tests ## measure cold starts of what `make build` built, and write docs/performance.md
 	@.venv/bin/python -m benchmarks.cold_start

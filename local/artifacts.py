@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     packages = work.add_parser("packages", help="make a layer of third-party packages")
     packages.add_argument("--requirements", type=Path, required=True, help="a lock with hashes")
     packages.add_argument("--architectures", nargs="+", required=True, choices=["aarch64", "x86_64"])
-    packages.add_argument("--aws-services", nargs="*", default=[], help="what botocore has to know")
+    packages.add_argument("--aws-services", nargs="+", help="what botocore has to know; all there is without it")
     packages.add_argument("--to", type=Path, required=True)
     own = work.add_parser("own", help="make a layer or a function of our own code")
     own.add_argument("--source", type=Path, required=True)
@@ -98,8 +98,15 @@ def main(arguments: Sequence[str]) -> int:
 # --- making ----------------------------------------------------------------------------------------------------------
 
 
-def make_packages(lock: Path, target: Path, architectures: Sequence[str], services: Sequence[str]) -> None:
-    """Install a lock's packages for one or more architectures, checked against its hashes, without what never runs."""
+def make_packages(lock: Path, target: Path, architectures: Sequence[str], services: Sequence[str] | None) -> None:
+    """Install a lock's packages for one or more architectures, checked against its hashes, without what never runs.
+
+    Args:
+        lock: Names packages and their hashes.
+        target: Where modules will lie.
+        architectures: `aarch64` or `x86_64`, or both for a layer that runs on both.
+        services: The AWS services that botocore has to know; None leaves it as it is.
+    """
     if not pythons.find():
         say(f"No Python {RUNTIME} was found: the artefacts carry no byte-code, and cold starts will be slower.")
     target.mkdir(parents=True, exist_ok=True)
@@ -109,7 +116,8 @@ def make_packages(lock: Path, target: Path, architectures: Sequence[str], servic
             install(lock, installed, architecture)
             prune(installed, services)
             merge(installed, target)
-    reduce_botocore(target, services)
+    if services is not None:
+        reduce_botocore(target, services)
     finish(target, LAYER)
 
 
@@ -134,7 +142,7 @@ def install(lock: Path, target: Path, architecture: str) -> None:
         raise BuildError(message)
 
 
-def prune(folder: Path, services: Sequence[str]) -> None:
+def prune(folder: Path, services: Sequence[str] | None) -> None:
     """Remove what does not run in Lambda, and what AWS services other than these need."""
     for path in files(folder):
         name = path.relative_to(folder).as_posix()
@@ -143,7 +151,7 @@ def prune(folder: Path, services: Sequence[str]) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
-    for service in services:
+    for service in services or ():
         versions = sorted((folder / "botocore" / "data" / service).glob("*"))
         if not versions:
             message = f"botocore has no service {service!r}."
@@ -153,14 +161,14 @@ def prune(folder: Path, services: Sequence[str]) -> None:
             shutil.rmtree(old)
 
 
-def is_wanted(name: str, services: Sequence[str]) -> bool:
+def is_wanted(name: str, services: Sequence[str] | None) -> bool:
     """Whether Lambda needs a file, by its path within the layer."""
     if _SOURCE_ONLY.search(name):
         return False
     package, _, rest = name.partition("/")
     if package.endswith(".dist-info"):
         return bool(_METADATA.search(name))
-    if package in {"boto3", "botocore"} and rest.startswith("data/"):
+    if services is not None and package in {"boto3", "botocore"} and rest.startswith("data/"):
         service = rest.split("/")[1]
         return service in _EVERY_SERVICE or (service in services and (package == "boto3" or bool(_MODEL.search(name))))
     return True
@@ -188,8 +196,6 @@ def reduce_botocore(folder: Path, services: Sequence[str]) -> None:
     A third of a client's making is reading these files. Nothing that is sent or understood depends on what goes.
     """
     place = folder / "botocore" / "data"
-    if not place.exists():
-        return
     for path in [*place.rglob("*.json"), *place.rglob("*.json.gz")]:
         content = json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
         if path.name == "endpoints.json":

@@ -40,7 +40,7 @@ def test_without_lambdas_python_one_line_says_so(
     monkeypatch.delenv("REQUIRE_ALL", raising=False)
     lock = tmp_path / "nothing.txt"
     lock.write_text("")
-    artifacts.make_packages(lock, tmp_path / "target", [], [])
+    artifacts.make_packages(lock, tmp_path / "target", [], None)
     assert capsys.readouterr().out.splitlines() == [
         "No Python 3.13 was found: the artefacts carry no byte-code, and cold starts will be slower."
     ]
