@@ -3,7 +3,7 @@ PYTHON ?= python3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run sam-local reconcile test test-sam events check format flat-cost build bench validate lint-template lock clean python setup-local setup-tests
+.PHONY: help run sam-local invoke reconcile test test-sam events check format flat-cost build bench validate lint-template lock clean python setup-local setup-tests
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -13,6 +13,9 @@ run: setup-local ## start everything on this machine; Ctrl-C ends it (API_PORT, 
 
 sam-local: build ## the same with the functions in containers, by sam local (needs Docker); Ctrl-C ends it
 	@exec .venv/bin/python -m local.stack --sam --parent $$PPID
+
+invoke: setup-local ## beside a running `make sam-local`: run a function with its event of events/ (F=create_session)
+	@.venv/bin/python -m local.sam_invoke $(F)
 
 reconcile: setup-local ## start a sweep of the running `make run` now, as its schedule does
 	@.venv/bin/python -m local.invoke reconcile
@@ -47,9 +50,6 @@ lint-template: setup-tests ## cfn-lint with the serverless rules
 build: setup-local ## build what would be deployed (.aws-sam/), and say what it holds
 	@$(PYTHON) -m local.setup sam build
 	@$(PYTHON) -m local.artifacts report
-
-bench: setup-tests ## measure cold starts of what `make build` built, and write docs/performance.md
-	@.venv/bin/python -m benchmarks.cold_start
 
 bench: setup-tests ## measure cold starts of what `make build` built, and write docs/performance.md
 	@.venv/bin/python -m benchmarks.cold_start

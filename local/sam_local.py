@@ -117,15 +117,16 @@ class SamLocal:
 
 
 def invoke(function: str, event: Mapping[str, object], stack: Stack) -> object:
-    """Return what `sam local invoke` gets from a function, by its logical id, beside a running `--sam` stack.
+    """Return what `sam local invoke` gets from a function, named by its folder, beside a running `--sam` stack.
 
     Raises:
         StackError: It got nothing that is JSON; the text is what SAM said.
     """
-    arguments = [*options(stack.directory, stack.terra_dev_id), "--event", "-"]
+    logical_id = function.title().replace("_", "")
+    arguments = [logical_id, "--event", "-", *options(stack.directory, stack.terra_dev_id)]
     with tempfile.TemporaryDirectory() as scratch:
         done = subprocess.run(  # noqa: S603  # our own arguments
-            [str(sam_program()), "local", "invoke", function, *arguments],
+            [str(sam_program()), "local", "invoke", *arguments],
             input=json.dumps(event),
             env={**without_aws(), **sam_environment(), "TMPDIR": scratch},
             cwd=ROOT,

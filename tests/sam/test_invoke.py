@@ -12,5 +12,4 @@ from tests.events import ANSWERS, answer_of
 @pytest.mark.parametrize("function", ANSWERS)
 def test_a_function_takes_its_event_in_a_container(stack: Stack, function: str) -> None:
     event = json.loads((events.FOLDER / f"{function}.json").read_text())
-    name = function.title().replace("_", "")
-    assert answer_of(sam_local.invoke(name, events.with_secrets(event, stack), stack)) == ANSWERS[function]
+    assert answer_of(sam_local.invoke(function, events.with_secrets(event, stack), stack)) == ANSWERS[function]
