@@ -3,7 +3,7 @@ PYTHON ?= python3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run sam-local invoke reconcile test test-sam events check format flat-cost build bench validate lint-template lock clean python setup-local setup-tests
+.PHONY: help run sam-local invoke reconcile test test-sam events check format flat-cost build bench deploy secrets validate lint-template lock clean python setup-local setup-tests
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,12 @@ build: setup-local ## build what would be deployed (.aws-sam/), and say what it 
 
 bench: setup-tests ## measure cold starts of what `make build` built, and write docs/performance.md
 	@.venv/bin/python -m benchmarks.cold_start
+
+deploy: build ## deploy a stage of samconfig.toml, as STAGE says (OPTIONS for `sam deploy`)
+	@.venv/bin/python -m local.deploy $(STAGE) $(OPTIONS)
+
+secrets: setup-local ## put Terra's API key and signing secret where the stack of STAGE reads them (NAME, FORGET: see docs/deploying.md)
+	@.venv/bin/python -m local.put_secrets $(STAGE) $(addprefix --name ,$(NAME)) $(addprefix --forget ,$(FORGET))
 
 validate: setup-local ## sam validate --lint
 	@$(PYTHON) -m local.setup sam validate --lint
