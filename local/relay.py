@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Final
 
 LOOPBACK: Final = "127.0.0.1"
@@ -18,17 +18,18 @@ async def relay(address: str, port: int) -> asyncio.Server:
     """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):  # whichever side breaks off: the other one sees it by its own connection
+        # Whichever side breaks off, the other one's connection is closed, too. What is open when the program ends is
+        # cancelled, which Python 3.11 would report as an error.
+        with suppress(OSError, asyncio.CancelledError), closing(writer):
             there_reader, there_writer = await asyncio.open_connection(LOOPBACK, port)
-            await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+            with closing(there_writer):
+                await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
 
     return await asyncio.start_server(serve, address, 0)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while chunk := await reader.read(CHUNK):
-            writer.write(chunk)
-            await writer.drain()
-    finally:
-        writer.close()
+    while chunk := await reader.read(CHUNK):
+        writer.write(chunk)
+        await writer.drain()
+    writer.write_eof()
