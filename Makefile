@@ -26,12 +26,12 @@ test: setup-tests ## run every test, on free ports, beside a running `make run`;
 
 test-sam: setup-tests build ## the end-to-end tests and every event by sam local (needs Docker)
 	@.venv/bin/python -m local.stack --sam --fetch-only
-	@STACK=sam-local .venv/bin/python -m pytest $(or $(T),tests/e2e tests/sam)
+	@STACK=sam-local .venv/bin/python -m pytest --timeout 900 $(or $(T),tests/e2e tests/sam)
 
 events: setup-local ## record events/*.json anew, from the running of a stack
 	@.venv/bin/python -m local.events
 
-check: setup-tests lint-template ## ruff, mypy --strict, cfn-lint
+check: setup-tests lint-template ## ruff, mypy --strict, cfn-lint, checkov
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
@@ -44,8 +44,10 @@ format: setup-tests ## let ruff format and fix what it can
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-lint-template: setup-tests ## cfn-lint with the serverless rules
+lint-template: setup-tests ## cfn-lint with the serverless rules, and checkov
 	.venv/bin/cfn-lint -a cfn_lint_serverless.rules -- template.yaml
+	@echo "checkov template.yaml (about a minute)"
+	@$(PYTHON) -m local.setup checkov
 
 build: setup-local ## build what would be deployed (.aws-sam/), and say what it holds
 	@$(PYTHON) -m local.setup sam build
