@@ -35,7 +35,7 @@ REQUIREMENTS: Final = ROOT / "requirements"
 DEPENDENCIES: Final = [ROOT / "layers" / name for name in ("dependencies", "authorizer_dependencies")]
 PEER: Final = ROOT / "benchmarks" / "peer"
 STAMP: Final = "terra-connections.json"
-LOCKS: Final = ("uv", "local", "tests", "functions", "ministack", "sam", "lambda_image", "java", "node")
+LOCKS: Final = ("uv", "local", "tests", "functions", "ministack", "sam", "checkov", "lambda_image", "java", "node")
 LAST_LINES: Final = 12
 
 
@@ -44,12 +44,13 @@ class SetupError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out `local`, `tests`, `lock`, `clean` or `sam ...`."""
+    """Carry out `local`, `tests`, `lock`, `clean`, `checkov` or `sam ...`."""
     work: dict[str, Callable[[], None]] = {
         "local": lambda: prepare("local"),
         "tests": lambda: prepare("tests"),
         "lock": lock,
         "clean": clean,
+        "checkov": checkov,
     }
     if arguments[:1] == ["sam"]:
         work["sam"] = lambda: sam(arguments[1:])
@@ -191,6 +192,13 @@ def sam(arguments: list[str]) -> None:
         environment.pop(name, None)
     os.chdir(ROOT)
     os.execve(program, [str(program), *arguments], environment | sam_environment())  # noqa: S606  # SAM's own arguments
+
+
+def checkov() -> None:
+    """Become checkov, installed on first use, over the template; .checkov.yaml says what it looks for."""
+    program = tool_venv("checkov", "checkov") / "checkov"
+    os.chdir(ROOT)
+    os.execve(program, [str(program), "--file", "template.yaml"], everything())  # noqa: S606  # our own command line
 
 
 def sam_program() -> Path:
