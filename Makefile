@@ -3,13 +3,19 @@ PYTHON ?= python3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run reconcile test check format build validate lint-template lock clean python setup-local setup-tests
+.PHONY: help run sam-local invoke reconcile test test-sam events check format flat-cost build bench deploy secrets validate lint-template lock clean python setup-local setup-tests
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: setup-local ## start everything on this machine; Ctrl-C ends it (API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT, DEMO_PORT, OIDC_PORT, DATABASE)
 	@exec .venv/bin/python -m local.stack --parent $$PPID
+
+sam-local: build ## the same with the functions in containers, by sam local (needs Docker); Ctrl-C ends it
+	@exec .venv/bin/python -m local.stack --sam --parent $$PPID
+
+invoke: setup-local ## beside a running `make sam-local`: run a function with its event of events/ (F=create_session)
+	@.venv/bin/python -m local.sam_invoke $(F)
 
 reconcile: setup-local ## start a sweep of the running `make run` now, as its schedule does
 	@.venv/bin/python -m local.invoke reconcile
@@ -18,20 +24,43 @@ test: setup-tests ## run every test, on free ports, beside a running `make run`;
 	@.venv/bin/python -m local.stack --fetch-only
 	@.venv/bin/python -m pytest $(T)
 
-check: setup-tests lint-template ## ruff, mypy --strict, cfn-lint
+test-sam: setup-tests build ## the end-to-end tests and every event by sam local (needs Docker)
+	@.venv/bin/python -m local.stack --sam --fetch-only
+	@STACK=sam-local .venv/bin/python -m pytest --timeout 900 $(or $(T),tests/e2e tests/sam)
+
+events: setup-local ## record events/*.json anew, from the running of a stack
+	@.venv/bin/python -m local.events
+
+check: setup-tests lint-template ## ruff, mypy --strict, cfn-lint, checkov
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+
+flat-cost: setup-tests ## does a request cost the same with 100,000 connections as with 1,000? (SIZES, ROUNDS; WRITE=1 writes docs/performance.md)
+	@.venv/bin/python -m local.stack --fetch-only
+	@.venv/bin/python -m benchmarks.flat_cost $(if $(SIZES),--sizes $(SIZES)) $(addprefix --rounds ,$(ROUNDS)) $(if $(WRITE),--write)
 
 format: setup-tests ## let ruff format and fix what it can
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-lint-template: setup-tests ## cfn-lint with the serverless rules
+lint-template: setup-tests ## cfn-lint with the serverless rules, and checkov
 	.venv/bin/cfn-lint -a cfn_lint_serverless.rules -- template.yaml
+	@echo "checkov template.yaml (about a minute)"
+	@$(PYTHON) -m local.setup checkov
 
-build: setup-local ## build what would be deployed (.aws-sam/)
+build: setup-local ## build what would be deployed (.aws-sam/), and say what it holds
 	@$(PYTHON) -m local.setup sam build
+	@$(PYTHON) -m local.artifacts report
+
+bench: setup-tests ## measure cold starts of what `make build` built, and write docs/performance.md
+	@.venv/bin/python -m benchmarks.cold_start
+
+deploy: build ## deploy a stage of samconfig.toml, as STAGE says (OPTIONS for `sam deploy`)
+	@.venv/bin/python -m local.deploy $(STAGE) $(OPTIONS)
+
+secrets: setup-local ## put Terra's API key and signing secret where the stack of STAGE reads them (NAME, FORGET: see docs/deploying.md)
+	@.venv/bin/python -m local.put_secrets $(STAGE) $(addprefix --name ,$(NAME)) $(addprefix --forget ,$(FORGET))
 
 validate: setup-local ## sam validate --lint
 	@$(PYTHON) -m local.setup sam validate --lint

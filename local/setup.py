@@ -33,8 +33,9 @@ VENV: Final = ROOT / ".venv"
 FUNCTIONS_VENV: Final = ROOT / ".venv-functions"
 REQUIREMENTS: Final = ROOT / "requirements"
 DEPENDENCIES: Final = [ROOT / "layers" / name for name in ("dependencies", "authorizer_dependencies")]
+PEER: Final = ROOT / "benchmarks" / "peer"
 STAMP: Final = "terra-connections.json"
-LOCKS: Final = ("uv", "local", "tests", "functions", "ministack", "sam", "java", "node")
+LOCKS: Final = ("uv", "local", "tests", "functions", "ministack", "sam", "checkov", "lambda_image", "java", "node")
 LAST_LINES: Final = 12
 
 
@@ -43,12 +44,13 @@ class SetupError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out `local`, `tests`, `lock`, `clean` or `sam ...`."""
+    """Carry out `local`, `tests`, `lock`, `clean`, `checkov` or `sam ...`."""
     work: dict[str, Callable[[], None]] = {
         "local": lambda: prepare("local"),
         "tests": lambda: prepare("tests"),
         "lock": lock,
         "clean": clean,
+        "checkov": checkov,
     }
     if arguments[:1] == ["sam"]:
         work["sam"] = lambda: sam(arguments[1:])
@@ -183,27 +185,43 @@ def tool_venv(name: str, what: str) -> Path:
 
 def sam(arguments: list[str]) -> None:
     """Become the SAM CLI, installed on first use."""
-    program = tool_venv("sam", "AWS SAM CLI") / "sam"
+    program = sam_program()
     environment = everything()
     # With any AWS key, also an invented one, SAM asks AWS whose it is.
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         environment.pop(name, None)
+    os.chdir(ROOT)
+    os.execve(program, [str(program), *arguments], environment | sam_environment())  # noqa: S606  # SAM's own arguments
+
+
+def checkov() -> None:
+    """Become checkov, installed on first use, over the template; .checkov.yaml says what it looks for."""
+    program = tool_venv("checkov", "checkov") / "checkov"
+    os.chdir(ROOT)
+    os.execve(program, [str(program), "--file", "template.yaml"], everything())  # noqa: S606  # our own command line
+
+
+def sam_program() -> Path:
+    """Return the SAM CLI, installed on first use."""
+    return tool_venv("sam", "AWS SAM CLI") / "sam"
+
+
+def sam_environment() -> dict[str, str]:
+    """Return what the SAM CLI is told besides the user's environment."""
     home = cache() / "sam"
     home.mkdir(parents=True, exist_ok=True)
     # SAM looks for a newer SAM once a week, unless it believes to have looked.
     (home / "metadata.json").write_text(json.dumps({"lastVersionCheck": time.time(), "telemetryEnabled": False}))
     # The layers' makefiles install with the pip of .venv. Where there is a Python 3.13, SAM may want to see it.
     found = pythons.find()
-    path = [str(VENV / "bin"), environment.get("PATH", os.defpath), *([str(found.path.parent)] if found else [])]
-    environment |= {
+    path = [str(VENV / "bin"), variable("PATH", os.defpath), *([str(found.path.parent)] if found else [])]
+    return {
         "__SAM_CLI_APP_DIR": str(home),
         "SAM_CLI_TELEMETRY": "0",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_DEFAULT_REGION": "us-east-1",
         "PATH": os.pathsep.join(path),
     }
-    os.chdir(ROOT)
-    os.execve(program, [str(program), *arguments], environment)  # noqa: S606  # SAM's own arguments
 
 
 # --- other commands --------------------------------------------------------------------------------------------------
@@ -214,7 +232,7 @@ def lock() -> None:
     prepare_own("local")
     os.chdir(ROOT)
     # What runs in Lambda comes first: the others take their versions from it.
-    names = [*(folder / "requirements" for folder in DEPENDENCIES), *(REQUIREMENTS / name for name in LOCKS)]
+    names = [*(folder / "requirements" for folder in [*DEPENDENCIES, PEER]), *(REQUIREMENTS / name for name in LOCKS)]
     for name in names:
         source, target = (f"{name.relative_to(ROOT)}.{suffix}" for suffix in ("in", "txt"))
         with step(f"locking {target}"):

@@ -21,15 +21,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from local import aws_services, database, fetch, messages, oidc_issuer, setup
+from local import aws_services, database, fetch, messages, oidc_issuer, sam_local, setup
 from local.children import Nursery, StackError, answers
 from local.environment import ROOT, forget_aws, variable, without_aws
 from local.gateway import Gateway, StartError, TemplateError
 from local.gateway.template import EVENT_BUS, QUEUE
-from local.progress import say
+from local.progress import say, step
+from local.sam_local import SamLocal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from local.gateway.template import FunctionSpec, Stack
 
 DEV_ID: Final = "local-dev"
 LOOPBACK: Final = "127.0.0.1"
@@ -67,6 +70,9 @@ class Options:
     fetch_only: bool
     parent: int | None
     retry_scale: float
+    sam: bool
+    records_aws_calls: bool
+    events: Path | None
     parameters: Mapping[str, str]
 
 
@@ -79,6 +85,9 @@ def read_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--template", type=Path, default=ROOT / "template.yaml")
     parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
     parser.add_argument("--retry-scale", type=float, default=1.0, help="the simulator's time between retries, scaled")
+    parser.add_argument("--sam", action="store_true", help="run what sam build built, by sam local, in containers")
+    parser.add_argument("--record-aws-calls", action="store_true", help="write what functions ask of AWS into log/")
+    parser.add_argument("--events", type=Path, help="keep the first event of every function in this folder")
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE", help="of the template")
     asked = parser.parse_args(arguments)
     parameters = dict(pair.partition("=")[::2] for pair in asked.parameter)
@@ -90,6 +99,9 @@ def read_options(arguments: Sequence[str]) -> Options:
         fetch_only=asked.fetch_only,
         parent=asked.parent,
         retry_scale=asked.retry_scale,
+        sam=asked.sam,
+        records_aws_calls=asked.record_aws_calls,
+        events=asked.events,
         parameters=parameters,
     )
 
@@ -103,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.fetch_only:
                 fetch_parts()
                 return 0
+            if options.sam:
+                sam_local.require_docker()
             held.enter_context(the_only_one(options.directory))
             was_killed = (options.directory / "stack.json").exists()
             (options.directory / "stack.json").unlink(missing_ok=True)
@@ -230,6 +244,10 @@ class Supervisor:
         logs = self._directory / "log"
         logs.mkdir(exist_ok=True)
         async with AsyncExitStack() as ends:
+            if self._options.sam:
+                # Before SAM starts, what a killed stack left; after its end, what it did not find time for.
+                await asyncio.to_thread(sam_local.sweep, logs)
+                ends.push_async_callback(asyncio.to_thread, sam_local.sweep, logs)
             nursery = Nursery(logs, without_aws())
             ends.push_async_callback(nursery.end)
             functions_log = ends.enter_context((logs / "functions.log").open("w"))
@@ -260,9 +278,15 @@ class Supervisor:
                 api = group.create_task(self._start_api(nursery, ends, log))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        gateway, aws_url = api.result(), self._urls["AWS_PORT"]
-        await gateway.start_sources(dynamodb_url=self._urls["DYNAMODB_PORT"], sqs_url=aws_url)
-        told = self._told(engine.result(), gateway.control_url)
+        aws_url, control_url = self._urls["AWS_PORT"], ""
+        match api.result():
+            case Gateway() as gateway:
+                await gateway.start_sources(dynamodb_url=self._urls["DYNAMODB_PORT"], sqs_url=aws_url)
+                control_url = gateway.control_url
+            case SamLocal() as sam:
+                with step("asking every route once, which starts its function's container"):
+                    await sam.prove(self._keys.service_key)
+        told = self._told(engine.result(), control_url)
         aws_services.write_private(self._directory / "stack.json", json.dumps(told, indent=2) + "\n")
         self._tell(engine.result(), time.monotonic() - began)
         showing = asyncio.create_task(messages.show(aws_url, say)) if told["event_buses"] else None
@@ -272,12 +296,14 @@ class Supervisor:
             if showing is not None:
                 showing.cancel()
 
-    async def _start_api(self, nursery: Nursery, ends: AsyncExitStack, log: FunctionLog) -> Gateway:
+    async def _start_api(self, nursery: Nursery, ends: AsyncExitStack, log: FunctionLog) -> Gateway | SamLocal:
         """Start the AWS services, whose secrets, queues and buses the functions are told of, and then the functions."""
         arns = await aws_services.start(nursery, self._ports["AWS_PORT"], self._directory, self._keys)
         await asyncio.to_thread(messages.make, self._options.template, self._urls["AWS_PORT"])
         try:
             gateway = self._gateway(arns, log)
+            if self._options.sam:
+                return await self._start_sam(nursery, ends, gateway.stack)
             ends.push_async_callback(gateway.stop)
             await gateway.start()
         except (TemplateError, StartError, OSError) as error:
@@ -285,6 +311,18 @@ class Supervisor:
             raise StackError(message) from None
         say(f"  the API answers, with {len(gateway.stack.functions)} functions")
         return gateway
+
+    async def _start_sam(self, nursery: Nursery, ends: AsyncExitStack, stack: Stack) -> SamLocal:
+        """Start the API in containers. They reach what functions call; the API and the demo page are for browsers."""
+        called = [url for name, url in self._urls.items() if name not in ("API_PORT", "DEMO_PORT")]
+        reached = await sam_local.reachable(called, ends)
+        environments = {
+            name: sam_local.seen_from_container(spec.environment, reached) for name, spec in stack.functions.items()
+        }
+        sam = SamLocal(nursery, self._directory, self._ports["API_PORT"], DEV_ID, environments, stack.routes)
+        await sam.start()
+        say("  sam local listens")
+        return sam
 
     async def _start_database(self, nursery: Nursery) -> str:
         kept = None if self._options.in_memory else self._directory
@@ -351,6 +389,7 @@ class Supervisor:
             **self._options.parameters,
         }
         region = {"AWS_REGION": aws_services.REGION, "AWS_DEFAULT_REGION": aws_services.REGION}
+        recorded = {"LOCAL_AWS_CALLS": str(self._directory / "log" / "aws-calls.jsonl")}
         return Gateway(
             self._options.template,
             parameters=parameters,
@@ -359,9 +398,21 @@ class Supervisor:
             python=self._python,
             dependencies=self._packages,
             directory=self._directory / "functions",
-            environment={**aws_services.CREDENTIALS, **region, "AWS_EC2_METADATA_DISABLED": "true"},
+            environment={
+                **aws_services.CREDENTIALS,
+                **region,
+                "AWS_EC2_METADATA_DISABLED": "true",
+                **(recorded if self._options.records_aws_calls else {}),
+            },
             on_log=log,
+            on_event=self._keep_event if self._options.events else None,
         )
+
+    def _keep_event(self, function: FunctionSpec, event: bytes) -> None:
+        """Keep the first event of every function."""
+        if self._options.events is not None:
+            with suppress(FileExistsError), (self._options.events / f"{function.folder.name}.json").open("xb") as file:
+                file.write(event)
 
     def _told(self, engine: str, control_url: str) -> dict[str, object]:
         """Return what stack.json says."""

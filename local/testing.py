@@ -70,6 +70,11 @@ class Stack:
         """The file that holds what the stack prints."""
         return self.directory / "output.txt"
 
+    @property
+    def aws_calls(self) -> Path:
+        """The file that holds what functions asked of AWS, a line of JSON each, with --record-aws-calls."""
+        return self.directory / "log" / "aws-calls.jsonl"
+
 
 def read(directory: Path) -> Stack:
     """Read a running stack's stack.json."""

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -11,19 +13,27 @@ import pytest
 from botocore.config import Config
 
 from local.environment import variable
-from local.testing import Stack, running_stack
+from local.testing import Stack, read, running_stack
 from tests.support import Terra
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+# That suite is for a stack in containers: make test-sam.
+collect_ignore = [] if variable("STACK") else ["sam"]
+
 STACK = pytest.StashKey[Stack]()
+COLLECTED_ALL = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="session")
 def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
+    """One of our own. With STACK=sam-local its functions run in containers; STACK=.local is the one that runs there."""
+    which = variable("STACK")
+    kind = "--sam" if which == "sam-local" else "--record-aws-calls"
     # Terra's first retry comes after 30 s; here after 0.3 s.
-    with running_stack(more=("--retry-scale", "0.01")) as running:
+    own = running_stack(more=("--retry-scale", "0.01", kind))
+    with nullcontext(read(Path(which))) if which not in ("", "sam-local") else own as running:
         pytestconfig.stash[STACK] = running
         yield running
         assert private_lines(running) == []
@@ -67,6 +77,13 @@ def dynamodb(stack: Stack) -> "DynamoDBClient":
     return client
 
 
+@pytest.fixture(scope="session")
+def all_suites(pytestconfig: pytest.Config) -> None:
+    """For what can be told only when everything that drives the functions has run."""
+    if not pytestconfig.stash[COLLECTED_ALL]:
+        pytest.skip("only after all of tests/integration and tests/e2e")
+
+
 @pytest.fixture
 def person() -> str:
     """A reference_id that no other test uses."""
@@ -79,6 +96,15 @@ def private_lines(stack: Stack) -> list[str]:
     private = re.compile(rf"person-[0-9a-f]{{8}}-|v1=|state=|reference_id|{secrets}")
     lines = (stack.directory / "log" / "functions.log").read_text().splitlines()
     return [line for line in lines if private.search(line)]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What looks back on all that the suites did comes last."""
+    items.sort(key=lambda item: item.get_closest_marker("looks_back") is not None)
+    suites = [config.rootpath / "tests" / name for name in ("integration", "e2e")]
+    config.stash[COLLECTED_ALL] = not config.option.keyword and {item.path for item in items} >= {
+        file for suite in suites for file in suite.glob("test_*.py")
+    }
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -21,7 +21,7 @@ from local.gateway.server import BODY_LIMIT, Front
 from local.gateway.services import Services
 from local.gateway.sources import Sources
 from local.gateway.template import Stack, TemplateError, read_stack
-from local.gateway.workers import Host, OnLog, Runtime, Workers
+from local.gateway.workers import Host, OnEvent, OnLog, Runtime, Workers
 
 __all__ = ["FunctionError", "Gateway", "StartError", "TemplateError"]
 
@@ -49,6 +49,7 @@ class Gateway:
         directory: Path,
         environment: Mapping[str, str],
         on_log: OnLog,
+        on_event: OnEvent | None = None,
         workers_per_function: int = 4,
         reauthorize_every: timedelta | None = None,
         patience: timedelta = _PATIENCE,
@@ -67,6 +68,7 @@ class Gateway:
             directory: Folder for what processes write (byte-code, home); made if missing.
             environment: What functions get besides the template's variables and Lambda's own. It wins over both.
             on_log: Gets every line that a function prints and every trouble of the gateway.
+            on_event: Gets every event that a function is invoked with, as JSON.
             workers_per_function: How many invocations of one function run at once; more wait.
             reauthorize_every: How long authorizers' answers are kept, instead of what the template says.
             patience: How long a client waits for a function before it gets 503.
@@ -89,6 +91,7 @@ class Gateway:
         self._directory = directory.absolute()
         self._environment = dict(environment)
         self._on_log = on_log
+        self._on_event = on_event
         self._workers_per_function = workers_per_function
         self._reauthorize_every = reauthorize_every
         self._patience = patience
@@ -194,6 +197,7 @@ class Gateway:
             environment=self._environment,
             leash=self._leash[0],
             on_log=self._on_log,
+            on_event=self._on_event,
         )
         self._functions = {
             name: Workers(spec, host, limit=self._workers_per_function) for name, spec in self.stack.functions.items()

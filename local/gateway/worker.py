@@ -8,6 +8,7 @@ first on the module path.
 import importlib
 import importlib.util
 import os
+import runpy
 import signal
 import sys
 import threading
@@ -37,6 +38,11 @@ def _run_own_loop(handler: str, source: Path) -> None:
     module.run(handler, _ENVIRON["AWS_LAMBDA_RUNTIME_API"])
 
 
+def _record_aws_calls(file: str) -> None:
+    recorder = runpy.run_path(str(Path(__file__).resolve().parents[1] / "aws_calls.py"))
+    recorder["record"](_ENVIRON["AWS_LAMBDA_FUNCTION_NAME"], file)
+
+
 def main() -> None:
     """Start the function."""
     # The handler must not see the leash, nor inherit it to programs that it starts.
@@ -53,6 +59,8 @@ def main() -> None:
     if dependencies not in sys.path:
         sys.path.append(dependencies)
     sys.argv = [sys.argv[0], _ENVIRON["_HANDLER"]]
+    if calls := _ENVIRON.pop("LOCAL_AWS_CALLS", ""):
+        _record_aws_calls(calls)
     if runtime == "auto":
         runtime = "awslambdaric" if importlib.util.find_spec("awslambdaric") else "own"
     try:

@@ -18,6 +18,7 @@ from local.gateway.template import ACCOUNT_ID, FunctionSpec
 
 Runtime = Literal["auto", "awslambdaric", "own"]
 OnLog = Callable[[str], None]
+OnEvent = Callable[[FunctionSpec, bytes], None]
 
 # AWS gives a function 10 s to load its modules. A laptop that starts a whole stack at once may need longer, and a
 # limit here would protect nobody.
@@ -40,6 +41,7 @@ class Host:
     environment: Mapping[str, str]
     leash: int
     on_log: OnLog
+    on_event: OnEvent | None = None
 
 
 class Workers:
@@ -80,6 +82,8 @@ class Workers:
         Raises:
             FunctionError: There is no answer.
         """
+        if self._host.on_event is not None:
+            self._host.on_event(self._spec, payload)
         is_begun = asyncio.Event()
         run = asyncio.create_task(self._run(payload, is_begun))
         self._runs.add(run)

@@ -173,7 +173,8 @@ class Handlers:
         connection.settimeout(PATIENCE)
         connection.connect(str(self.path))
         variables = {**self.environments[function], **(environment or {})}
-        job = {"function": function, "event": event, "rules": rules, "environment": variables}
+        calls = str(self.stack.aws_calls)
+        job = {"function": function, "event": event, "rules": rules, "environment": variables, "aws_calls": calls}
         return Running(connection, job)
 
     def run(

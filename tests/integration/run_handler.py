@@ -48,6 +48,8 @@ from botocore.compat import HTTPHeaders
 from botocore.httpsession import URLLib3Session
 from botocore.loaders import create_loader
 
+from local.aws_calls import record_calls_of
+
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers/terra_connections"
 LOADED_BEFORE_THE_FORK = (boto3, httpx, logging, metrics, pydantic, types)
@@ -172,6 +174,7 @@ def run(connection: socket.socket, byte_code: Path) -> None:
             # The stubs do not know that what this hook returns counts.
             events.register("before-send", points.before_aws)  # type: ignore[arg-type]
             events.register("response-received", points.after_aws)
+            record_calls_of(events, environment["AWS_LAMBDA_FUNCTION_NAME"], job["aws_calls"])
             handler = load(ROOT / "functions" / job["function"], byte_code)
             wiring = importlib.import_module("terra_connections.wiring")
             if wiring.terra.cache_info().currsize:

@@ -1,0 +1,125 @@
+"""`make bench`: cold starts and warm calls of what `sam build` built, beside a floor and a peer.
+
+Every round starts a new process of every subject, in another order each time, on a processor that nothing else of the
+benchmark runs on. Nothing is dropped but the first rounds, in which the database warms up; figures are medians. It
+writes docs/performance.md and docs/performance.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import random
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.execution import Machine, Run, Subject, WrongAnswerError, leave_free, run
+from benchmarks.figures import figures, plot, table
+from benchmarks.subjects import FLOOR, packages_of_peer, subjects
+from local import artifacts, pythons, setup
+from local.environment import ROOT, forget_aws
+from local.progress import say
+from local.testing import running_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REPORT: Final = ROOT / "docs" / "performance.md"
+PLOT: Final = ROOT / "docs" / "performance.svg"
+BEGIN: Final = "<!-- make bench writes from here ... -->"
+END: Final = "<!-- ... to here -->"
+WARM_UP: Final = 2
+# What Lambda has in /var/runtime: its client, and no packages of ours.
+_RUNTIME_MODULES: Final = ("awslambdaric", "runtime_client", "snapshot_restore_py", "simplejson")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print and write down."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=21, help="how many cold starts of each (at least 15 are written)")
+    parser.add_argument("--warm", type=int, default=30, help="how many calls after each cold start")
+    parser.add_argument("--only", default="", help="a pattern of names; the floor is always measured")
+    asked = parser.parse_args(arguments)
+    forget_aws()
+    try:
+        runs = measure(asked.rounds, asked.warm, re.compile(asked.only))
+    except (WrongAnswerError, artifacts.BuildError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    found = figures(runs, FLOOR)
+    text = table(found)
+    say(text)
+    if asked.rounds < 15 or asked.only:  # noqa: PLR2004 - what is written down stands on at least this many
+        say("Not written down: that takes everything, and 15 rounds or more.")
+        return 0
+    PLOT.write_text(plot(found))
+    write(f"{conditions(asked.rounds, asked.warm)}\n\n{text}\n\n![Cold starts]({PLOT.name})")
+    say(f"Written to {REPORT.relative_to(ROOT)} and {PLOT.relative_to(ROOT)}.")
+    return 0
+
+
+def measure(rounds: int, warm: int, only: re.Pattern[str]) -> dict[str, list[Run]]:
+    """Every run of every subject."""
+    artifacts.contents()
+    python = pythons.find()
+    if python is None:
+        message = f"There is no Python {artifacts.RUNTIME} here, Lambda's own: nothing can be measured."
+        raise WrongAnswerError(message)
+    processor = max(os.sched_getaffinity(0))
+    leave_free(processor)
+    peers_packages = packages_of_peer()
+    with tempfile.TemporaryDirectory() as scratch, running_stack() as stack:
+        machine = Machine(python.path, runtime(Path(scratch)), processor)
+        chosen = [
+            subject
+            for subject in subjects(stack, artifacts.BUILT, peers_packages)
+            if subject.name == FLOOR or only.search(subject.name)
+        ]
+        return asyncio.run(measure_in_turns(chosen, machine, rounds, warm))
+
+
+async def measure_in_turns(chosen: Sequence[Subject], machine: Machine, rounds: int, warm: int) -> dict[str, list[Run]]:
+    """Let every subject have its turn in every round."""
+    runs: dict[str, list[Run]] = {subject.name: [] for subject in chosen}
+    for turn in range(-WARM_UP, rounds):
+        say(f"  warming up, {-turn} to go" if turn < 0 else f"  round {turn + 1} of {rounds}")
+        for subject in random.sample(chosen, len(chosen)):
+            measured = await run(subject, machine, warm=warm)
+            if turn >= 0:
+                runs[subject.name].append(measured)
+    return runs
+
+
+def runtime(scratch: Path) -> Path:
+    """A folder with AWS's runtime client and nothing else of the functions' environment."""
+    _, _, packages = setup.functions_python()
+    for path in packages.iterdir():
+        if path.name.startswith(_RUNTIME_MODULES):
+            (scratch / path.name).symlink_to(path)
+    return scratch
+
+
+def conditions(rounds: int, warm: int) -> str:
+    """What was measured, and on what."""
+    _, version, _ = setup.functions_python()
+    return (
+        f"{rounds} cold starts of each, in turns, with {warm} warm calls after each; Python {version}, "
+        f"{os.cpu_count()} cores of {platform.machine()}, one of them for the function alone. Times are milliseconds, "
+        f"memory is MB at its peak. Artefacts: `sha256:{artifacts.digest_of(artifacts.contents())}`."
+    )
+
+
+def write(text: str) -> None:
+    """Put text between the marks of the report."""
+    before, _, rest = REPORT.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    REPORT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,95 @@
+"""`python -m benchmarks.flat_cost [--sizes 1000 100000] [--rounds 40] [--write]`: see the package."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from benchmarks.flat_cost import page
+from benchmarks.flat_cost.flatness import growth
+from benchmarks.flat_cost.life import Life, Measured, working
+from benchmarks.flat_cost.load import fill, person_of, user_id_of
+from local import database
+from local.environment import ROOT
+from local.progress import say, step
+from local.testing import Stack, running_stack
+from tests.support import Terra, auth_event
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+ALARM: Final = "AWS::CloudWatch::Alarm"
+SWEEPS: Final = 3
+WARM_UP: Final = 3
+"""Walks that are not counted: a function's first calls load, connect and read secrets."""
+
+
+def main() -> int:
+    """Measure; 1 if anything grows with the number of connections."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.flat_cost")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 100_000], help="numbers of connections")
+    parser.add_argument("--rounds", type=int, default=40, help="how often each kind of request is made on each size")
+    parser.add_argument("--write", action="store_true", help="write the figures into docs/performance.md")
+    asked = parser.parse_args()
+    sizes = sorted(asked.sizes)
+    with running_stack() as stack, httpx.Client(base_url=stack.terra_url, timeout=60) as client:
+        terra = Terra(client, stack.signing_secret)
+        # Webhooks would go to the stack's own tables.
+        terra.settings(send_webhooks=False)
+        measured = measure(stack, terra, sizes, asked.rounds)
+    say(page.figures(measured))
+    grown = growth(measured)
+    for line in grown:
+        sys.stderr.write(f"{line}\n")
+    if asked.write and not grown:
+        alarms = database.declared(ROOT / "template.yaml", ALARM)
+        looked_at = sum(sum("MetricStat" in m for m in alarm.get("Metrics", ())) or 1 for alarm in alarms.values())
+        text = page.section(measured, rounds=asked.rounds, python=stack.python, alarms=looked_at)
+        page.write(ROOT / "docs" / "performance.md", text)
+    return min(len(grown), 1)
+
+
+def measure(stack: Stack, terra: Terra, sizes: list[int], rounds: int) -> dict[int, Measured]:
+    """Fill tables of each size and walk on each in turn, so that what disturbs this machine disturbs all alike."""
+    client = database.connect(stack.dynamodb_url)
+    with ExitStack() as ends:
+        workers = {size: ends.enter_context(working(stack, size)) for size in sizes}
+        terra_knows: set[str] = set()
+        lives = {size: Life(stack, terra, worker, size, terra_knows) for size, worker in workers.items()}
+        for size in sizes:
+            make_tables(stack, size)
+            lives[size].webhook("the pattern", auth_event(user_id_of(0), person_of(0)))
+            fill(stack.dynamodb_url, f"Connections{size}", written(client, size), size)
+        with step(f"{rounds} rounds on {', '.join(f'{size:,}' for size in sizes)} connections"):
+            for number in range(WARM_UP + rounds):
+                if number == WARM_UP:
+                    for worker in workers.values():
+                        worker.measured.calls.clear()
+                for life in lives.values():
+                    if WARM_UP <= number < WARM_UP + SWEEPS:
+                        life.sweep()
+                    life.walk()
+        return {size: worker.measured for size, worker in workers.items()}
+
+
+def make_tables(stack: Stack, size: int) -> None:
+    """The template's tables under names of their own. Without the stream, which costs memory and no units."""
+    declared = database.declared_tables(ROOT / "template.yaml")
+    named: dict[str, Mapping[str, Any]] = {
+        f"{name}{size}": {part: value for part, value in properties.items() if part != "StreamSpecification"}
+        for name, properties in declared.items()
+    }
+    asyncio.run(database.make_tables(stack.dynamodb_url, named))
+
+
+def written(client: "DynamoDBClient", size: int) -> Mapping[str, Any]:
+    """The first connection, as a webhook has written it."""
+    return client.get_item(TableName=f"Connections{size}", Key={"user_id": {"S": user_id_of(0)}})["Item"]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

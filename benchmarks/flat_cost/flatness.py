@@ -1,0 +1,47 @@
+"""What is the same on tables of every size, and what has grown."""
+
+from collections.abc import Iterable, Mapping
+from statistics import median
+from typing import Final
+
+from benchmarks.flat_cost.life import Call, Measured, Trip
+
+SLOWER_AT_MOST: Final = 2.0
+"""Times the p50 on the smallest tables. It shall find work that grows with the table, not a machine's moods."""
+JITTER_MS: Final = 5.0
+"""No p50 is called slower for less."""
+
+Trips = tuple[Trip, ...]
+
+
+def trips_of(calls: Iterable[Call]) -> Trips:
+    """The trips that a kind of request makes every time.
+
+    Raises:
+        ValueError: they are not always the same.
+    """
+    kinds = {call.trips for call in calls}
+    if len(kinds) != 1:
+        raise ValueError(kinds)
+    return kinds.pop()
+
+
+def p50(calls: Iterable[Call]) -> float:
+    """The median, in milliseconds."""
+    return median(call.ms for call in calls)
+
+
+def growth(measured: Mapping[int, Measured]) -> list[str]:
+    """What is not flat, a line each: units that differ anywhere, and a p50 that has grown beyond `SLOWER_AT_MOST`."""
+    sizes = sorted(measured)
+    told = []
+    for what, smallest in measured[sizes[0]].calls.items():
+        kinds = {call.trips for size in sizes for call in measured[size].calls[what]}
+        if len(kinds) != 1:
+            told.append(f"{what}: consumes different units: {sorted(kinds, key=str)}")
+        was = p50(smallest)
+        for size in sizes[1:]:
+            now = p50(measured[size].calls[what])
+            if now > max(was * SLOWER_AT_MOST, was + JITTER_MS):
+                told.append(f"{what}: p50 {was:.1f} ms at {sizes[0]:,} connections, {now:.1f} ms at {size:,}")
+    return told

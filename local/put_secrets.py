@@ -1,0 +1,104 @@
+"""`make secrets STAGE=...`: put Terra's API key and signing secret where the stage's functions read them.
+
+They are asked for without echo, or taken from TERRA_API_KEY and TERRA_SIGNING_SECRET. They are on no command line, in
+no file, and in no parameter of the stack.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local import stages
+from local.environment import ROOT, variable
+from local.progress import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+API_KEY = "TERRA_API_KEY"
+SIGNING_SECRET = "TERRA_SIGNING_SECRET"  # noqa: S105 - the name of a variable
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Put what is given; leave alone what is not."""
+    parser = argparse.ArgumentParser(prog="make secrets", description=__doc__)
+    parser.add_argument("stage", nargs="?", default="", help="a stage of samconfig.toml")
+    parser.add_argument("--name", default="main", help="the signing secret's name; another one is valid beside the old")
+    parser.add_argument("--forget", metavar="NAME", help="the signing secret that is no longer valid")
+    parser.add_argument("--config", type=Path, default=ROOT / "samconfig.toml")
+    asked = parser.parse_args(arguments)
+    try:
+        stage = stages.read(asked.stage, asked.config)
+        outputs = stages.outputs(stage)
+        client = boto3.client("secretsmanager", region_name=stage.region)
+        api_key = given(API_KEY, "Terra's API key")
+        signing_secret = (
+            "" if asked.forget else given(SIGNING_SECRET, "The signing secret of Terra's webhook destination")
+        )
+        if api_key:
+            put(client, outputs["TerraSecretArn"], {"api_key": api_key})
+            say("Terra's API key is put.")
+        if signing_secret or asked.forget:
+            valid = signing_secrets(client, outputs["SigningSecretsArn"])
+            valid.pop(asked.forget, None)
+            if signing_secret:
+                valid[asked.name] = signing_secret
+            put(client, outputs["SigningSecretsArn"], valid)
+            names = ", ".join(sorted(valid)) or "none, so every webhook is refused"
+            say(f"Signing secrets that are valid now: {names}.")
+        is_changed = bool(api_key or signing_secret or asked.forget)
+        say("Functions read them anew within two minutes." if is_changed else "Nothing is changed.")
+    except stages.StageError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except (BotoCoreError, ClientError) as error:
+        sys.stderr.write(f"AWS refused: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def given(name: str, what: str) -> str:
+    """Return a secret from the environment or the terminal; empty leaves the old one."""
+    value = variable(name)
+    if not value and sys.stdin.isatty():
+        value = getpass.getpass(f"{what} (Enter leaves it as it is): ")
+    value = value.strip()
+    if not value.isprintable() or " " in value:
+        message = f"{what} has spaces or control characters in it: it was copied with something else."
+        raise stages.StageError(message)
+    return value
+
+
+def signing_secrets(client: SecretsManagerClient, arn: str) -> dict[str, str]:
+    """Return what is valid now."""
+    try:
+        held = json.loads(client.get_secret_value(SecretId=arn)["SecretString"])
+    except ValueError:
+        held = None
+    if not isinstance(held, dict):
+        message = (
+            f"{arn} holds no JSON object of names and secrets: put one with `aws secretsmanager put-secret-value`."
+        )
+        raise stages.StageError(message)
+    return held
+
+
+def put(client: SecretsManagerClient, arn: str, values: dict[str, str]) -> None:
+    """Write a secret's new version."""
+    client.put_secret_value(SecretId=arn, SecretString=json.dumps(values))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,251 @@
+"""The API by `sam local start-api`: the built functions, in containers of Lambda's own image.
+
+Everything else is the stack of `make run`: the database, the other AWS services and the Terra simulator run on this
+machine and listen on its loopback address, and containers reach them through relays on the address that the container
+engine's bridge has on this machine. Docker Desktop has no such address, and takes containers to the loopback address
+by the name host.docker.internal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from local.children import Nursery, StackError, answers
+from local.environment import ROOT, variable, without_aws
+from local.relay import LOOPBACK, relay
+from local.setup import sam_environment, sam_program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from local.gateway.template import RouteSpec
+    from local.testing import Stack
+
+ENVIRONMENTS: Final = "environments.json"
+"""In the stack's folder: every function's variables, as SAM reads them."""
+FIRST_ANSWER_PATIENCE: Final = 300.0
+"""Seconds; the first start on a machine may pull Lambda's image."""
+DOCKER_PATIENCE: Final = 20.0
+ARCHITECTURES: Final = {"x86_64": "x86_64", "amd64": "x86_64", "arm64": "arm64", "aarch64": "arm64"}
+
+
+class SamLocal:
+    """`sam local start-api` for one stack."""
+
+    def __init__(
+        self,
+        nursery: Nursery,
+        directory: Path,
+        port: int,
+        dev_id: str,
+        environments: Mapping[str, Mapping[str, str]],
+        routes: Sequence[RouteSpec],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            nursery: Starts SAM, and has the folder of the logs.
+            directory: Takes the functions' environments, as a file.
+            port: The API's, on the loopback address.
+            dev_id: The one parameter of the template that has no default.
+            environments: Every function's variables, by its logical id.
+            routes: The API's.
+
+        Raises:
+            StackError: Nothing was built.
+        """
+        self._nursery = nursery
+        self._directory = directory
+        self._port = port
+        self._url = f"http://{LOOPBACK}:{port}"
+        self._dev_id = dev_id
+        self._environments = environments
+        self._routes = routes
+        if not built().is_file():
+            message = "Nothing is built that sam local could run: run make build first."
+            raise StackError(message)
+
+    async def start(self) -> None:
+        """Start SAM and wait until it listens; no function is loaded yet.
+
+        Raises:
+            StackError: SAM ended by itself.
+        """
+        (self._directory / ENVIRONMENTS).write_text(json.dumps(self._environments, indent=2) + "\n")
+        command = [
+            *(str(sam_program()), "local", "start-api", *options(self._directory, self._dev_id)),
+            *("--host", LOOPBACK, "--port", str(self._port)),
+            *("--log-file", str(self._nursery.logs / "functions.log")),
+            # A function's container starts with its first request and stays.
+            *("--warm-containers", "LAZY"),
+        ]
+        # Of its own: a SAM that was killed leaves locks behind, and the next one waits minutes for each.
+        scratch = tempfile.mkdtemp(dir=self._directory, prefix="sam-")
+        environment = {**sam_environment(), "TMPDIR": scratch}
+        child = await self._nursery.start("sam", command, environment=environment, directory=ROOT)
+        await answers(child, self._url)
+
+    async def prove(self, service_key: str) -> None:
+        """Ask every route once for nothing that there is, all at once: SAM builds its image for whoever is first.
+
+        Raises:
+            StackError: A function does not work in its container.
+        """
+        headers = {"authorization": f"Bearer {service_key}"}
+        limits = httpx.Timeout(FIRST_ANSWER_PATIENCE)
+        async with httpx.AsyncClient(trust_env=False, timeout=limits, headers=headers, base_url=self._url) as client:
+            paths = [re.sub(r"{.*?}", "nobody", route.path) for route in self._routes]
+            asked = [client.request(route.method, path) for route, path in zip(self._routes, paths, strict=True)]
+            answered = await asyncio.gather(*asked)
+        broken = [route.key for route, answer in zip(self._routes, answered, strict=True) if answer.is_server_error]
+        if broken:
+            logs = " and ".join(str(self._nursery.logs / name) for name in ("functions.log", "sam.log"))
+            message = f"These do not work in their containers: {', '.join(broken)}. The logs: {logs}"
+            raise StackError(message)
+
+
+def invoke(function: str, event: Mapping[str, object], stack: Stack) -> object:
+    """Return what `sam local invoke` gets from a function, named by its folder, beside a running `--sam` stack.
+
+    Raises:
+        StackError: It got nothing that is JSON; the text is what SAM said.
+    """
+    logical_id = function.title().replace("_", "")
+    arguments = [logical_id, "--event", "-", *options(stack.directory, stack.terra_dev_id)]
+    with tempfile.TemporaryDirectory() as scratch:
+        done = subprocess.run(  # noqa: S603  # our own arguments
+            [str(sam_program()), "local", "invoke", *arguments],
+            input=json.dumps(event),
+            env={**without_aws(), **sam_environment(), "TMPDIR": scratch},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        raise StackError(done.stderr) from None
+
+
+def options(directory: Path, dev_id: str) -> list[str]:
+    """Return what every command of `sam local` is told: what to run, in which image, in which environment."""
+    image = variable("SAM_IMAGE")
+    return [
+        *("--template", str(built()), "--env-vars", str(directory / ENVIRONMENTS)),
+        *(("--invoke-image", image, "--skip-pull-image") if image else ()),
+        *("--parameter-overrides", f"TerraDevId={dev_id}", f"Architecture={architecture()}"),
+    ]
+
+
+def built() -> Path:
+    """Return where `sam build` has written the template."""
+    return Path(variable("SAM_BUILT", str(ROOT / ".aws-sam" / "build" / "template.yaml")))
+
+
+def architecture() -> str:
+    """Return this machine's, as Lambda calls it: under emulation functions are slow, and time out."""
+    machine = platform.machine().lower()
+    if machine not in ARCHITECTURES:
+        message = f"Lambda has no {machine}: sam local cannot run here. make run can."
+        raise StackError(message)
+    return ARCHITECTURES[machine]
+
+
+# --- the container engine --------------------------------------------------------------------------------------------
+
+
+def require_docker() -> None:
+    """Say in one line what is missing where no container engine answers.
+
+    Raises:
+        StackError: With that line.
+    """
+    if shutil.which("docker", path=variable("PATH")) is None:
+        trouble = "docker is not installed"
+    else:
+        done = docker("info", "--format", "{{.ServerVersion}}")
+        if done is not None and done.returncode == 0:
+            return
+        said = "it does not answer" if done is None else (done.stderr.strip().splitlines() or ["no answer"])[-1]
+        trouble = f"docker info says: {said}"
+    message = (
+        f"sam local runs functions in containers, and there is no container engine ({trouble}). make run needs none."
+    )
+    raise StackError(message)
+
+
+def docker(*arguments: str) -> subprocess.CompletedProcess[str] | None:
+    """Run the docker client; None when it is not there or does not end."""
+    with suppress(OSError, subprocess.TimeoutExpired):
+        return subprocess.run(  # noqa: S603  # our own arguments
+            ["docker", *arguments],  # noqa: S607  # the user's own, by PATH
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DOCKER_PATIENCE,
+        )
+    return None
+
+
+def sweep(logs: Path) -> None:
+    """Remove every container that a SAM with this folder of logs started; it logs their ids."""
+    with suppress(FileNotFoundError):
+        text = (logs / "sam.log").read_text(errors="replace")
+        if ids := re.findall(r"\bSAM_CONTAINER_ID: ([0-9a-f]{64})\b", text):
+            docker("rm", "--force", *ids)
+
+
+# --- the way from a container to this machine ------------------------------------------------------------------------
+
+
+async def reachable(urls: Sequence[str], ends: AsyncExitStack) -> dict[str, str]:
+    """Return by which address containers reach each of these, all on the loopback address."""
+    address = await asyncio.to_thread(bridge)
+    reached: dict[str, str] = {}
+    for url in urls:
+        port = int(url.rpartition(":")[2])
+        try:
+            server = await relay(address, port)
+        except OSError:
+            # The engine runs in a machine of its own, and the bridge with it.
+            reached[url] = f"http://host.docker.internal:{port}"
+        else:
+            ends.callback(server.close)
+            reached[url] = f"http://{address}:{server.sockets[0].getsockname()[1]}"
+    return reached
+
+
+def bridge() -> str:
+    """Return the engine's own address on its bridge, which is this machine's where the engine runs on it.
+
+    Raises:
+        StackError: The engine tells none.
+    """
+    done = docker("network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}")
+    with suppress(ValueError, LookupError):
+        network = json.loads(done.stdout if done is not None else "")[0]
+        # Docker 20 and older do not tell the default, which is the first address.
+        return network.get("Gateway") or str(ipaddress.ip_network(network["Subnet"])[1])
+    message = "The container engine has no bridge network: docker network inspect bridge tells no subnet."
+    raise StackError(message)
+
+
+def seen_from_container(environment: Mapping[str, str], reached: Mapping[str, str]) -> dict[str, str]:
+    """Return the same variables with the addresses in them as a container reaches them."""
+    seen = dict(environment)
+    for url, address in reached.items():
+        seen = {name: re.sub(rf"{re.escape(url)}(?!\d)", address, value) for name, value in seen.items()}
+    return seen

@@ -1,0 +1,78 @@
+"""The stages that samconfig.toml names, and what their stacks on AWS put out."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.environment import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class StageError(Exception):
+    """The text is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        name: as in `make deploy STAGE=name`.
+        stack_name: of its CloudFormation stack.
+        region: None is what the user's AWS configuration says.
+        parameters: what samconfig.toml says of the template's parameters, as `sam deploy` takes it.
+    """
+
+    name: str
+    stack_name: str
+    region: str | None
+    parameters: tuple[str, ...]
+
+
+def read(name: str, config: Path = ROOT / "samconfig.toml") -> Stage:
+    """Return a stage.
+
+    Raises:
+        StageError: samconfig.toml has no such stage, or does not name its stack.
+    """
+    stages = {key: of for key, of in tomllib.loads(config.read_text()).items() if isinstance(of, dict)}
+    if name not in stages:
+        known = ", ".join(sorted(stages.keys() - {"default"}))
+        message = f"There is no stage {name!r}: say STAGE= one of {known} (the tables of samconfig.toml)."
+        raise StageError(message)
+    commands = [stages[name].get(command, {}).get("parameters", {}) for command in ("global", "deploy")]
+    settings = {key: value for parameters in commands for key, value in parameters.items()}
+    if "stack_name" not in settings:
+        message = f"samconfig.toml does not name the stack of {name}: add stack_name to [{name}.global.parameters]."
+        raise StageError(message)
+    parameters = settings.get("parameter_overrides", [])
+    return Stage(
+        name,
+        settings["stack_name"],
+        settings.get("region"),
+        (parameters,) if isinstance(parameters, str) else tuple(parameters),
+    )
+
+
+def outputs(stage: Stage) -> dict[str, str]:
+    """Return the outputs of the stage's stack, found with the user's own AWS credentials.
+
+    Raises:
+        StageError: there is no such stack yet, or AWS cannot be asked.
+    """
+    try:
+        client = boto3.client("cloudformation", region_name=stage.region)
+        (stack,) = client.describe_stacks(StackName=stage.stack_name)["Stacks"]
+    except (BotoCoreError, ClientError) as error:
+        message = (
+            f"AWS tells nothing of the stack {stage.stack_name}: {error} Deployed yet? (make deploy STAGE={stage.name})"
+        )
+        raise StageError(message) from error
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}

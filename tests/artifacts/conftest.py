@@ -1,0 +1,66 @@
+"""What `sam build` makes, built once for the run."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local import pythons
+from local.environment import ROOT, everything
+
+
+def sam_build(template: Path, target: Path, *options: str, **environment: str) -> str:
+    """Build into a folder; what was printed."""
+    command = [sys.executable, "-m", "local.setup", "sam", "build", "--no-cached", "--parallel", *options]
+    built = subprocess.run(
+        [*command, "--template", str(template), "--build-dir", str(target)],
+        cwd=ROOT,
+        env={**everything(), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert built.returncode == 0, built.stdout
+    return built.stdout
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artefacts, by logical id."""
+    target = tmp_path_factory.mktemp("sam") / "built"
+    sam_build(ROOT / "template.yaml", target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def built_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same sources at another place, built for the other architecture, with other temporary files and rights."""
+    place = tmp_path_factory.mktemp("elsewhere")
+    for name in ("functions", "layers", "local"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "template.yaml", place)
+    for path in place.rglob("*.py"):
+        path.chmod(0o600)
+    (place / "tmp").mkdir()
+    target = place / "built"
+    sam_build(
+        place / "template.yaml",
+        target,
+        "--parameter-overrides",
+        "Architecture=x86_64",
+        TMPDIR=str(place / "tmp"),
+        PYTHONHASHSEED="7",
+    )
+    return target
+
+
+@pytest.fixture(scope="session")
+def lambda_python() -> Path:
+    found = pythons.find()
+    if found is None:
+        pytest.skip("no Python of Lambda's version is here")
+    return found.path

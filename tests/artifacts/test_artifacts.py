@@ -1,0 +1,198 @@
+"""The artefacts of `sam build` are what is deployed: they are complete, small, compiled, and the same every time."""
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from local import artifacts, setup
+from local.environment import ROOT
+from terra_connections.settings import Settings
+
+RESOURCES: dict[str, dict[str, Any]] = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+FUNCTIONS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::Serverless::Function"]
+LAYERS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::Serverless::LayerVersion"]
+
+# In bytes, unpacked and zipped. Lambda fetches and unpacks them in every cold start.
+LARGEST = {"DependenciesLayer": (32_000_000, 12_000_000), "TerraConnectionsLayer": (700_000, 350_000)}
+LARGEST_FUNCTION = (10_000, 6_000)
+
+UNCHECKED_HASH = (0b01).to_bytes(4, "little")  # the flags of PEP 552: by hash, and not compared with the source
+
+
+def run_as_lambda_does(python: Path, built: Path, function: str, program: str) -> str:
+    """What a program prints that sees nothing but the artefacts of a function."""
+    layers = [str(built / name / "python") for name in ("TerraConnectionsLayer", "DependenciesLayer")]
+    path = f"import sys; sys.path[:0] = {[str(built / function), *layers]!r}; sys.dont_write_bytecode = True\n"
+    environment = {field.name.upper(): "1" for field in fields(Settings)} | {
+        "RETURN_TARGETS": "{}",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+    }
+    run = subprocess.run(
+        [python, "-I", "-S", "-c", path + program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_everything_that_has_code_is_built_by_our_makefiles(built: Path) -> None:
+    assert {folder.name for folder in built.iterdir() if folder.is_dir()} == {*FUNCTIONS, *LAYERS}
+    for name in (*FUNCTIONS, *LAYERS):
+        assert RESOURCES[name]["Metadata"]["BuildMethod"] == "makefile", f"{name} would carry no byte-code"
+
+
+def test_the_same_sources_make_the_same_artefacts(built: Path, built_elsewhere: Path) -> None:
+    ours, theirs = artifacts.contents(built), artifacts.contents(built_elsewhere)
+    assert ours == theirs
+    assert artifacts.digest_of(ours) == artifacts.digest_of(theirs)
+
+
+def test_files_have_the_same_rights_and_times_wherever_they_were_built(built: Path, built_elsewhere: Path) -> None:
+    def seen(folder: Path) -> dict[str, tuple[int, float]]:
+        stats = {path.relative_to(folder).as_posix(): path.stat() for path in artifacts.files(folder)}
+        return {name: (stat.st_mode, stat.st_mtime) for name, stat in stats.items()}
+
+    for name in (*FUNCTIONS, *LAYERS):
+        assert seen(built / name) == seen(built_elsewhere / name)
+
+
+def test_no_artefact_is_larger_than_it_has_to_be(built: Path) -> None:
+    for name, content in artifacts.contents(built).items():
+        size, zipped = LARGEST.get(name, LARGEST_FUNCTION)
+        assert content.size <= size, name
+        assert content.zipped <= zipped, name
+
+
+def test_the_layer_holds_exactly_what_is_locked(built: Path) -> None:
+    text = (ROOT / "layers/dependencies/requirements.txt").read_text()
+    locked = re.findall(r"^([a-z0-9_.-]+)==([^ \\]+)", text, re.MULTILINE)
+    held = (
+        folder.name.removesuffix(".dist-info") for folder in (built / "DependenciesLayer/python").glob("*.dist-info")
+    )
+    assert sorted(name.replace("_", "-").lower().rsplit("-", 1) for name in held) == sorted(map(list, locked))
+
+
+def test_every_licence_is_kept(built: Path) -> None:
+    for metadata in (built / "DependenciesLayer/python").glob("*.dist-info/METADATA"):
+        named = re.search(r"^License(-Expression)?: \S|^Classifier: License ::", metadata.read_text(), re.MULTILINE)
+        text = [path for path in metadata.parent.rglob("*") if re.match(r"licen[cs]e|notice", path.name, re.IGNORECASE)]
+        assert named or text, metadata.parent.name
+
+
+def test_extension_modules_of_both_architectures_are_there(built: Path) -> None:
+    modules = {path.name for path in (built / "DependenciesLayer").rglob("*.so")}
+    assert modules
+    arm, intel = ({name for name in modules if architecture in name} for architecture in ("aarch64", "x86_64"))
+    assert arm | intel == modules
+    assert {name.replace("aarch64", "x86_64") for name in arm} == intel
+
+
+@pytest.mark.usefixtures("lambda_python")
+def test_every_module_is_compiled_for_good(built: Path) -> None:
+    for name in (*FUNCTIONS, *LAYERS):
+        modules = [*(built / name).rglob("*.py")]
+        assert modules
+        for module in modules:
+            compiled = (module.parent / "__pycache__" / f"{module.stem}.cpython-313.pyc").read_bytes()
+            assert compiled[4:8] == UNCHECKED_HASH, module
+
+
+def test_no_artefact_tells_where_it_was_built(built: Path) -> None:
+    for path in artifacts.files(built):
+        if path != built / "template.yaml":
+            text = path.read_bytes()
+            assert str(built).encode() not in text, path
+            assert str(ROOT).encode() + b"/" not in text, path
+    door = built / "TerraConnectionsLayer/python/terra_connections/__pycache__/door.cpython-313.pyc"
+    assert b"/opt/python/terra_connections/door.py" in door.read_bytes()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_door_opens_with_nothing_but_its_artefacts(built: Path, lambda_python: Path, function: str) -> None:
+    program = "import handler; print(callable(handler.lambda_handler))"
+    assert run_as_lambda_does(lambda_python, built, function, program) == "True\n"
+
+
+def test_byte_code_is_what_runs(built: Path, lambda_python: Path, tmp_path: Path) -> None:
+    spoilt = tmp_path / "spoilt"
+    for name in ("TerraWebhook", *LAYERS):
+        shutil.copytree(built / name, spoilt / name)
+    for module in spoilt.rglob("*.py"):
+        module.write_text("raise SystemExit('the source was read')\n")
+    program = "import handler; print(callable(handler.lambda_handler))"
+    assert run_as_lambda_does(lambda_python, spoilt, "TerraWebhook", program) == "True\n"
+
+
+def test_everything_that_wiring_makes_can_be_made_from_the_artefacts(built: Path, lambda_python: Path) -> None:
+    program = """
+from terra_connections import wiring
+made = [make() for make in vars(wiring).values() if hasattr(make, "cache_clear")]
+print(sorted(thing.meta.service_model.service_name for thing in made if hasattr(thing, "meta")))
+"""
+    answer = run_as_lambda_does(lambda_python, built, "TerraWebhook", program)
+    assert {"dynamodb", "secretsmanager", "sqs"} <= set(json.loads(answer.replace("'", '"')))
+
+
+# What a client would send, and how it would read some answers, in regions of three partitions.
+WHAT_BOTO3_DOES = """
+import json, boto3
+from botocore.awsrequest import AWSResponse
+
+CALLS = {
+    "dynamodb": ("put_item", {"TableName": "t", "Item": {"k": {"S": "v"}}, "ConditionExpression": "a = b"}),
+    "secretsmanager": ("get_secret_value", {"SecretId": "arn"}),
+    "sqs": ("send_message", {"QueueUrl": "https://sqs.eu-west-1.amazonaws.com/1/q", "MessageBody": "{}"}),
+    "events": ("put_events", {"Entries": [{"Source": "s", "DetailType": "d", "Detail": "{}"}]}),
+}
+
+class Raw:
+    def __init__(self, content): self.content = content
+    def stream(self): yield self.content
+
+seen = []
+for service in services:
+    for region in ("eu-west-1", "us-gov-west-1", "cn-north-1"):
+        client = boto3.client(service, region_name=region)
+        model = client.meta.service_model
+        shapes = {name: [model.shape_for(name).type_name, sorted(getattr(model.shape_for(name), "members", {}))]
+                  for name in model.shape_names}
+        operations = {name: [model.operation_model(name).http, model.operation_model(name).metadata.get("protocol")]
+                      for name in model.operation_names}
+        pages = [client.can_paginate(name) for name in sorted(client.meta.method_to_api_mapping)]
+        call, arguments = CALLS[service]
+        def answer(request, **kwargs):
+            seen.append([request.method, request.url, str(request.body), request.headers["X-Amz-Target"]])
+            text = b'{"__type": "com.amazonaws#ConditionalCheckFailedException", "message": "m"}'
+            return AWSResponse(request.url, 400, {"x-amzn-query-error": "A;Sender"}, Raw(text))
+        client.meta.events.register("before-send", answer)
+        try:
+            getattr(client, call)(**arguments)
+        except client.exceptions.ClientError as error:
+            seen.append([type(error).__name__, str(error)])
+        seen.append([client.meta.endpoint_url, shapes, operations, pages])
+print(json.dumps(seen, sort_keys=True, default=str))
+"""
+
+
+def test_the_reduced_botocore_sends_and_understands_the_same(built: Path, lambda_python: Path) -> None:
+    makefile = (ROOT / "layers/dependencies/Makefile").read_text()
+    services = re.findall(r"^services := (.+)$", makefile, re.MULTILINE)[0].split()
+    program = f"services = {services!r}\n{WHAT_BOTO3_DOES}"
+    ours = run_as_lambda_does(lambda_python, built, "TerraWebhook", program)
+    _, _, packages = setup.functions_python()
+    whole = f"sys.path = [p for p in sys.path if 'Layer' not in p] + [{str(packages)!r}]\n{program}"
+    assert ours == run_as_lambda_does(lambda_python, built, "TerraWebhook", whole)
+    assert len(json.loads(ours)) == 3 * 3 * len(services)

@@ -1,0 +1,117 @@
+"""How artefacts are made, and what stops that."""
+
+from pathlib import Path
+
+import pytest
+
+from local import artifacts, pythons
+
+ANNOTATED_TYPES = "annotated-types==0.8.0 --hash=sha256:"
+
+
+@pytest.fixture
+def no_lambda_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pythons, "places", lambda *_: [])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    place = tmp_path / "source"
+    (place / "tests").mkdir(parents=True)
+    (place / "handler.py").write_text("answer = 42\n")
+    (place / "notes.txt").write_text("not for Lambda")
+    return place
+
+
+@pytest.mark.usefixtures("no_lambda_python")
+def test_without_lambdas_python_the_build_succeeds(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REQUIRE_ALL", raising=False)
+    target = tmp_path / "target"
+    assert artifacts.main(["own", "--source", str(source), "--installed-at", "/var/task", "--to", str(target)]) == 0
+    assert [path.name for path in artifacts.files(target)] == ["handler.py"]
+
+
+@pytest.mark.usefixtures("no_lambda_python")
+def test_without_lambdas_python_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("REQUIRE_ALL", raising=False)
+    lock = tmp_path / "nothing.txt"
+    lock.write_text("")
+    artifacts.make_packages(lock, tmp_path / "target", [], None)
+    assert capsys.readouterr().out.splitlines() == [
+        "No Python 3.13 was found: the artefacts carry no byte-code, and cold starts will be slower."
+    ]
+
+
+@pytest.mark.usefixtures("no_lambda_python")
+def test_where_everything_is_required_there_must_be_byte_code(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REQUIRE_ALL", "1")
+    target = str(tmp_path / "target")
+    assert artifacts.main(["own", "--source", str(source), "--installed-at", "/var/task", "--to", target]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_package_with_another_hash_stops_the_build(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text(f"{ANNOTATED_TYPES}{'0' * 64}\n")
+    with pytest.raises(artifacts.BuildError, match="could not install"):
+        artifacts.install(lock, tmp_path / "target", "aarch64")
+    assert "DO NOT MATCH THE HASHES" in capfd.readouterr().err
+
+
+def test_a_module_that_differs_between_architectures_stops_the_build(tmp_path: Path) -> None:
+    for architecture in ("aarch64", "x86_64"):
+        (tmp_path / architecture / "package").mkdir(parents=True)
+        (tmp_path / architecture / "package" / "module.abi3.so").write_text(architecture)
+    target = tmp_path / "target"
+    artifacts.merge(tmp_path / "aarch64", target)
+    with pytest.raises(artifacts.BuildError, match=r"package/module\.abi3\.so"):
+        artifacts.merge(tmp_path / "x86_64", target)
+
+
+def test_a_service_that_botocore_does_not_have_stops_the_build(tmp_path: Path) -> None:
+    with pytest.raises(artifacts.BuildError, match="no service 'dynamo'"):
+        artifacts.prune(tmp_path, ["dynamo"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "botocore/data/dynamodb/2012-08-10/service-2.json.gz",
+        "botocore/data/endpoints.json",
+        "botocore/__init__.py",
+        "boto3/data/dynamodb/2012-08-10/resources-1.json",
+        "botocore-1.0.dist-info/LICENSE.txt",
+        "pydantic-2.0.dist-info/licenses/LICENSE",
+        "pydantic-2.0.dist-info/METADATA",
+        "latest/contest.py",
+    ],
+)
+def test_what_lambda_needs_is_kept(name: str) -> None:
+    assert artifacts.is_wanted(name, ["dynamodb"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "botocore/data/ec2/2016-11-15/service-2.json.gz",
+        "botocore/data/dynamodb/2012-08-10/examples-1.json",
+        "boto3/data/ec2/2016-11-15/resources-1.json",
+        "botocore-1.0.dist-info/RECORD",
+        "certifi/tests/__init__.py",
+        "bin/httpx",
+        "pydantic_core/_pydantic_core.pyi",
+    ],
+)
+def test_what_lambda_never_reads_is_left_out(name: str) -> None:
+    assert not artifacts.is_wanted(name, ["dynamodb"])
+
+
+def test_texts_named_documentation_go_and_members_of_that_name_stay() -> None:
+    model = {"documentation": "gone", "members": {"documentation": {"shape": "Text", "documentation": "gone"}}}
+    assert artifacts.undocumented(model) == {"members": {"documentation": {"shape": "Text"}}}

@@ -1,0 +1,76 @@
+"""What the doors refuse: no key, a wrong key, bad input, a redirect that nobody began, a webhook that nobody signed."""
+
+import httpx
+import pytest
+
+from local.testing import Stack
+from tests.support import Terra, auth_event, connections_of, create_session, decide, new_user_id, session_status
+
+PRIVATE = [("POST", "/sessions"), ("GET", "/sessions/some"), ("GET", "/connections"), ("DELETE", "/connections/some")]
+
+
+@pytest.mark.parametrize(("method", "path"), PRIVATE)
+def test_a_caller_without_a_key_is_refused(browser: httpx.Client, method: str, path: str) -> None:
+    answer = browser.request(method, path)
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(("method", "path"), PRIVATE)
+def test_a_caller_with_a_wrong_key_is_refused(stack: Stack, browser: httpx.Client, method: str, path: str) -> None:
+    answer = browser.request(method, path, headers={"authorization": f"Bearer {stack.service_key}x"})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"", "body"),
+        (b"{", "body"),
+        (b"[]", "body"),
+        (b'{"resource": "FITBIT"}', "reference_id"),
+        (b'{"reference_id": "", "resource": "FITBIT"}', "reference_id"),
+        (b'{"reference_id": "somebody", "resource": 7}', "resource"),
+    ],
+)
+def test_bad_input_is_refused_and_the_field_is_named(api: httpx.Client, terra: Terra, body: bytes, field: str) -> None:
+    answer = api.post("/sessions", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert terra.calls("/authenticateUser") == []
+
+
+def test_a_resource_that_terra_does_not_have_is_not_found(api: httpx.Client, person: str) -> None:
+    answer = api.post("/sessions", json={"reference_id": person, "resource": "NOSUCH"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_resource")
+
+
+def test_what_is_not_there_is_not_found(api: httpx.Client) -> None:
+    for path in ("/sessions/some", f"/connections/{new_user_id()}"):
+        assert api.get(path).status_code == 404
+
+
+def test_a_redirect_with_an_invented_state_changes_nothing(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+) -> None:
+    session = create_session(api, person)
+    terra.settings(send_webhooks=False)
+    came_back = httpx.URL(decide(session["auth_url"], "allow"))
+
+    answer = browser.get(came_back.copy_set_param("state", "0" * 43))
+
+    assert answer.status_code == 400
+    assert session_status(api, session)["status"] == "pending"
+    assert connections_of(api, person) == []
+
+
+def test_a_webhook_signed_with_another_secret_changes_nothing(api: httpx.Client, terra: Terra, person: str) -> None:
+    [answer] = terra.deliver(auth_event(new_user_id(), person), secret="another")
+    assert answer["status"] == 401
+    assert connections_of(api, person) == []
+
+
+def test_a_webhook_without_a_signature_changes_nothing(api: httpx.Client, browser: httpx.Client, person: str) -> None:
+    answer = browser.post("/webhooks/terra", json=auth_event(new_user_id(), person))
+    assert (answer.status_code, answer.json()["code"]) == (401, "not_signed")
+    assert connections_of(api, person) == []

@@ -1,0 +1,31 @@
+"""What events/*.json bring about when a function is invoked with them, in this order."""
+
+from typing import Any
+
+ANSWERS: dict[str, object] = {
+    "authorize": True,
+    "create_session": 201,
+    "terra_webhook": 200,
+    "list_connections": 200,
+    "get_connection": 200,
+    # A session of the run that was recorded.
+    "get_session": 404,
+    "auth_success": 400,
+    "auth_failure": 400,
+    "list_providers": 200,
+    "create_mobile_token": 201,
+    "sync_connections": 200,
+    "disconnect": 204,
+    "erase_person": 204,
+    "publish_events": [],
+    "reconcile": "00000000-0000-4000-8000-000000000001",
+    "sweep_page": [],
+}
+
+
+def answer_of(result: Any) -> object:  # noqa: ANN401 - JSON
+    """A status, whether the caller is let in, which records failed, or which sweep it is."""
+    [answer] = [
+        result[name] for name in ("statusCode", "isAuthorized", "batchItemFailures", "sweep_id") if name in result
+    ]
+    return answer

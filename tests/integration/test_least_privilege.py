@@ -1,0 +1,34 @@
+"""Least privilege, both ways: what functions asked of AWS in this whole run, and what the template lets them ask.
+
+Rights that only a failure needs count as needed by the test that brings that failure about.
+"""
+
+import pytest
+
+from local.testing import Stack
+from tests import cloudformation, rights
+
+pytestmark = pytest.mark.looks_back
+
+
+@pytest.fixture(scope="module")
+def resources() -> rights.Resources:
+    found: rights.Resources = cloudformation.transformed(cloudformation.parsed())["Resources"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def needed(stack: Stack, resources: rights.Resources) -> set[rights.Right]:
+    return rights.needed(stack.aws_calls, resources) | rights.needed_by_lambda(resources)
+
+
+@pytest.mark.usefixtures("all_suites")
+def test_every_call_that_a_function_made_is_allowed_to_it(
+    needed: set[rights.Right], resources: rights.Resources
+) -> None:
+    assert rights.not_allowed(needed, rights.granted(resources)) == []
+
+
+@pytest.mark.usefixtures("all_suites")
+def test_every_right_that_a_function_has_was_used(needed: set[rights.Right], resources: rights.Resources) -> None:
+    assert rights.not_needed(rights.granted(resources), needed) == []

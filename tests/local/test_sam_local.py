@@ -1,0 +1,85 @@
+"""Around `sam local`: the way from containers to this machine, and the one line where there is no engine."""
+
+import asyncio
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from local import sam_local
+from local.environment import ROOT
+from local.relay import relay
+
+LOOPBACK = "127.0.0.1"
+
+
+async def exchange(port: int, said: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    try:
+        writer.write(said)
+        return await reader.readexactly(len(said))
+    finally:
+        writer.close()
+        with suppress(ConnectionError):  # it says so again
+            await writer.wait_closed()
+
+
+def test_a_relay_carries_both_ways_and_listens_on_one_address_only() -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.CancelledError):  # of a connection that is still open when the test ends
+            while said := await reader.read(1000):
+                writer.write(said)
+        writer.close()
+
+    async def run() -> None:
+        async with await asyncio.start_server(echo, LOOPBACK, 0) as service:
+            target = service.sockets[0].getsockname()[1]
+            async with await relay(LOOPBACK, target) as relaying:
+                [(address, port)] = [socket.getsockname() for socket in relaying.sockets]
+                assert address == LOOPBACK
+                said = bytes(range(256)) * 4000
+                heard = await asyncio.gather(*(exchange(port, said) for _ in range(3)))
+                assert heard == [said] * 3
+
+    asyncio.run(run())
+
+
+def test_a_relay_whose_service_is_gone_breaks_off() -> None:
+    async def run() -> None:
+        async with await asyncio.start_server(lambda _reader, _writer: None, LOOPBACK, 0) as service:
+            free = service.sockets[0].getsockname()[1]
+        async with await relay(LOOPBACK, free) as relaying:
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+                await exchange(relaying.sockets[0].getsockname()[1], b"anybody?")
+
+    asyncio.run(run())
+
+
+def test_addresses_are_exchanged_whole() -> None:
+    environment = {"A": "http://127.0.0.1:400/api", "B": "http://127.0.0.1:4000/api", "C": "400"}
+    reached = {"http://127.0.0.1:400": "http://172.17.0.1:5000"}
+    assert sam_local.seen_from_container(environment, reached) == {
+        "A": "http://172.17.0.1:5000/api",
+        "B": "http://127.0.0.1:4000/api",
+        "C": "400",
+    }
+
+
+@pytest.mark.parametrize("docker", [None, "#!/bin/sh\necho nobody is there >&2\nexit 1\n"])
+def test_without_a_container_engine_one_line_says_so(tmp_path: Path, docker: str | None) -> None:
+    if docker is not None:
+        (tmp_path / "docker").write_text(docker)
+        (tmp_path / "docker").chmod(0o755)
+    run = subprocess.run(
+        [sys.executable, "-m", "local.stack", "--sam", "--directory", str(tmp_path / "stack")],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout, len(run.stderr.splitlines())) == (1, "", 1)
+    assert "make run needs none" in run.stderr
+    assert ("nobody is there" in run.stderr) == (docker is not None)

@@ -1,0 +1,206 @@
+"""Rights, as IAM has them: which ones a recorded call of AWS needs, and which ones the template grants."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+Template = Mapping[str, Any]
+Resources = Mapping[str, Any]
+
+OF_A_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
+OF_A_STREAM = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams")
+"""What Lambda asks for, with the function's own role, to read an event source
+(https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html, with-ddb-create-package.html)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One action on one resource, which is named as in the template: `Sessions`, `Connections/index/by-reference-id`.
+
+    Attributes:
+        namespace: the beginning of the item's key up to its first colon, empty where there is none; None where the
+            action is on no single items.
+    """
+
+    function: str
+    action: str
+    resource: str
+    namespace: str | None = None
+
+
+# --- what is needed --------------------------------------------------------------------------------------------------
+
+
+def needed(calls: Path, resources: Resources) -> set[Right]:
+    """What the recorded calls needed."""
+    with calls.open() as lines:
+        return {right for line in lines for right in needed_by(json.loads(line), resources)}
+
+
+def needed_by(call: Mapping[str, Any], resources: Resources) -> Iterator[Right]:
+    """What one call needs."""
+    function, params = call["function"], call["params"]
+    action = f"{call['service']}:{call['operation']}"
+    match call["service"]:
+        case "dynamodb":
+            for operation, table, item in _on_tables(call["operation"], params):
+                namespace = None if item is None else _namespace(item, table, resources)
+                yield Right(function, f"dynamodb:{operation}", table, namespace)
+        case "secretsmanager":
+            # Secrets Manager ends an ARN with a dash and six characters of its own.
+            yield Right(function, action, params["SecretId"].rpartition("/")[2].rpartition("-")[0])
+        case "sqs":
+            yield Right(function, action, params["QueueUrl"].rpartition("/")[2])
+        case "events":
+            for entry in params["Entries"]:
+                yield Right(function, action, entry["EventBusName"])
+        case service:
+            message = f"{function} calls {service}: say here which right that needs."
+            raise NotImplementedError(message)
+
+
+_OF_A_TRANSACTION = {
+    "Put": "PutItem",
+    "Update": "UpdateItem",
+    "Delete": "DeleteItem",
+    "ConditionCheck": "ConditionCheckItem",
+    "Get": "GetItem",
+}
+
+
+def _on_tables(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any] | None]]:
+    """The actions that an operation of DynamoDB consists of, each with its table or index, and the item or its key.
+
+    A transaction needs the rights of its parts, and none of its own
+    (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html).
+    """
+    if operation in ("TransactWriteItems", "TransactGetItems"):
+        for part in params["TransactItems"]:
+            ((kind, details),) = part.items()
+            yield _OF_A_TRANSACTION[kind], details["TableName"], details.get("Item") or details.get("Key")
+    elif operation == "BatchGetItem":
+        for table, wanted in params["RequestItems"].items():
+            for key in wanted["Keys"]:
+                yield operation, table, key
+    else:
+        index = f"/index/{params['IndexName']}" if "IndexName" in params else ""
+        yield operation, params["TableName"] + index, params.get("Item") or params.get("Key")
+
+
+def _namespace(item: Mapping[str, Any], table: str, resources: Resources) -> str:
+    (hash_key,) = (
+        key["AttributeName"] for key in resources[table]["Properties"]["KeySchema"] if key["KeyType"] == "HASH"
+    )
+    name, colon, _ = item[hash_key]["S"].partition(":")
+    return name + colon if colon else ""
+
+
+def needed_by_lambda(resources: Resources) -> set[Right]:
+    """What Lambda itself does with a function's role: read its event sources, and hand over what failed."""
+    rights: set[Right] = set()
+    for resource in resources.values():
+        properties = resource.get("Properties", {})
+        if resource["Type"] == "AWS::Lambda::EventSourceMapping":
+            source = name_of(properties["EventSourceArn"])
+            actions = OF_A_STREAM if source.endswith("/stream") else OF_A_QUEUE
+            function = function_of(properties["FunctionName"], resources)
+            rights |= {Right(function, action, source) for action in actions}
+        elif resource["Type"] == "AWS::Lambda::EventInvokeConfig":
+            function = function_of(properties["FunctionName"], resources)
+        else:
+            continue
+        if failed := properties.get("DestinationConfig", {}).get("OnFailure"):
+            rights.add(Right(function, "sqs:SendMessage", name_of(failed["Destination"])))
+    return rights
+
+
+# --- what is granted -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One action on one resource that a policy allows, for keys of these namespaces (None: for all)."""
+
+    function: str
+    action: str
+    resource: str
+    namespaces: tuple[str, ...] | None = None
+
+    def allows(self, right: Right) -> bool:
+        """Whether that is within this grant."""
+        return (self.function, self.action, self.resource) == (right.function, right.action, right.resource) and (
+            self.namespaces is None
+            or right.namespace is None
+            or any(fnmatchcase(right.namespace, pattern) for pattern in self.namespaces)
+        )
+
+
+def granted(resources: Resources) -> set[Grant]:
+    """What the roles of the functions allow, in the transformed template."""
+    grants: set[Grant] = set()
+    for name, function in resources.items():
+        if function["Type"] == "AWS::Lambda::Function":
+            role = resources[name_of(function["Properties"]["Role"])]["Properties"]
+            for policy in role.get("Policies", []):
+                for statement in policy["PolicyDocument"]["Statement"]:
+                    grants |= set(_grants_of(name, statement))
+    return grants
+
+
+def _grants_of(function: str, statement: Mapping[str, Any]) -> Iterator[Grant]:
+    assert statement["Effect"] == "Allow", statement
+    condition = dict(statement.get("Condition", {}))
+    keys = condition.pop("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys")
+    assert not condition, f"say here what this condition means: {condition}"
+    for action in listed(statement["Action"]):
+        for resource in listed(statement["Resource"]):
+            yield Grant(function, action, name_of(resource), None if keys is None else tuple(keys))
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def listed(value: Any) -> list[Any]:  # noqa: ANN401 - JSON
+    """IAM's lists of one may be written without the list."""
+    return value if isinstance(value, list) else [value]
+
+
+def name_of(value: Any) -> str:  # noqa: ANN401 - JSON
+    """What a reference refers to, whichever attribute of it: `Sessions`, `Connections/stream`."""
+    match value:
+        case {"Ref": str(name)}:
+            return name
+        case {"Fn::GetAtt": [str(name), "StreamArn"]}:
+            return f"{name}/stream"
+        case {"Fn::GetAtt": [str(name), _]}:
+            return name
+        case {"Fn::Sub": str(text)}:
+            return text.replace("${", "").replace(".Arn}", "")
+        # A secret of the stack's own, or the user's in its place.
+        case {"Fn::If": [_, own, _]}:
+            return name_of(own)
+    message = f"This names no resource of the template: {value}"
+    raise AssertionError(message)
+
+
+def function_of(reference: Any, resources: Resources) -> str:  # noqa: ANN401 - JSON
+    """The function that a reference to it, or to an alias of it, means."""
+    resource = resources[name_of(reference)]
+    if resource["Type"] == "AWS::Lambda::Alias":
+        return name_of(resource["Properties"]["FunctionName"])
+    return name_of(reference)
+
+
+def not_allowed(rights: Iterable[Right], grants: Iterable[Grant]) -> list[Right]:
+    """What is needed and not granted."""
+    by_function = list(grants)
+    return [right for right in rights if not any(grant.allows(right) for grant in by_function)]
+
+
+def not_needed(grants: Iterable[Grant], rights: Iterable[Right]) -> list[Grant]:
+    """What is granted and not needed."""
+    known = list(rights)
+    return [grant for grant in grants if not any(grant.allows(right) for right in known)]

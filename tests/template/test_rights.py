@@ -1,0 +1,173 @@
+"""Who may do what.
+
+That every right is used and every call allowed is told by tests/integration/test_least_privilege.py.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local.environment import ROOT
+from tests.rights import Grant, Right, granted, listed, name_of, needed_by, needed_by_lambda, not_allowed, not_needed
+
+Resources = dict[str, dict[str, Any]]
+
+BASIC = "service-role/AWSLambdaBasicExecutionRole"
+MAY_SCAN = {"SweepPage"}
+
+
+@pytest.fixture(scope="module")
+def resources(transformed: dict[str, Any]) -> Resources:
+    found: Resources = transformed["Resources"]
+    return found
+
+
+def statements(resources: Resources) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of every policy that this template writes."""
+    for name, resource in resources.items():
+        properties = resource.get("Properties", {})
+        for policy in properties.get("Policies", []) if resource["Type"] == "AWS::IAM::Role" else []:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield name, statement
+        if resource["Type"] == "AWS::IAM::ManagedPolicy":
+            for statement in properties["PolicyDocument"]["Statement"]:
+                yield name, statement
+
+
+def roles_of_functions(resources: Resources) -> dict[str, dict[str, Any]]:
+    return {
+        name: resources[name_of(resource["Properties"]["Role"])]["Properties"]
+        for name, resource in resources.items()
+        if resource["Type"] == "AWS::Lambda::Function"
+    }
+
+
+def test_no_statement_holds_a_wildcard(resources: Resources) -> None:
+    for name, statement in statements(resources):
+        assert statement["Effect"] == "Allow", name
+        assert "*" not in json.dumps([statement["Action"], statement["Resource"]]), name
+        assert not {"NotAction", "NotResource"} & statement.keys(), name
+
+
+def test_every_statement_that_we_wrote_says_what_it_is_for(template: dict[str, Any]) -> None:
+    for name, resource in template["Resources"].items():
+        for policy in resource.get("Properties", {}).get("Policies", []):
+            assert all(statement["Sid"] for statement in policy["Statement"]), name
+
+
+def test_every_function_has_a_role_of_its_own(resources: Resources) -> None:
+    roles = [
+        name_of(resource["Properties"]["Role"])
+        for resource in resources.values()
+        if resource["Type"] == "AWS::Lambda::Function"
+    ]
+    assert len(set(roles)) == len(roles)
+
+
+def test_the_only_policy_of_aws_is_cut_down_by_the_boundary(resources: Resources) -> None:
+    for name, role in roles_of_functions(resources).items():
+        assert [arn.partition("policy/")[2] for arn in role["ManagedPolicyArns"]] == [BASIC], name
+        assert role["PermissionsBoundary"] == {"Ref": "FunctionsBoundary"}, name
+
+
+def boundary(resources: Resources) -> set[tuple[str, str]]:
+    policy = resources["FunctionsBoundary"]["Properties"]["PolicyDocument"]
+    return {
+        (action, name_of(resource))
+        for statement in policy["Statement"]
+        for action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    }
+
+
+def test_the_boundary_lets_through_what_functions_are_granted_and_their_log(resources: Resources) -> None:
+    within = boundary(resources)
+    grants = {(grant.action, grant.resource) for grant in granted(resources)}
+    assert grants <= within
+    log = {("logs:CreateLogStream", "FunctionsLog"), ("logs:PutLogEvents", "FunctionsLog")}
+    assert {(action, name) for action, name in within if action.startswith("logs:")} == log
+    # No resource and no action that no function needs.
+    assert {name for _, name in within - log} == {name for _, name in grants}
+    assert {action for action, _ in within - log} == {action for action, _ in grants}
+
+
+def test_every_function_writes_to_the_log_that_ends(resources: Resources) -> None:
+    for name, resource in resources.items():
+        if resource["Type"] == "AWS::Lambda::Function":
+            assert resource["Properties"]["LoggingConfig"] == {"LogGroup": {"Ref": "FunctionsLog"}}, name
+
+
+def test_only_the_sweep_may_go_through_a_table(resources: Resources) -> None:
+    assert {grant.function for grant in granted(resources) if grant.action == "dynamodb:Scan"} == MAY_SCAN
+
+
+def test_only_functions_that_ask_terra_may_read_its_key(template: dict[str, Any], resources: Resources) -> None:
+    asking = {
+        name
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+        and "wiring.terra()" in (ROOT / resource["Properties"]["CodeUri"] / "handler.py").read_text()
+    }
+    assert {grant.function for grant in granted(resources) if grant.resource == "TerraSecret"} == asking
+
+
+def test_nobody_reads_two_secrets(resources: Resources) -> None:
+    readers = [grant.function for grant in granted(resources) if grant.action == "secretsmanager:GetSecretValue"]
+    assert len(set(readers)) == len(readers)
+
+
+def test_lambda_may_read_every_event_source_and_hand_over_what_failed(resources: Resources) -> None:
+    assert not_allowed(needed_by_lambda(resources), granted(resources)) == []
+
+
+# --- the comparison itself -------------------------------------------------------------------------------------------
+
+
+def call(operation: str, service: str = "dynamodb", **params: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    return {"function": "F", "service": service, "operation": operation, "params": params}
+
+
+def test_a_transaction_needs_the_rights_of_its_parts(resources: Resources) -> None:
+    writes = [
+        {"Put": {"TableName": "Sessions", "Item": {"session_id": {"S": "sweep:current"}, "ttl": {"N": "1"}}}},
+        {"ConditionCheck": {"TableName": "Connections", "Key": {"user_id": {"S": "u"}}}},
+        {"Delete": {"TableName": "Connections", "Key": {"user_id": {"S": "u"}}}},
+    ]
+    assert set(needed_by(call("TransactWriteItems", TransactItems=writes), resources)) == {
+        Right("F", "dynamodb:PutItem", "Sessions", "sweep:"),
+        Right("F", "dynamodb:ConditionCheckItem", "Connections", ""),
+        Right("F", "dynamodb:DeleteItem", "Connections", ""),
+    }
+
+
+def test_a_query_of_an_index_needs_no_right_to_the_table(resources: Resources) -> None:
+    asked = call("Query", TableName="Connections", IndexName="by-reference-id")
+    assert set(needed_by(asked, resources)) == {Right("F", "dynamodb:Query", "Connections/index/by-reference-id")}
+
+
+def test_a_secret_a_queue_and_a_bus_are_known_by_their_addresses(resources: Resources) -> None:
+    secret = "arn:aws:secretsmanager:us-east-1:000000000000:secret:terra-connections/TerraSecret-AbCdEf"
+    calls = [
+        call("GetSecretValue", "secretsmanager", SecretId=secret),
+        call("SendMessage", "sqs", QueueUrl="http://127.0.0.1:4566/000000000000/SweepQueue"),
+        call("PutEvents", "events", Entries=[{"EventBusName": "EventBus"}]),
+    ]
+    assert [right.resource for one in calls for right in needed_by(one, resources)] == [
+        "TerraSecret",
+        "SweepQueue",
+        "EventBus",
+    ]
+
+
+def test_a_condition_on_keys_allows_those_keys_only() -> None:
+    grant = Grant("F", "dynamodb:PutItem", "Sessions", ("sweep:*",))
+    theirs, others = (Right("F", "dynamodb:PutItem", "Sessions", namespace) for namespace in ("sweep:", ""))
+    assert not_allowed([theirs, others], [grant]) == [others]
+
+
+def test_what_is_too_little_and_what_is_too_much_is_told() -> None:
+    grant, right = Grant("F", "dynamodb:GetItem", "Sessions"), Right("F", "dynamodb:GetItem", "Connections", "")
+    assert not_allowed([right], [grant]) == [right]
+    assert not_needed([grant], [right]) == [grant]
