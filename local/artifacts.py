@@ -140,7 +140,7 @@ def install(lock: Path, target: Path, architecture: str) -> None:
     if subprocess.run(command, check=False).returncode:  # noqa: S603  # our own command line
         message = f"pip could not install {lock} for {architecture}."
         raise BuildError(message)
-    # Built for the stable ABI, a module's name does not tell its architecture; under one that does, Python finds it first.
+    # Built for the stable ABI, a module's name does not tell its architecture; one that does is found first.
     for module in target.rglob("*.abi3.so"):
         name = module.name.removesuffix(".abi3.so")
         module.rename(module.with_name(f"{name}.cpython-{RUNTIME.replace('.', '')}-{architecture}-linux-gnu.so"))

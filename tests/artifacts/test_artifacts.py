@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,20 @@ from samtranslator.yaml_helper import yaml_parse
 
 from local import artifacts, setup
 from local.environment import ROOT
-from terra_connections.settings import Settings
+from tests.environment import function_environment
 
-RESOURCES: dict[str, dict[str, Any]] = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+TEMPLATE: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
 FUNCTIONS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::Serverless::Function"]
 LAYERS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::Serverless::LayerVersion"]
+PACKAGES = [name for name in LAYERS if name != "TerraConnectionsLayer"]
 
 # In bytes, unpacked and zipped. Lambda fetches and unpacks them in every cold start.
-LARGEST = {"DependenciesLayer": (32_000_000, 12_000_000), "TerraConnectionsLayer": (700_000, 350_000)}
+LARGEST = {
+    "AuthorizerDependenciesLayer": (32_000_000, 12_000_000),
+    "DependenciesLayer": (32_000_000, 12_000_000),
+    "TerraConnectionsLayer": (800_000, 400_000),
+}
 LARGEST_FUNCTION = (10_000, 6_000)
 
 UNCHECKED_HASH = (0b01).to_bytes(4, "little")  # the flags of PEP 552: by hash, and not compared with the source
@@ -28,14 +33,10 @@ UNCHECKED_HASH = (0b01).to_bytes(4, "little")  # the flags of PEP 552: by hash, 
 
 def run_as_lambda_does(python: Path, built: Path, function: str, program: str) -> str:
     """What a program prints that sees nothing but the artefacts of a function."""
-    layers = [str(built / name / "python") for name in ("TerraConnectionsLayer", "DependenciesLayer")]
+    own = RESOURCES[function]["Properties"].get("Layers", [])
+    layers = [str(built / layer["Ref"] / "python") for layer in (*TEMPLATE["Globals"]["Function"]["Layers"], *own)]
     path = f"import sys; sys.path[:0] = {[str(built / function), *layers]!r}; sys.dont_write_bytecode = True\n"
-    environment = {field.name.upper(): "1" for field in fields(Settings)} | {
-        "RETURN_TARGETS": "{}",
-        "AWS_DEFAULT_REGION": "eu-west-1",
-        "AWS_ACCESS_KEY_ID": "none",
-        "AWS_SECRET_ACCESS_KEY": "none",
-    }
+    environment = function_environment(AWS_ACCESS_KEY_ID="none", AWS_SECRET_ACCESS_KEY="none")
     run = subprocess.run(
         [python, "-I", "-S", "-c", path + program],
         env=environment,
@@ -76,24 +77,25 @@ def test_no_artefact_is_larger_than_it_has_to_be(built: Path) -> None:
         assert content.zipped <= zipped, name
 
 
-def test_the_layer_holds_exactly_what_is_locked(built: Path) -> None:
-    text = (ROOT / "layers/dependencies/requirements.txt").read_text()
+@pytest.mark.parametrize("layer", PACKAGES)
+def test_a_layer_holds_exactly_what_is_locked(built: Path, layer: str) -> None:
+    text = (ROOT / RESOURCES[layer]["Properties"]["ContentUri"] / "requirements.txt").read_text()
     locked = re.findall(r"^([a-z0-9_.-]+)==([^ \\]+)", text, re.MULTILINE)
-    held = (
-        folder.name.removesuffix(".dist-info") for folder in (built / "DependenciesLayer/python").glob("*.dist-info")
-    )
+    held = (folder.name.removesuffix(".dist-info") for folder in (built / layer / "python").glob("*.dist-info"))
     assert sorted(name.replace("_", "-").lower().rsplit("-", 1) for name in held) == sorted(map(list, locked))
 
 
-def test_every_licence_is_kept(built: Path) -> None:
-    for metadata in (built / "DependenciesLayer/python").glob("*.dist-info/METADATA"):
+@pytest.mark.parametrize("layer", PACKAGES)
+def test_every_licence_is_kept(built: Path, layer: str) -> None:
+    for metadata in (built / layer / "python").glob("*.dist-info/METADATA"):
         named = re.search(r"^License(-Expression)?: \S|^Classifier: License ::", metadata.read_text(), re.MULTILINE)
         text = [path for path in metadata.parent.rglob("*") if re.match(r"licen[cs]e|notice", path.name, re.IGNORECASE)]
         assert named or text, metadata.parent.name
 
 
-def test_extension_modules_of_both_architectures_are_there(built: Path) -> None:
-    modules = {path.name for path in (built / "DependenciesLayer").rglob("*.so")}
+@pytest.mark.parametrize("layer", PACKAGES)
+def test_extension_modules_of_both_architectures_are_there(built: Path, layer: str) -> None:
+    modules = {path.name for path in (built / layer).rglob("*.so")}
     assert modules
     arm, intel = ({name for name in modules if architecture in name} for architecture in ("aarch64", "x86_64"))
     assert arm | intel == modules

@@ -3,12 +3,11 @@
 import json
 import subprocess
 import sys
-from dataclasses import fields
 
 import pytest
 
 from local.environment import ROOT
-from terra_connections.settings import Settings
+from tests.environment import function_environment
 
 NEEDS: dict[str, set[str]] = {
     "authorize": set(),
@@ -38,29 +37,21 @@ def test_every_function_is_listed() -> None:
 
 @pytest.mark.parametrize(("function", "needed"), NEEDS.items())
 def test_a_function_imports_only_what_its_path_needs(function: str, needed: set[str]) -> None:
-    assert HEAVY & imported(function) == needed
+    assert HEAVY & imported(function, OIDC_ISSUER="") == needed
 
 
 def test_the_authorizer_loads_what_reads_user_tokens_before_the_first_request_and_only_if_there_is_an_issuer() -> None:
-    issuer = {"OIDC_ISSUER": "https://login.example.com", "OIDC_ALGORITHMS": "RS256", "OIDC_JWKS_URL": ""}
-    assert HEAVY & imported("authorize", **issuer) == {"jwt"}
+    assert HEAVY & imported("authorize") == {"jwt"}
 
 
 def imported(function: str, **changes: str) -> set[str]:
     """What a function has imported once it is ready."""
-    environment = {field.name.upper(): "1" for field in fields(Settings)} | {
-        "RETURN_TARGETS": "{}",
-        "BRAND_COLOR": "",
-        "BRAND_LOGO": "",
-        "OIDC_ISSUER": "",
-        "AWS_DEFAULT_REGION": "eu-west-1",
-        "PYTHONPATH": str(ROOT / "layers/terra_connections"),
-    }
+    environment = function_environment(PYTHONPATH=str(ROOT / "layers/terra_connections"), **changes)
     program = "import handler, json, sys; print(json.dumps(sorted(sys.modules)))"
     run = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT / "functions" / function,
-        env={**environment, **changes},
+        env=environment,
         capture_output=True,
         text=True,
         check=True,
