@@ -1,6 +1,6 @@
 """`python -m local.doctor [--stage dev]`.
 
-Ends with 0 if all is well, 1 if something is wrong, 2 if something could not be looked at and nothing else is wrong.
+Ends with 0 if all is well, 1 if something is wrong, 2 if nothing is, and a look told nothing for sure.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def examine(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
             doctor.terra(),
             doctor.return_targets(),
             doctor.user_tokens(),
+            inside.deliveries(stack, clock),
             inside.queues(stack),
             inside.alarms(stack),
         )
@@ -81,7 +82,7 @@ def tell(findings: Iterator[Finding]) -> int:
         say(f"\n{signs[Sign.WRONG]} of {signs.total()} looks found something wrong.")
         return WRONG
     if signs[Sign.UNSEEN]:
-        say(f"\n{signs[Sign.UNSEEN]} of {signs.total()} could not be looked at; the others are well.")
+        say(f"\n{signs[Sign.UNSEEN]} of {signs.total()} looks tell nothing for sure; the others are well.")
         return UNSEEN
     say("\nAll is well.")
     return 0

@@ -46,5 +46,5 @@ def wrong(what: str, told: str, remedy: str) -> Finding:
 
 
 def unseen(what: str, told: str, remedy: str = "") -> Finding:
-    """It could not be looked at."""
+    """It could not be looked at, or tells nothing for sure."""
     return Finding(Sign.UNSEEN, what, told, remedy)

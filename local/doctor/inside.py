@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -12,8 +13,11 @@ from local.doctor.finding import Finding, fine, unseen, wrong
 from local.doctor.stack import SECRETS, Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+OWN_DELIVERY: Final = "healthcheck"
+"""The type of the delivery that the doctor makes; Terra sends it, too, and it says nothing of anybody."""
+LATELY: Final = timedelta(days=1)
 SHORTEST: Final = {"TerraSecret": 8, "SigningSecrets": 8, "ServiceKeys": 32}
 """Characters. Terra's are not ours to choose; a service key opens everything."""
 _PLACEHOLDER: Final = re.compile(
@@ -33,9 +37,7 @@ def deployment(stack: Stack) -> Iterator[Finding]:
     elif stack.status.endswith("_IN_PROGRESS"):
         yield unseen("Deployment", f"{stack.name} is {stack.status}", "Look again when it is done.")
     else:
-        remedy = (
-            f"See why: sam list stack-outputs and the events of the stack {stack.name} in CloudFormation; deploy again."
-        )
+        remedy = f"The events of the stack in CloudFormation say why. Then: make deploy STAGE={stack.stage}"
         yield wrong("Deployment", f"{stack.name} is {stack.status}: the last deployment failed", remedy)
 
 
@@ -101,6 +103,39 @@ def trouble_in(name: str, text: str) -> str | None:  # noqa: PLR0911 - one rule,
         if value != value.strip():
             return f"has white space around {key}"
     return None
+
+
+def deliveries(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
+    """Has Terra delivered anything lately? What this command delivers itself does not count."""
+    if stack.is_local:
+        return
+    what, now = "Terra's deliveries", datetime.fromtimestamp(clock(), UTC)
+    own = {"Name": "type", "Value": OWN_DELIVERY}
+    wanted = {"Namespace": "TerraConnections", "MetricName": "Deliveries"}
+    dimensions = [{"Name": "service", "Value": stack.name}]
+    try:
+        client = stack.client("cloudwatch")
+        pages = client.get_paginator("list_metrics").paginate(**wanted, Dimensions=dimensions)
+        metrics = [metric for page in pages for metric in page["Metrics"] if own not in metric["Dimensions"]]
+        queries = [
+            {"Id": f"m{number}", "MetricStat": {"Metric": metric, "Period": 3600, "Stat": "Sum"}}
+            for number, metric in enumerate(metrics)
+        ]
+        found = (
+            client.get_metric_data(MetricDataQueries=queries, StartTime=now - LATELY, EndTime=now)["MetricDataResults"]
+            if queries
+            else []
+        )
+    except (BotoCoreError, ClientError) as error:
+        yield unseen(what, f"cannot be looked at: {error}")
+        return
+    count = sum(sum(each["Values"]) for each in found)
+    if count:
+        yield fine(what, f"{count:.0f} in the last day")
+    else:
+        address = stack.outputs["WebhookUrl"]
+        remedy = f"Has Terra's dashboard the destination {address}, and is it switched on? Or is nobody connected?"
+        yield unseen(what, "none in the last day", remedy)
 
 
 def queues(stack: Stack) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from uuid import uuid4
 import httpx
 
 from local.doctor.finding import Finding, fine, unseen, wrong
+from local.doctor.inside import OWN_DELIVERY
 from terra_connections import terra_api
 from terra_connections.errors import Misconfigured, TerraRejected, TerraUnavailable, TooManyRequests
 from terra_connections.ids import UserId
@@ -94,7 +95,7 @@ class Doctor:
         for name, secret in self.secrets.get("SigningSecrets", {}).items():
             what = f"Webhook, signed with {name}"
             # Two equal deliveries in one second would be one.
-            body = json.dumps({"type": "healthcheck", "status": "success", "message": f"doctor {uuid4()}"}).encode()
+            body = json.dumps({"type": OWN_DELIVERY, "status": "success", "message": f"doctor {uuid4()}"}).encode()
             t = str(int(self.clock()))
             headers = {"content-type": "application/json", "x-terra-signature": f"t={t},v1={sign(body, secret, t)}"}
             try:

@@ -101,13 +101,18 @@ def deployed(name: str, samconfig: Path) -> Stack:
     except (BotoCoreError, ClientError) as error:
         message = f"AWS tells nothing of the stack {stage.stack_name}: {error} Deployed yet? (make deploy STAGE={name})"
         raise StageError(message) from None
+    parameters, outputs = _settings(described)
+    if "ApiUrl" not in outputs:
+        message = (
+            f"The stack {stage.stack_name} is {described['StackStatus']} and has no outputs: make deploy STAGE={name}"
+        )
+        raise StageError(message)
     of_kind: dict[str, dict[str, str]] = {QUEUE: {}, ALARM: {}}
     for resource in resources:
         if resource["ResourceType"] in of_kind:
             of_kind[resource["ResourceType"]][resource["LogicalResourceId"]] = resource["PhysicalResourceId"]
-    return Stack(
-        name, stage.stack_name, described["StackStatus"], *_settings(described), of_kind[QUEUE], of_kind[ALARM], session
-    )
+    queues, alarms = of_kind[QUEUE], of_kind[ALARM]
+    return Stack(name, stage.stack_name, described["StackStatus"], parameters, outputs, queues, alarms, session)
 
 
 def _settings(described: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:

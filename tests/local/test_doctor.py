@@ -45,7 +45,7 @@ class Deployed:
     def client(self, service: str) -> Any:  # noqa: ANN401 - a client of whichever service
         return boto3.client(service, endpoint_url=self.stack.aws_url, region_name=self.stack.region)  # type: ignore[call-overload]
 
-    def deploy(self, **outputs: str) -> "Deployed":
+    def deploy(self, *, counts: bool = True, **outputs: str) -> "Deployed":
         self.samconfig.write_text(f'[dev.deploy.parameters]\nstack_name = "{self.name}"\nregion = "us-east-1"\n')
         texts = {
             "TerraSecret": {"api_key": self.stack.terra_api_key},
@@ -64,6 +64,8 @@ class Deployed:
             TemplateBody=json.dumps(template(given, self.outputs)),
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
         )
+        if counts:
+            self.count_delivery("auth")
         pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
         found = [each for page in pages for each in page["StackResourceSummaries"]]
         self.resources = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found}
@@ -71,6 +73,13 @@ class Deployed:
 
     def another(self, **changed: str) -> "Deployed":
         return Deployed(self.stack, self.samconfig, self.printed, changed=changed)
+
+    def count_delivery(self, type_: str) -> None:
+        """As terra_webhook's log makes CloudWatch count it."""
+        by = {"service": self.name, "type": type_, "outcome": "taken"}
+        dimensions = [{"Name": name, "Value": value} for name, value in by.items()]
+        counted = [{"MetricName": "Deliveries", "Dimensions": dimensions, "Value": 1}]
+        self.client("cloudwatch").put_metric_data(Namespace="TerraConnections", MetricData=counted)
 
     def topic(self, *, is_heard: bool = True) -> str:
         sns = self.client("sns")
@@ -139,6 +148,7 @@ def test_a_stack_that_is_well_is_told_so(deployed: Deployed, capsys: pytest.Capt
         "Webhook, signed with main",
         "Terra's credentials",
         "Terra's widget",
+        "Terra's deliveries",
         "Return target web",
         "Dead",
         "Alarm topic",
@@ -221,6 +231,17 @@ def test_a_destination_that_is_not_the_stacks_is_told(plan: Deployed) -> None:
     line = plan.deploy(WebhookUrl=f"{plan.stack.api_url}/webhook").wrong()
     assert line.startswith("✗ Webhook, signed with main: is answered 404 at ")
     assert "WebhookUrl is not this stack's" in line
+
+
+def test_a_terra_that_delivers_nothing_is_told_whatever_the_doctor_delivers(plan: Deployed) -> None:
+    plan.deploy()
+    # A stack of the same account that nobody has delivered to.
+    quiet = plan.another().deploy(counts=False)
+    quiet.count_delivery("healthcheck")
+    status, (line,) = quiet.look()
+    assert status == 2
+    assert line.startswith("? Terra's deliveries: none in the last day ")
+    assert f"{plan.stack.api_url}/webhooks/terra" in line
 
 
 def test_a_destination_that_nobody_answers_at_is_told(plan: Deployed) -> None:
@@ -387,6 +408,11 @@ def test_what_is_not_there_cannot_be_looked_at(plan: Deployed, capsys: pytest.Ca
     command = ["--samconfig", str(plan.samconfig), "--stage"]
     assert main([*command, "dev"]) == 2
     assert "Deployed yet? (make deploy STAGE=dev)" in capsys.readouterr().err
+    stack = {"Resources": {"Dead": {"Type": "AWS::SQS::Queue"}}}
+    plan.client("cloudformation").create_stack(StackName=plan.name, TemplateBody=json.dumps(stack))
+    plan.samconfig.write_text(plan.samconfig.read_text().replace("nobody", plan.name))
+    assert main([*command, "dev"]) == 2
+    assert "has no outputs" in capsys.readouterr().err
     assert main([*command, "prod"]) == 2
     assert "does not name the stack of prod" in capsys.readouterr().err
     assert main([*command, "staging"]) == 2
