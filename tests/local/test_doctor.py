@@ -5,6 +5,7 @@ deployed stack is, with secrets and queues of its own. Its API, webhook and Terr
 """
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -366,7 +367,7 @@ def test_an_alarm_that_rings_is_told_with_its_heading(deployed: Deployed) -> Non
     assert "docs/runbook.md#terrafailing" in line
 
 
-@pytest.mark.parametrize(("seconds", "how"), [(600, "600 s ahead of"), (-600, "600 s behind")])
+@pytest.mark.parametrize(("seconds", "how"), [(600, "ahead of"), (-600, "behind")])
 def test_a_clock_that_is_wrong_is_told(
     stack: Stack, capsys: pytest.CaptureFixture[str], seconds: int, how: str
 ) -> None:
@@ -374,8 +375,10 @@ def test_a_clock_that_is_wrong_is_told(
     assert tell(examine(looked_at, lambda: time.time() + seconds)) == 1
     told = capsys.readouterr().out
     for whose in ("the API's", "Terra's"):
-        nearly = [f"✗ Clock: this computer's is {how.replace('600', str(about))} {whose}" for about in (599, 600, 601)]
-        assert any(line in told for line in nearly)
+        found = re.search(rf"✗ Clock: this computer's is (\d+) s {how} {whose}", told)
+        # Answers take time, and are dated by the second.
+        assert found, told
+        assert abs(int(found[1]) - abs(seconds)) < 60
 
 
 def test_a_deployment_that_failed_is_told(stack: Stack) -> None:
