@@ -3,7 +3,7 @@ PYTHON ?= python3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run sam-local invoke reconcile test test-sam events check format flat-cost build bench deploy secrets validate lint-template lock clean python setup-local setup-tests
+.PHONY: help run doctor sam-local invoke reconcile test test-sam events check format flat-cost build bench deploy secrets validate lint-template lock clean python setup-local setup-tests
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -19,6 +19,9 @@ invoke: setup-local ## beside a running `make sam-local`: run a function with it
 
 reconcile: setup-local ## start a sweep of the running `make run` now, as its schedule does
 	@.venv/bin/python -m local.invoke reconcile
+
+doctor: setup-local ## say what is wrong with a stack: the running one here, or STAGE=dev of samconfig.toml
+	@PYTHONPATH=layers/terra_connections .venv/bin/python -m local.doctor $(addprefix --stage ,$(STAGE))
 
 test: setup-tests ## run every test, on free ports, beside a running `make run`; one of them: make test T=tests/unit
 	@.venv/bin/python -m local.stack --fetch-only

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from benchmarks.execution import Run
 
 _BAR, _LEFT, _WIDTH = 22, 230, 430
+_WHOLE_CORE: Final = 1769  # MB of memory that come with one whole vCPU (AWS, "Configure Lambda function memory")
+_GB_SECOND: Final = 0.0000133334  # USD, arm64
+_REQUESTS: Final = 0.20  # USD a million
 _COLOURS: Final = {"init": "#2f6f9f", "first": "#e0963c"}
 
 
@@ -100,6 +103,29 @@ def table(found: Sequence[Figures]) -> str:
             f"{one.ratio(memory):.2f}",
         ]
         lines.append(f"| {one.name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def sizes(one: Figures) -> str:
+    """What memory sizes would mean for a subject, as Markdown: CPU comes with memory, 1769 MB being one whole core."""
+    cold_ms, warm_ms = one.of(cold_cpu), one.of(warm_cpu)
+    how = (
+        f"`{one.name}` by memory size, from {cold_ms:.0f} ms of processor a cold start, {warm_ms:.1f} ms a warm call "
+        "(of this machine, not of Lambda's: not measured there). "
+        f"Time = processor time x {_WHOLE_CORE} MB / memory, and waiting comes on top. "
+        f"Cost of a million warm calls = memory / 1024 MB x time x {_GB_SECOND:.10f} USD + {_REQUESTS:.2f} USD "
+        "(list prices of arm64 in us-east-1)."
+    )
+    lines = [
+        how,
+        "",
+        "| MB | cold start, ms | warm call, ms | a million warm calls, USD |",
+        "|---:|---:|---:|---:|",
+    ]
+    for megabytes in (128, 256, 512, 1024, _WHOLE_CORE):
+        slower = _WHOLE_CORE / megabytes
+        cost = megabytes / 1024 * (warm_ms * slower / 1000) * 1e6 * _GB_SECOND + _REQUESTS
+        lines.append(f"| {megabytes} | {cold_ms * slower:.0f} | {warm_ms * slower:.1f} | {cost:.2f} |")
     return "\n".join(lines)
 
 

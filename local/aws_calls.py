@@ -1,13 +1,13 @@
 """Writes down what a function asks of AWS, so that a test can hold it against the function's rights.
 
-Loaded by path into the functions' processes, which have none of this project's packages: standard library and boto3.
+Loaded by path into the functions' processes, which have none of this project's packages: standard library and botocore.
 """
 
 import json
 import os
 from typing import Any, Protocol
 
-import boto3
+import botocore.session
 
 
 class _Events(Protocol):
@@ -15,9 +15,10 @@ class _Events(Protocol):
 
 
 def record(function: str, file: str) -> None:
-    """Record every call of the clients that boto3's default session makes from now on."""
-    boto3.setup_default_session()
-    record_calls_of(boto3.DEFAULT_SESSION.events, function, file)  # type: ignore[union-attr] # just made
+    """Record every call of the clients that are made from now on, by botocore or by boto3."""
+    session = botocore.session.get_session()
+    botocore.session.get_session = lambda env_vars=None: session  # noqa: ARG005 - botocore's signature
+    record_calls_of(session.get_component("event_emitter"), function, file)
 
 
 def record_calls_of(events: _Events, function: str, file: str) -> None:

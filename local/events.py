@@ -104,6 +104,7 @@ def walk(stack: Stack) -> dict[str, str]:
         browser.get(allowed)
         denied = decide(call("POST", "/sessions", {"reference_id": PERSON, "resource": "OURA"})["auth_url"], "deny")
         browser.get(denied)
+        browser.post(f"/auth/retry?{httpx.URL(denied).query.decode()}")
         call("GET", f"/sessions/{session['session_id']}")
         connections = wait_until(
             lambda: call("GET", f"/connections?reference_id={PERSON}")["connections"], "the webhook"

@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import stages
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         stage = stages.read(asked.stage, asked.config)
         outputs = stages.outputs(stage)
-        client = boto3.client("secretsmanager", region_name=stage.region)
+        client = stage.session().client("secretsmanager")
         api_key = given(API_KEY, "Terra's API key")
         signing_secret = (
             "" if asked.forget else given(SIGNING_SECRET, "The signing secret of Terra's webhook destination")

@@ -235,6 +235,8 @@ class Supervisor:
         self._keys = aws_services.keys(options.directory)
         self._tables = database.declared_tables(options.template)
         self._message_ids = messages.physical_ids(options.template, self._urls["AWS_PORT"])
+        self._parameters: Mapping[str, str] = {}
+        """The template's, as soon as they are known."""
 
     async def run(self) -> None:
         """Start everything, run until asked to end, end everything."""
@@ -362,7 +364,7 @@ class Supervisor:
         await answers(child, f"{self._urls['DEMO_PORT']}/connected")
 
     def _gateway(self, arns: Mapping[str, str], log: FunctionLog) -> Gateway:
-        parameters = {
+        self._parameters = {
             "TerraDevId": DEV_ID,
             "TerraApiUrl": f"{self._urls['TERRA_PORT']}/api/v2",
             "TerraWidgetUrl": f"{self._urls['TERRA_PORT']}/api/widget/session",
@@ -392,7 +394,7 @@ class Supervisor:
         recorded = {"LOCAL_AWS_CALLS": str(self._directory / "log" / "aws-calls.jsonl")}
         return Gateway(
             self._options.template,
-            parameters=parameters,
+            parameters=self._parameters,
             physical_ids={**{name: name for name in self._tables}, **self._message_ids},
             port=self._ports["API_PORT"],
             python=self._python,
@@ -427,6 +429,7 @@ class Supervisor:
             "control_url": control_url,
             "queues": {name: ids[name] for name in database.declared(template, QUEUE)},
             "event_buses": {name: ids[name] for name in database.declared(template, EVENT_BUS)},
+            "parameters": self._parameters,
             "region": aws_services.REGION,
             "service_key": self._keys.service_key,
             "signing_secret": self._keys.signing_secret,

@@ -26,14 +26,19 @@ class Stage:
     Attributes:
         name: as in `make deploy STAGE=name`.
         stack_name: of its CloudFormation stack.
-        region: None is what the user's AWS configuration says.
+        region, profile: None is what the user's AWS configuration says.
         parameters: what samconfig.toml says of the template's parameters, as `sam deploy` takes it.
     """
 
     name: str
     stack_name: str
     region: str | None
+    profile: str | None
     parameters: tuple[str, ...]
+
+    def session(self) -> boto3.Session:
+        """Return what makes clients of AWS, as the user who deploys."""
+        return boto3.Session(profile_name=self.profile, region_name=self.region)
 
 
 def read(name: str, config: Path = ROOT / "samconfig.toml") -> Stage:
@@ -57,6 +62,7 @@ def read(name: str, config: Path = ROOT / "samconfig.toml") -> Stage:
         name,
         settings["stack_name"],
         settings.get("region"),
+        settings.get("profile"),
         (parameters,) if isinstance(parameters, str) else tuple(parameters),
     )
 
@@ -68,7 +74,7 @@ def outputs(stage: Stage) -> dict[str, str]:
         StageError: there is no such stack yet, or AWS cannot be asked.
     """
     try:
-        client = boto3.client("cloudformation", region_name=stage.region)
+        client = stage.session().client("cloudformation")
         (stack,) = client.describe_stacks(StackName=stage.stack_name)["Stacks"]
     except (BotoCoreError, ClientError) as error:
         message = (

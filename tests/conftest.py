@@ -102,9 +102,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """What looks back on all that the suites did comes last."""
     items.sort(key=lambda item: item.get_closest_marker("looks_back") is not None)
     suites = [config.rootpath / "tests" / name for name in ("integration", "e2e")]
-    config.stash[COLLECTED_ALL] = not config.option.keyword and {item.path for item in items} >= {
-        file for suite in suites for file in suite.glob("test_*.py")
-    }
+    config.stash[COLLECTED_ALL] = not (config.option.keyword or variable("STACK")) and {
+        item.path for item in items
+    } >= {file for suite in suites for file in suite.glob("test_*.py")}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -12,6 +12,7 @@ ANSWERS: dict[str, object] = {
     "get_session": 404,
     "auth_success": 400,
     "auth_failure": 400,
+    "auth_retry": 400,
     "list_providers": 200,
     "create_mobile_token": 201,
     "sync_connections": 200,

@@ -46,20 +46,26 @@ def needed_by(call: Mapping[str, Any], resources: Resources) -> Iterator[Right]:
     action = f"{call['service']}:{call['operation']}"
     match call["service"]:
         case "dynamodb":
-            for operation, table, item in _on_tables(call["operation"], params):
-                namespace = None if item is None else _namespace(item, table, resources)
-                yield Right(function, f"dynamodb:{operation}", table, namespace)
+            for operation, table, index, item in _on_tables(call["operation"], params):
+                name = _without_suffix(table)
+                namespace = None if item is None else _namespace(item, name, resources)
+                yield Right(function, f"dynamodb:{operation}", name + index, namespace)
         case "secretsmanager":
             # Secrets Manager ends an ARN with a dash and six characters of its own.
             yield Right(function, action, params["SecretId"].rpartition("/")[2].rpartition("-")[0])
         case "sqs":
-            yield Right(function, action, params["QueueUrl"].rpartition("/")[2])
+            yield Right(function, action, _without_suffix(params["QueueUrl"].rpartition("/")[2]))
         case "events":
             for entry in params["Entries"]:
                 yield Right(function, action, entry["EventBusName"])
         case service:
             message = f"{function} calls {service}: say here which right that needs."
             raise NotImplementedError(message)
+
+
+def _without_suffix(name: str) -> str:
+    """Tests that make a table or a queue of their own add a dash and more to the template's name."""
+    return name.partition("-")[0]
 
 
 _OF_A_TRANSACTION = {
@@ -71,8 +77,8 @@ _OF_A_TRANSACTION = {
 }
 
 
-def _on_tables(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any] | None]]:
-    """The actions that an operation of DynamoDB consists of, each with its table or index, and the item or its key.
+def _on_tables(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any] | None]]:
+    """The actions that an operation of DynamoDB consists of, each with table, index, and the item or its key.
 
     A transaction needs the rights of its parts, and none of its own
     (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html).
@@ -80,14 +86,14 @@ def _on_tables(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[str,
     if operation in ("TransactWriteItems", "TransactGetItems"):
         for part in params["TransactItems"]:
             ((kind, details),) = part.items()
-            yield _OF_A_TRANSACTION[kind], details["TableName"], details.get("Item") or details.get("Key")
+            yield _OF_A_TRANSACTION[kind], details["TableName"], "", details.get("Item") or details.get("Key")
     elif operation == "BatchGetItem":
         for table, wanted in params["RequestItems"].items():
             for key in wanted["Keys"]:
-                yield operation, table, key
+                yield operation, table, "", key
     else:
         index = f"/index/{params['IndexName']}" if "IndexName" in params else ""
-        yield operation, params["TableName"] + index, params.get("Item") or params.get("Key")
+        yield operation, params["TableName"], index, params.get("Item") or params.get("Key")
 
 
 def _namespace(item: Mapping[str, Any], table: str, resources: Resources) -> str:

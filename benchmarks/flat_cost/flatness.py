@@ -8,6 +8,8 @@ from benchmarks.flat_cost.life import Call, Measured, Trip
 
 SLOWER_AT_MOST: Final = 2.0
 """Times the p50 on the smallest tables. It shall find work that grows with the table, not a machine's moods."""
+ENOUGH: Final = 10
+"""Calls; a median of fewer tells of a machine's moods only. A sweep's pages are few."""
 JITTER_MS: Final = 5.0
 """No p50 is called slower for less."""
 
@@ -42,6 +44,6 @@ def growth(measured: Mapping[int, Measured]) -> list[str]:
         was = p50(smallest)
         for size in sizes[1:]:
             now = p50(measured[size].calls[what])
-            if now > max(was * SLOWER_AT_MOST, was + JITTER_MS):
+            if len(smallest) >= ENOUGH and now > max(was * SLOWER_AT_MOST, was + JITTER_MS):
                 told.append(f"{what}: p50 {was:.1f} ms at {sizes[0]:,} connections, {now:.1f} ms at {size:,}")
     return told

@@ -113,7 +113,7 @@ def section(measured: Mapping[int, Measured], *, rounds: int, python: str, alarm
     """
     sizes = sorted(measured)
     calls, series = measured[sizes[-1]].calls, len(measured[sizes[-1]].series)
-    constants = {name.lower(): value for name, value in vars(cost).items() if name.isupper()}
+    constants = {name.lower(): _plain(value) for name, value in vars(cost).items() if name.isupper()}
     return Template(Path(__file__).with_name("section.md").read_text()).substitute(
         constants,
         sizes=" ".join(map(str, sizes)),
@@ -133,6 +133,11 @@ def section(measured: Mapping[int, Measured], *, rounds: int, python: str, alarm
         series=series,
         series_month=f"{series * cost.METRIC_MONTH:.2f}",
     )
+
+
+def _plain(number: float) -> str:
+    """A number without an exponent, and without zeros that say nothing."""
+    return f"{number:.10f}".rstrip("0").rstrip(".")
 
 
 def _units(units: Units) -> Row:

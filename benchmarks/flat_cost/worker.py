@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
+import botocore.session
 
 Trip = dict[str, Any]
 Handler = Callable[[Mapping[str, Any], object], Any]
@@ -110,10 +110,11 @@ def main() -> None:
     # What functions print is their log. Their logger keeps the stream that is there when they are loaded.
     printed = sys.stdout = io.StringIO()
     consumption, handlers = Consumption(), dict[str, Handler]()
-    session = boto3.Session()
-    session.events.register("before-parameter-build.dynamodb", consumption.ask)
-    session.events.register("after-call.dynamodb", consumption.told)
-    boto3.DEFAULT_SESSION = session
+    session = botocore.session.get_session()
+    events = session.get_component("event_emitter")
+    events.register("before-parameter-build.dynamodb", consumption.ask)
+    events.register("after-call.dynamodb", consumption.told)
+    botocore.session.get_session = lambda env_vars=None: session  # noqa: ARG005 - botocore's signature
     for line in sys.stdin:
         job = json.loads(line)
         function = job["function"]

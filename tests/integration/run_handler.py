@@ -169,10 +169,10 @@ def run(connection: socket.socket, byte_code: Path) -> None:
         environment.update(job["environment"])
         printed = sys.stdout = io.StringIO()
         try:
-            boto3.setup_default_session(botocore_session=new_session())
-            events = boto3.DEFAULT_SESSION.events  # type: ignore[union-attr] # just made
-            # The stubs do not know that what this hook returns counts.
-            events.register("before-send", points.before_aws)  # type: ignore[arg-type]
+            session = new_session()
+            botocore.session.get_session = lambda env_vars=None: session  # noqa: ARG005 - botocore's signature
+            events = session.get_component("event_emitter")
+            events.register("before-send", points.before_aws)
             events.register("response-received", points.after_aws)
             record_calls_of(events, environment["AWS_LAMBDA_FUNCTION_NAME"], job["aws_calls"])
             handler = load(ROOT / "functions" / job["function"], byte_code)

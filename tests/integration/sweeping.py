@@ -222,9 +222,9 @@ def own_sweeping(handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack) -
             GlobalSecondaryIndexes=properties["GlobalSecondaryIndexes"],
         )
     sqs = messages.services(stack.dynamodb_url, stack.aws_url).queues()
-    queue_url = (
-        f"{stack.aws_url}/000000000000/{sqs.create_queue(QueueName=f'sweep-{uuid4()}')['QueueUrl'].rpartition('/')[2]}"
-    )
+    name = f"SweepQueue-{uuid4()}"
+    sqs.create_queue(QueueName=name)
+    queue_url = f"{stack.aws_url}/000000000000/{name}"
     try:
         yield Sweeping(handlers, dynamodb, sqs, queue_url, tables["Connections"], tables["Sessions"])
     finally:

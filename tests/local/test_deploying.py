@@ -77,9 +77,9 @@ def test_nothing_is_deployed_that_was_not_built(tmp_path: Path) -> None:
 
 def test_only_a_missing_dev_id_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERRA_DEV_ID", "mine")
-    stage = stages.Stage("dev", "stack", None, ("LogRetentionDays=7",))
+    stage = stages.Stage("dev", "stack", None, None, ("LogRetentionDays=7",))
     assert deploy.complete(stage) == ["LogRetentionDays=7", "TerraDevId=mine"]
-    known = stages.Stage("dev", "stack", None, ("LogRetentionDays=7 TerraDevId=theirs",))
+    known = stages.Stage("dev", "stack", None, None, ("LogRetentionDays=7 TerraDevId=theirs",))
     assert deploy.complete(known) == ["LogRetentionDays=7 TerraDevId=theirs"]
 
 

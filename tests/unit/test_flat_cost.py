@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.flat_cost import page
 from benchmarks.flat_cost.cost import MEMORY_MB, Cost, Units, billed_ms, request, units_of
-from benchmarks.flat_cost.flatness import growth, trips_of
+from benchmarks.flat_cost.flatness import ENOUGH, growth, trips_of
 from benchmarks.flat_cost.life import Call, Measured, Trip
 from benchmarks.flat_cost.load import OF_A_PERSON, person_of, user_id_of
 from benchmarks.flat_cost.worker import kilobytes
@@ -79,11 +79,16 @@ def test_one_call_that_consumes_more_is_told() -> None:
 
 def test_a_p50_that_more_than_doubles_is_told() -> None:
     measured = {
-        10: Measured({"list": [call(READ, ms=10)] * 3}),
-        20: Measured({"list": [call(READ, ms=20)] * 3}),
-        30: Measured({"list": [call(READ, ms=20.1)] * 3}),
+        10: Measured({"list": [call(READ, ms=10)] * ENOUGH}),
+        20: Measured({"list": [call(READ, ms=20)] * ENOUGH}),
+        30: Measured({"list": [call(READ, ms=20.1)] * ENOUGH}),
     }
     assert growth(measured) == ["list: p50 10.0 ms at 10 connections, 20.1 ms at 30"]
+
+
+def test_a_p50_of_few_calls_tells_nothing() -> None:
+    measured = {size: Measured({"list": [call(READ, ms=size)] * (ENOUGH - 1)}) for size in (10, 100)}
+    assert growth(measured) == []
 
 
 def test_a_sweeps_last_page_may_be_short() -> None:

@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
+from terra_connections.attribute import deserialize, serialize
 from terra_connections.caller import Caller
 from terra_connections.connection import Connection, Fact, Facts, Family, Position
 from terra_connections.ids import ReferenceId, SessionId, UserId
@@ -31,9 +30,6 @@ ERASED_FOR = timedelta(days=30)
 _BATCH = 100  # BatchGetItem takes no more keys
 
 _Key = dict[str, dict[str, str]]
-
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
 
 
 class ConnectionStore:
@@ -315,7 +311,7 @@ def _item_from(facts: Facts, version: int) -> dict[str, Any]:
         item["first_connected"] = facts.first_connected
     if facts.owner is not None:
         item["reference_id"] = facts.owner
-    return {name: _serialize(value) for name, value in item.items()}
+    return {name: serialize(value) for name, value in item.items()}
 
 
 def _stored(fact: Fact) -> dict[str, Any]:
@@ -325,7 +321,7 @@ def _stored(fact: Fact) -> dict[str, Any]:
 
 
 def _facts_from(item: Mapping[str, Any]) -> tuple[Facts, int]:
-    stored = {name: _deserialize(value) for name, value in item.items()}
+    stored = {name: deserialize(value) for name, value in item.items()}
     newest: dict[str, Fact] = {}
     for kind, fact in stored["facts"].items():
         value = fact.get("value")

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
+from terra_connections.attribute import deserialize, serialize
 from terra_connections.errors import IdempotencyKeyReused, RequestInProgress
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.session import KEPT_FOR, OPEN_FOR, Flow, Reason, Report, Session
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 CLAIM_LEASE = timedelta(seconds=30)
 """A claim whose request died is free again after this; no request lives longer."""
-
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,11 +323,11 @@ def _report_key(widget_session_id: SessionId) -> dict[str, dict[str, str]]:
 
 
 def _item_from(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _serialize(value) for name, value in values.items() if value is not None}
+    return {name: serialize(value) for name, value in values.items() if value is not None}
 
 
 def _session_from(item: Mapping[str, Any]) -> Session:
-    stored = {name: _deserialize(value) for name, value in item.items()}
+    stored = {name: deserialize(value) for name, value in item.items()}
     user_id, widget_session_id = stored.get("user_id"), stored.get("widget_session_id")
     return Session(
         session_id=SessionId(stored["session_id"]),
@@ -354,7 +351,7 @@ def _session_from(item: Mapping[str, Any]) -> Session:
 
 
 def _report_from(item: Mapping[str, Any]) -> Report:
-    stored = {name: _deserialize(value) for name, value in item.items()}
+    stored = {name: deserialize(value) for name, value in item.items()}
     return Report(
         SessionId(stored["session_id"].partition(":")[2]),
         user_ids=frozenset(map(UserId, _texts(stored.get("user_ids")))),

@@ -17,8 +17,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
+from terra_connections.attribute import deserialize, serialize
 from terra_connections.ids import UserId
 from terra_connections.patience import CONTENTION, Patience
 from terra_connections.sweep import ASKED_AT_LEAST_EVERY, DEAD_AFTER, Page, Phase, Step, Sweep, Task, Waiting
@@ -32,9 +31,6 @@ PAGES_KEPT_FOR = timedelta(days=2)
 
 _CURRENT = "sweep:current"
 _BATCH = 100  # BatchGetItem takes no more keys
-
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
 
 
 class SweepStore:
@@ -283,11 +279,11 @@ def _seconds(moment: datetime) -> int:
 
 
 def _item_from(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _serialize(value) for name, value in values.items() if value is not None}
+    return {name: serialize(value) for name, value in values.items() if value is not None}
 
 
 def _values(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _deserialize(value) for name, value in item.items()}
+    return {name: deserialize(value) for name, value in item.items()}
 
 
 def _sweep_from(item: Mapping[str, Any]) -> Sweep:

@@ -1,9 +1,9 @@
 """The one place that makes clients and stores. Each is made once a process, and only by the doors that ask for it."""
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import boto3
+import botocore.session
 from botocore.config import Config
 
 from terra_connections.errors import Misconfigured
@@ -39,14 +39,26 @@ def settings() -> Settings:
 
 
 @cache
+def _aws() -> botocore.session.Session:
+    return botocore.session.get_session()
+
+
+def _client(service: str) -> Any:  # noqa: ANN401 - each service's client has a type of its own
+    """A client of AWS. boto3 makes the same ones, and loads S3's transfers and more in every cold start."""
+    return _aws().create_client(service, config=_QUICK)
+
+
+@cache
 def dynamodb() -> "DynamoDBClient":
     """DynamoDB."""
-    return boto3.client("dynamodb", config=_QUICK)
+    client: DynamoDBClient = _client("dynamodb")
+    return client
 
 
 @cache
 def _secrets_manager() -> "SecretsManagerClient":
-    return boto3.client("secretsmanager", config=_QUICK)
+    client: SecretsManagerClient = _client("secretsmanager")
+    return client
 
 
 @cache
@@ -107,7 +119,8 @@ def deliveries() -> "DeliveryStore":
 
 @cache
 def _sqs() -> "SQSClient":
-    return boto3.client("sqs", config=_QUICK)
+    client: SQSClient = _client("sqs")
+    return client
 
 
 @cache
@@ -131,7 +144,7 @@ def event_bus() -> "EventBus":
     """The stack's event bus."""
     from terra_connections.event_bus import EventBus
 
-    client: EventBridgeClient = boto3.client("events", config=_QUICK)
+    client: EventBridgeClient = _client("events")
     return EventBus(client, settings().event_bus_name)
 
 

@@ -1,0 +1,92 @@
+"""`python -m local.doctor [--stage dev]`.
+
+Ends with 0 if all is well, 1 if something is wrong, 2 if nothing is, and a look told nothing for sure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+
+from local.doctor import inside
+from local.doctor.finding import Sign
+from local.doctor.outside import PATIENCE, Doctor
+from local.doctor.stack import LOCAL, Stack, deployed, running_here
+from local.environment import ROOT
+from local.progress import say
+from local.stages import StageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from local.doctor.finding import Finding
+
+WRONG, UNSEEN = 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Look, and tell."""
+    parser = argparse.ArgumentParser(prog="python -m local.doctor", description="What is wrong with a stack?")
+    parser.add_argument("--stage", default=LOCAL, help="of samconfig.toml; local is the one of make run")
+    parser.add_argument("--samconfig", type=Path, default=ROOT / "samconfig.toml")
+    parser.add_argument("--directory", type=Path, default=ROOT / ".local", help="of the local stack")
+    asked = parser.parse_args(arguments)
+    try:
+        is_local = asked.stage == LOCAL
+        stack = running_here(asked.directory) if is_local else deployed(asked.stage, asked.samconfig)
+    except StageError as error:
+        sys.stderr.write(f"{error}\n")
+        return UNSEEN
+    say(f"The stack {stack.name}, {stack.outputs['ApiUrl']}:")
+    return tell(examine(stack, time.time))
+
+
+def examine(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
+    """Look at everything; each finding as soon as it is there.
+
+    Args:
+        stack: at which.
+        clock: unix seconds, as this computer has them.
+    """
+    usable, how_secrets_are = inside.secrets(stack)
+    with httpx.Client(timeout=PATIENCE.total_seconds(), trust_env=not stack.is_local) as http:
+        doctor = Doctor(stack, usable, http, clock)
+        yield from chain(
+            inside.deployment(stack),
+            how_secrets_are,
+            doctor.api(),
+            doctor.webhook(),
+            doctor.terra(),
+            doctor.return_targets(),
+            doctor.user_tokens(),
+            inside.deliveries(stack, clock),
+            inside.queues(stack),
+            inside.alarms(stack),
+        )
+
+
+def tell(findings: Iterator[Finding]) -> int:
+    """Print the findings and what they come to; return the exit status."""
+    signs: Counter[Sign] = Counter()
+    for finding in findings:
+        signs[finding.sign] += 1
+        say(str(finding))
+    if signs[Sign.WRONG]:
+        say(f"\n{signs[Sign.WRONG]} of {signs.total()} looks found something wrong.")
+        return WRONG
+    if signs[Sign.UNSEEN]:
+        say(f"\n{signs[Sign.UNSEEN]} of {signs.total()} looks tell nothing for sure; the others are well.")
+        return UNSEEN
+    say("\nAll is well.")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,205 @@
+"""Looks at what AWS holds of a stack: its deployment, secrets, dead-letter queues and alarms."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.doctor.finding import Finding, fine, unseen, wrong
+from local.doctor.stack import SECRETS, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+OWN_DELIVERY: Final = "healthcheck"
+"""The type of the delivery that the doctor makes; Terra sends it, too, and it says nothing of anybody."""
+LATELY: Final = timedelta(days=1)
+SHORTEST: Final = {"TerraSecret": 8, "SigningSecrets": 8, "ServiceKeys": 32}
+"""Characters. Terra's are not ours to choose; a service key opens everything."""
+_PLACEHOLDER: Final = re.compile(
+    r"\W*|<.*>|x{3,}|api[ _-]?key|secret|password|(.*[ _-])?(change[ _-]?me|placeholder|your|todo|example)([ _-].*)?",
+    re.IGNORECASE,
+)
+
+Secrets = dict[str, dict[str, str]]
+
+
+def deployment(stack: Stack) -> Iterator[Finding]:
+    """Is it deployed as it was last meant to be?"""
+    if stack.is_local:
+        return
+    if stack.status in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"}:
+        yield fine("Deployment", f"{stack.name} is {stack.status}")
+    elif stack.status.endswith("_IN_PROGRESS"):
+        yield unseen("Deployment", f"{stack.name} is {stack.status}", "Look again when it is done.")
+    else:
+        remedy = f"The events of the stack in CloudFormation say why. Then: make deploy STAGE={stack.stage}"
+        yield wrong("Deployment", f"{stack.name} is {stack.status}: the last deployment failed", remedy)
+
+
+def secrets(stack: Stack) -> tuple[Secrets, list[Finding]]:
+    """Read every secret; those that can be used, and how all of them are."""
+    usable: Secrets = {}
+    findings = []
+    client = stack.client("secretsmanager")
+    for name in SECRETS:
+        arn = stack.outputs[f"{name}Arn"]
+        try:
+            text = client.get_secret_value(SecretId=arn)["SecretString"]
+        except (BotoCoreError, ClientError) as error:
+            findings.append(_unread(name, arn, error))
+            continue
+        trouble = trouble_in(name, text)
+        if trouble is None:
+            usable[name] = json.loads(text)
+            findings.append(fine(name, f"holds {', '.join(sorted(usable[name]))}"))
+        else:
+            findings.append(wrong(name, trouble, _remedy(stack, name, arn)))
+    return usable, findings
+
+
+def _remedy(stack: Stack, name: str, arn: str) -> str:
+    """How a secret is put."""
+    if stack.is_local:
+        return "Start make run anew: it puts its own."
+    if name == "ServiceKeys":
+        put = f"aws secretsmanager put-secret-value --secret-id {arn} --secret-string"
+        return f'Put a random key of {SHORTEST[name]} characters or more: {put} \'{{"backend": "..."}}\''
+    return f"Put what Terra's dashboard shows: make secrets STAGE={stack.stage}"
+
+
+def _unread(name: str, arn: str, error: BotoCoreError | ClientError) -> Finding:
+    code = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
+    if code == "ResourceNotFoundException":
+        return wrong(
+            name, "is not there", f"Deploy again, or restore it: aws secretsmanager restore-secret --secret-id {arn}"
+        )
+    if code == "InvalidRequestException":
+        return wrong(name, "is being deleted", f"aws secretsmanager restore-secret --secret-id {arn}")
+    return unseen(name, f"cannot be read ({code})", f"You need secretsmanager:GetSecretValue on {arn}.")
+
+
+def trouble_in(name: str, text: str) -> str | None:  # noqa: PLR0911 - one rule, one line, one answer
+    """What is wrong with a secret's text, or None. It is never quoted."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return "is not JSON"
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        return "is not a JSON object of names and texts"
+    if not any(values.values()):
+        return "is empty"
+    if name == "TerraSecret" and not values.get("api_key"):
+        return "has no api_key"
+    for key, value in values.items():
+        if _PLACEHOLDER.fullmatch(value):
+            return f"holds a placeholder for {key}"
+        if len(value) < SHORTEST[name]:
+            return f"holds only {len(value)} characters for {key}"
+        if value != value.strip():
+            return f"has white space around {key}"
+    return None
+
+
+def deliveries(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
+    """Has Terra delivered anything lately? What this command delivers itself does not count."""
+    if stack.is_local:
+        return
+    what, now = "Terra's deliveries", datetime.fromtimestamp(clock(), UTC)
+    own = {"Name": "type", "Value": OWN_DELIVERY}
+    wanted = {"Namespace": "TerraConnections", "MetricName": "Deliveries"}
+    dimensions = [{"Name": "service", "Value": stack.name}]
+    try:
+        client = stack.client("cloudwatch")
+        pages = client.get_paginator("list_metrics").paginate(**wanted, Dimensions=dimensions)
+        metrics = [metric for page in pages for metric in page["Metrics"] if own not in metric["Dimensions"]]
+        queries = [
+            {"Id": f"m{number}", "MetricStat": {"Metric": metric, "Period": 3600, "Stat": "Sum"}}
+            for number, metric in enumerate(metrics)
+        ]
+        found = (
+            client.get_metric_data(MetricDataQueries=queries, StartTime=now - LATELY, EndTime=now)["MetricDataResults"]
+            if queries
+            else []
+        )
+    except (BotoCoreError, ClientError) as error:
+        yield unseen(what, f"cannot be looked at: {error}")
+        return
+    count = sum(sum(each["Values"]) for each in found)
+    if count:
+        yield fine(what, f"{count:.0f} in the last day")
+    else:
+        address = stack.outputs["WebhookUrl"]
+        remedy = f"Has Terra's dashboard the destination {address}, and is it switched on? Or is nobody connected?"
+        yield unseen(what, "none in the last day", remedy)
+
+
+def queues(stack: Stack) -> Iterator[Finding]:
+    """Does anything lie in a dead-letter queue? Those are the ones that have none themselves."""
+    client = stack.client("sqs")
+    wanted = ["RedrivePolicy", "ApproximateNumberOfMessages"]
+    for name, url in sorted(stack.queues.items()):
+        try:
+            found: Mapping[str, str] = client.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"]
+        except (BotoCoreError, ClientError) as error:
+            yield unseen(name, f"cannot be looked at: {error}")
+            continue
+        if "RedrivePolicy" in found:
+            continue
+        waiting = int(found["ApproximateNumberOfMessages"])
+        if waiting:
+            yield wrong(name, f"holds {waiting} dead messages", f"docs/runbook.md says what to do; they are at {url}")
+        else:
+            yield fine(name, "is empty")
+
+
+def alarms(stack: Stack) -> Iterator[Finding]:
+    """Does anybody hear the alarms, and does one ring?"""
+    if stack.is_local:
+        return
+    yield _audience(stack)
+    ids = {name: logical_id for logical_id, name in stack.alarms.items()}
+    try:
+        pages = stack.client("cloudwatch").get_paginator("describe_alarms").paginate(StateValue="ALARM")
+        ringing = [
+            ids[each["AlarmName"]] for page in pages for each in page["MetricAlarms"] if each["AlarmName"] in ids
+        ]
+    except (BotoCoreError, ClientError) as error:
+        yield unseen("Alarms", f"cannot be looked at: {error}")
+        return
+    for name in sorted(ringing):
+        yield wrong("Alarms", f"{name} rings", f"docs/runbook.md#{name.lower()} says what it means and what to do.")
+    if not ringing:
+        yield fine("Alarms", f"none of {len(ids)} rings")
+
+
+def _audience(stack: Stack) -> Finding:  # noqa: PLR0911 - as above
+    """Whom alarms tell."""
+    what, topic = "Alarm topic", stack.parameters.get("AlarmTopicArn", "")
+    remedy = (
+        f"aws sns subscribe --topic-arn {topic or '...'} --protocol email --notification-endpoint ..., and confirm."
+    )
+    if not topic:
+        return wrong(
+            what, "there is none: nobody hears the alarms", f"Deploy with AlarmTopicArn set to a topic of SNS; {remedy}"
+        )
+    try:
+        found = stack.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
+    except ClientError as error:
+        if error.response["Error"].get("Code") in {"NotFound", "NotFoundException"}:
+            return wrong(what, f"{topic} is not there: nobody hears the alarms", "Set AlarmTopicArn to one that is.")
+        return unseen(what, f"cannot be looked at: {error}")
+    except BotoCoreError as error:
+        return unseen(what, f"cannot be looked at: {error}")
+    confirmed, pending = int(found["SubscriptionsConfirmed"]), int(found["SubscriptionsPending"])
+    if confirmed:
+        return fine(what, f"{confirmed} subscribed")
+    if pending:
+        return wrong(
+            what, f"{pending} subscribed, none has confirmed", "Open the link in the message that SNS has sent."
+        )
+    return wrong(what, "nobody is subscribed to it", remedy)

@@ -1,0 +1,245 @@
+"""Looks at a stack as those see it who call it - back ends, Terra, browsers - and at what it calls itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import httpx
+
+from local.doctor.finding import Finding, fine, unseen, wrong
+from local.doctor.inside import OWN_DELIVERY
+from terra_connections import terra_api
+from terra_connections.errors import Misconfigured, TerraRejected, TerraUnavailable, TooManyRequests
+from terra_connections.ids import UserId
+from terra_connections.return_target import ReturnTargets
+from terra_connections.signature import sign
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from local.doctor.inside import Secrets
+    from local.doctor.stack import Stack
+
+PATIENCE: Final = timedelta(seconds=15)
+CLOCKS_DIFFER_BY: Final = 30.0  # seconds
+NOBODY: Final = "doctor"
+"""A reference_id that stands for no person."""
+_LOOPBACK: Final = {"127.0.0.1", "localhost"}
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Looks from outside.
+
+    Attributes:
+        stack: what is looked at.
+        secrets: its secrets, those that can be used.
+        http: asks.
+        clock: unix seconds.
+    """
+
+    stack: Stack
+    secrets: Secrets
+    http: httpx.Client
+    clock: Callable[[], float]
+
+    def api(self) -> Iterator[Finding]:
+        """Does it refuse strangers, and take its service keys?"""
+        what, url = "API", f"{self.stack.outputs['ApiUrl']}/connections"
+        try:
+            stranger = self.http.get(url, params={"reference_id": NOBODY})
+            if stranger.status_code != httpx.codes.UNAUTHORIZED:
+                remedy = "It must answer 401: is ApiUrl this stack's own, and has nobody changed its routes?"
+                yield wrong(what, f"{url} answers {stranger.status_code} to a call without a key", remedy)
+                return
+            yield fine(what, f"{self.stack.outputs['ApiUrl']} answers, and refuses strangers")
+            yield from self._clock("the API's", stranger)
+            for name, key in self.secrets.get("ServiceKeys", {}).items():
+                headers = {"authorization": f"Bearer {key}"}
+                yield self._key(name, self.http.get(url, params={"reference_id": NOBODY}, headers=headers))
+        except httpx.TransportError as error:
+            yield wrong(what, f"{url} cannot be reached: {error}", _reachable(url))
+
+    def _key(self, name: str, answer: httpx.Response) -> Finding:
+        what = f"Service key {name}"
+        if answer.status_code == httpx.codes.OK:
+            return fine(what, "opens the API")
+        if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+            remedy = "A changed key is known after two minutes. If it stays: the functions read another secret."
+            return wrong(what, f"is refused ({answer.status_code})", remedy)
+        return wrong(what, f"is answered {_answered(answer)}", "The functions' logs have the reason.")
+
+    def _clock(self, whose: str, answer: httpx.Response) -> Iterator[Finding]:
+        """Does this computer's clock agree with another one?"""
+        try:
+            apart = self.clock() - parsedate_to_datetime(answer.headers["date"]).timestamp()
+        except (KeyError, ValueError):
+            yield unseen("Clock", f"{whose} is not told")
+            return
+        if abs(apart) <= CLOCKS_DIFFER_BY:
+            yield fine("Clock", f"agrees with {whose}")
+        else:
+            how = "ahead of" if apart > 0 else "behind"
+            remedy = "Set this computer's clock. If it is right, theirs is not: signatures are refused for that."
+            yield wrong("Clock", f"this computer's is {abs(apart):.0f} s {how} {whose}", remedy)
+
+    def webhook(self) -> Iterator[Finding]:
+        """Is a delivery taken that is signed as Terra signs?"""
+        url = self.stack.outputs["WebhookUrl"]
+        for name, secret in self.secrets.get("SigningSecrets", {}).items():
+            what = f"Webhook, signed with {name}"
+            # Two equal deliveries in one second would be one.
+            body = json.dumps({"type": OWN_DELIVERY, "status": "success", "message": f"doctor {uuid4()}"}).encode()
+            t = str(int(self.clock()))
+            headers = {"content-type": "application/json", "x-terra-signature": f"t={t},v1={sign(body, secret, t)}"}
+            try:
+                answer = self.http.post(url, content=body, headers=headers)
+            except httpx.TransportError as error:
+                yield wrong(what, f"{url} cannot be reached: {error}", _reachable(url))
+                return
+            yield _taken(what, url, answer)
+
+    def terra(self) -> Iterator[Finding]:
+        """Does Terra take our credentials, and is the widget where we ask for it?"""
+        api_key, dev_id = self.secrets.get("TerraSecret", {}).get("api_key"), self.stack.parameters["TerraDevId"]
+        if api_key is None:
+            return
+        what = "Terra's credentials"
+        api_url = self.stack.parameters["TerraApiUrl"]
+        try:
+            with terra_api.client() as http:
+                terra = terra_api.TerraApi(
+                    http,
+                    api_url=api_url,
+                    widget_url=self.stack.parameters["TerraWidgetUrl"],
+                    dev_id=dev_id,
+                    api_key=lambda: api_key,
+                )
+                terra.user_info(UserId(f"{NOBODY}-{uuid4()}"), within=PATIENCE)
+        except TerraRejected as error:
+            put = f"make secrets STAGE={self.stack.stage}"
+            remedy = f"Compare TerraDevId ({dev_id}) and the key with Terra's dashboard; {put} puts another key."
+            yield wrong(what, f"are refused: {error}", remedy)
+            return
+        except (TerraUnavailable, TooManyRequests) as error:
+            yield wrong(
+                what, f"{api_url}: {error}", "Is TerraApiUrl right? Otherwise it is Terra's: https://status.tryterra.co"
+            )
+            return
+        yield fine(what, f"dev-id {dev_id} and its key are taken")
+        yield from self._widget({"dev-id": dev_id, "x-api-key": api_key})
+
+    def _widget(self, credentials: Mapping[str, str]) -> Iterator[Finding]:
+        what, url = "Terra's widget", self.stack.parameters["TerraWidgetUrl"]
+        remedy = "Set TerraWidgetUrl to the address that Terra's documentation now gives for widget sessions."
+        try:
+            answer = self.http.post(url, json={"reference_id": NOBODY}, headers=credentials)
+        except httpx.TransportError as error:
+            yield wrong(what, f"{url} cannot be reached: {error}", remedy)
+            return
+        yield from self._clock("Terra's", answer)
+        if answer.is_success and _address_in(answer):
+            yield fine(what, "opens")
+        elif answer.status_code == httpx.codes.GONE:
+            yield wrong(what, f"{url} is switched off (410)", remedy)
+        else:
+            yield wrong(what, f"{url} answers {answer.status_code}, and no address", remedy)
+
+    def return_targets(self) -> Iterator[Finding]:
+        """Can people be sent where they are to go after a login?"""
+        what, parameters = "Return targets", self.stack.parameters
+        text = parameters.get("ReturnTargets", "")
+        is_local = urlsplit(parameters.get("PublicBaseUrl", "")).hostname in _LOOPBACK
+        try:
+            ReturnTargets.parse(text, is_local=is_local)
+        except Misconfigured as error:
+            yield wrong(what, str(error), "Deploy with ReturnTargets mended: no function that needs it starts.")
+            return
+        targets: dict[str, str] = json.loads(text or "{}")
+        if not targets:
+            yield fine(what, "none: after a login people see a page of this stack")
+        for name, address in targets.items():
+            yield self._target(f"Return target {name}", address)
+
+    def _target(self, what: str, address: str) -> Finding:
+        if urlsplit(address).scheme not in {"http", "https"}:
+            return fine(what, f"{address}: an app's own scheme, which only a phone can try")
+        remedy = "People come here after a login: put the page there, or deploy with another address."
+        try:
+            answer = self.http.get(address)
+        except httpx.TransportError as error:
+            return wrong(what, f"{address} cannot be reached: {error}", remedy)
+        if answer.status_code in {httpx.codes.NOT_FOUND, httpx.codes.GONE} or answer.is_server_error:
+            return wrong(what, f"{address} answers {answer.status_code}", remedy)
+        return fine(what, f"{address} answers {answer.status_code}")
+
+    def user_tokens(self) -> Iterator[Finding]:
+        """Can users' tokens be checked, if any are to be?"""
+        issuer = self.stack.parameters.get("OidcIssuer", "")
+        if not issuer:
+            return
+        what = "User tokens"
+        remedy = "Compare OidcIssuer and OidcJwksUrl with your identity provider's. Without its keys no user gets in."
+        url = self.stack.parameters.get("OidcJwksUrl", "")
+        try:
+            if not url:
+                discovery = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+                found = _object(self.http.get(discovery, follow_redirects=True))
+                url = str(found.get("jwks_uri", ""))
+                if not url or found.get("issuer") != issuer:
+                    yield wrong(what, f"{discovery} is not the configuration of {issuer}", remedy)
+                    return
+            keys = _object(self.http.get(url, follow_redirects=True)).get("keys")
+        except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            yield wrong(what, f"{url or issuer} cannot be reached: {error}", remedy)
+            return
+        usable = [key for key in keys if _signs(key)] if isinstance(keys, list) else []
+        if usable:
+            yield fine(what, f"{len(usable)} keys of {issuer} are at {url}")
+        else:
+            yield wrong(what, f"{url} holds no key that checks signatures", remedy)
+
+
+def _taken(what: str, url: str, answer: httpx.Response) -> Finding:
+    if answer.status_code == httpx.codes.OK:
+        return fine(what, f"is taken at {url}. Whether Terra's dashboard names that address cannot be seen from here")
+    remedy = (
+        "A changed secret is known after two minutes. If it stays: the function reads another one, or a clock is off."
+    )
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        remedy = "WebhookUrl is not this stack's: compare PublicBaseUrl and the custom domain."
+    elif answer.status_code != httpx.codes.UNAUTHORIZED:
+        remedy = "The log of terra_webhook has the reason; docs/runbook.md#webhookfailing says what to do."
+    return wrong(what, f"is answered {_answered(answer)} at {url}", remedy)
+
+
+def _reachable(url: str) -> str:
+    return f"Does {urlsplit(url).hostname} have a DNS entry and a certificate, and is this computer online?"
+
+
+def _answered(answer: httpx.Response) -> str:
+    """The status, and the code if it is a problem of ours."""
+    return f"{answer.status_code} {_object(answer).get('code', '')}".rstrip()
+
+
+def _address_in(answer: httpx.Response) -> bool:
+    return isinstance(_object(answer).get("url"), str)
+
+
+def _object(answer: httpx.Response) -> Mapping[str, Any]:
+    """What an answer holds; nothing where that is not a JSON object."""
+    try:
+        found = answer.json()
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _signs(key: object) -> bool:
+    return isinstance(key, dict) and key.get("kty") in {"RSA", "EC", "OKP"} and key.get("use", "sig") == "sig"

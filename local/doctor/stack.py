@@ -1,0 +1,124 @@
+"""The stack that is looked at: where it is, what it was deployed with, and by whom its parts can be asked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local import stages
+from local.aws_services import CREDENTIALS
+from local.stages import StageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+LOCAL: Final = "local"
+QUEUE: Final = "AWS::SQS::Queue"
+ALARM: Final = "AWS::CloudWatch::Alarm"
+SECRETS: Final = ("TerraSecret", "SigningSecrets", "ServiceKeys")
+"""The logical ids of the template's secrets; each has an output <id>Arn."""
+
+_IMPATIENT: Final = Config(connect_timeout=5, read_timeout=15, retries={"mode": "standard", "total_max_attempts": 2})
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack.
+
+    Attributes:
+        stage: of samconfig.toml, or local.
+        name: as CloudFormation calls it.
+        status: as CloudFormation has it; empty for a local one.
+        parameters: what it was deployed with, defaults included.
+        outputs: what the template tells; a local stack has those that can be known.
+        queues: their addresses by logical id.
+        alarms: their names by logical id; a local stack has none.
+        session: whose credentials ask AWS.
+        endpoint: where a local stack's AWS services are; None on AWS.
+    """
+
+    stage: str
+    name: str
+    status: str
+    parameters: Mapping[str, str]
+    outputs: Mapping[str, str]
+    queues: Mapping[str, str]
+    alarms: Mapping[str, str]
+    session: boto3.Session
+    endpoint: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it runs on this machine."""
+        return self.endpoint is not None
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - a client of whichever service
+        """Return a client for one of its AWS services."""
+        return self.session.client(service, endpoint_url=self.endpoint, config=_IMPATIENT)  # type: ignore[call-overload]
+
+
+def running_here(directory: Path) -> Stack:
+    """Return the local stack that runs in a folder.
+
+    Raises:
+        StageError: None does.
+    """
+    try:
+        told = json.loads((directory / "stack.json").read_text())
+    except FileNotFoundError:
+        message = "No stack is running here: start one with make run, or name a deployed one (make doctor STAGE=dev)."
+        raise StageError(message) from None
+    session = boto3.Session(
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        region_name=told["region"],
+    )
+    given: dict[str, str] = told["parameters"]
+    outputs = {f"{name}Arn": given[f"{name}Arn"] for name in SECRETS}
+    outputs |= {"ApiUrl": told["api_url"], "WebhookUrl": f"{told['api_url']}/webhooks/terra"}
+    return Stack(LOCAL, "here", "", given, outputs, told["queues"], {}, session, told["aws_url"])
+
+
+def deployed(name: str, samconfig: Path) -> Stack:
+    """Return the stack on AWS that samconfig.toml names for a stage.
+
+    Raises:
+        StageError: samconfig.toml has no such stage, AWS cannot be asked, or there is no such stack.
+    """
+    stage = stages.read(name, samconfig)
+    session = boto3.Session(region_name=stage.region)
+    try:
+        client = session.client("cloudformation", config=_IMPATIENT)
+        (described,) = client.describe_stacks(StackName=stage.stack_name)["Stacks"]
+        pages = client.get_paginator("list_stack_resources").paginate(StackName=stage.stack_name)
+        resources = [resource for page in pages for resource in page["StackResourceSummaries"]]
+    except (BotoCoreError, ClientError) as error:
+        message = f"AWS tells nothing of the stack {stage.stack_name}: {error} Deployed yet? (make deploy STAGE={name})"
+        raise StageError(message) from None
+    parameters, outputs = _settings(described)
+    if "ApiUrl" not in outputs:
+        message = (
+            f"The stack {stage.stack_name} is {described['StackStatus']} and has no outputs: make deploy STAGE={name}"
+        )
+        raise StageError(message)
+    of_kind: dict[str, dict[str, str]] = {QUEUE: {}, ALARM: {}}
+    for resource in resources:
+        if resource["ResourceType"] in of_kind:
+            of_kind[resource["ResourceType"]][resource["LogicalResourceId"]] = resource["PhysicalResourceId"]
+    queues, alarms = of_kind[QUEUE], of_kind[ALARM]
+    return Stack(name, stage.stack_name, described["StackStatus"], parameters, outputs, queues, alarms, session)
+
+
+def _settings(described: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    parameters = described.get("Parameters", [])
+    outputs = described.get("Outputs", [])
+    return (
+        {each["ParameterKey"]: each.get("ResolvedValue", each["ParameterValue"]) for each in parameters},
+        {each["OutputKey"]: each["OutputValue"] for each in outputs},
+    )
