@@ -113,7 +113,7 @@ def section(measured: Mapping[int, Measured], *, rounds: int, python: str, alarm
     """
     sizes = sorted(measured)
     calls, series = measured[sizes[-1]].calls, len(measured[sizes[-1]].series)
-    constants = {name.lower(): _plain(value) for name, value in vars(cost).items() if name.isupper()}
+    constants = {name.lower(): _plain(value) for name, value in vars(cost).items() if isinstance(value, int | float)}
     return Template(Path(__file__).with_name("section.md").read_text()).substitute(
         constants,
         sizes=" ".join(map(str, sizes)),
