@@ -244,8 +244,11 @@ def bridge() -> str:
 
 
 def seen_from_container(environment: Mapping[str, str], reached: Mapping[str, str]) -> dict[str, str]:
-    """Return the same variables with the addresses in them as a container reaches them."""
+    """Return the same variables with the addresses in them as a container reaches them.
+
+    The issuer's is a name: tokens carry it, and nobody asks there.
+    """
     seen = dict(environment)
     for url, address in reached.items():
         seen = {name: re.sub(rf"{re.escape(url)}(?!\d)", address, value) for name, value in seen.items()}
-    return seen
+    return {**seen, **{name: environment[name] for name in ("OIDC_ISSUER",) if name in environment}}

@@ -384,6 +384,8 @@ class Supervisor:
             "AllowedOrigins": self._urls["DEMO_PORT"],
             "OidcIssuer": self._urls["OIDC_PORT"],
             "OidcAudience": oidc_issuer.AUDIENCE,
+            # Containers reach it by another address than tokens name it by, and so cannot ask it where its keys are.
+            "OidcJwksUrl": f"{self._urls['OIDC_PORT']}/jwks" if self._options.sam else "",
             "AwsEndpointUrlDynamodb": self._urls["DYNAMODB_PORT"],
             "AwsEndpointUrlSecretsManager": self._urls["AWS_PORT"],
             "AwsEndpointUrlSqs": self._urls["AWS_PORT"],

@@ -213,6 +213,8 @@ def test_an_issuer_that_is_not_there_is_unreachable() -> None:
         ("https://", "", "OidcIssuer"),
         ("https://user@login.example.com", "", "OidcIssuer"),
         ("https://login.example.com", "http://login.example.com/jwks", "OidcJwksUrl"),
+        ("https://login.example.com", "http://192.0.2.1.example.com/jwks", "OidcJwksUrl"),
+        ("https://login.example.com", "http://8.8.8.8/jwks", "OidcJwksUrl"),
         ("https://login.example.com", "file:///jwks", "OidcJwksUrl"),
     ],
 )
@@ -224,5 +226,8 @@ def test_keys_are_only_ever_asked_for_by_https(address: str, jwks_url: str, wron
 
 def test_only_a_stack_on_a_laptop_may_ask_itself_by_http() -> None:
     Issuer("http://127.0.0.1:5001", jwks_url="http://localhost:5001/jwks", is_local=True)
+    # As a function in a container sees it.
+    for bridge in ("172.17.0.1", "host.docker.internal"):
+        Issuer("http://127.0.0.1:5001", jwks_url=f"http://{bridge}:5001/jwks", is_local=True)
     with pytest.raises(Misconfigured, match="OidcIssuer"):
         Issuer("http://127.0.0.1:5001", jwks_url="", is_local=False)

@@ -67,6 +67,14 @@ def test_addresses_are_exchanged_whole() -> None:
     }
 
 
+def test_a_container_knows_the_issuer_by_the_name_that_tokens_carry() -> None:
+    environment = {"OIDC_ISSUER": "http://127.0.0.1:5001", "OIDC_JWKS_URL": "http://127.0.0.1:5001/jwks"}
+    assert sam_local.seen_from_container(environment, {"http://127.0.0.1:5001": "http://172.17.0.1:7"}) == {
+        "OIDC_ISSUER": "http://127.0.0.1:5001",
+        "OIDC_JWKS_URL": "http://172.17.0.1:7/jwks",
+    }
+
+
 @pytest.mark.parametrize("docker", [None, "#!/bin/sh\necho nobody is there >&2\nexit 1\n"])
 def test_without_a_container_engine_one_line_says_so(tmp_path: Path, docker: str | None) -> None:
     if docker is not None:

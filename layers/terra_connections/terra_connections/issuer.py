@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ WITHIN = timedelta(seconds=3)
 
 _SILENCE = urllib3.Timeout(connect=1, read=1)
 _MAX_ANSWER = 500_000  # bytes; the largest sets of keys in public have a few ten thousand
-_LOOPBACK = {"127.0.0.1", "localhost"}
+_THIS_MACHINE = {"127.0.0.1", "localhost", "host.docker.internal"}
 # One connection in an hour: none is kept, which the other side would have closed in between.
 _HEADERS = {"accept": "application/json", "connection": "close"}
 
@@ -35,14 +36,22 @@ class IssuerUnreachable(Exception):
 
 
 def _is_usable(url: str, *, is_local: bool) -> bool:
-    """Whether keys may be asked for there: by https, and on a laptop by http from itself."""
+    """Whether keys may be asked for there: by https, and on a laptop by http from itself (from a container, too)."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return False
     if parts.username is not None or not parts.hostname:
         return False
-    return parts.scheme == "https" or (is_local and parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    return parts.scheme == "https" or (is_local and parts.scheme == "http" and _is_here(parts.hostname))
+
+
+def _is_here(host: str) -> bool:
+    """Whether a name or an address is this machine's own, or that of the bridge between it and its containers."""
+    try:
+        return host in _THIS_MACHINE or ip_address(host).is_private
+    except ValueError:
+        return False
 
 
 class Issuer:
