@@ -144,7 +144,7 @@ from terra_connections import wiring
 made = [make() for make in vars(wiring).values() if hasattr(make, "cache_clear")]
 print(sorted(thing.meta.service_model.service_name for thing in made if hasattr(thing, "meta")))
 """
-    answer = run_as_lambda_does(lambda_python, built, "TerraWebhook", program)
+    answer = run_as_lambda_does(lambda_python, built, "Authorize", program)
     assert {"dynamodb", "secretsmanager", "sqs"} <= set(json.loads(answer.replace("'", '"')))
 
 
