@@ -157,15 +157,16 @@ class Doctor:
         text = parameters.get("ReturnTargets", "")
         is_local = urlsplit(parameters.get("PublicBaseUrl", "")).hostname in _LOOPBACK
         try:
-            ReturnTargets.parse(text, is_local=is_local)
+            targets = list(ReturnTargets.parse(text, is_local=is_local))
         except Misconfigured as error:
             yield wrong(what, str(error), "Deploy with ReturnTargets mended: no function that needs it starts.")
             return
-        targets: dict[str, str] = json.loads(text or "{}")
         if not targets:
             yield fine(what, "none: after a login people see a page of this stack")
-        for name, address in targets.items():
-            yield self._target(f"Return target {name}", address)
+        for name, target in targets:
+            yield self._target(f"Return target {name}", target.url)
+            if target.fallback_url is not None:
+                yield self._target(f"Return target {name}, without the app", target.fallback_url)
 
     def _target(self, what: str, address: str) -> Finding:
         if urlsplit(address).scheme not in {"http", "https"}:

@@ -151,6 +151,7 @@ def test_a_stack_that_is_well_is_told_so(deployed: Deployed, capsys: pytest.Capt
         "Terra's widget",
         "Terra's deliveries",
         "Return target web",
+        "Return target android, without the app",
         "Dead",
         "Alarm topic",
         "Alarms",

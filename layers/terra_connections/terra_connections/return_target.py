@@ -7,7 +7,7 @@ is added to the address's query; what it has already stays.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -100,6 +100,10 @@ class ReturnTargets:
                 raise Misconfigured(message)
             targets[name] = ReturnTarget(**target)
         return cls(targets)
+
+    def __iter__(self) -> Iterator[tuple[str, ReturnTarget]]:
+        """Each name with its target."""
+        return iter(self._targets.items())
 
     def check(self, name: str) -> None:
         """Make sure that a name is configured.
