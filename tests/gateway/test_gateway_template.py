@@ -247,7 +247,7 @@ class TestTheProjectsTemplate:
 
     def test_only_terra_and_the_browser_come_in_without_the_authorizer(self, stack: Stack) -> None:
         public = {route.key for route in stack.routes if route.authorizer is None}
-        assert public == {"GET /auth/success", "GET /auth/failure", "POST /webhooks/terra"}
+        assert public == {"GET /auth/success", "GET /auth/failure", "POST /auth/retry", "POST /webhooks/terra"}
         authorizers = {route.authorizer for route in stack.routes if route.authorizer is not None}
         assert authorizers == set(stack.authorizers)
         (authorizer,) = stack.authorizers.values()

@@ -133,16 +133,14 @@ def test_the_secrets_hold_the_keys(stack: Stack) -> None:
         aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
     )
-    held = {
-        secret["Name"]: json.loads(client.get_secret_value(SecretId=secret["ARN"])["SecretString"])
-        for secret in client.list_secrets()["SecretList"]
-    }
-    client.close()
-    assert held == {
+    wanted = {
         "terra-connections/TerraSecret": {"api_key": stack.terra_api_key},
         "terra-connections/SigningSecrets": {"local": stack.signing_secret},
         "terra-connections/ServiceKeys": {"local": stack.service_key},
     }
+    held = {name: json.loads(client.get_secret_value(SecretId=name)["SecretString"]) for name in wanted}
+    client.close()
+    assert held == wanted
 
 
 def test_no_secret_is_on_a_command_line(stack: Stack) -> None:
