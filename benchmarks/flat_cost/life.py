@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
@@ -128,6 +129,9 @@ class Life:
         self._size = size
         self._database = database.connect(stack.dynamodb_url)
         self._random = random.Random(size)  # noqa: S311  # nothing to guess
+        # Everybody once before anybody again: a second event of the same second about one connection would say nothing new.
+        people = range(size // OF_A_PERSON)
+        self._people = cycle(self._random.sample(people, len(people)))
 
     def webhook(self, what: str, body: Mapping[str, Any]) -> None:
         """A delivery of Terra's."""
@@ -158,7 +162,7 @@ class Life:
 
     def walk(self) -> None:
         """Connect a new person, look, and disconnect them again; between that, what happens to those who are there."""
-        number = self._random.randrange(self._size // OF_A_PERSON) * OF_A_PERSON
+        number = next(self._people) * OF_A_PERSON
         known, known_person, person = user_id_of(number), person_of(number), str(uuid4())
 
         first = str(uuid4())
