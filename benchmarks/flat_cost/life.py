@@ -129,7 +129,7 @@ class Life:
         self._size = size
         self._database = database.connect(stack.dynamodb_url)
         self._random = random.Random(size)  # noqa: S311  # nothing to guess
-        # Everybody once before anybody again: a second event of the same second about one connection would say nothing new.
+        # Everybody once before anybody again: of two events in one second about one connection, one says nothing new.
         people = range(size // OF_A_PERSON)
         self._people = cycle(self._random.sample(people, len(people)))
 
