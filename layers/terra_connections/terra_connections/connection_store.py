@@ -44,10 +44,6 @@ class ConnectionStore:
         """What is known about these `user_id`s, read consistently in one round trip; unknown ones are left out."""
         return [facts for facts, _ in self._read(user_ids, Patience(), with_tombstones=False)[0].values()]
 
-    def are_erased(self, user_ids: Iterable[UserId]) -> set[UserId]:
-        """Which of these `user_id`s were erased within the last 30 days."""
-        return set(map(UserId, self._read(user_ids, Patience())[1]))
-
     def read_with_erased(self, user_ids: Iterable[UserId]) -> tuple[list[Facts], set[UserId]]:
         """Both at once: what is known about these `user_id`s, and which of them were erased."""
         known, erased = self._read(user_ids, Patience())
