@@ -47,8 +47,15 @@ _METADATA: Final = re.compile(
 _EVERY_SERVICE: Final = {"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}
 _MODEL: Final = re.compile(r"/(service-2(\.sdk-extras)?|endpoint-rule-set-1|paginators-1(\.sdk-extras)?)\.json(\.gz)?$")
 _NOTICE: Final = """These files are botocore's, reduced by Terra Connections' build: services that it does not use,
-documentation in the models, waiters and examples are left out, and nothing is compressed twice.
+documentation in the models, waiters and examples are left out, and nothing is compressed twice. Of the root
+certificates beside this folder, those of AWS are left.
 """
+_ROOTS_OF_AWS: Final = {
+    *(f"Amazon Root CA {n}" for n in (1, 2, 3, 4)),
+    "Starfield Services Root Certificate Authority - G2",
+}
+"""What a client that keeps roots of its own should have for AWS (Amazon Trust Services, "Repository")."""
+_ROOT: Final = re.compile(r'# Label: "([^"]+)"\n(?:# .*\n)*-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n')
 _LONG_AGO: Final = 315_619_200  # 2 January 1980: ZIP knows no earlier day than the 1st, in any time zone
 
 
@@ -195,10 +202,15 @@ def merge(installed: Path, target: Path) -> None:
 
 
 def reduce_botocore(folder: Path, services: Sequence[str]) -> None:
-    """Write botocore's models anew without their documentation, and its endpoints without those of other services.
+    """Write botocore's models anew without their documentation, and what is of other services or of other roots out.
 
-    A third of a client's making is reading these files. Nothing that is sent or understood depends on what goes.
+    A third of a client's making is reading these files, and every new connection reads the roots: botocore gives them
+    to OpenSSL by their file each time (botocore issue 3171). Nothing that is sent or understood depends on what goes.
+
+    Raises:
+        BuildError: A root of AWS is missing.
     """
+    keep_roots_of_aws(folder / "botocore" / "cacert.pem")
     place = folder / "botocore" / "data"
     for path in [*place.rglob("*.json"), *place.rglob("*.json.gz")]:
         content = json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
@@ -210,6 +222,19 @@ def reduce_botocore(folder: Path, services: Sequence[str]) -> None:
         plain = path.with_suffix("") if path.suffix == ".gz" else path
         plain.write_text(json.dumps(undocumented(content), separators=(",", ":"), ensure_ascii=False))
     (place / "REDUCED.txt").write_text(_NOTICE)
+
+
+def keep_roots_of_aws(bundle: Path) -> None:
+    """Leave the root certificates by which AWS is known: five of some hundred and forty.
+
+    Raises:
+        BuildError: One of them is not there.
+    """
+    kept = {root[1]: root[0] for root in _ROOT.finditer(bundle.read_text()) if root[1] in _ROOTS_OF_AWS}
+    if missing := _ROOTS_OF_AWS - kept.keys():
+        message = f"botocore's root certificates lack {', '.join(sorted(missing))}."
+        raise BuildError(message)
+    bundle.write_text("\n".join(kept.values()))
 
 
 def undocumented(content: Any) -> Any:  # noqa: ANN401 - JSON

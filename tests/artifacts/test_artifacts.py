@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import ssl
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -198,3 +199,27 @@ def test_the_reduced_botocore_sends_and_understands_the_same(built: Path, lambda
     whole = f"sys.path = [p for p in sys.path if 'Layer' not in p] + [{str(packages)!r}]\n{program}"
     assert ours == run_as_lambda_does(lambda_python, built, "TerraWebhook", whole)
     assert len(json.loads(ours)) == 3 * 3 * len(services)
+
+
+def test_the_clients_of_aws_trust_the_roots_of_aws_and_nobody_else(built: Path) -> None:
+    packages = built / "DependenciesLayer" / "python"
+    roots = ssl.create_default_context(cafile=str(packages / "botocore" / "cacert.pem"))
+    names = {value for root in roots.get_ca_certs() for ((name, value),) in root["subject"] if name == "commonName"}
+    assert names == {
+        "Amazon Root CA 1",
+        "Amazon Root CA 2",
+        "Amazon Root CA 3",
+        "Amazon Root CA 4",
+        "Starfield Services Root Certificate Authority - G2",
+    }
+    whole = ssl.create_default_context(cafile=str(packages / "certifi" / "cacert.pem"))
+    assert set(roots.get_ca_certs(binary_form=True)) < set(whole.get_ca_certs(binary_form=True))
+
+
+def test_a_build_stops_where_a_root_of_aws_is_missing(built: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "cacert.pem"
+    bundle.write_text(
+        (built / "DependenciesLayer" / "python" / "botocore" / "cacert.pem").read_text().replace("CA 3", "CA 8")
+    )
+    with pytest.raises(artifacts.BuildError, match=r"lack Amazon Root CA 3\."):
+        artifacts.keep_roots_of_aws(bundle)
