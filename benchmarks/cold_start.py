@@ -1,8 +1,8 @@
 """`make bench`: cold starts and warm calls of what `sam build` built, beside a floor and a peer.
 
 Every round starts a new process of every subject, in another order each time, on a processor that nothing else of the
-benchmark runs on. Nothing is dropped but the first rounds, in which the database warms up; figures are medians. It
-writes docs/performance.md and docs/performance.svg.
+benchmark runs on. Every connection is TLS, as it is when deployed. Nothing is dropped but the first rounds, in which
+the database warms up; figures are medians. It writes docs/performance.md and docs/performance.svg.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.execution import Machine, Run, Subject, WrongAnswerError, leave_free, run
-from benchmarks.figures import figures, plot, sizes, table
-from benchmarks.subjects import FLOOR, packages_of_peer, subjects
+from benchmarks.figures import cold_table, figures, goals, plot, sizes, warm_table
+from benchmarks.report import REPORT, write
+from benchmarks.subjects import FLOOR, OUR_FLOOR, packages_of_peer, subjects
+from benchmarks.tls import behind_tls
 from local import artifacts, pythons, setup
 from local.environment import ROOT, forget_aws
 from local.progress import say
@@ -29,10 +31,9 @@ from local.testing import running_stack
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-REPORT: Final = ROOT / "docs" / "performance.md"
-PLOT: Final = ROOT / "docs" / "performance.svg"
-BEGIN: Final = "<!-- make bench writes from here ... -->"
-END: Final = "<!-- ... to here -->"
+PLOT: Final = REPORT.with_suffix(".svg")
+AIMED: Final = ("terra_webhook", "terra_webhook: data", "auth_success", "auth_failure")
+"""For whom there are goals."""
 WARM_UP: Final = 2
 # What Lambda has in /var/runtime: its client, and no packages of ours.
 _RUNTIME_MODULES: Final = ("awslambdaric", "runtime_client", "snapshot_restore_py", "simplejson")
@@ -47,25 +48,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     forget_aws()
     try:
-        runs = measure(asked.rounds, asked.warm, re.compile(asked.only))
+        chosen, runs = measure(asked.rounds, asked.warm, re.compile(asked.only))
     except (WrongAnswerError, artifacts.BuildError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    found = figures(runs, FLOOR)
-    text = table(found)
-    hot = next((one for one in found if one.name == "terra_webhook"), found[0])
-    say(text)
+    found = figures(runs, chosen, FLOOR, OUR_FLOOR)
+    # What calls a door makes says something of its warm calls, not of its start.
+    cold = [one for one in found if one.name not in {subject.bare for subject in chosen}]
+    aimed = [one for one in found if one.name in AIMED]
+    parts = [cold_table(cold), warm_table(found), goals(aimed)]
+    say("\n\n".join(parts))
     if asked.rounds < 15 or asked.only:  # noqa: PLR2004 - what is written down stands on at least this many
         say("Not written down: that takes everything, and 15 rounds or more.")
         return 0
-    PLOT.write_text(plot(found))
-    write(f"{conditions(asked.rounds, asked.warm)}\n\n{text}\n\n![Cold starts]({PLOT.name})\n\n{sizes(hot)}")
+    PLOT.write_text(plot(cold))
+    parts[1:1] = [f"![Cold starts]({PLOT.name})"]
+    write("speed", "make bench", "\n\n".join([conditions(asked.rounds, asked.warm), *parts, sizes(aimed[0])]))
     say(f"Written to {REPORT.relative_to(ROOT)} and {PLOT.relative_to(ROOT)}.")
     return 0
 
 
-def measure(rounds: int, warm: int, only: re.Pattern[str]) -> dict[str, list[Run]]:
-    """Every run of every subject."""
+def measure(rounds: int, warm: int, only: re.Pattern[str]) -> tuple[list[Subject], dict[str, list[Run]]]:
+    """The subjects, and every run of each."""
     artifacts.contents()
     python = pythons.find()
     if python is None:
@@ -73,15 +77,18 @@ def measure(rounds: int, warm: int, only: re.Pattern[str]) -> dict[str, list[Run
         raise WrongAnswerError(message)
     processor = max(os.sched_getaffinity(0))
     leave_free(processor)
-    peers_packages = packages_of_peer()
-    with tempfile.TemporaryDirectory() as scratch, running_stack() as stack:
-        machine = Machine(python.path, runtime(Path(scratch)), processor)
-        chosen = [
-            subject
-            for subject in subjects(stack, artifacts.BUILT, peers_packages)
-            if subject.name == FLOOR or only.search(subject.name)
-        ]
-        return asyncio.run(measure_in_turns(chosen, machine, rounds, warm))
+    with tempfile.TemporaryDirectory() as scratch, running_stack(more=("--record-aws-calls",)) as stack:
+        folder = Path(scratch)
+        machine = Machine(python.path, runtime(folder), processor)
+
+        async def measured() -> tuple[list[Subject], dict[str, list[Run]]]:
+            async with behind_tls((stack.dynamodb_url, stack.aws_url, stack.terra_url), folder) as tls:
+                every = await asyncio.to_thread(subjects, stack, artifacts.BUILT, packages_of_peer(), tls)
+                bare = {subject.bare for subject in every if only.search(subject.name)}
+                chosen = [one for one in every if one.name in {FLOOR, OUR_FLOOR, *bare} or only.search(one.name)]
+                return chosen, await measure_in_turns(chosen, machine, rounds, warm)
+
+        return asyncio.run(measured())
 
 
 async def measure_in_turns(chosen: Sequence[Subject], machine: Machine, rounds: int, warm: int) -> dict[str, list[Run]]:
@@ -109,17 +116,10 @@ def conditions(rounds: int, warm: int) -> str:
     """What was measured, and on what."""
     _, version, _ = setup.functions_python()
     return (
-        f"{rounds} cold starts of each, in turns, with {warm} warm calls after each; Python {version}, "
+        f"{rounds} cold starts of each, in turns, with {warm} warm calls after each, over TLS; Python {version}, "
         f"{os.cpu_count()} cores of {platform.machine()}, one of them for the function alone. Times are milliseconds, "
         f"memory is MB at its peak. Artefacts: `sha256:{artifacts.digest_of(artifacts.contents())}`."
     )
-
-
-def write(text: str) -> None:
-    """Put text between the marks of the report."""
-    before, _, rest = REPORT.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    REPORT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 if __name__ == "__main__":

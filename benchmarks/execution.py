@@ -45,6 +45,8 @@ class Subject:
         environment: its environment variables.
         event: makes an event; each is answered anew.
         status: the status that a right answer has.
+        trips: how many calls of DynamoDB a warm answer takes, where that is known.
+        bare: the name of the subject that makes these calls and does nothing else.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Subject:
     environment: Mapping[str, str]
     event: Callable[[], Mapping[str, Any]]
     status: int
+    trips: int | None = None
+    bare: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""From runs to figures: medians with their spread, ratios to the floor, a table and a plot."""
+"""From runs to figures: medians with their spread, ratios to the floors, tables and a plot."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from html import escape
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.report import table
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from benchmarks.execution import Run
+    from benchmarks.execution import Run, Subject
 
 _BAR, _LEFT, _WIDTH = 22, 230, 430
 _WHOLE_CORE: Final = 1769  # MB of memory that come with one whole vCPU (AWS, "Configure Lambda function memory")
@@ -21,14 +23,25 @@ _COLOURS: Final = {"init": "#2f6f9f", "first": "#e0963c"}
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What came out for one subject. Ratios are to the floor of the same round, and of those the median.
+    """What came out for one subject. Ratios are to another one in the same round, and of those the median.
 
     A ratio within a round is free of whatever slowed the whole machine down for a while.
+
+    Attributes:
+        name: the subject's.
+        runs: its own.
+        floor: of a bare handler with boto3 as it is published.
+        our_floor: of the same handler with what our layer holds.
+        trips: calls of DynamoDB for a warm answer, if known.
+        bare: of a bare handler that makes the same calls, if there is one.
     """
 
     name: str
     runs: Sequence[Run]
     floor: Sequence[Run]
+    our_floor: Sequence[Run]
+    trips: int | None = None
+    bare: Sequence[Run] | None = None
 
     def of(self, what: Callable[[Run], float]) -> float:
         """The median."""
@@ -39,9 +52,9 @@ class Figures:
         low, _, high = quantiles(map(what, self.runs), n=4)
         return low, high
 
-    def ratio(self, what: Callable[[Run], float]) -> float:
-        """How many times the floor."""
-        return median(what(run) / what(floor) for run, floor in zip(self.runs, self.floor, strict=True))
+    def ratio(self, what: Callable[[Run], float], to: Sequence[Run] | None = None) -> float:
+        """How many times the floor, or another one's."""
+        return median(what(run) / what(other) for run, other in zip(self.runs, to or self.floor, strict=True))
 
     def warm(self, percent: int) -> float:
         """A percentile of all warm answers."""
@@ -73,37 +86,91 @@ def memory(run: Run) -> float:
     return run.memory
 
 
-def figures(runs: Mapping[str, Sequence[Run]], floor: str) -> list[Figures]:
-    """The figures of every subject, in the order of the runs."""
-    return [Figures(name, found, runs[floor]) for name, found in runs.items()]
+def figures(runs: Mapping[str, Sequence[Run]], chosen: Sequence[Subject], floor: str, our_floor: str) -> list[Figures]:
+    """The figures of every subject, in their order."""
+    return [
+        Figures(
+            subject.name,
+            runs[subject.name],
+            runs[floor],
+            runs[our_floor],
+            subject.trips,
+            runs[subject.bare] if subject.bare else None,
+        )
+        for subject in chosen
+    ]
 
 
-def table(found: Sequence[Figures]) -> str:
-    """Everything as Markdown."""
-    head = (
-        "| | init | first answer | both (middle half) | x floor | CPU | x floor "
-        "| warm p50 | p99 | x floor | CPU a call | x floor | memory | x floor |"
-    )
-    lines = [head, "|---|" + "---:|" * 13]
+def cold_table(found: Sequence[Figures]) -> str:
+    """Cold starts, as Markdown."""
+    head = ["", "init", "first answer", "both (middle half)", "x floor", "x floor, our layer"]
+    head += ["CPU", "x floor", "x floor, our layer", "memory", "x floor"]
+    rows = []
     for one in found:
         low, high = one.spread(cold)
-        cells = [
-            f"{one.of(lambda run: run.init):.0f}",
-            f"{one.of(lambda run: run.first):.0f}",
-            f"**{one.of(cold):.0f}** ({low:.0f}-{high:.0f})",
-            f"**{one.ratio(cold):.2f}**",
-            f"{one.of(cold_cpu):.0f}",
-            f"{one.ratio(cold_cpu):.2f}",
+        rows.append(
+            [
+                one.name,
+                f"{one.of(lambda run: run.init):.0f}",
+                f"{one.of(lambda run: run.first):.0f}",
+                f"{one.of(cold):.0f} ({low:.0f}-{high:.0f})",
+                f"**{one.ratio(cold):.2f}**",
+                f"{one.ratio(cold, one.our_floor):.2f}",
+                f"{one.of(cold_cpu):.0f}",
+                f"**{one.ratio(cold_cpu):.2f}**",
+                f"{one.ratio(cold_cpu, one.our_floor):.2f}",
+                f"{one.of(memory):.0f}",
+                f"{one.ratio(memory):.2f}",
+            ]
+        )
+    return table(head, rows)
+
+
+def warm_table(found: Sequence[Figures]) -> str:
+    """Warm calls, as Markdown."""
+    head = ["", "calls of DynamoDB", "p50", "p99", "x floor", "x bare", "CPU a call", "x floor", "x bare"]
+    rows = [
+        [
+            one.name,
+            "" if one.trips is None else str(one.trips),
             f"{one.warm(50):.1f}",
             f"{one.warm(99):.1f}",
             f"{one.ratio(warm_p50):.2f}",
+            f"**{one.ratio(warm_p50, one.bare):.2f}**" if one.bare else "",
             f"{one.of(warm_cpu):.2f}",
             f"{one.ratio(warm_cpu):.2f}",
-            f"{one.of(memory):.0f}",
-            f"{one.ratio(memory):.2f}",
+            f"**{one.ratio(warm_cpu, one.bare):.2f}**" if one.bare else "",
         ]
-        lines.append(f"| {one.name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        for one in found
+    ]
+    return table(head, rows)
+
+
+def goals(found: Sequence[Figures]) -> str:
+    """Which goals these subjects reach, as Markdown."""
+    rows = []
+    for goal, ratio, limit in _GOALS:
+        reached = [f"{ratio(one):.2f} {'reached' if round(ratio(one), 2) <= limit else '**missed**'}" for one in found]
+        rows.append([goal, *reached])
+    return table(["", *(one.name for one in found)], rows)
+
+
+_GOALS: Final[Sequence[tuple[str, Callable[[Figures], float], float]]] = (
+    ("cold start at most 1.10 x floor", lambda one: one.ratio(cold), 1.10),
+    ("then below it", lambda one: one.ratio(cold), 0.99),
+    ("its processor time at most 1.10 x floor", lambda one: one.ratio(cold_cpu), 1.10),
+    ("cold start at most 1.10 x the floor with our layer", lambda one: one.ratio(cold, one.our_floor), 1.10),
+    ("warm p50 at most 1.10 x the same calls bare", lambda one: one.ratio(warm_p50, one.bare), 1.10),
+    (
+        "processor time of a warm call at most 1.10 x the same calls bare",
+        lambda one: one.ratio(warm_cpu, one.bare),
+        1.10,
+    ),
+    ("warm p50 at most 1.10 x floor", lambda one: one.ratio(warm_p50), 1.10),
+    ("processor time of a warm call at most 1.10 x floor", lambda one: one.ratio(warm_cpu), 1.10),
+    ("memory at most 1.20 x floor", lambda one: one.ratio(memory), 1.20),
+)
+"""What is aimed at, by what it is read from, and how much that may be."""
 
 
 def sizes(one: Figures) -> str:
@@ -116,17 +183,13 @@ def sizes(one: Figures) -> str:
         f"Cost of a million warm calls = memory / 1024 MB x time x {_GB_SECOND:.10f} USD + {_REQUESTS:.2f} USD "
         "(list prices of arm64 in us-east-1)."
     )
-    lines = [
-        how,
-        "",
-        "| MB | cold start, ms | warm call, ms | a million warm calls, USD |",
-        "|---:|---:|---:|---:|",
-    ]
+    rows = []
     for megabytes in (128, 256, 512, 1024, _WHOLE_CORE):
         slower = _WHOLE_CORE / megabytes
         cost = megabytes / 1024 * (warm_ms * slower / 1000) * 1e6 * _GB_SECOND + _REQUESTS
-        lines.append(f"| {megabytes} | {cold_ms * slower:.0f} | {warm_ms * slower:.1f} | {cost:.2f} |")
-    return "\n".join(lines)
+        rows.append([str(megabytes), f"{cold_ms * slower:.0f}", f"{warm_ms * slower:.1f}", f"{cost:.2f}"])
+    head = ["MB", "cold start, ms", "warm call, ms", "a million warm calls, USD"]
+    return f"{how}\n\n{table(head, rows)}"
 
 
 def plot(found: Sequence[Figures]) -> str:

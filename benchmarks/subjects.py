@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-import boto3
 import httpx
+from botocore import xform_name
 
 from benchmarks.execution import Subject
-from local import artifacts, aws_services
+from benchmarks.tables import make_tables
+from local import artifacts, database
 from local.environment import ROOT
 from local.progress import step
 from tests.integration.handlers import environments, http_event
@@ -20,83 +22,193 @@ from tests.integration.webhooks import PATH, Webhook, as_bytes
 from tests.support import Terra, auth_event, connections_of, eventually, new_user_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from benchmarks.tls import Tls
     from local.testing import Stack
 
 FLOOR: Final = "floor"
+OUR_FLOOR: Final = "floor, our layer"
 PEER: Final = ROOT / "benchmarks" / "peer"
 _HERE: Final = ROOT / "benchmarks"
-_TABLES: Final = ("connections", "sessions", "deliveries")
+_KEYS: Final = {"user_id", "delivery_id", "session_id"}
+
+Call = tuple[str, dict[str, Any]]
+"""An operation of DynamoDB's client, and its parameters."""
+Event = dict[str, Any]
 
 
-def subjects(stack: Stack, built: Path, peers_packages: Path) -> list[Subject]:
+class Doors:
+    """Our doors on a running stack: events that they answer, and what they ask of DynamoDB for them."""
+
+    def __init__(self, stack: Stack, api: httpx.Client, terra: Terra) -> None:
+        self._stack = stack
+        self._api = api
+        self.succeeded, self.failed = (begin(api, terra, f"bench-{uuid4()}") for _ in range(2))
+        self.person = self.succeeded.session["reference_id"]
+        api.post(PATH, **self._sent(auth_event(self.succeeded.user_id, self.person))).raise_for_status()
+        eventually(lambda: connections_of(api, self.person))
+
+    def webhook(self) -> Event:
+        """Terra tells of a new connection."""
+        return self._delivered(auth_event(new_user_id(), f"bench-{uuid4()}"))
+
+    def data(self) -> Event:
+        """Terra delivers data: what most of its webhooks are."""
+        user = {"user_id": self.succeeded.user_id, "provider": "FITBIT", "reference_id": self.person}
+        return self._delivered({"type": "daily", "user": user, "version": "2022-03-16", "data": [{"n": str(uuid4())}]})
+
+    def success(self) -> Event:
+        """A person comes back whose connection is known."""
+        return self.succeeded.event("success")
+
+    def failure(self) -> Event:
+        """A person comes back who gave up."""
+        return self.failed.event("failure", reason="access_denied")
+
+    def new_session(self) -> Event:
+        """A person begins."""
+        body = json.dumps({"reference_id": f"bench-{uuid4()}", "resource": "FITBIT"})
+        return http_event("POST", "/sessions", headers={"content-type": "application/json"}, body=body)
+
+    def listing(self) -> Event:
+        """What a person has connected."""
+        return http_event("GET", "/connections", query=f"reference_id={self.person}")
+
+    def calls_of(self, function: str, event: Event) -> list[Call]:
+        """What a warm function asks of DynamoDB to answer an event; its tables are the stack's."""
+        for _ in range(2):
+            already = len(self._stack.aws_calls.read_bytes()) if self._stack.aws_calls.exists() else 0
+            address = f"{event['rawPath']}?{event['rawQueryString']}"
+            method = event["requestContext"]["http"]["method"]
+            answer = self._api.request(method, address, headers=event["headers"], content=event.get("body"))
+            answer.raise_for_status()
+        told = [json.loads(line) for line in self._stack.aws_calls.read_bytes()[already:].splitlines()]
+        return [
+            # botocore adds a token of its own to each transaction.
+            (xform_name(call["operation"]), {k: v for k, v in call["params"].items() if k != "ClientRequestToken"})
+            for call in told
+            if call["function"] == logical_id(function) and call["service"] == "dynamodb"
+        ]
+
+    def _delivered(self, body: Mapping[str, Any]) -> Event:
+        delivery = self._sent(body)
+        return http_event("POST", PATH, headers=delivery["headers"], body=delivery["content"].decode())
+
+    def _sent(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A webhook of Terra's, as httpx sends it."""
+        delivery = Webhook(as_bytes(body), self._stack.signing_secret)
+        return {"content": delivery.body, "headers": delivery.headers}
+
+
+def subjects(stack: Stack, built: Path, peers_packages: Path, tls: Tls) -> list[Subject]:
     """Every subject, the floor among them."""
     layers = [built / "TerraConnectionsLayer" / "python", built / "DependenciesLayer" / "python"]
-    variables = environments(stack)
     headers = {"authorization": f"Bearer {stack.service_key}"}
     with (
         httpx.Client(base_url=stack.api_url, headers=headers, timeout=60) as api,
         httpx.Client(base_url=stack.terra_url, timeout=60) as terra,
     ):
-        client = Terra(terra, stack.signing_secret)
-        succeeded, failed = (begin(api, client, f"bench-{uuid4()}") for _ in range(2))
-        api.post(PATH, **sent(stack, succeeded.user_id, succeeded.session["reference_id"])).raise_for_status()
-        eventually(lambda: connections_of(api, succeeded.session["reference_id"]))
-    person = succeeded.session["reference_id"]
-
-    def webhook() -> Mapping[str, Any]:
-        delivery = sent(stack, new_user_id(), f"bench-{uuid4()}")
-        return http_event("POST", PATH, headers=delivery["headers"], body=delivery["content"].decode())
-
-    def new_session() -> Mapping[str, Any]:
-        body = json.dumps({"reference_id": f"bench-{uuid4()}", "resource": "FITBIT"})
-        return http_event("POST", "/sessions", headers={"content-type": "application/json"}, body=body)
-
-    def listing() -> Mapping[str, Any]:
-        return http_event("GET", "/connections", query=f"reference_id={person}")
-
-    ours = [
-        ("terra_webhook", webhook, 200),
-        ("auth_success", lambda: succeeded.event("success"), 200),
-        ("auth_failure", lambda: failed.event("failure", reason="access_denied"), 200),
-        ("create_session", new_session, 201),
-        ("list_connections", listing, 200),
-    ]
-    floor = variables["terra_webhook"]
-    beside = {**floor, **variables["create_session"], **peers_tables(stack)}
-    login = {"session": uuid4().hex, "state": uuid4().hex}
-    seed_peer(stack, login, person)
-
-    def peers_success() -> Mapping[str, Any]:
-        return http_event("GET", "/auth/success", query=f"session={login['session']}&state={login['state']}")
-
+        doors = Doors(stack, api, Terra(terra, stack.signing_secret))
+        asked = [
+            ("terra_webhook", "terra_webhook", doors.webhook, 200),
+            ("terra_webhook: data", "terra_webhook", doors.data, 200),
+            ("auth_success", "auth_success", doors.success, 200),
+            ("auth_failure", "auth_failure", doors.failure, 200),
+            ("list_connections", "list_connections", doors.listing, 200),
+        ]
+        calls = {name: doors.calls_of(function, event()) for name, function, event, _ in asked}
+    tables, peers_tables = (make_tables(stack, suffix) for suffix in ("Measured", "Peer"))
+    copy_items(stack, tables)
+    renamed = {getattr(stack.tables, name): table for name, table in tables.items()}
+    peers_login = seed_peer(stack, peers_tables, doors.person)
+    variables = {
+        function: {**of, **{f"{name.upper()}_TABLE": table for name, table in tables.items()}}
+        for function, of in environments(stack).items()
+    }
+    ours = partial(tls.environment, packages=layers[1])
+    peers = partial(tls.environment, packages=peers_packages)
+    floor, beside = variables["terra_webhook"], variables["terra_webhook"] | variables["create_session"]
+    beside |= {f"PEER_{name.upper()}": table for name, table in peers_tables.items()}
     theirs = [
-        ("webhook", webhook, 200),
-        ("auth_success", peers_success, 200),
-        ("create_session", new_session, 201),
-        ("list_connections", listing, 200),
+        ("webhook", doors.webhook, 200),
+        ("auth_success", lambda: http_event("GET", "/auth/success", query=peers_login), 200),
+        ("create_session", doors.new_session, 201),
+        ("list_connections", doors.listing, 200),
     ]
-    doors = [(name, [built / folder(name), *layers], variables[name], event, status) for name, event, status in ours]
     return [
-        Subject("nothing", [_HERE / "nothing"], floor, dict, 200),
-        Subject(FLOOR, [_HERE / "floor", layers[1]], floor, dict, 200),
-        Subject("floor, boto3 as published", [_HERE / "floor", peers_packages], floor, dict, 200),
-        *(Subject(*door) for door in doors),
-        *(Subject(f"peer: {name}", [PEER, peers_packages], beside, event, status) for name, event, status in theirs),
+        Subject("nothing", [_HERE / "nothing"], ours(floor), dict, 200),
+        Subject(FLOOR, [_HERE / "floor", peers_packages], peers(floor), dict, 200, trips=1),
+        Subject(
+            "floor, connected while loading", [_HERE / "connected", peers_packages], peers(floor), dict, 200, trips=1
+        ),
+        Subject(OUR_FLOOR, [_HERE / "floor", layers[1]], ours(floor), dict, 200, trips=1),
+        *(
+            Subject(
+                name,
+                [built / logical_id(function), *layers],
+                ours(variables[function]),
+                event,
+                status,
+                trips=len(calls[name]) if name in calls else None,
+                bare=f"{name}: bare" if name in calls else None,
+            )
+            for name, function, event, status in [
+                *asked,
+                ("create_session", "create_session", doors.new_session, 201),
+            ]
+        ),
+        *(
+            Subject(
+                f"{name}: bare",
+                [_HERE / "bare", peers_packages],
+                peers(floor),
+                fresh(calls[name], renamed),
+                200,
+                trips=len(calls[name]),
+            )
+            for name in calls
+        ),
+        *(
+            Subject(f"peer: {name}", [PEER, peers_packages], peers(beside), event, status)
+            for name, event, status in theirs
+        ),
     ]
 
 
-def folder(function: str) -> str:
+def fresh(calls: Sequence[Call], tables: Mapping[str, str]) -> Callable[[], Event]:
+    """Events that tell these calls anew, on other tables.
+
+    What calls write is new each time: keys that they write under are others, as they are with each webhook.
+    """
+    text = json.dumps(calls)
+    for name, other in tables.items():
+        text = text.replace(f'"{name}"', f'"{other}"')
+    written = {key for _, params in calls for write in params.get("TransactItems", []) for key in keys_of(write)}
+
+    def event() -> Event:
+        anew = text
+        for key in written:
+            anew = anew.replace(key, f"{uuid4()}{uuid4()}"[: len(key)])
+        return {"calls": json.loads(anew)}
+
+    return event
+
+
+def keys_of(write: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The keys of an item that a transaction writes or checks."""
+    return [
+        value["S"]
+        for of in write.values()
+        for name, value in {**of.get("Key", {}), **of.get("Item", {})}.items()
+        if name in _KEYS
+    ]
+
+
+def logical_id(function: str) -> str:
     """The logical id of a function, by its folder."""
     return "".join(word.capitalize() for word in function.split("_"))
-
-
-def sent(stack: Stack, user_id: str, person: str) -> dict[str, Any]:
-    """A webhook of Terra's that tells of a new connection, as httpx sends it."""
-    delivery = Webhook(as_bytes(auth_event(user_id, person)), stack.signing_secret)
-    return {"content": delivery.body, "headers": delivery.headers}
 
 
 def packages_of_peer() -> Path:
@@ -111,48 +223,26 @@ def packages_of_peer() -> Path:
     return place
 
 
-def peers_tables(stack: Stack) -> dict[str, str]:
-    """Make tables for the peer, with the keys and indexes of ours; their names as environment variables."""
-    dynamodb = client(stack)
-    for name in _TABLES:
-        ours = dynamodb.describe_table(TableName=getattr(stack.tables, name))["Table"]
-        indexes = [
-            {"IndexName": index["IndexName"], "KeySchema": index["KeySchema"], "Projection": index["Projection"]}
-            for index in ours.get("GlobalSecondaryIndexes", [])
-        ]
-        dynamodb.create_table(
-            TableName=f"Peer{name}",
-            KeySchema=ours["KeySchema"],
-            AttributeDefinitions=ours["AttributeDefinitions"],
-            BillingMode="PAY_PER_REQUEST",
-            **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
-        )
-    return {f"PEER_{name.upper()}": f"Peer{name}" for name in _TABLES}
+def copy_items(stack: Stack, tables: Mapping[str, str]) -> None:
+    """Copy what the stack's tables hold, which is little."""
+    client = database.connect(stack.dynamodb_url)
+    for name, table in tables.items():
+        for item in client.scan(TableName=getattr(stack.tables, name))["Items"]:
+            client.put_item(TableName=table, Item=item)
 
 
-def seed_peer(stack: Stack, login: Mapping[str, str], person: str) -> None:
-    """One session of the peer's, and the connection that came of it."""
+def seed_peer(stack: Stack, tables: Mapping[str, str], person: str) -> str:
+    """One session of the peer's, and the connection that came of it; the query that its person comes back with."""
+    session_id, state, user_id = uuid4().hex, uuid4().hex, f"peer-{uuid4()}"
     session = {
-        "session_id": login["session"],
-        "state_hash": hashlib.sha256(login["state"].encode()).hexdigest(),
-        "reference_id": person,
-        "user_id": f"peer-{uuid4()}",
+        "session_id": {"S": session_id},
+        "state_hash": {"S": hashlib.sha256(state.encode()).hexdigest()},
+        "reference_id": {"S": person},
+        "user_id": {"S": user_id},
+        "created_at": {"N": "0"},
     }
-    connection = {"user_id": session["user_id"], "reference_id": person, "provider": "FITBIT", "status": "connected"}
-    dynamodb = client(stack)
-    for table, item in (("Peersessions", session), ("Peerconnections", connection)):
-        values = {name: {"S": value} for name, value in item.items()}
-        if table == "Peersessions":
-            values["created_at"] = {"N": "0"}
-        dynamodb.put_item(TableName=table, Item=values)
-
-
-def client(stack: Stack) -> Any:  # noqa: ANN401 - what is copied between tables has many shapes
-    """DynamoDB Local."""
-    return boto3.client(
-        "dynamodb",
-        endpoint_url=stack.dynamodb_url,
-        region_name=stack.region,
-        aws_access_key_id=aws_services.CREDENTIALS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=aws_services.CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-    )
+    connection = {"user_id": user_id, "reference_id": person, "provider": "FITBIT", "status": "connected"}
+    client = database.connect(stack.dynamodb_url)
+    client.put_item(TableName=tables["sessions"], Item=session)
+    client.put_item(TableName=tables["connections"], Item={name: {"S": value} for name, value in connection.items()})
+    return f"session={session_id}&state={state}"

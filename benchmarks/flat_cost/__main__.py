@@ -1,7 +1,6 @@
 """`python -m benchmarks.flat_cost [--sizes 1000 100000] [--rounds 40] [--write]`: see the package."""
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -9,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from benchmarks import report
 from benchmarks.flat_cost import page
 from benchmarks.flat_cost.flatness import growth
 from benchmarks.flat_cost.life import Life, Measured, working
 from benchmarks.flat_cost.load import fill, person_of, user_id_of
+from benchmarks.tables import make_tables
 from local import database
 from local.environment import ROOT
 from local.progress import say, step
@@ -49,7 +50,7 @@ def main() -> int:
         alarms = database.declared(ROOT / "template.yaml", ALARM)
         looked_at = sum(sum("MetricStat" in m for m in alarm.get("Metrics", ())) or 1 for alarm in alarms.values())
         text = page.section(measured, rounds=asked.rounds, python=stack.python, alarms=looked_at)
-        page.write(ROOT / "docs" / "performance.md", text)
+        report.write("flat cost", "make flat-cost", text)
     return min(len(grown), 1)
 
 
@@ -61,7 +62,7 @@ def measure(stack: Stack, terra: Terra, sizes: list[int], rounds: int) -> dict[i
         terra_knows: set[str] = set()
         lives = {size: Life(stack, terra, worker, size, terra_knows) for size, worker in workers.items()}
         for size in sizes:
-            make_tables(stack, size)
+            make_tables(stack, str(size))
             lives[size].webhook("the pattern", auth_event(user_id_of(0), person_of(0)))
             fill(stack.dynamodb_url, f"Connections{size}", written(client, size), size)
         with step(f"{rounds} rounds on {', '.join(f'{size:,}' for size in sizes)} connections"):
@@ -74,16 +75,6 @@ def measure(stack: Stack, terra: Terra, sizes: list[int], rounds: int) -> dict[i
                         life.sweep()
                     life.walk()
         return {size: worker.measured for size, worker in workers.items()}
-
-
-def make_tables(stack: Stack, size: int) -> None:
-    """The template's tables under names of their own. Without the stream, which costs memory and no units."""
-    declared = database.declared_tables(ROOT / "template.yaml")
-    named: dict[str, Mapping[str, Any]] = {
-        f"{name}{size}": {part: value for part, value in properties.items() if part != "StreamSpecification"}
-        for name, properties in declared.items()
-    }
-    asyncio.run(database.make_tables(stack.dynamodb_url, named))
 
 
 def written(client: "DynamoDBClient", size: int) -> Mapping[str, Any]:

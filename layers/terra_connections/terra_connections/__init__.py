@@ -2,6 +2,6 @@
 
 import gc
 
-# Loading a function makes a few hundred thousand objects that stay, and a warm call some thousand that go by themselves:
-# looking for cycles after every 2,000 (Python's default) finds none, and is a tenth of a start and of a call.
+# Loading makes a few hundred thousand objects that stay, a warm call some thousand that go by themselves: to look for
+# cycles after every 2,000, as Python does, finds next to none and takes a tenth of either.
 gc.set_threshold(20_000)

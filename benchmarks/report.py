@@ -1,0 +1,30 @@
+"""Where figures are told: tables, and the parts of docs/performance.md that commands write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from local.environment import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+REPORT: Final = ROOT / "docs" / "performance.md"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, aligned: also for a terminal."""
+    lines = [list(head), *map(list, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    aligned = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in aligned)
+
+
+def write(part: str, command: str, text: str, *, path: Path = REPORT) -> None:
+    """Put a text where a command writes one part of a page; at its end if it has none yet."""
+    begin, end = f"<!-- {part}: written by `{command}`, not by hand -->", f"<!-- {part}: end -->"
+    before, _, rest = path.read_text().partition(begin)
+    after = rest.partition(end)[2] or "\n"
+    path.write_text(f"{before.rstrip()}\n\n{begin}\n{text.strip()}\n{end}{after}")

@@ -1,0 +1,93 @@
+"""TLS before the endpoints of this machine. A deployed function makes no connection without it, and it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import trustme
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping
+    from pathlib import Path
+
+_HERE: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Where endpoints are behind TLS, and how a function comes to believe them.
+
+    Attributes:
+        addresses: from an endpoint's own address to the one behind TLS.
+        authority: the root certificate, as PEM.
+        scratch: a folder for bundles.
+    """
+
+    addresses: Mapping[str, str]
+    authority: bytes
+    scratch: Path
+
+    def environment(self, variables: Mapping[str, str], packages: Path) -> dict[str, str]:
+        """A function's variables, with these addresses, and the roots that its packages bring and ours besides.
+
+        botocore and httpx each take their file of roots from a variable; reading it costs what it costs deployed.
+        """
+        behind = {name: self._address(value) for name, value in variables.items()}
+        return {
+            **behind,
+            "AWS_CA_BUNDLE": self._bundle(packages / "botocore" / "cacert.pem"),
+            "SSL_CERT_FILE": self._bundle(packages / "certifi" / "cacert.pem"),
+        }
+
+    def _address(self, value: str) -> str:
+        for plain, behind in self.addresses.items():
+            if value == plain or value.startswith(f"{plain}/"):
+                return behind + value.removeprefix(plain)
+        return value
+
+    def _bundle(self, roots: Path) -> str:
+        content = roots.read_bytes() + self.authority
+        bundle = self.scratch / f"{hashlib.sha256(content).hexdigest()}.pem"
+        bundle.write_bytes(content)
+        return str(bundle)
+
+
+@asynccontextmanager
+async def behind_tls(endpoints: Iterable[str], scratch: Path) -> AsyncIterator[Tls]:
+    """Serve each of these http addresses by https as well, until the end."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(_HERE).configure_cert(context)
+    async with AsyncExitStack() as servers:
+        addresses = {}
+        for endpoint in endpoints:
+            server = await servers.enter_async_context(await _serve(endpoint, context))
+            addresses[endpoint] = f"https://{_HERE}:{server.sockets[0].getsockname()[1]}"
+        yield Tls(addresses, authority.cert_pem.bytes(), scratch)
+
+
+async def _serve(endpoint: str, context: ssl.SSLContext) -> asyncio.Server:
+    target = urlsplit(endpoint)
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A measured process is killed in the end, whatever it has open.
+        with suppress(OSError):
+            there, back = await asyncio.open_connection(target.hostname, target.port)
+            await asyncio.gather(_carry(reader, back), _carry(there, writer))
+
+    return await asyncio.start_server(accept, _HERE, 0, ssl=context)
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while part := await reader.read(65_536):
+            writer.write(part)
+            await writer.drain()
+    finally:
+        writer.close()
