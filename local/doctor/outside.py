@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import httpx
 
-from local.doctor.finding import Finding, fine, unseen, wrong
+from local.doctor import app_links
+from local.doctor.finding import Finding, Sign, fine, unseen, wrong
 from local.doctor.inside import OWN_DELIVERY
 from terra_connections import terra_api
 from terra_connections.errors import Misconfigured, TerraRejected, TerraUnavailable, TooManyRequests
@@ -163,10 +164,16 @@ class Doctor:
             return
         if not targets:
             yield fine(what, "none: after a login people see a page of this stack")
+        pages = []
         for name, target in targets:
-            yield self._target(f"Return target {name}", target.url)
+            finding = self._target(f"Return target {name}", target.url)
+            yield finding
+            if target.is_page and finding.sign is Sign.FINE:
+                pages.append(target.url)
             if target.fallback_url is not None:
                 yield self._target(f"Return target {name}, without the app", target.fallback_url)
+        packages = {target.android_package for _, target in targets if target.android_package}
+        yield from app_links.look(self.http, pages, packages)
 
     def _target(self, what: str, address: str) -> Finding:
         if urlsplit(address).scheme not in {"http", "https"}:

@@ -9,19 +9,20 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import boto3
 import pytest
 
 from local.aws_services import CREDENTIALS
-from local.doctor import inside
+from local.doctor import app_links, inside
 from local.doctor.__main__ import examine, main, tell
 from local.doctor.stack import SECRETS, running_here
 from local.testing import Stack
@@ -152,6 +153,7 @@ def test_a_stack_that_is_well_is_told_so(deployed: Deployed, capsys: pytest.Capt
         "Terra's deliveries",
         "Return target web",
         "Return target android, without the app",
+        f"Links into apps of {urlsplit(deployed.stack.demo_url).netloc}",
         "Dead",
         "Alarm topic",
         "Alarms",
@@ -275,17 +277,27 @@ def test_return_targets_where_nobody_can_go_are_told(plan: Deployed, targets: st
     assert trouble in plan.deploy().wrong()
 
 
+Answer = tuple[int, Mapping[str, str], str]
+"""A status, headers and a body; with status 0 the server hangs up."""
+
+
 @contextmanager
-def identity_provider(discovery: Mapping[str, object], keys: object) -> Iterator[str]:
-    """An issuer's address; `ISSUER` in its configuration stands for that."""
+def site(answers: Callable[[str], Answer]) -> Iterator[str]:
+    """A web site's address; `SITE` in a body stands for it.
+
+    Args:
+        answers: what it answers, by path.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            url = f"http://127.0.0.1:{server.server_port}"
-            found = {"/keys": keys, "/.well-known/openid-configuration": discovery}.get(self.path, {})
-            body = json.dumps(found).replace("ISSUER", url).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
+            status, headers, text = answers(self.path.partition("?")[0])
+            if not status:
+                return
+            body = text.replace("SITE", f"http://127.0.0.1:{server.server_port}").encode()
+            self.send_response(status)
+            for name, value in {**headers, "content-length": str(len(body))}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
@@ -303,7 +315,13 @@ def identity_provider(discovery: Mapping[str, object], keys: object) -> Iterator
         server.server_close()
 
 
-DISCOVERY = {"issuer": "ISSUER", "jwks_uri": "ISSUER/keys"}
+def identity_provider(discovery: Mapping[str, object], keys: object) -> AbstractContextManager[str]:
+    """An issuer's address."""
+    found = {"/keys": keys, "/.well-known/openid-configuration": discovery}
+    return site(lambda path: (200, {}, json.dumps(found.get(path, {}))))
+
+
+DISCOVERY = {"issuer": "SITE", "jwks_uri": "SITE/keys"}
 KEYS = {"keys": [{"kty": "EC", "kid": "1", "use": "sig"}, {"kty": "RSA", "kid": "2", "use": "enc"}]}
 
 
@@ -330,6 +348,137 @@ def test_an_identity_provider_with_keys_is_well_and_one_that_is_not_there_is_tol
         plan.changed["OidcIssuer"] = issuer
         assert plan.deploy().look() == (0, [])
     assert "✗ User tokens: " in plan.wrong()
+
+
+APP = "ABCDE12345.com.example.app"
+FINGERPRINT = ":".join(["AB"] * 32)
+JSON = {"content-type": "application/json"}
+APPLE, ANDROID = app_links.APPLE, app_links.ANDROID
+
+
+def universal(*components: Mapping[str, object], **changed: object) -> str:
+    return json.dumps({"applinks": {"details": [{"appIDs": [APP], "components": components, **changed}]}})
+
+
+def statement(package: str = "com.example.app", **changed: object) -> dict[str, object]:
+    target = {"namespace": "android_app", "package_name": package, "sha256_cert_fingerprints": [FINGERPRINT], **changed}
+    return {"relation": [app_links.OPENS_LINKS], "target": target}
+
+
+OPENS = universal({"/": "/connected"})
+NAMES = json.dumps([statement()])
+
+
+def app_site(files: Mapping[str, Answer]) -> AbstractContextManager[str]:
+    """An app's domain: a page, and the files."""
+    return site(lambda path: files.get(path, (200 if path == "/connected" else 404, {}, "<html>")))
+
+
+def returning_to(app: str) -> str:
+    android = {"url": "exampleapp://connected", "android_package": "com.example.app"}
+    return json.dumps({"web": f"{app}/connected", "android": android})
+
+
+def test_links_that_open_the_app_are_well(plan: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    with app_site({APPLE: (200, {}, OPENS), ANDROID: (200, JSON, NAMES)}) as app:
+        plan.changed["ReturnTargets"] = returning_to(app)
+        plan.deploy()
+        capsys.readouterr()
+        assert main(["--stage", "dev", "--samconfig", str(plan.samconfig)]) == 0
+    host, told = urlsplit(app).netloc, capsys.readouterr().out
+    assert f"\n✓ Universal links of {host}: {app}{APPLE} lets {APP} open /connected\n" in told
+    assert f"\n✓ App Links of {host}: {app}{ANDROID} names com.example.app\n" in told
+
+
+def test_an_app_for_one_kind_of_phone_is_well_and_lists_elsewhere_are_not_judged(
+    plan: Deployed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = json.dumps([{"include": "https://example.com/statements.json"}])
+    with app_site({ANDROID: (200, JSON, elsewhere)}) as app:
+        plan.changed["ReturnTargets"] = returning_to(app)
+        plan.deploy()
+        capsys.readouterr()
+        assert main(["--stage", "dev", "--samconfig", str(plan.samconfig)]) == 0
+    host, told = urlsplit(app).netloc, capsys.readouterr().out
+    assert f"\n✓ Universal links of {host}: none: " in told
+    assert f"\n✓ App Links of {host}: {app}{ANDROID} names no app, and includes lists at which we " in told
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (404, {}, ""),
+        (200, {"content-type": "text/html"}, "<!doctype html>"),
+        (302, {"location": "/login"}, ""),
+        (200, JSON, "{}"),
+    ],
+    ids=["not found", "start page", "login", "of no app"],
+)
+def test_a_page_of_no_app_is_well_and_says_so_once(
+    plan: Deployed, capsys: pytest.CaptureFixture[str], answer: Answer
+) -> None:
+    of_no_app = (*answer[:2], "[]") if answer[2] == "{}" else answer
+    with app_site({APPLE: answer, ANDROID: of_no_app}) as app:
+        plan.changed["ReturnTargets"] = json.dumps({"web": f"{app}/connected", "again": f"{app}/connected?again"})
+        plan.deploy()
+        capsys.readouterr()
+        assert main(["--stage", "dev", "--samconfig", str(plan.samconfig)]) == 0
+    told = capsys.readouterr().out
+    assert told.count(f"\n✓ Links into apps of {urlsplit(app).netloc}: none: ") == 1
+    assert "Universal" not in told
+    assert "App Links" not in told
+
+
+@pytest.mark.parametrize(
+    ("file", "answer", "trouble"),
+    [
+        (APPLE, (200, JSON, "applinks"), "Invalid JSON"),
+        (APPLE, (200, JSON, "[]"), "should be an object"),
+        (
+            APPLE,
+            (301, {"location": f"https://www.example.com{APPLE}"}, ""),
+            f"redirects to https://www.example.com{APPLE} ",
+        ),
+        (APPLE, (200, JSON, universal(appIDs=["com.example.app"])), "applinks.details.0.appIDs.0: "),
+        (APPLE, (200, JSON, universal({"/": ["/connected"]})), "applinks.details.0.components.0./: "),
+        (ANDROID, (200, JSON, "{}"), "should be a valid array"),
+        (ANDROID, (302, {"location": f"{ANDROID}/"}, ""), f"{ANDROID}/ "),
+        (ANDROID, (200, {"content-type": "text/plain"}, NAMES), "has the content type 'text/plain' "),
+        (ANDROID, (200, JSON, json.dumps([statement(sha256_cert_fingerprints=["AB:CD"])])), "fingerprints.0: "),
+        (ANDROID, (200, JSON, json.dumps([statement(sha256_cert_fingerprints=[])])), "has a package_name and sha256"),
+    ],
+)
+def test_a_file_that_no_phone_takes_is_told(plan: Deployed, file: str, answer: Answer, trouble: str) -> None:
+    with app_site({APPLE: (200, {}, OPENS), ANDROID: (200, JSON, NAMES), file: answer}) as app:
+        plan.changed["ReturnTargets"] = returning_to(app)
+        line = plan.deploy().wrong()
+    kind = "Universal links" if file == APPLE else "App Links"
+    assert line.startswith(f"✗ {kind} of {urlsplit(app).netloc}: {app}{file}")
+    assert trouble in line
+
+
+@pytest.mark.parametrize(
+    ("file", "answer", "trouble"),
+    [
+        (APPLE, (200, {}, universal({"/": "/else/*"})), f"lets {APP} open other paths, not /connected "),
+        (
+            ANDROID,
+            (200, JSON, json.dumps([statement("com.example.other")])),
+            "names com.example.other, not the android_package com.example.app ",
+        ),
+        (APPLE, (503, {}, ""), "answers 503"),
+        (ANDROID, (0, {}, ""), "cannot be reached: "),
+    ],
+)
+def test_a_file_that_may_lack_something_is_told_as_a_question(
+    plan: Deployed, file: str, answer: Answer, trouble: str
+) -> None:
+    with app_site({APPLE: (200, {}, OPENS), ANDROID: (200, JSON, NAMES), file: answer}) as app:
+        plan.changed["ReturnTargets"] = returning_to(app)
+        status, (line,) = plan.deploy().look()
+    assert status == 2
+    assert line.startswith("? ")
+    assert trouble in line
 
 
 def test_a_dead_message_is_told(deployed: Deployed) -> None:

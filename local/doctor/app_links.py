@@ -1,0 +1,219 @@
+"""Do return targets that are pages open the app on a phone that has it?
+
+They do if their host serves a file that names the app: one for iOS (universal links), one for Android (App Links). A
+page for the browser needs neither, so it is well if there is none. Which paths Android opens says the app's manifest,
+which is not seen from here.
+
+Sources: Apple, "Supporting associated domains" and "applinks"; Google, "Creating a Statement List" and "Statement List
+Syntax" of Digital Asset Links.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from local.doctor.finding import Finding, fine, unseen, wrong
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
+
+PATIENCE: Final = timedelta(seconds=5)
+APPLE: Final = "/.well-known/apple-app-site-association"
+ANDROID: Final = "/.well-known/assetlinks.json"
+OPENS_LINKS: Final = "delegate_permission/common.handle_all_urls"
+
+AppId = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{10}\..+$")]
+Fingerprint = Annotated[str, StringConstraints(pattern="^([0-9A-F]{2}:){31}[0-9A-F]{2}$")]
+_Shape = TypeVar("_Shape")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class Rule(_Part):
+    """Which addresses one of `components` is about."""
+
+    path: str = Field(default="*", alias="/")
+    query: str | dict[str, str] = Field(default="*", alias="?")
+    fragment: str = Field(default="*", alias="#")
+    exclude: bool = False
+    is_case_sensitive: bool = Field(default=True, alias="caseSensitive")
+
+    def fits(self, path: str) -> bool | None:
+        """Whether it is about a path, without a fragment; None where it takes more than this to know."""
+        if "%" in path + self.path or "$(" in self.path:
+            return None
+        pattern = re.escape(self.path).replace(r"\*", ".*").replace(r"\?", ".")
+        if self.fragment.strip("*") or not re.fullmatch(pattern, path, 0 if self.is_case_sensitive else re.IGNORECASE):
+            return False
+        return True if self.query == "*" else None
+
+
+class Details(_Part):
+    """Apps, and what they open: `components`, or `paths` as iOS 12 and before were told."""
+
+    apps: Annotated[list[AppId], BeforeValidator(lambda ids: [ids] if isinstance(ids, str) else ids)] = Field(
+        validation_alias=AliasChoices("appIDs", "appID"), min_length=1
+    )
+    components: list[Rule] | None = None
+    paths: list[str] | None = None
+    defaults: dict[str, Any] = {}
+
+    def opens(self, path: str) -> bool | None:
+        """Whether the apps open a path: the first rule that fits says it. None where that cannot be told."""
+        rules = self.components
+        if rules is None and self.paths is not None:
+            old = [{"/": each.removeprefix("NOT "), "exclude": each.startswith("NOT ")} for each in self.paths]
+            rules = [Rule.model_validate(each) for each in old]
+        if rules is None or self.defaults:
+            return None
+        for rule in rules:
+            fits = rule.fits(path)
+            if fits is not False:
+                return fits and not rule.exclude
+        return False
+
+
+class Universal(_Part):
+    """What `applinks` holds."""
+
+    details: list[Details] = []
+    defaults: dict[str, Any] = {}
+
+    def opens(self, path: str) -> bool | None:
+        """Whether an app opens a path; None where that cannot be told."""
+        told = {None if self.defaults else each.opens(path) for each in self.details}
+        return True if True in told else None if None in told else False
+
+
+class Association(_Part):
+    """An apple-app-site-association, as far as it is about links."""
+
+    applinks: Universal = Universal()
+
+
+class Target(_Part):
+    """Whom a statement is about."""
+
+    namespace: str
+    package_name: str = ""
+    sha256_cert_fingerprints: list[Fingerprint] = []
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.namespace == "android_app" and not (self.package_name and self.sha256_cert_fingerprints):
+            message = "an android_app has a package_name and sha256_cert_fingerprints"
+            raise ValueError(message)
+        return self
+
+
+class Statement(_Part):
+    """One of assetlinks.json; `include` names a further list, at which we do not look."""
+
+    relation: list[str] = []
+    target: Target = Target(namespace="")
+    include: str | None = None
+
+
+def look(http: httpx.Client, pages: Sequence[str], packages: AbstractSet[str]) -> Iterator[Finding]:
+    """Look at what the hosts of pages serve.
+
+    Args:
+        http: asks.
+        pages: the return targets' addresses, of hosts that answer.
+        packages: the Android apps that other return targets name.
+    """
+    paths: dict[str, list[str]] = {}
+    for parts in map(urlsplit, pages):
+        paths.setdefault(f"{parts.scheme}://{parts.netloc}", []).append(parts.path or "/")
+    for site, its_paths in paths.items():
+        host = urlsplit(site).netloc
+        ios = _universal_links(http, f"Universal links of {host}", site + APPLE, its_paths)
+        android = _app_links(http, f"App Links of {host}", site + ANDROID, packages)
+        if ios or android:
+            yield ios or fine(f"Universal links of {host}", "none: iOS opens return targets there in the browser")
+            yield android or fine(f"App Links of {host}", "none: Android opens return targets there in the browser")
+        else:
+            told = "phones open return targets there in the browser; docs/return-targets.md says what an app needs"
+            yield fine(f"Links into apps of {host}", f"none: {told}")
+
+
+def _universal_links(http: httpx.Client, what: str, url: str, paths: Sequence[str]) -> Finding | None:
+    """How they are on iOS; None if there are none."""
+    found = _read(http, what, url, TypeAdapter(Association))
+    if not isinstance(found, Association):
+        return found
+    links = found.applinks
+    if not links.details:
+        return None
+    apps = ", ".join(sorted({app for each in links.details for app in each.apps}))
+    opened = {path: links.opens(path) for path in paths}
+    if closed := [path for path, opens in opened.items() if opens is False]:
+        remedy = "If the app is to open there, add the path. A page for the browser needs nothing."
+        return unseen(what, f"{url} lets {apps} open other paths, not {', '.join(closed)}", remedy)
+    if None in opened.values():
+        return fine(what, f"{url} names {apps}; which paths it opens only a phone can try")
+    return fine(what, f"{url} lets {apps} open {', '.join(opened)}")
+
+
+def _app_links(http: httpx.Client, what: str, url: str, packages: AbstractSet[str]) -> Finding | None:
+    """How they are on Android; None if there are none."""
+    found = _read(http, what, url, TypeAdapter(list[Statement]))
+    if not isinstance(found, list):
+        return found
+    targets = [each.target for each in found if OPENS_LINKS in each.relation]
+    named = {each.package_name for each in targets if each.namespace == "android_app"}
+    apps = ", ".join(sorted(named))
+    if any(each.include for each in found):
+        return fine(what, f"{url} names {apps or 'no app'}, and includes lists at which we have not looked")
+    if named and (unnamed := packages - named):
+        remedy = "If that app is to open return targets there, add it. With its own scheme it needs no file."
+        return unseen(what, f"{url} names {apps}, not the android_package {', '.join(sorted(unnamed))}", remedy)
+    return fine(what, f"{url} names {apps}") if named else None
+
+
+def _read(  # noqa: PLR0911 - one rule, one line, one answer
+    http: httpx.Client, what: str, url: str, shape: TypeAdapter[_Shape]
+) -> _Shape | Finding | None:
+    """What a file holds, or what is wrong with it; None if there is none."""
+    try:
+        answer = http.get(url, timeout=PATIENCE.total_seconds(), follow_redirects=False)
+    except httpx.TransportError as error:
+        return unseen(what, f"{url} cannot be reached: {error}")
+    further = answer.next_request
+    if further and further.url.path.rstrip("/").endswith(url.rpartition("/")[2]):
+        return wrong(
+            what, f"{url} redirects to {further.url}", "Serve the file there itself: phones follow no redirect."
+        )
+    if answer.is_server_error:
+        return unseen(what, f"{url} answers {answer.status_code}")
+    # For what they have not, many sites redirect to a login or answer with their start page.
+    if answer.status_code != httpx.codes.OK or answer.content.lstrip().startswith(b"<"):
+        return None
+    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if url.endswith(ANDROID) and media_type != "application/json":
+        return wrong(what, f"{url} has the content type {media_type!r}", "Android takes application/json only.")
+    try:
+        return shape.validate_json(answer.content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        return wrong(what, f"{url}: {where}: {first['msg']}", "docs/return-targets.md shows what it must hold.")

@@ -1,0 +1,71 @@
+"""Which paths an apple-app-site-association opens, as Apple documents its patterns."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from local.doctor.app_links import Association
+
+APP = "ABCDE12345.com.example.app"
+
+
+def opens(path: str, details: object, **applinks: object) -> bool | None:
+    file = {"applinks": {"details": details, **applinks}}
+    return Association.model_validate_json(json.dumps(file)).applinks.opens(path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "is_opened"),
+    [
+        ("/connected", "/connected", True),
+        ("/connected", "/connected/", False),
+        ("/connected", "/Connected", False),
+        ("*", "/connected", True),
+        ("/*", "/a/b/c", True),
+        ("/a/*/c", "/a/b/x/c", True),
+        ("/a/?*", "/a/", False),
+        ("/a/?*", "/a/b", True),
+        ("/a?c", "/abc", True),
+        ("/a?c", "/ac", False),
+        ("/a.c", "/abc", False),
+        ("/$(lang)/*", "/en/x", None),
+        ("/caf%C3%A9", "/cafe", None),
+    ],
+)
+def test_a_path_is_matched_as_apple_documents_it(pattern: str, path: str, is_opened: bool | None) -> None:  # noqa: FBT001 - an expectation
+    assert opens(path, [{"appIDs": [APP], "components": [{"/": pattern}]}]) is is_opened
+    assert opens(path, [{"appID": APP, "paths": [pattern]}]) is is_opened
+
+
+@pytest.mark.parametrize(
+    ("components", "is_opened"),
+    [
+        ([], False),
+        ([{}], True),
+        ([{"/": "/connected", "exclude": True}, {"/": "/*"}], False),
+        ([{"/": "/*"}, {"/": "/connected", "exclude": True}], True),
+        ([{"#": "no_universal_links", "exclude": True}, {"/": "/*"}], True),
+        ([{"/": "/CONNECTED", "caseSensitive": False}], True),
+        ([{"/": "/connected", "?": {"status": "success"}}], None),
+        ([{"/": "/else", "?": {"status": "success"}}], False),
+        ([{"/": "/connected"}, {"/": "/connected", "?": "x=*", "exclude": True}], True),
+    ],
+)
+def test_the_first_component_that_fits_decides(components: object, is_opened: bool | None) -> None:  # noqa: FBT001 - an expectation
+    assert opens("/connected", [{"appIDs": [APP], "components": components}]) is is_opened
+
+
+def test_old_paths_are_excluded_by_not() -> None:
+    assert opens("/connected", [{"appID": APP, "paths": ["NOT /connected", "*"]}]) is False
+
+
+def test_one_app_that_opens_a_path_is_enough_and_defaults_and_no_rules_tell_nothing() -> None:
+    closed, opened = ({"appIDs": [APP], "components": [{"/": path}]} for path in ("/else", "/connected"))
+    untold = {"appIDs": [APP]}
+    assert opens("/connected", [closed, untold, opened]) is True
+    assert opens("/connected", [closed, untold]) is None
+    assert opens("/connected", [closed]) is False
+    assert opens("/connected", [closed], defaults={"caseSensitive": False}) is None
+    assert opens("/connected", [{**closed, "defaults": {"caseSensitive": False}}]) is None
