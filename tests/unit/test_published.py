@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from terra_connections import published
 from terra_connections.connection import (
     About,
+    Change,
     Connection,
     Facts,
     Position,
@@ -24,7 +25,7 @@ from terra_connections.connection import (
     troubled,
 )
 from terra_connections.ids import ReferenceId, UserId
-from terra_connections.published import Change, Event, Type
+from terra_connections.published import Event, Type
 
 ADA, BOB = ReferenceId("ada"), ReferenceId("bob")
 A, B, C = UserId("a"), UserId("b"), UserId("c")

@@ -162,6 +162,32 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """One item of the table, before and after a write.
+
+    Attributes:
+        user_id: whose item.
+        old: before; None if it was not there.
+        new: after; None if it was removed.
+        version: of the item that was written or removed.
+        at: when.
+    """
+
+    user_id: UserId
+    old: Facts | None
+    new: Facts | None
+    version: int
+    at: Position
+
+    @property
+    def related(self) -> set[UserId]:
+        """The item's own id, and those that it names as parts of the same connection."""
+        images = [facts for facts in (self.old, self.new) if facts is not None]
+        named = {user_id for facts in images for user_id in (facts.replaced_by, *facts.replaces) if user_id}
+        return named | {self.user_id}
+
+
+@dataclass(frozen=True, slots=True)
 class About:
     """What Terra says of a `user_id` beside the main point, as far as it does: silence is no fact."""
 

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from terra_connections.attribute import deserialize, serialize
 from terra_connections.caller import Caller
-from terra_connections.connection import Connection, Fact, Facts, Family, Position
+from terra_connections.connection import Change, Connection, Fact, Facts, Family, Position
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.patience import CONTENTION, Patience
-from terra_connections.published import Change
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
