@@ -18,9 +18,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from benchmarks import report
 from benchmarks.execution import Machine, Run, Subject, WrongAnswerError, leave_free, run
 from benchmarks.figures import figures, plot, sizes, table
-from benchmarks.subjects import FLOOR, packages_of_peer, subjects
+from benchmarks.subjects import FLOOR, PEER, packages_of, subjects
 from local import artifacts, pythons, setup
 from local.environment import ROOT, forget_aws
 from local.progress import say
@@ -59,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("Not written down: that takes everything, and 15 rounds or more.")
         return 0
     PLOT.write_text(plot(found))
-    write(f"{conditions(asked.rounds, asked.warm)}\n\n{text}\n\n![Cold starts]({PLOT.name})\n\n{sizes(hot)}")
+    text = f"{conditions(asked.rounds, asked.warm)}\n\n{text}\n\n![Cold starts]({PLOT.name})\n\n{sizes(hot)}"
+    report.write(REPORT, text, BEGIN, END)
     say(f"Written to {REPORT.relative_to(ROOT)} and {PLOT.relative_to(ROOT)}.")
     return 0
 
@@ -73,7 +75,7 @@ def measure(rounds: int, warm: int, only: re.Pattern[str]) -> dict[str, list[Run
         raise WrongAnswerError(message)
     processor = max(os.sched_getaffinity(0))
     leave_free(processor)
-    peers_packages = packages_of_peer()
+    peers_packages = packages_of(PEER)
     with tempfile.TemporaryDirectory() as scratch, running_stack() as stack:
         machine = Machine(python.path, runtime(Path(scratch)), processor)
         chosen = [
@@ -113,13 +115,6 @@ def conditions(rounds: int, warm: int) -> str:
         f"{os.cpu_count()} cores of {platform.machine()}, one of them for the function alone. Times are milliseconds, "
         f"memory is MB at its peak. Artefacts: `sha256:{artifacts.digest_of(artifacts.contents())}`."
     )
-
-
-def write(text: str) -> None:
-    """Put text between the marks of the report."""
-    before, _, rest = REPORT.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    REPORT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from benchmarks import report
 from benchmarks.flat_cost import page
 from benchmarks.flat_cost.flatness import growth
 from benchmarks.flat_cost.life import Life, Measured, working
@@ -49,7 +50,7 @@ def main() -> int:
         alarms = database.declared(ROOT / "template.yaml", ALARM)
         looked_at = sum(sum("MetricStat" in m for m in alarm.get("Metrics", ())) or 1 for alarm in alarms.values())
         text = page.section(measured, rounds=asked.rounds, python=stack.python, alarms=looked_at)
-        page.write(ROOT / "docs" / "performance.md", text)
+        report.write(ROOT / "docs" / "performance.md", text, page.BEGIN, page.END)
     return min(len(grown), 1)
 
 

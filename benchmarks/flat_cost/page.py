@@ -1,7 +1,7 @@
 """The figures as tables: on the terminal, and in docs/performance.md between markers."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -10,11 +10,11 @@ from benchmarks.flat_cost import cost
 from benchmarks.flat_cost.cost import MILLION, Cost, Units, request, units_of
 from benchmarks.flat_cost.flatness import p50, trips_of
 from benchmarks.flat_cost.life import PAGE, Call, Measured
+from benchmarks.report import table
 
 BEGIN: Final = "<!-- flat cost: written by `make flat-cost`, not by hand -->"
 END: Final = "<!-- flat cost: end -->"
 
-Row = Sequence[str]
 Amounts = Mapping[str, float]
 """How many requests of each kind."""
 
@@ -85,23 +85,6 @@ def bill(amounts: Amounts, calls: Mapping[str, Sequence[Call]]) -> str:
     return table(head, [*rows, ["together", "", *_usd(Cost.of_all(costs.values()))]])
 
 
-def table(head: Row, rows: Iterable[Row]) -> str:
-    """A table in Markdown, aligned: also for a terminal."""
-    lines = [list(head), *map(list, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
-    aligned = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in aligned)
-
-
-def write(path: Path, text: str) -> None:
-    """Put a text between the markers of a page; at its end if it has none."""
-    page = path.read_text() if path.exists() else "# Performance\n"
-    before, _, rest = page.partition(BEGIN)
-    after = rest.partition(END)[2] or "\n"
-    path.write_text(f"{before.rstrip()}\n\n{BEGIN}\n{text.strip()}\n{END}{after}")
-
-
 def section(measured: Mapping[int, Measured], *, rounds: int, python: str, alarms: int) -> str:
     """The part of docs/performance.md that this benchmark writes.
 
@@ -140,9 +123,9 @@ def _plain(number: float) -> str:
     return f"{number:.10f}".rstrip("0").rstrip(".")
 
 
-def _units(units: Units) -> Row:
+def _units(units: Units) -> Sequence[str]:
     return [f"{units.read:g}", f"{units.write:g}"]
 
 
-def _usd(costs: Cost) -> Row:
+def _usd(costs: Cost) -> Sequence[str]:
     return [f"{each:.2f}" for each in (*costs, costs.total)]

@@ -1,7 +1,6 @@
 """The arithmetic of the benchmark of flat cost."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -108,12 +107,3 @@ def test_the_section_names_its_command_and_every_kind_of_request() -> None:
     text = page.section(measured, rounds=5, python="3.13.0", alarms=13)
     assert 'make flat-cost SIZES="1000 2000" ROUNDS=5 WRITE=1' in text
     assert [kind for kind in kinds if f"| {kind} " not in text] == []
-
-
-def test_a_page_is_written_between_its_markers_and_nowhere_else(tmp_path: Path) -> None:
-    path = tmp_path / "performance.md"
-    path.write_text("# Performance\n\nBefore.\n")
-    page.write(path, "First.")
-    path.write_text(f"{path.read_text()}\n## After\n")
-    page.write(path, "Second.\n")
-    assert path.read_text() == f"# Performance\n\nBefore.\n\n{page.BEGIN}\nSecond.\n{page.END}\n\n## After\n"
