@@ -109,7 +109,7 @@ def run(row: Row, command: Sequence[str], environment: Mapping[str, str]) -> Mea
         WrongAnswerError: It did not do what is to be measured.
     """
     done = subprocess.run(  # noqa: S603 - Lambda's Python, and rows of our own
-        [*command, str(row.times), row.load, *map(str, row.folders)],
+        [*command, str(row.times), row.upon, row.load, *map(str, row.folders)],
         env=environment,
         capture_output=True,
         text=True,

@@ -46,10 +46,16 @@ class Figures:
         ratios = [run[what] / other[what] for run, other in zip(self.runs, self.measure, strict=True)]
         return spread(ratios, "{:.2f}".format)
 
-    def more(self, what: str) -> str:
-        """How much more than the basis, if there is one."""
-        differences = [run[what] - other[what] for run, other in zip(self.runs, self.basis, strict=True)]
-        return spread(differences, "{:+.0f}".format) if any(differences) else ""
+    @property
+    def more(self) -> str:
+        """How much more is loaded than by the basis, if there is one."""
+        if self.runs is self.basis:
+            return ""
+        if self.row.upon:
+            differences = [run["step"] for run in self.runs]
+        else:
+            differences = [run["load"] - other["load"] for run, other in zip(self.runs, self.basis, strict=True)]
+        return spread(differences, "{:+.0f}".format)
 
 
 Column = tuple[str, "Callable[[Figures], str]"]
@@ -62,8 +68,9 @@ COLUMNS: Final[Mapping[str, Sequence[Column]]] = {
     "loading": (
         *_LOAD,
         ("x as published", lambda one: one.ratio("load")),
-        ("more", lambda one: one.more("load")),
-        ("than", lambda one: one.row.basis if one.more("load") else ""),
+        ("more", lambda one: one.more),
+        ("than", lambda one: one.row.basis if one.more else ""),
+        ("for cycles", lambda one: one.spread("cycles")),
         ("modules", lambda one: one.typical("modules")),
         ("MB", lambda one: one.typical("memory")),
     ),
@@ -72,7 +79,7 @@ COLUMNS: Final[Mapping[str, Sequence[Column]]] = {
         ("median", lambda one: one.spread("event: each", times=1000)),
         ("x plain code", lambda one: one.ratio("event: each")),
         *_LOAD,
-        ("more", lambda one: one.more("load")),
+        ("more", lambda one: one.more),
         ("modules", lambda one: one.typical("modules")),
     ),
     "calling": tuple(

@@ -45,6 +45,7 @@ class Row:
         basis: the name of the row that it is compared with; its own where there is none. The first row's is the
             measure of the table.
         times: how often each of the calls is made.
+        upon: Python that loads what the basis does; then what `load` adds to it is measured in one process.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Row:
     load: str
     basis: str
     times: int = 0
+    upon: str = ""
 
 
 class Places(NamedTuple):
@@ -126,7 +128,7 @@ def loading(places: Places) -> list[Row]:
         "Powertools' Logger and metrics": (
             "from aws_lambda_powertools.logging import Logger; from aws_lambda_powertools.metrics import single_metric"
         ),
-        "pydantic, with a model": "\nfrom pydantic import BaseModel\nclass Body(BaseModel):\n    name: str",
+        "pydantic, with a model": "from pydantic import BaseModel\nclass Body(BaseModel):\n    name: str",
         "httpx": "import httpx; httpx.Client",
         "httpx with its client": "import httpx; httpx.Client()",
     }
@@ -134,9 +136,9 @@ def loading(places: Places) -> list[Row]:
         Row(published, [places.published], _BOTO3, published),
         Row("Python alone", [], "", "Python alone"),
         Row(f"{layer}, from our layer", [places.packages], _BOTO3, published),
-        Row(botocore, [places.packages], _BOTOCORE, f"{layer}, from our layer"),
-        *(Row(f"... and {name}", [places.packages], f"{_BOTOCORE}; {load}", botocore) for name, load in beside.items()),
-        Row(webhook, places.webhook, "import handler", botocore),
+        Row(botocore, [places.packages], _BOTOCORE, botocore),
+        *(Row(f"... and {name}", [places.packages], load, botocore, upon=_BOTOCORE) for name, load in beside.items()),
+        Row(webhook, places.webhook, "import handler", webhook),
         Row("... looking for cycles as usual", places.webhook, f"{USUAL_COLLECTOR}; import handler", webhook),
         Row(
             "... looking for none while loading, then frozen",
@@ -145,7 +147,7 @@ def loading(places: Places) -> list[Row]:
             webhook,
         ),
         Row("... without byte-code", places.plain, "import handler", webhook),
-        Row("... with boto3 besides", places.webhook, "import boto3, handler", webhook),
+        Row("... with boto3 besides", places.webhook, "import boto3", webhook, upon="import handler"),
     ]
 
 
@@ -153,15 +155,17 @@ def reading(places: Places) -> list[Row]:
     """What reads a webhook."""
     plain, ours = "plain code (event.py)", [places.alternatives, places.ours]
 
-    def row(name: str, folders: Sequence[Path], load: str, call: str) -> Row:
-        return Row(name, folders, f"{load}\nbody = {BODY!r}\ncalls = {{'event': lambda: {call}}}", plain, READINGS)
+    def row(name: str, folders: Sequence[Path], load: str, call: str, upon: str = "") -> Row:
+        load = f"{load}\nbody = {BODY!r}\ncalls = {{'event': lambda: {call}}}"
+        return Row(name, folders, load, plain, READINGS, upon=upon)
 
-    parse = "parse(body, 1700000000000)"
+    code, parse = "from terra_connections.event import parse", "parse(body, 1700000000000)"
+    by = "from benchmarks.alternatives.by_{} import parse"
     return [
         row("json.loads alone", [], "import json", "json.loads(body)"),
-        row(plain, ours, "from terra_connections.event import parse", parse),
-        row("msgspec", [*ours, places.msgspec], "from benchmarks.alternatives.by_msgspec import parse", parse),
-        row("pydantic", [*ours, places.packages], "from benchmarks.alternatives.by_pydantic import parse", parse),
+        row(plain, ours, code, parse),
+        row("msgspec", [*ours, places.msgspec], by.format("msgspec"), parse, code),
+        row("pydantic", [*ours, places.packages], by.format("pydantic"), parse, code),
     ]
 
 

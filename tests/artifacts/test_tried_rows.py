@@ -82,6 +82,8 @@ def bench(built: Path, lambda_python: Path, tmp_path_factory: pytest.TempPathFac
 def test_every_row_runs_and_compiles_nothing_where_nothing_may_be_written(bench: Bench) -> None:
     found = {row.name: bench.run(row) for rows in tables(bench.places).values() for row in rows}
     assert all(measured["load"] > 0 for measured in found.values())
+    assert found["... looking for none while loading, then frozen"]["cycles"] == 0
+    assert found["botocore and a client"]["cycles"] > 0
     assert found["botocore and a client"]["modules"] < found["boto3 and a client, from our layer"]["modules"]
     assert found["terra_webhook"]["modules"] < found["... with boto3 besides"]["modules"]
     bench.places.check()

@@ -65,15 +65,32 @@ OTHER = Row("other", [], "", basis="one")
 
 
 def took(*loads: float) -> list[Measured]:
-    return [{"load": load, "modules": 30, "memory": 9.6} for load in loads]
+    return [{"load": load, "step": load / 10, "cycles": 5, "modules": 30, "memory": 9.6} for load in loads]
 
 
 def test_rows_are_compared_within_a_round() -> None:
     runs = {"one": took(100, 200, 400), "other": took(150, 300, 600)}
     *_, one, other = figures.table("loading", [MEASURE, OTHER], runs).splitlines()
     cells = [cell.strip() for cell in other.split("|")[1:-1]]
-    assert cells == ["other", "150", "300 (150 to 600)", "1.50 (1.50 to 1.50)", "+100 (+50 to +200)", "one", "30", "10"]
+    assert cells == [
+        "other",
+        "150",
+        "300 (150 to 600)",
+        "1.50 (1.50 to 1.50)",
+        "+100 (+50 to +200)",
+        "one",
+        "5 (5 to 5)",
+        "30",
+        "10",
+    ]
     assert [cell.strip() for cell in one.split("|")[5:7]] == ["", ""]
+
+
+def test_what_is_added_is_measured_in_the_same_process() -> None:
+    added = Row("added", [], "", basis="one", upon="the one")
+    runs = {"one": took(100, 200, 400), "added": took(150, 300, 600)}
+    *_, line = figures.table("loading", [MEASURE, added], runs).splitlines()
+    assert line.split("|")[5].strip() == "+30 (+15 to +60)"
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0.12345, "0.123"), (1.5, "1.5"), (27.04, "27"), (1234.5, "1234")])
