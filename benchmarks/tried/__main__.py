@@ -45,8 +45,10 @@ STOPWATCH: Final = Path(__file__).with_name("stopwatch.py")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and write down."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tried", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ENOUGH, help=f"at least 2; at least {ENOUGH} are written down")
+    parser.add_argument("--rounds", type=int, default=ENOUGH, help=f"how many processes of each (at least {ENOUGH} are written)")
     asked = parser.parse_args(arguments)
+    if asked.rounds < 2:  # noqa: PLR2004 - one has no middle half
+        parser.error("--rounds has to be at least 2")
     try:
         texts = measured(asked.rounds)
     except (WrongAnswerError, artifacts.BuildError) as error:

@@ -116,7 +116,7 @@ def table(name: str, rows: Sequence[Row], runs: Mapping[str, Sequence[Measured]]
 
 def spread(values: Sequence[float], shown: Callable[[float], str]) -> str:
     """The median, and between which values the middle half lies."""
-    low, _, high = quantiles(values, n=4)
+    low, _, high = quantiles(values, n=4, method="inclusive")
     return f"{shown(median(values))} ({shown(low)} to {shown(high)})"
 
 

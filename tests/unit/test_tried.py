@@ -75,9 +75,9 @@ def test_rows_are_compared_within_a_round() -> None:
     assert cells == [
         "other",
         "150",
-        "300 (150 to 600)",
+        "300 (225 to 450)",
         "1.50 (1.50 to 1.50)",
-        "+100 (+50 to +200)",
+        "+100 (+75 to +150)",
         "one",
         "5 (5 to 5)",
         "30",
@@ -90,7 +90,7 @@ def test_what_is_added_is_measured_in_the_same_process() -> None:
     added = Row("added", [], "", basis="one", upon="the one")
     runs = {"one": took(100, 200, 400), "added": took(150, 300, 600)}
     *_, line = figures.table("loading", [MEASURE, added], runs).splitlines()
-    assert line.split("|")[5].strip() == "+30 (+15 to +60)"
+    assert line.split("|")[5].strip() == "+30 (+22 to +45)"
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0.12345, "0.123"), (1.5, "1.5"), (27.04, "27"), (1234.5, "1234")])
