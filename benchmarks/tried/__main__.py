@@ -45,7 +45,9 @@ STOPWATCH: Final = Path(__file__).with_name("stopwatch.py")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and write down."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tried", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ENOUGH, help=f"how many processes of each (at least {ENOUGH} are written)")
+    parser.add_argument(
+        "--rounds", type=int, default=ENOUGH, help=f"how many processes of each ({ENOUGH} or more are written)"
+    )
     asked = parser.parse_args(arguments)
     if asked.rounds < 2:  # noqa: PLR2004 - one has no middle half
         parser.error("--rounds has to be at least 2")
