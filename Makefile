@@ -56,8 +56,9 @@ build: setup-local ## build what would be deployed (.aws-sam/), and say what it 
 	@$(PYTHON) -m local.setup sam build
 	@$(PYTHON) -m local.artifacts report
 
-bench: setup-tests ## measure cold starts of what `make build` built, and write docs/performance.md
+bench: setup-tests ## measure cold starts of what `make build` built, and what was tried, and write docs/performance.md
 	@.venv/bin/python -m benchmarks.cold_start
+	@.venv/bin/python -m benchmarks.tried
 
 deploy: build ## deploy a stage of samconfig.toml, as STAGE says (OPTIONS for `sam deploy`)
 	@.venv/bin/python -m local.deploy $(STAGE) $(OPTIONS)

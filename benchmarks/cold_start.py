@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.execution import Machine, Run, Subject, WrongAnswerError, leave_free, run
 from benchmarks.figures import cold_table, figures, goals, plot, sizes, warm_table
 from benchmarks.report import REPORT, write
-from benchmarks.subjects import FLOOR, OUR_FLOOR, packages_of_peer, subjects
+from benchmarks.subjects import FLOOR, OUR_FLOOR, PEER, packages_of, subjects
 from benchmarks.tls import behind_tls
 from local import artifacts, pythons, setup
 from local.environment import ROOT, forget_aws
@@ -83,7 +83,7 @@ def measure(rounds: int, warm: int, only: re.Pattern[str]) -> tuple[list[Subject
 
         async def measured() -> tuple[list[Subject], dict[str, list[Run]]]:
             async with behind_tls((stack.dynamodb_url, stack.aws_url, stack.terra_url), folder) as tls:
-                every = await asyncio.to_thread(subjects, stack, artifacts.BUILT, packages_of_peer(), tls)
+                every = await asyncio.to_thread(subjects, stack, artifacts.BUILT, packages_of(PEER), tls)
                 bare = {subject.bare for subject in every if only.search(subject.name)}
                 chosen = [one for one in every if one.name in {FLOOR, OUR_FLOOR, *bare} or only.search(one.name)]
                 return chosen, await measure_in_turns(chosen, machine, rounds, warm)

@@ -211,13 +211,13 @@ def logical_id(function: str) -> str:
     return "".join(word.capitalize() for word in function.split("_"))
 
 
-def packages_of_peer() -> Path:
-    """The peer's packages, installed and compiled as ours are, and not reduced."""
-    lock = PEER / "requirements.txt"
-    place = ROOT / "build" / f"peer-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
+def packages_of(folder: Path) -> Path:
+    """The packages of a folder of the benchmark, installed and compiled as ours are, and not reduced."""
+    lock = folder / "requirements.txt"
+    place = ROOT / "build" / f"{folder.name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
     if not place.exists():
         unfinished = place.with_suffix(".new")
-        with step("installing what the peer runs on"):
+        with step(f"installing what {folder.relative_to(ROOT)} runs on"):
             artifacts.make_packages(lock, unfinished, ["x86_64", "aarch64"], None)
         unfinished.rename(place)
     return place

@@ -33,7 +33,7 @@ VENV: Final = ROOT / ".venv"
 FUNCTIONS_VENV: Final = ROOT / ".venv-functions"
 REQUIREMENTS: Final = ROOT / "requirements"
 DEPENDENCIES: Final = [ROOT / "layers" / name for name in ("dependencies", "authorizer_dependencies")]
-PEER: Final = ROOT / "benchmarks" / "peer"
+BENCHMARKS: Final = [ROOT / "benchmarks" / name for name in ("peer", "alternatives")]
 STAMP: Final = "terra-connections.json"
 LOCKS: Final = ("uv", "local", "tests", "functions", "ministack", "sam", "checkov", "lambda_image", "java", "node")
 LAST_LINES: Final = 12
@@ -232,7 +232,10 @@ def lock() -> None:
     prepare_own("local")
     os.chdir(ROOT)
     # What runs in Lambda comes first: the others take their versions from it.
-    names = [*(folder / "requirements" for folder in [*DEPENDENCIES, PEER]), *(REQUIREMENTS / name for name in LOCKS)]
+    names = [
+        *(folder / "requirements" for folder in [*DEPENDENCIES, *BENCHMARKS]),
+        *(REQUIREMENTS / name for name in LOCKS),
+    ]
     for name in names:
         source, target = (f"{name.relative_to(ROOT)}.{suffix}" for suffix in ("in", "txt"))
         with step(f"locking {target}"):

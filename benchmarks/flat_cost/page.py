@@ -12,7 +12,6 @@ from benchmarks.flat_cost.flatness import p50, trips_of
 from benchmarks.flat_cost.life import PAGE, Call, Measured
 from benchmarks.report import table
 
-Row = Sequence[str]
 Amounts = Mapping[str, float]
 """How many requests of each kind."""
 
@@ -121,9 +120,9 @@ def _plain(number: float) -> str:
     return f"{number:.10f}".rstrip("0").rstrip(".")
 
 
-def _units(units: Units) -> Row:
+def _units(units: Units) -> Sequence[str]:
     return [f"{units.read:g}", f"{units.write:g}"]
 
 
-def _usd(costs: Cost) -> Row:
+def _usd(costs: Cost) -> Sequence[str]:
     return [f"{each:.2f}" for each in (*costs, costs.total)]

@@ -1,9 +1,7 @@
 """What the benchmark makes of its runs, and of the calls that it has seen."""
 
 import re
-from pathlib import Path
 
-from benchmarks import report
 from benchmarks.execution import Run, Subject
 from benchmarks.figures import cold, cold_table, figures, goals, plot, sizes, warm_cpu, warm_table
 from benchmarks.subjects import fresh, keys_of
@@ -75,13 +73,3 @@ def test_what_a_call_writes_is_another_each_time_and_what_it_reads_of_it_is_the_
 
 def test_keys_are_found_in_what_is_written_and_in_what_is_checked() -> None:
     assert [keys_of(PUT), keys_of(CHECK)] == [["the-user"], ["erased:1"]]
-
-
-def test_a_part_of_a_page_is_written_between_its_marks_and_nowhere_else(tmp_path: Path) -> None:
-    path = tmp_path / "performance.md"
-    path.write_text("# Performance\n\nBefore.\n")
-    report.write("speed", "make speed", "First.", path=path)
-    path.write_text(f"{path.read_text()}\n## After\n")
-    report.write("speed", "make speed", "Second.\n", path=path)
-    begin, end = "<!-- speed: written by `make speed`, not by hand -->", "<!-- speed: end -->"
-    assert path.read_text() == f"# Performance\n\nBefore.\n\n{begin}\nSecond.\n{end}\n\n## After\n"
