@@ -1,8 +1,8 @@
 """`make bench`: cold starts and warm calls of what `sam build` built, beside a floor and a peer.
 
 Every round starts a new process of every subject, in another order each time, on a processor that nothing else of the
-benchmark runs on. Every connection is TLS, as it is when deployed. Nothing is dropped but the first rounds, in which
-the database warms up; figures are medians. It writes docs/performance.md and docs/performance.svg.
+benchmark runs on. Every connection to AWS is TLS, as it is when deployed. Nothing is dropped but the first rounds, in
+which the database warms up; figures are medians. It writes docs/performance.md and docs/performance.svg.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def measure(rounds: int, warm: int, only: re.Pattern[str]) -> tuple[list[Subject
         machine = Machine(python.path, runtime(folder), processor)
 
         async def measured() -> tuple[list[Subject], dict[str, list[Run]]]:
-            async with behind_tls((stack.dynamodb_url, stack.aws_url, stack.terra_url), folder) as tls:
+            async with behind_tls((stack.dynamodb_url, stack.aws_url), folder) as tls:
                 every = await asyncio.to_thread(subjects, stack, artifacts.BUILT, packages_of(PEER), tls)
                 bare = {subject.bare for subject in every if only.search(subject.name)}
                 chosen = [one for one in every if one.name in {FLOOR, OUR_FLOOR, *bare} or only.search(one.name)]
@@ -116,9 +116,10 @@ def conditions(rounds: int, warm: int) -> str:
     """What was measured, and on what."""
     _, version, _ = setup.functions_python()
     return (
-        f"{rounds} cold starts of each, in turns, with {warm} warm calls after each, over TLS; Python {version}, "
-        f"{os.cpu_count()} cores of {platform.machine()}, one of them for the function alone. Times are milliseconds, "
-        f"memory is MB at its peak. Artefacts: `sha256:{artifacts.digest_of(artifacts.contents())}`."
+        f"{rounds} cold starts of each, in turns, with {warm} warm calls after each, over TLS to AWS; "
+        f"Python {version}, {os.cpu_count()} cores of {platform.machine()}, one of them for the function alone. "
+        "Times are milliseconds, memory is MB at its peak. "
+        f"Artefacts: `sha256:{artifacts.digest_of(artifacts.contents())}`."
     )
 
 

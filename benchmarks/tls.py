@@ -1,4 +1,4 @@
-"""TLS before the endpoints of this machine. A deployed function makes no connection without it, and it costs."""
+"""TLS before this machine's endpoints of AWS. A deployed function makes no connection without it, and it costs."""
 
 from __future__ import annotations
 
@@ -34,28 +34,21 @@ class Tls:
     scratch: Path
 
     def environment(self, variables: Mapping[str, str], packages: Path) -> dict[str, str]:
-        """A function's variables, with these addresses, and the roots that its packages bring and ours besides.
+        """A function's variables, with these addresses, and the roots that its botocore brings and ours besides.
 
-        botocore and httpx each take their file of roots from a variable; reading it costs what it costs deployed.
+        botocore takes its file of roots from a variable, too; reading it costs what it costs deployed.
         """
+        content = (packages / "botocore" / "cacert.pem").read_bytes() + self.authority
+        bundle = self.scratch / f"{hashlib.sha256(content).hexdigest()}.pem"
+        bundle.write_bytes(content)
         behind = {name: self._address(value) for name, value in variables.items()}
-        return {
-            **behind,
-            "AWS_CA_BUNDLE": self._bundle(packages / "botocore" / "cacert.pem"),
-            "SSL_CERT_FILE": self._bundle(packages / "certifi" / "cacert.pem"),
-        }
+        return {**behind, "AWS_CA_BUNDLE": str(bundle)}
 
     def _address(self, value: str) -> str:
         for plain, behind in self.addresses.items():
             if value == plain or value.startswith(f"{plain}/"):
                 return behind + value.removeprefix(plain)
         return value
-
-    def _bundle(self, roots: Path) -> str:
-        content = roots.read_bytes() + self.authority
-        bundle = self.scratch / f"{hashlib.sha256(content).hexdigest()}.pem"
-        bundle.write_bytes(content)
-        return str(bundle)
 
 
 @asynccontextmanager

@@ -61,7 +61,7 @@ class Places(NamedTuple):
 
     built: Path
     published: Path
-    msgspec: Path
+    instead: Path
     scratch: Path
 
     @property
@@ -122,22 +122,24 @@ def environment(dynamodb_url: str) -> dict[str, str]:
 def loading(places: Places) -> list[Row]:
     """What a cold start loads."""
     published, layer, botocore = "boto3 and a client, as published", "boto3 and a client", "botocore and a client"
-    webhook = "terra_webhook"
+    # httpx is in no layer: what it is made of is.
+    webhook, everything = "terra_webhook", [places.ours, places.packages, places.instead]
     beside = {
         "a second client (Secrets Manager)": 'session.create_client("secretsmanager")',
         "Powertools' Logger and metrics": (
             "from aws_lambda_powertools.logging import Logger; from aws_lambda_powertools.metrics import single_metric"
         ),
         "pydantic, with a model": "from pydantic import BaseModel\nclass Body(BaseModel):\n    name: str",
-        "httpx": "import httpx; httpx.Client",
-        "httpx with its client": "import httpx; httpx.Client()",
+        "httpcore": "import httpcore; httpcore.ConnectionPool",
+        "httpcore with a pool (terra_api.py)": "from terra_connections import terra_api; terra_api.client()",
+        "httpx with a client": "import httpx; httpx.Client()",
     }
     return [
         Row(published, [places.published], _BOTO3, published),
         Row("Python alone", [], "", "Python alone"),
         Row(f"{layer}, from our layer", [places.packages], _BOTO3, published),
         Row(botocore, [places.packages], _BOTOCORE, botocore),
-        *(Row(f"... and {name}", [places.packages], load, botocore, upon=_BOTOCORE) for name, load in beside.items()),
+        *(Row(f"... and {name}", everything, load, botocore, upon=_BOTOCORE) for name, load in beside.items()),
         Row(webhook, places.webhook, "import handler", webhook),
         Row("... looking for cycles as usual", places.webhook, f"{USUAL_COLLECTOR}; import handler", webhook),
         Row(
@@ -164,7 +166,7 @@ def reading(places: Places) -> list[Row]:
     return [
         row("json.loads alone", [], "import json", "json.loads(body)"),
         row(plain, ours, code, parse),
-        row("msgspec", [*ours, places.msgspec], by.format("msgspec"), parse, code),
+        row("msgspec", [*ours, places.instead], by.format("msgspec"), parse, code),
         row("pydantic", [*ours, places.packages], by.format("pydantic"), parse, code),
     ]
 
@@ -193,7 +195,7 @@ def trusting(places: Places) -> list[Row]:
     files = {
         "botocore's, as published": places.published / "botocore" / "cacert.pem",
         "botocore's, in our layer": places.packages / "botocore" / "cacert.pem",
-        "certifi's, in our layer (httpx)": places.packages / "certifi" / "cacert.pem",
+        "certifi's, in our layer (for Terra)": places.packages / "certifi" / "cacert.pem",
     }
     named = {f"{name}: {roots(file)} roots": str(file) for name, file in files.items()}
     load = (

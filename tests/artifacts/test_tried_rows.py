@@ -101,7 +101,7 @@ def test_the_usual_collector_is_what_python_sets(bench: Bench) -> None:
 @pytest.mark.parametrize("alternative", ["msgspec", "pydantic"])
 def test_an_alternative_reads_what_plain_code_reads(bench: Bench, alternative: str) -> None:
     places = bench.places
-    folders = [places.alternatives, places.ours, places.packages, places.msgspec]
+    folders = [places.alternatives, places.ours, places.packages, places.instead]
     program = f"""
 from benchmarks.alternatives import by_{alternative}
 from terra_connections import event

@@ -1,7 +1,7 @@
 """Runs handlers of ours, each in a process of its own, which can die or be lied to at a named point.
 
 A point is a step as it is seen from outside: before and after every round trip to AWS (botocore's own events) and to
-Terra (httpx's own event hooks), and `return`, when the handler is done and nobody has heard of it. Examples:
+Terra (around httpcore), and `return`, when the handler is done and nobody has heard of it. Examples:
 `dynamodb.BatchGetItem:before`, `dynamodb.BatchGetItem#2:after` (the second such trip), `terra.userInfo:before`.
 
 The program listens on a Unix socket; each connection is one run, in a fork: loading boto3 anew for every run would
@@ -38,7 +38,7 @@ from typing import Any, TextIO
 
 import boto3
 import botocore.session
-import httpx
+import httpcore
 import pydantic
 from aws_lambda_powertools import logging, metrics
 from boto3.dynamodb import types
@@ -52,7 +52,7 @@ from local.aws_calls import record_calls_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers/terra_connections"
-LOADED_BEFORE_THE_FORK = (boto3, httpx, logging, metrics, pydantic, types)
+LOADED_BEFORE_THE_FORK = (boto3, httpcore, logging, metrics, pydantic, types)
 MODELS = create_loader()
 """What botocore knows of each service; large files, read once."""
 BREAKS: Mapping[str, type[exceptions.BotoCoreError]] = {
@@ -124,13 +124,19 @@ class Points:
         """botocore's `response-received`."""
         self.after(event_name.partition(".")[2])
 
-    def before_terra(self, request: httpx.Request) -> None:
-        """httpx's `request` hook."""
-        self.before(f"terra.{Path(request.url.path).name}")
+    def around_terra(self) -> type[httpcore.ConnectionPool]:
+        """httpcore's pool of connections, which stops before a request, and when the head of the answer is here."""
+        points = self
 
-    def after_terra(self, response: httpx.Response) -> None:
-        """httpx's `response` hook: the head of the answer is here."""
-        self.after(f"terra.{Path(response.request.url.path).name}")
+        class ConnectionPool(httpcore.ConnectionPool):
+            def handle_request(self, request: httpcore.Request) -> httpcore.Response:
+                trip = f"terra.{Path(request.url.target.decode().partition('?')[0]).name}"
+                points.before(trip)
+                response = super().handle_request(request)
+                points.after(trip)
+                return response
+
+        return ConnectionPool
 
 
 class _Raw(io.BytesIO):
@@ -175,12 +181,8 @@ def run(connection: socket.socket, byte_code: Path) -> None:
             events.register("before-send", points.before_aws)
             events.register("response-received", points.after_aws)
             record_calls_of(events, environment["AWS_LAMBDA_FUNCTION_NAME"], job["aws_calls"])
+            httpcore.ConnectionPool = points.around_terra()  # type: ignore[misc]
             handler = load(ROOT / "functions" / job["function"], byte_code)
-            wiring = importlib.import_module("terra_connections.wiring")
-            if wiring.terra.cache_info().currsize:
-                # The client is not to be had otherwise, and it shall be the one that the handler uses.
-                client: httpx.Client = wiring.terra()._client  # noqa: SLF001
-                client.event_hooks = {"request": [points.before_terra], "response": [points.after_terra]}
             result = handler.lambda_handler(job["event"], None)
             points.passed("return")
             points.say({"result": result, "log": printed.getvalue()})

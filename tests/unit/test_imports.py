@@ -12,23 +12,23 @@ from tests.environment import function_environment
 NEEDS: dict[str, set[str]] = {
     "authorize": set(),
     "auth_failure": set(),
-    "auth_retry": {"httpx"},
-    "auth_success": {"httpx"},
-    "create_mobile_token": {"httpx"},
-    "create_session": {"httpx", "pydantic"},
-    "disconnect": {"httpx"},
-    "erase_person": {"httpx", "pydantic"},
+    "auth_retry": {"httpcore"},
+    "auth_success": {"httpcore"},
+    "create_mobile_token": {"httpcore"},
+    "create_session": {"httpcore", "pydantic"},
+    "disconnect": {"httpcore"},
+    "erase_person": {"httpcore", "pydantic"},
     "get_connection": set(),
     "get_session": set(),
     "list_connections": set(),
-    "list_providers": {"httpx"},
+    "list_providers": {"httpcore"},
     "publish_events": set(),
     "reconcile": set(),
-    "sweep_page": {"httpx"},
-    "sync_connections": {"httpx", "pydantic"},
+    "sweep_page": {"httpcore"},
+    "sync_connections": {"httpcore", "pydantic"},
     "terra_webhook": set(),
 }
-HEAVY = {"httpx", "pydantic", "jwt", "aws_lambda_powertools.event_handler"}
+HEAVY = {"httpcore", "pydantic", "jwt", "aws_lambda_powertools.event_handler"}
 
 
 def test_every_function_is_listed() -> None:

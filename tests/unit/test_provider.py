@@ -1,10 +1,11 @@
 """The catalogue of providers: what is read from Terra's list, and how long it is served."""
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-import httpx
+import httpcore
 import pytest
 
 from terra_connections.errors import RetryLater, TerraRejected, TerraUnavailable, TooManyRequests
@@ -203,37 +204,47 @@ NO_LISTS: list[Answers] = [
 ]
 
 
-def asked_of(answers: Answers, seen: list[httpx.Request]) -> list[Provider]:
-    """What `providers` makes of Terra's two answers."""
+class TerraHere(httpcore.ConnectionPool):
+    """Terra, without a network."""
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
-        return httpx.Response(200, json=answers[request.url.path])
+    def __init__(self, answers: Answers) -> None:
+        super().__init__()
+        self._answers = answers
+        self.seen: list[httpcore.Request] = []
+
+    def handle_request(self, request: httpcore.Request) -> httpcore.Response:
+        self.seen.append(request)
+        path = request.url.target.decode().partition("?")[0]
+        return httpcore.Response(200, content=json.dumps(self._answers[path]).encode())
+
+
+def asked_of(terra: TerraHere) -> list[Provider]:
+    """What `providers` makes of Terra's two answers."""
 
     def no_key() -> str:
         raise AssertionError
 
-    with httpx.Client(transport=httpx.MockTransport(answer)) as client:
-        terra = TerraApi(client, api_url="https://terra.example", widget_url="", dev_id="our-id", api_key=no_key)
-        return terra.providers(within=timedelta(seconds=1))
+    api = TerraApi(terra, api_url="https://terra.example", widget_url="", dev_id="our-id", api_key=no_key)
+    return api.providers(within=timedelta(seconds=1))
 
 
 def test_terra_is_asked_with_the_dev_id_and_without_the_key() -> None:
-    seen: list[httpx.Request] = []
-    assert [provider.resource for provider in asked_of(GOOD, seen)] == ["FITBIT"]
-    assert [request.url.raw_path for request in seen] == [b"/integrations/detailed?sdk=true", b"/integrations"]
-    for request in seen:
-        assert request.headers["dev-id"] == "our-id"
-        assert "x-api-key" not in request.headers
+    terra = TerraHere(GOOD)
+    assert [provider.resource for provider in asked_of(terra)] == ["FITBIT"]
+    assert [request.url.target for request in terra.seen] == [b"/integrations/detailed?sdk=true", b"/integrations"]
+    for request in terra.seen:
+        headers = dict(request.headers)
+        assert headers[b"dev-id"] == b"our-id"
+        assert b"x-api-key" not in headers
 
 
 @pytest.mark.parametrize("answers", NO_LISTS, ids=str)
 def test_what_is_no_list_of_providers_is_not_believed(answers: Answers) -> None:
     with pytest.raises(TerraUnavailable):
-        asked_of(GOOD | answers, [])
+        asked_of(TerraHere(GOOD | answers))
 
 
 @pytest.mark.parametrize("path", GOOD)
 def test_an_error_with_status_200_is_not_believed(path: str) -> None:
     with pytest.raises(TerraRejected):
-        asked_of(GOOD | {path: {**GOOD[path], "status": "error"}}, [])
+        asked_of(TerraHere(GOOD | {path: {**GOOD[path], "status": "error"}}))

@@ -1,4 +1,4 @@
-"""Terra's REST API, as far as this stack asks it, over an `httpx.Client` that is passed in.
+"""Terra's REST API, as far as this stack asks it, over an `httpcore.ConnectionPool` that is passed in.
 
 Source: Terra's OpenAPI document (2026.07) and FAQ. Errors come in four forms (RFC 9457 without a status, an older
 `{status, message}`, HTML, empty), so only the status code is believed; and a 200 is believed only if it holds what it
@@ -7,16 +7,17 @@ must. No call follows redirects.
 
 import json
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import urlencode, urlsplit
 
-import httpx
+import certifi
+import httpcore
 
 from terra_connections.errors import TerraRejected, TerraUnavailable, TooManyRequests, UnknownResource
 from terra_connections.event import scopes_from
@@ -43,23 +44,34 @@ _MAX_RETRY_AFTER = 3600
 _MAX_SECONDS = 86_400
 _WIDGET_IS_ELSEWHERE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
+_NO_ANSWER = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+)
 
 
-def client() -> httpx.Client:
-    """An HTTP client for Terra.
+def client() -> httpcore.ConnectionPool:
+    """An HTTP client for Terra: what httpx is made of, and all of it that is needed here.
 
     It tries to connect twice. Nothing else is ever repeated: a request that was sent may have made a pending user, and
     Terra's auth endpoints have no idempotency key.
     """
-    return httpx.Client(transport=httpx.HTTPTransport(retries=1))
+    return httpcore.ConnectionPool(
+        ssl_context=ssl.create_default_context(cafile=certifi.where()),
+        # Terra, or what lies between, may have forgotten an older one while the function was frozen.
+        keepalive_expiry=5,
+        retries=1,
+    )
 
 
 class _Deadline(dict[str, float]):
-    """The `timeout` extension of an httpx request, as one limit for all of it.
+    """The `timeout` extension of a request, as one limit for all of it.
 
-    httpx's own timeouts are of silence, each for one step: an answer that stalls or drips would have several of them.
-    httpcore asks for a step's limit when the step begins, and is told what is left. Connecting has two steps (TCP and
-    TLS) and may be tried twice.
+    httpcore's timeouts are of silence, each for one step: an answer that stalls or drips would have several of them.
+    It asks for a step's limit when the step begins, and is told what is left. Connecting has two steps (TCP and TLS)
+    and may be tried twice.
     """
 
     def __init__(self, within: timedelta) -> None:
@@ -165,7 +177,7 @@ class TerraApi:
 
     def __init__(
         self,
-        client: httpx.Client,
+        client: httpcore.ConnectionPool,
         *,
         api_url: str,
         widget_url: str,
@@ -326,36 +338,54 @@ class TerraApi:
 
         `path` is the call's name, and where it is unless `url` says otherwise.
         """
-        headers = {"dev-id": self._dev_id}
+        headers = {"accept": "application/json", "dev-id": self._dev_id, "user-agent": "terra-connections"}
         if not is_keyless:
             headers["x-api-key"] = self._api_key()
+        content = None if method == "GET" else b""
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers["content-type"] = "application/json"
         address = self._api_url + path if url is None else url
-        request = self._client.build_request(method, address, params=params, json=body, headers=headers)
-        started, response = time.perf_counter(), None
+        address = f"{address}?{urlencode(params)}" if params else address
+        started, answer = time.perf_counter(), None
         try:
-            response, content = self._exchange(request, within=within)
+            answer = self._exchange(method, address, headers, content, within=within)
         finally:
-            status = response.status_code if response else None
+            status = answer.status if answer else None
             self._asked(path, status, (time.perf_counter() - started) * 1000)
-        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
             message = "Terra's rate limit is used up."
-            raise TooManyRequests(message, retry_after=_retry_after(response))
-        return response.status_code, content
+            raise TooManyRequests(message, retry_after=_retry_after(answer.headers))
+        return answer.status, answer.content
 
-    def _exchange(self, request: httpx.Request, *, within: timedelta) -> tuple[httpx.Response, bytes]:
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        *,
+        within: timedelta,
+    ) -> "_Answer":
         deadline = _Deadline(within)
-        request.extensions["timeout"] = deadline
+        sent, limits = list(headers.items()), {"timeout": deadline}
         try:
-            with closing(self._client.send(request, stream=True)) as response:
-                content = bytearray()
-                for chunk in response.iter_bytes():
-                    content += chunk
-                    if len(content) > _MAX_ANSWER or deadline.has_passed:
+            with self._client.stream(method, url, headers=sent, content=content, extensions=limits) as response:
+                received = bytearray()
+                for chunk in response.iter_stream():
+                    received += chunk
+                    if len(received) > _MAX_ANSWER or deadline.has_passed:
                         raise _nonsense()
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except _NO_ANSWER as error:
             message = "Terra did not answer in time."
             raise TerraUnavailable(message) from error
-        return response, bytes(content)
+        return _Answer(response.status, dict(response.headers), bytes(received))
+
+
+class _Answer(NamedTuple):
+    status: int
+    headers: Mapping[bytes, bytes]
+    content: bytes
 
 
 def _believed(status: int, content: bytes) -> Any:  # noqa: ANN401 - JSON
@@ -403,10 +433,10 @@ def _seconds(value: object) -> timedelta | None:
     return timedelta(seconds=value)
 
 
-def _retry_after(response: httpx.Response) -> int:
+def _retry_after(headers: Mapping[bytes, bytes]) -> int:
     """Terra's Retry-After in seconds, within reason; a date or nonsense counts as the shortest wait that helps."""
-    value = response.headers.get("retry-after", "")
-    return min(max(int(value), 1), _MAX_RETRY_AFTER) if _SECONDS.fullmatch(value) else 5
+    values = [value.decode("latin-1") for name, value in headers.items() if name.lower() == b"retry-after"]
+    return min(max(int(values[0]), 1), _MAX_RETRY_AFTER) if values and _SECONDS.fullmatch(values[0]) else 5
 
 
 def _is_web_address(value: str) -> bool:
