@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import certifi
 import httpcore
@@ -346,7 +346,7 @@ class TerraApi:
             content = json.dumps(body).encode()
             headers["content-type"] = "application/json"
         address = self._api_url + path if url is None else url
-        address = f"{address}?{urlencode(params)}" if params else address
+        address = f"{address}?{urlencode(params, quote_via=quote)}" if params else address
         started, answer = time.perf_counter(), None
         try:
             answer = self._exchange(method, address, headers, content, within=within)
@@ -359,13 +359,7 @@ class TerraApi:
         return answer.status, answer.content
 
     def _exchange(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        content: bytes | None,
-        *,
-        within: timedelta,
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None, *, within: timedelta
     ) -> "_Answer":
         deadline = _Deadline(within)
         sent, limits = list(headers.items()), {"timeout": deadline}
