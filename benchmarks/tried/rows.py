@@ -123,7 +123,7 @@ def loading(places: Places) -> list[Row]:
     """What a cold start loads."""
     published, layer, botocore = "boto3 and a client, as published", "boto3 and a client", "botocore and a client"
     # httpx is in no layer: what it is made of is.
-    webhook, everything = "terra_webhook", [places.ours, places.packages, places.instead]
+    webhook, everything = "terra_webhook", [places.packages, places.instead]
     beside = {
         "a second client (Secrets Manager)": 'session.create_client("secretsmanager")',
         "Powertools' Logger and metrics": (
@@ -131,7 +131,10 @@ def loading(places: Places) -> list[Row]:
         ),
         "pydantic, with a model": "from pydantic import BaseModel\nclass Body(BaseModel):\n    name: str",
         "httpcore": "import httpcore; httpcore.ConnectionPool",
-        "httpcore with a pool (terra_api.py)": "from terra_connections import terra_api; terra_api.client()",
+        "httpcore with a pool": (
+            "import certifi, httpcore, ssl\n"
+            "httpcore.ConnectionPool(ssl_context=ssl.create_default_context(cafile=certifi.where()))"
+        ),
         "httpx with a client": "import httpx; httpx.Client()",
     }
     return [

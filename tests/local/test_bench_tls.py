@@ -1,0 +1,75 @@
+"""TLS before the endpoints of AWS, as the benchmark has it: believed by who has the root for it, and by nobody else."""
+
+import asyncio
+import ssl
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import certifi
+import httpx
+import pytest
+
+from benchmarks.tls import behind_tls
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with what it was sent."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_more: object) -> None:
+        """Be silent."""
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Path:
+    """A layer with botocore's file of roots."""
+    (tmp_path / "layer" / "botocore").mkdir(parents=True)
+    (tmp_path / "layer" / "botocore" / "cacert.pem").write_bytes(Path(certifi.where()).read_bytes())
+    return tmp_path / "layer"
+
+
+def test_a_function_reaches_the_endpoint_by_tls_with_its_own_roots_and_ours(
+    endpoint: str, packages: Path, tmp_path: Path
+) -> None:
+    variables = {"AWS_ENDPOINT_URL": endpoint, "QUEUE": f"{endpoint}/1/queue", "OTHER": f"{endpoint}0"}
+    large = b"x" * 300_000
+
+    async def ask() -> tuple[dict[str, str], bytes, int]:
+        async with behind_tls([endpoint], tmp_path) as tls:
+            environment = tls.environment(variables, packages)
+            roots = ssl.create_default_context(cafile=environment["AWS_CA_BUNDLE"])
+            async with httpx.AsyncClient(verify=roots, timeout=60) as client:
+                answer = await client.post(environment["AWS_ENDPOINT_URL"], content=large)
+            return environment, answer.content, len(roots.get_ca_certs())
+
+    environment, content, trusted = asyncio.run(ask())
+    assert content == large
+    assert trusted == len(ssl.create_default_context(cafile=certifi.where()).get_ca_certs()) + 1
+    assert environment["AWS_ENDPOINT_URL"].startswith("https://127.0.0.1:")
+    assert environment["QUEUE"] == f"{environment['AWS_ENDPOINT_URL']}/1/queue"
+    assert environment["OTHER"] == f"{endpoint}0"
+
+
+def test_who_lacks_our_root_does_not_believe_it(endpoint: str, tmp_path: Path) -> None:
+    async def ask() -> None:
+        async with behind_tls([endpoint], tmp_path) as tls, httpx.AsyncClient(timeout=60) as client:
+            await client.post(tls.addresses[endpoint], content=b"secret")
+
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        asyncio.run(ask())
