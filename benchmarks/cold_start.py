@@ -18,12 +18,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.execution import Machine, Run, Subject, WrongAnswerError, leave_free, run
+from benchmarks.execution import Machine, Run, Subject, WrongAnswerError, prepare, run
 from benchmarks.figures import cold_table, figures, goals, plot, sizes, warm_table
-from benchmarks.report import REPORT, write
+from benchmarks.report import ENOUGH, REPORT, write
 from benchmarks.subjects import FLOOR, OUR_FLOOR, PEER, packages_of, subjects
 from benchmarks.tls import behind_tls
-from local import artifacts, pythons, setup
+from local import artifacts, setup
 from local.environment import ROOT, forget_aws
 from local.progress import say
 from local.testing import running_stack
@@ -42,7 +42,9 @@ _RUNTIME_MODULES: Final = ("awslambdaric", "runtime_client", "snapshot_restore_p
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and write down."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=21, help="how many cold starts of each (at least 15 are written)")
+    parser.add_argument(
+        "--rounds", type=int, default=21, help=f"how many cold starts of each (at least {ENOUGH} are written)"
+    )
     parser.add_argument("--warm", type=int, default=30, help="how many calls after each cold start")
     parser.add_argument("--only", default="", help="a pattern of names; the floor is always measured")
     asked = parser.parse_args(arguments)
@@ -58,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     aimed = [one for one in found if one.name in AIMED]
     parts = [cold_table(cold), warm_table(found), goals(aimed)]
     say("\n\n".join(parts))
-    if asked.rounds < 15 or asked.only:  # noqa: PLR2004 - what is written down stands on at least this many
-        say("Not written down: that takes everything, and 15 rounds or more.")
+    if asked.rounds < ENOUGH or asked.only:
+        say(f"Not written down: that takes everything, and {ENOUGH} rounds or more.")
         return 0
     PLOT.write_text(plot(cold))
     parts[1:1] = [f"![Cold starts]({PLOT.name})"]
@@ -71,12 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(rounds: int, warm: int, only: re.Pattern[str]) -> tuple[list[Subject], dict[str, list[Run]]]:
     """The subjects, and every run of each."""
     artifacts.contents()
-    python = pythons.find()
-    if python is None:
-        message = f"There is no Python {artifacts.RUNTIME} here, Lambda's own: nothing can be measured."
-        raise WrongAnswerError(message)
-    processor = max(os.sched_getaffinity(0))
-    leave_free(processor)
+    python, processor = prepare()
     with tempfile.TemporaryDirectory() as scratch, running_stack(more=("--record-aws-calls",)) as stack:
         folder = Path(scratch)
         machine = Machine(python.path, runtime(folder), processor)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from local import artifacts, pythons
 from local.gateway.runtime_api import FunctionError, Invocation, RuntimeApi, deadline_ms
 
 if TYPE_CHECKING:
@@ -198,6 +199,16 @@ def peak_memory(pid: int) -> float:
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
 
 
-def leave_free(processor: int) -> None:
-    """Move this process, and whatever it starts from now on, off the measured processor."""
+def prepare() -> tuple[pythons.Interpreter, int]:
+    """Lambda's Python, and a processor that this process and whatever it starts from now on leave free.
+
+    Raises:
+        WrongAnswerError: there is no such Python.
+    """
+    python = pythons.find()
+    if python is None:
+        message = f"There is no Python {artifacts.RUNTIME} here, Lambda's own: nothing can be measured."
+        raise WrongAnswerError(message)
+    processor = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, os.sched_getaffinity(0) - {processor})
+    return python, processor

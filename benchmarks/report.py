@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REPORT: Final = ROOT / "docs" / "performance.md"
+ENOUGH: Final = 15
+"""Rounds that what is written down stands on."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -141,7 +141,12 @@ def subjects(stack: Stack, built: Path, peers_packages: Path, tls: Tls) -> list[
         Subject("nothing", [_HERE / "nothing"], ours(floor), dict, 200),
         Subject(FLOOR, [_HERE / "floor", peers_packages], peers(floor), dict, 200, trips=1),
         Subject(
-            "floor, connected while loading", [_HERE / "connected", peers_packages], peers(floor), dict, 200, trips=1
+            "floor, connected while loading",
+            [_HERE / "floor", peers_packages],
+            {**peers(floor), "_HANDLER": "connected.lambda_handler"},
+            dict,
+            200,
+            trips=1,
         ),
         Subject(OUR_FLOOR, [_HERE / "floor", layers[1]], ours(floor), dict, 200, trips=1),
         *(

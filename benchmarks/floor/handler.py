@@ -6,14 +6,14 @@ from uuid import uuid4
 
 import boto3
 
-_dynamodb = boto3.client("dynamodb")
-_table = os.environ["DELIVERIES_TABLE"]
+dynamodb = boto3.client("dynamodb")
+table = os.environ["DELIVERIES_TABLE"]
 
 
 def lambda_handler(_event: object, _context: object) -> dict[str, Any]:
     """Write one item that is not there yet."""
-    _dynamodb.put_item(
-        TableName=_table,
+    dynamodb.put_item(
+        TableName=table,
         Item={"delivery_id": {"S": f"floor:{uuid4()}"}},
         ConditionExpression="attribute_not_exists(delivery_id)",
     )

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import report
-from benchmarks.execution import WrongAnswerError, leave_free
+from benchmarks.execution import WrongAnswerError, prepare
+from benchmarks.report import ENOUGH
 from benchmarks.subjects import PEER, packages_of
 from benchmarks.tried import figures
 from benchmarks.tried.dynamodb import answering
 from benchmarks.tried.rows import ALTERNATIVES, Places, Row, environment, tables
-from local import artifacts, pythons
+from local import artifacts
 from local.environment import ROOT
 from local.progress import say
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
     from benchmarks.tried.figures import Measured
 
-ENOUGH: Final = 15
-"""Rounds that what is written down stands on."""
 PATIENCE: Final = 120
 STOPWATCH: Final = Path(__file__).with_name("stopwatch.py")
 
@@ -67,12 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measured(rounds: int) -> dict[str, str]:
     """Every table, by its name, and the conditions beside them."""
     built = artifacts.contents()
-    python = pythons.find()
-    if python is None:
-        message = f"There is no Python {artifacts.RUNTIME} here, Lambda's own: nothing can be measured."
-        raise WrongAnswerError(message)
-    processor = max(os.sched_getaffinity(0))
-    leave_free(processor)
+    python, processor = prepare()
     with tempfile.TemporaryDirectory() as scratch, answering() as dynamodb_url:
         places = Places(artifacts.BUILT, packages_of(PEER), packages_of(ALTERNATIVES), Path(scratch))
         places.prepare()
