@@ -229,3 +229,36 @@ def test_a_build_stops_where_a_root_of_aws_is_missing(built: Path, tmp_path: Pat
     )
     with pytest.raises(artifacts.BuildError, match=r"lack Amazon Root CA 3\."):
         artifacts.keep_roots_of_aws(bundle)
+
+
+WHAT_IS_DONE_FOR_NOBODY = """
+import gc, json
+looks = sum(generation["collections"] for generation in gc.get_stats())
+import handler
+looks = sum(generation["collections"] for generation in gc.get_stats()) - looks
+import botocore.session
+from terra_connections import wiring
+
+class Sent(Exception): pass
+
+def send(request, **more):
+    raise Sent(request.headers["User-Agent"].decode())
+
+client = wiring.dynamodb()
+client.meta.events.register("before-send", send)
+model = client.meta.service_model
+searched = [name for name in model.operation_names if model.operation_model(name).operation_context_parameters]
+try:
+    # No text: what checks parameters would refuse it.
+    client.put_item(TableName="t", Item={"delivery_id": {"S": 7}})
+except Sent as sent:
+    print(json.dumps([looks, searched, str(sent), botocore.session.get_session().user_agent()]))
+"""
+
+
+def test_nothing_is_done_for_nobody(built: Path, lambda_python: Path) -> None:
+    told = run_as_lambda_does(lambda_python, built, "TerraWebhook", WHAT_IS_DONE_FOR_NOBODY)
+    looks_for_cycles, searched_for_accounts, sent_as, made_once = json.loads(told)
+    assert looks_for_cycles <= 1
+    assert searched_for_accounts == []
+    assert sent_as.startswith(made_once), "botocore puts its name together for every request"
