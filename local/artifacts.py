@@ -219,8 +219,8 @@ def reduce_botocore(folder: Path, services: Sequence[str]) -> None:
                 known = partition["services"]
                 partition["services"] = {name: known[name] for name in services if name in known}
         for operation in content.get("operations", {}).values():
-            # Where a table of another account's is named by its ARN, every call looks for that account in all of its
-            # parameters: a tenth of a transaction's processor time. We name our own tables.
+            # By these, every call is searched for tables that an ARN of another account names: a tenth of a
+            # transaction's processor time. Ours are named by their names.
             operation.pop("operationContextParams", None)
         path.unlink()
         plain = path.with_suffix("") if path.suffix == ".gz" else path
@@ -229,7 +229,7 @@ def reduce_botocore(folder: Path, services: Sequence[str]) -> None:
 
 
 def keep_roots_of_aws(bundle: Path) -> None:
-    """Leave the root certificates by which AWS is known: five of some hundred and forty.
+    """Leave the root certificates by which AWS is known: five of some 130.
 
     Raises:
         BuildError: One of them is not there.
