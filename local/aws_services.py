@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 REGION: Final = "us-east-1"
 # Not credentials of anybody. DynamoDB Local refuses a key with a dash.
 CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
-SECRET_NAMES: Final = ("TerraSecret", "SigningSecrets", "ServiceKeys")
+SECRET_NAMES: Final = ("TerraSecret", "SigningSecrets", "ServiceKeys", "PseudonymKey")
 """The logical ids of template.yaml's secrets."""
 
 
@@ -32,6 +32,7 @@ class Keys:
     service_key: str
     signing_secret: str
     terra_api_key: str
+    pseudonym_key: str
 
     def as_secrets(self) -> dict[str, dict[str, str]]:
         """Return what the template's secrets hold: JSON objects of name -> value."""
@@ -39,21 +40,22 @@ class Keys:
             "TerraSecret": {"api_key": self.terra_api_key},
             "SigningSecrets": {"local": self.signing_secret},
             "ServiceKeys": {"local": self.service_key},
+            "PseudonymKey": {"key": self.pseudonym_key},
         }
 
 
 def keys(directory: Path) -> Keys:
     """Return the stack's keys, made on the first run; only their owner can read the file."""
     file = directory / "keys.json"
+    made = Keys(secrets.token_urlsafe(32), secrets.token_hex(32), secrets.token_urlsafe(24), secrets.token_hex(32))
     try:
-        return Keys(**json.loads(file.read_text()))
-    except FileNotFoundError:
-        made = Keys(secrets.token_urlsafe(32), secrets.token_hex(32), secrets.token_urlsafe(24))
-        write_private(file, json.dumps(asdict(made), indent=2) + "\n")
-        return made
+        # An older stack's file lacks the keys that are newer than it.
+        held = Keys(**{**asdict(made), **(json.loads(file.read_text()) if file.exists() else {})})
     except (ValueError, TypeError):
         message = f"{file} cannot be read as keys: make clean forgets them (and the local tables), or delete that file."
         raise StackError(message) from None
+    write_private(file, json.dumps(asdict(held), indent=2) + "\n")
+    return held
 
 
 def write_private(file: Path, text: str) -> None:
@@ -93,7 +95,7 @@ async def start(nursery: Nursery, port: int, directory: Path, held: Keys) -> dic
 
 
 def put_secrets(endpoint: str, held: Keys) -> dict[str, str]:
-    """Make the three secrets and return their ARNs."""
+    """Make the secrets and return their ARNs."""
     client = boto3.client(
         "secretsmanager",
         endpoint_url=endpoint,

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from local.gateway.template import FunctionSpec, Stack
 
 DEV_ID: Final = "local-dev"
+PSEUDONYM_KEY: Final = "PseudonymKey"
+"""The secret that no parameter can replace."""
 LOOPBACK: Final = "127.0.0.1"
 PARENT_INTERVAL: Final = 0.5
 RELEASE_PATIENCE: Final = 8.0
@@ -360,7 +362,9 @@ class Supervisor:
         command += ["--api-url", self._urls["API_PORT"], "--issuer-url", self._urls["OIDC_PORT"]]
         command += ["--terra-url", self._urls["TERRA_PORT"], "--dynamodb-url", self._urls["DYNAMODB_PORT"]]
         command += ["--functions-log", str(self._directory / "log" / "functions.log")]
-        child = await nursery.start("demo", command, directory=ROOT, follows=True)
+        # On the command line every user of the machine could read it.
+        key = {"PSEUDONYM_KEY": self._keys.pseudonym_key}
+        child = await nursery.start("demo", command, environment=key, directory=ROOT, follows=True)
         await answers(child, f"{self._urls['DEMO_PORT']}/connected")
 
     def _gateway(self, arns: Mapping[str, str], log: FunctionLog) -> Gateway:
@@ -368,7 +372,7 @@ class Supervisor:
             "TerraDevId": DEV_ID,
             "TerraApiUrl": f"{self._urls['TERRA_PORT']}/api/v2",
             "TerraWidgetUrl": f"{self._urls['TERRA_PORT']}/api/widget/session",
-            **{f"{name}Arn": arn for name, arn in arns.items()},
+            **{f"{name}Arn": arn for name, arn in arns.items() if name != PSEUDONYM_KEY},
             "ReturnTargets": json.dumps(
                 {
                     "web": f"{self._urls['DEMO_PORT']}/connected",
@@ -397,7 +401,12 @@ class Supervisor:
         return Gateway(
             self._options.template,
             parameters=self._parameters,
-            physical_ids={**{name: name for name in self._tables}, **self._message_ids},
+            physical_ids={
+                **{name: name for name in self._tables},
+                **self._message_ids,
+                PSEUDONYM_KEY: arns[PSEUDONYM_KEY],
+            },
+            secrets={arns[name]: json.dumps(held) for name, held in self._keys.as_secrets().items()},
             port=self._ports["API_PORT"],
             python=self._python,
             dependencies=self._packages,

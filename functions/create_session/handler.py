@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from terra_connections import wiring
-from terra_connections.door import door, hashed
+from terra_connections.door import door
 from terra_connections.http_api import Request, Response, json_response
 from terra_connections.language import preferred
 from terra_connections.new_session import SessionStarter, claim_for
 from terra_connections.request_body import NewSession
 
 _settings = wiring.settings()
+_pseudonyms = wiring.pseudonyms()
 _starter = SessionStarter(
     wiring.terra(),
     wiring.sessions(),
@@ -24,7 +25,7 @@ def create_session(request: Request) -> Response:
     caller = request.caller
     asked = NewSession.parse(request.body)
     person = caller.person(asked.reference_id)
-    request.notes["person"] = hashed(person)
+    request.notes["person"] = _pseudonyms.in_logs(person)
     # A back end's own header would say nothing about the person.
     browser = request.header("accept-language") if caller.subject else None
     session = _starter.start(

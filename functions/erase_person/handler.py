@@ -3,18 +3,19 @@
 from http import HTTPStatus
 
 from terra_connections import wiring
-from terra_connections.door import door, hashed
+from terra_connections.door import door
 from terra_connections.erasure import Eraser
 from terra_connections.http_api import Request, Response
 from terra_connections.request_body import Person
 
+_pseudonyms = wiring.pseudonyms()
 _eraser = Eraser(wiring.terra(), wiring.sessions(), wiring.connections())
 
 
 def erase_person(request: Request) -> Response:
     """Tombstones, Terra, items: 204 only once nothing is left."""
     person = request.caller.person(Person.parse(request.body).reference_id)
-    request.notes["person"] = hashed(person)
+    request.notes["person"] = _pseudonyms.in_logs(person)
     request.notes["erased"] = _eraser.erase(person)
     return Response(HTTPStatus.NO_CONTENT, headers={"cache-control": "no-store"})
 

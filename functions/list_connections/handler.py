@@ -4,12 +4,13 @@ from http import HTTPStatus
 
 from terra_connections import wiring
 from terra_connections.connection import listing
-from terra_connections.door import door, hashed
+from terra_connections.door import door
 from terra_connections.errors import InvalidRequest
 from terra_connections.http_api import Request, Response, json_response
 from terra_connections.ids import reference_id_from
 
 _connections = wiring.connections()
+_pseudonyms = wiring.pseudonyms()
 
 
 def list_connections(request: Request) -> Response:
@@ -21,7 +22,7 @@ def list_connections(request: Request) -> Response:
     if query.get("include", "revoked") != "revoked":
         raise InvalidRequest([("include", "may only be: revoked")])
     person = caller.person(asked)
-    request.notes["person"] = hashed(person)
+    request.notes["person"] = _pseudonyms.in_logs(person)
     connections = listing(person, _connections.of_person(person), include_revoked="include" in query)
     return json_response(HTTPStatus.OK, {"connections": [connection.as_json() for connection in connections]})
 

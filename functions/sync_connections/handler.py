@@ -4,18 +4,19 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from terra_connections import wiring
-from terra_connections.door import door, hashed
+from terra_connections.door import door
 from terra_connections.http_api import Request, Response, json_response
 from terra_connections.request_body import Person
 from terra_connections.sync import Syncer
 
+_pseudonyms = wiring.pseudonyms()
 _syncer = Syncer(wiring.terra(), wiring.connections())
 
 
 def sync_connections(request: Request) -> Response:
     """Ask Terra what this person has, make the table agree, and list it."""
     person = request.caller.person(Person.parse(request.body).reference_id)
-    request.notes["person"] = hashed(person)
+    request.notes["person"] = _pseudonyms.in_logs(person)
     connections = _syncer.sync(person, now=datetime.now(UTC))
     return json_response(HTTPStatus.OK, {"connections": [connection.as_json() for connection in connections]})
 

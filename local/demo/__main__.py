@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from local import leash
 from local.demo.underneath import Underneath
+from local.environment import variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,7 +110,7 @@ def main() -> None:
         api_url=asked.api_url,
         issuer_url=asked.issuer_url,
         terra_url=asked.terra_url,
-        underneath=Underneath(asked.terra_url, asked.dynamodb_url, asked.functions_log),
+        underneath=Underneath(asked.terra_url, asked.dynamodb_url, asked.functions_log, variable("PSEUDONYM_KEY")),
     )
     uvicorn.run(app, host=HOST, port=asked.port, log_level="warning", timeout_graceful_shutdown=1)
 

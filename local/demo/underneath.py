@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -106,10 +107,11 @@ SECRET: Final = re.compile(r"(?<=[?&]state=)[^&]+")
 class Underneath:
     """What is to be seen of the local stack."""
 
-    def __init__(self, terra_url: str, dynamodb_url: str, functions_log: Path) -> None:
+    def __init__(self, terra_url: str, dynamodb_url: str, functions_log: Path, pseudonym_key: str) -> None:
         self._terra_url = terra_url
         self._dynamodb_url = dynamodb_url
         self._functions_log = functions_log
+        self._pseudonym_key = pseudonym_key
 
     async def of(self, person: str) -> Json:
         """Return a person's `events`, oldest first, and their `items` by table."""
@@ -120,7 +122,7 @@ class Underneath:
         sessions = {item["session_id"] for item in items["Sessions"]}
         users = {item["user_id"] for table in items.values() for item in table if "user_id" in item}
         events = [
-            *requests(tail(self._functions_log), person, sessions),
+            *requests(tail(self._functions_log), logged_as(person, self._pseudonym_key), sessions),
             *calls_of_terra(calls.json(), person, users),
             *webhooks(deliveries.json(), person),
         ]
@@ -169,12 +171,16 @@ def tail(log: Path) -> list[str]:
         return file.read().decode(errors="replace").splitlines()
 
 
-def requests(lines: Iterable[str], person: str, sessions: Collection[str]) -> Iterator[Event]:
+def logged_as(person: str, key: str) -> str:
+    """Return the name of a user in the functions' log."""
+    return hmac.new(key.encode(), f"log:{person}".encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def requests(lines: Iterable[str], logged: str, sessions: Collection[str]) -> Iterator[Event]:
     """Find what the functions were asked for this person, by the one line that each request leaves.
 
     Of the many times that a session is asked for, the last one counts.
     """
-    hashed = hashlib.sha256(person.encode()).hexdigest()[:16]  # as the functions log a person
     asked: dict[str, Event] = {}
     for line in lines:
         _, brace, rest = line.partition("{")
@@ -182,7 +188,7 @@ def requests(lines: Iterable[str], person: str, sessions: Collection[str]) -> It
             told = json.loads(brace + rest)
         except ValueError:
             continue
-        if told.get("message") not in DOORS or not (told.get("session_id") in sessions or told.get("person") == hashed):
+        if told.get("message") not in DOORS or not (told.get("session_id") in sessions or told.get("person") == logged):
             continue
         way, title, words = DOORS[told["message"]]
         ended = datetime.strptime(told["timestamp"], "%Y-%m-%d %H:%M:%S,%f%z")

@@ -43,6 +43,7 @@ class Gateway:
         *,
         parameters: Mapping[str, str],
         physical_ids: Mapping[str, str],
+        secrets: Mapping[str, str] | None = None,
         port: int,
         python: Path,
         dependencies: Path,
@@ -62,6 +63,7 @@ class Gateway:
             parameters: Values of its parameters; the others keep their defaults.
             physical_ids: What `Ref` gives for its resources (`{"Connections": ...}`), and `GetAtt` for their
                 attributes (`{"Connections.Arn": ...}`). Functions and the API name themselves.
+            secrets: What the secrets hold that dynamic references name, by their ARNs.
             port: Port on 127.0.0.1; 0 takes a free one.
             python: The interpreter that functions run under.
             dependencies: Folder of installed packages that functions import from when `python` itself has them not.
@@ -82,6 +84,7 @@ class Gateway:
             template,
             parameters=parameters,
             physical_ids=physical_ids,
+            secrets=secrets,
             region=region,
         )
         self._port = port

@@ -3,6 +3,7 @@
 Only what the gateway needs is resolved. Whatever cannot be resolved is one `TemplateError` that names the place.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,11 @@ DEFAULT_ROUTE: Final = "$default"
 _ANY_METHOD: Final = "X-AMAZON-APIGATEWAY-ANY-METHOD"
 _SHORT_FORMS_WITHOUT_PREFIX: Final = frozenset({"Ref", "Condition"})
 _SUB_VARIABLE: Final = re.compile(r"\$\{(!?)([^}]*)\}")
+# Of its forms the ones that name the newest version of a secret by its ARN.
+_SECRET_REFERENCE: Final = re.compile(
+    r"\{\{resolve:secretsmanager:(?P<arn>arn:[^:}]*:secretsmanager:[^:}]*:[^:}]*:secret:[^:}]*)"
+    r"(?::SecretString(?::(?P<key>[^:}]*))?)?:{0,2}\}\}"
+)
 _SOURCE_TYPES: Final = {"DynamoDB": "Stream", "SQS": "Queue"}
 # What would change which records a function sees, and is not carried out here.
 _UNSUPPORTED_OF_SOURCES: Final = frozenset({"FilterCriteria", "TumblingWindowInSeconds", "StartingPositionTimestamp"})
@@ -118,6 +124,7 @@ def read_stack(
     parameters: Mapping[str, str],
     physical_ids: Mapping[str, str],
     region: str,
+    secrets: Mapping[str, str] | None = None,
 ) -> Stack:
     """Read and resolve the template.
 
@@ -126,6 +133,7 @@ def read_stack(
         parameters: Values of the template's parameters; the others keep their defaults.
         physical_ids: What `Ref` gives for a resource (`Connections`) and `GetAtt` for an attribute (`Connections.Arn`).
         region: The value of `AWS::Region`.
+        secrets: What secrets hold, by their ARNs, for dynamic references (`{{resolve:secretsmanager:...}}`).
 
     Raises:
         TemplateError: Something is missing, unknown or unresolvable.
@@ -137,6 +145,7 @@ def read_stack(
         parameters=parameters,
         physical_ids=physical_ids,
         region=region,
+        secrets=secrets or {},
     ).stack()
 
 
@@ -342,8 +351,10 @@ class _Reader:
         parameters: Mapping[str, str],
         physical_ids: Mapping[str, str],
         region: str,
+        secrets: Mapping[str, str],
     ) -> None:
         self._root = root
+        self._secrets = secrets
         self._region = region
         self._globals = _mapping(document.get("Globals", {}), "Globals")
         resources = _mapping(document.get("Resources", {}), "Resources")
@@ -434,8 +445,30 @@ class _Reader:
             memory_mb=int(value("MemorySize", 128)),
             folder=self._folder(value("CodeUri"), f"{name}.CodeUri"),
             layers=tuple(path for layer in layers for path in self._layer(layer, f"{name}.Layers")),
-            environment={key: _text(item, f"{name}.Environment.{key}") for key, item in environment.items()},
+            environment={
+                key: self._with_secrets(_text(item, f"{name}.Environment.{key}"), f"{name}.Environment.{key}")
+                for key, item in environment.items()
+            },
         )
+
+    def _with_secrets(self, text: str, where: str) -> str:
+        """The text with its dynamic references to secrets carried out, as CloudFormation does when it deploys."""
+
+        def held(match: re.Match[str]) -> str:
+            arn, key = match["arn"], match["key"]
+            if arn not in self._secrets:
+                message = f"{where}: the secret {arn} is not known here"
+                raise TemplateError(message)
+            if not key:
+                return self._secrets[arn]
+            value = _mapping(json.loads(self._secrets[arn]), where).get(key)
+            return _text(value, f"{where} ({key} of {arn})")
+
+        text = _SECRET_REFERENCE.sub(held, text)
+        if "{{resolve:" in text:
+            message = f"{where}: only {{{{resolve:secretsmanager:<ARN>:SecretString:<key>}}}} is resolved here"
+            raise TemplateError(message)
+        return text
 
     def _layer(self, layer: object, where: str) -> tuple[Path, ...]:
         logical_id = layer.get("Ref") if isinstance(layer, dict) else None

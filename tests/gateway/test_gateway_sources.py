@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
+KEY = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:PseudonymKey-AbCdEf"
+
 TEMPLATE = """
 Globals:
   Function: {Runtime: python3.13, Handler: handler.lambda_handler, Timeout: 5, MemorySize: 128}
@@ -417,7 +419,8 @@ Resources:
         stack = read_stack(
             ROOT / "template.yaml",
             parameters={"TerraDevId": "d", "TerraSecretArn": "a", "SigningSecretsArn": "a", "ServiceKeysArn": "a"},
-            physical_ids={"Connections": "C", "Sessions": "S", "Deliveries": "D"},
+            physical_ids={"Connections": "C", "Sessions": "S", "Deliveries": "D", "PseudonymKey": KEY},
+            secrets={KEY: '{"key": "k"}'},
             region="eu-west-1",
         )
         queue = queue_ids("UnpublishedEvents", "https://sqs.eu-west-1.amazonaws.com", "eu-west-1")["UnpublishedEvents"]

@@ -10,6 +10,8 @@ from local.gateway.template import CorsSpec, Stack, TemplateError, read_stack
 
 ROOT = Path(__file__).resolve().parents[2]
 
+KEY = "arn:aws:secretsmanager:eu-north-1:000000000000:secret:PseudonymKey-AbCdEf"
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -24,6 +26,7 @@ def read(folder: Path, text: str, *, parameters: dict[str, str] | None = None) -
         parameters=parameters or {},
         physical_ids={"Table": "table-1", "Table.Arn": "arn:table-1"},
         region="eu-north-1",
+        secrets={KEY: '{"key": "kept", "number": 7}'},
     )
 
 
@@ -80,6 +83,10 @@ Resources:
         ("!If [IsTest, a, !Ref AWS::NoValue]", None),
         ("!If [Both, a, b]", "a"),
         ("!If [Either, a, b]", "a"),
+        (f"'{{{{resolve:secretsmanager:{KEY}:SecretString:key}}}}'", "kept"),
+        (f"'a {{{{resolve:secretsmanager:{KEY}:SecretString:key::}}}} b'", "a kept b"),
+        (f"'{{{{resolve:secretsmanager:{KEY}}}}}'", '{"key": "kept", "number": 7}'),
+        (f"!Sub ['{{{{resolve:secretsmanager:${{Own}}:SecretString:number}}}}', {{Own: '{KEY}'}}]", "7"),
     ],
 )
 def test_an_expression_is_resolved(folder: Path, expression: str, value: str | None) -> None:
@@ -102,6 +109,9 @@ def test_a_given_parameter_replaces_its_default(folder: Path) -> None:
         ("!Ref Names", "F.Environment.V: a text was expected"),
         ("!Sub '${Nowhere}'", "F.Environment.V: Ref Nowhere"),
         ("{a: b}", "F.Environment.V: a text was expected"),
+        (f"'{{{{resolve:secretsmanager:{KEY}x:SecretString:key}}}}'", f"the secret {KEY}x is not known here"),
+        (f"'{{{{resolve:secretsmanager:{KEY}:SecretString:other}}}}'", f"(other of {KEY}): a text was expected"),
+        ("'{{resolve:ssm:parameter}}'", "F.Environment.V: only {{resolve:secretsmanager:"),
     ],
 )
 def test_what_cannot_be_resolved_is_one_clear_error(folder: Path, expression: str, message: str) -> None:
@@ -236,7 +246,8 @@ class TestTheProjectsTemplate:
                 "ServiceKeysArn": "arn:keys",
                 "PublicBaseUrl": "http://127.0.0.1:3000",
             },
-            physical_ids={"Connections": "Connections", "Sessions": "Sessions", "Deliveries": "Deliveries"},
+            physical_ids={**{name: name for name in ("Connections", "Sessions", "Deliveries")}, "PseudonymKey": KEY},
+            secrets={KEY: '{"key": "the stack\'s own"}'},
             region="eu-north-1",
         )
 
@@ -259,5 +270,6 @@ class TestTheProjectsTemplate:
         for function in stack.functions.values():
             assert function.environment["CONNECTIONS_TABLE"] == "Connections"
             assert function.environment["TERRA_SECRET_ARN"] == "arn:terra"
+            assert function.environment["PSEUDONYM_KEY"] == "the stack's own"
             assert function.environment["PUBLIC_BASE_URL"] == "http://127.0.0.1:3000"
             assert function.environment["AWS_ENDPOINT_URL_DYNAMODB"] == ""

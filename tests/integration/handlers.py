@@ -10,14 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 
 from local import aws_services, messages, oidc_issuer
 from local.environment import ROOT
 from local.gateway.template import read_stack
+from local.stack import PSEUDONYM_KEY
 from local.testing import Stack
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
 
 PATIENCE = 60.0
 Rule = dict[str, Any]
@@ -209,6 +213,7 @@ def running_handlers(stack: Stack) -> Iterator[Handlers]:
 
 def environments(stack: Stack) -> dict[str, dict[str, str]]:
     """By the function's folder, from template.yaml, with the parameters that the stack was started with."""
+    arns = secret_arns(stack)
     parameters = {
         "TerraDevId": stack.terra_dev_id,
         "TerraApiUrl": f"{stack.terra_url}/api/v2",
@@ -221,12 +226,16 @@ def environments(stack: Stack) -> dict[str, dict[str, str]]:
         "AwsEndpointUrlSecretsManager": stack.aws_url,
         "AwsEndpointUrlSqs": stack.aws_url,
         "AwsEndpointUrlEventbridge": stack.aws_url,
-        **{f"{name}Arn": arn for name, arn in secret_arns(stack).items()},
+        **{f"{name}Arn": arn for name, arn in arns.items() if name != PSEUDONYM_KEY},
     }
     tables = stack.tables
     ids = {"Connections": tables.connections, "Sessions": tables.sessions, "Deliveries": tables.deliveries}
     ids |= messages.physical_ids(ROOT / "template.yaml", stack.aws_url)
-    template = read_stack(ROOT / "template.yaml", parameters=parameters, physical_ids=ids, region=stack.region)
+    ids[PSEUDONYM_KEY] = arns[PSEUDONYM_KEY]
+    secrets = {arns[PSEUDONYM_KEY]: held(stack, arns[PSEUDONYM_KEY])}
+    template = read_stack(
+        ROOT / "template.yaml", parameters=parameters, physical_ids=ids, region=stack.region, secrets=secrets
+    )
     always = {
         **aws_services.CREDENTIALS,
         "AWS_REGION": stack.region,
@@ -242,15 +251,23 @@ def environments(stack: Stack) -> dict[str, dict[str, str]]:
 
 def secret_arns(stack: Stack) -> dict[str, str]:
     """By the template's logical ids."""
-    client = boto3.client(
+    found = _secrets_manager(stack).list_secrets()["SecretList"]
+    return {secret["Name"].rpartition("/")[2]: secret["ARN"] for secret in found}
+
+
+def held(stack: Stack, secret: str) -> str:
+    """What a secret holds."""
+    return _secrets_manager(stack).get_secret_value(SecretId=secret)["SecretString"]
+
+
+def _secrets_manager(stack: Stack) -> "SecretsManagerClient":
+    return boto3.client(
         "secretsmanager",
         endpoint_url=stack.aws_url,
         region_name=stack.region,
         aws_access_key_id=aws_services.CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=aws_services.CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
     )
-    found = client.list_secrets()["SecretList"]
-    return {secret["Name"].rpartition("/")[2]: secret["ARN"] for secret in found}
 
 
 def http_event(

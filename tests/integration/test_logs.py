@@ -1,5 +1,6 @@
 """Logs hold ids and hashes: no reference_id, no token, no signature, no body. Metrics are counted where they happen."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from terra_connections.ids import ReferenceId
+from terra_connections.pseudonym import Pseudonyms
 from tests.integration.handlers import Handlers, Run, http_event
 from tests.integration.redirects import begin
 from tests.integration.webhooks import Webhook
@@ -107,4 +110,6 @@ def test_every_request_is_one_line_that_can_be_followed(handlers: Handlers, pers
     [line] = [json.loads(line) for line in run.log.splitlines() if "_aws" not in line]
     assert line["message"] == "list_connections"
     assert (line["status"], line["request_id"]) == (200, "integration")
-    assert len(line["person"]) == 16
+    key = handlers.environments["list_connections"]["PSEUDONYM_KEY"]
+    assert line["person"] == Pseudonyms(key).in_logs(ReferenceId(person))
+    assert hashlib.sha256(person.encode()).hexdigest()[:16] not in run.log

@@ -137,6 +137,9 @@ def test_the_secrets_hold_the_keys(stack: Stack) -> None:
         "terra-connections/TerraSecret": {"api_key": stack.terra_api_key},
         "terra-connections/SigningSecrets": {"local": stack.signing_secret},
         "terra-connections/ServiceKeys": {"local": stack.service_key},
+        "terra-connections/PseudonymKey": {
+            "key": json.loads((stack.directory / "keys.json").read_text())["pseudonym_key"]
+        },
     }
     held = {name: json.loads(client.get_secret_value(SecretId=name)["SecretString"]) for name in wanted}
     client.close()

@@ -38,12 +38,18 @@ def test_every_method_of_the_application_s_routes_is_allowed(transformed: Templa
     assert set(configuration["allowMethods"]) == secured
 
 
+KEY = "arn:aws:secretsmanager:us-east-1:000000000000:secret:PseudonymKey-AbCdEf"
+SECRETS = {KEY: '{"key": "k"}'}
+
+
 def local(origins: str) -> CorsSpec | None:
     parameters = {"TerraDevId": "test", "AllowedOrigins": origins}
     arns = {f"{name}.Arn": name for name in ("Connections", "Sessions", "Deliveries")}
     names = ("Connections", "Sessions", "Deliveries", "TerraSecret", "SigningSecrets", "ServiceKeys")
-    ids = {**arns, "Connections.StreamArn": "stream", **{name: name for name in names}}
-    return read_stack(ROOT / "template.yaml", parameters=parameters, physical_ids=ids, region="us-east-1").cors
+    ids = {"PseudonymKey": KEY, **arns, "Connections.StreamArn": "stream", **{name: name for name in names}}
+    return read_stack(
+        ROOT / "template.yaml", parameters=parameters, physical_ids=ids, region="us-east-1", secrets=SECRETS
+    ).cors
 
 
 def test_the_local_gateway_reads_the_same() -> None:

@@ -117,7 +117,8 @@ def test_whatever_holds_something_says_what_becomes_of_it(template: Template) ->
     for type_ in holding:
         for name, resource in of_type(template, f"AWS::{type_}").items():
             assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"], name
-            assert resource["DeletionPolicy"] == ("Retain" if name == "Connections" else "Delete"), name
+            is_kept = name in {"Connections", "PseudonymKey"}
+            assert resource["DeletionPolicy"] == ("Retain" if is_kept else "Delete"), name
 
 
 def test_every_log_ends(template: Template) -> None:
@@ -164,6 +165,16 @@ def test_a_fresh_deployment_signs_nothing_and_opens_to_nobody(template: Template
     assert secrets["SigningSecrets"]["SecretString"] == secrets["TerraSecret"]["SecretString"] == "{}"
     assert "SecretString" not in secrets["ServiceKeys"]
     assert secrets["ServiceKeys"]["GenerateSecretString"]["PasswordLength"] >= 32
+    assert secrets["PseudonymKey"]["GenerateSecretString"]["PasswordLength"] >= 32
+
+
+def test_the_pseudonym_key_reaches_functions_by_a_dynamic_reference_and_is_kept_with_the_tombstones(
+    template: Template,
+) -> None:
+    key = template["Resources"]["PseudonymKey"]
+    variables = template["Globals"]["Function"]["Environment"]["Variables"]
+    assert variables["PSEUDONYM_KEY"] == {"Fn::Sub": "{{resolve:secretsmanager:${PseudonymKey}:SecretString:key}}"}
+    assert key["DeletionPolicy"] == key["UpdateReplacePolicy"] == template["Resources"]["Connections"]["DeletionPolicy"]
 
 
 def test_the_webhook_has_its_own_high_throttle_and_what_is_open_to_the_world_a_lower_one(

@@ -22,6 +22,7 @@ class Settings:
     terra_secret_arn: str
     signing_secrets_arn: str
     service_keys_arn: str
+    pseudonym_key: str
     signature_max_age_seconds: str
     signature_max_ahead_seconds: str
     return_targets: str

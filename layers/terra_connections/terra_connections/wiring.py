@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from terra_connections.delivery_store import DeliveryStore
     from terra_connections.event_bus import EventBus
     from terra_connections.provider import Catalogue
+    from terra_connections.pseudonym import Pseudonyms
     from terra_connections.redirect import WayBack
     from terra_connections.return_target import ReturnTargets
     from terra_connections.session_store import SessionStore
@@ -94,6 +95,14 @@ def user_tokens() -> "UserTokens | None":
     issuer = Issuer(policy.issuer, jwks_url=settings().oidc_jwks_url, is_local=settings().is_local)
     keys = KeyRing(issuer.keys, algorithms=policy.algorithms)
     return UserTokens(policy, keys, checked=metrics.token_checked)
+
+
+@cache
+def pseudonyms() -> "Pseudonyms":
+    """The stack's pseudonyms of users."""
+    from terra_connections.pseudonym import Pseudonyms
+
+    return Pseudonyms(settings().pseudonym_key)
 
 
 @cache
