@@ -69,7 +69,16 @@ class Returned:
     reason: str | None
 
 
-Heard = Told | Asked | Returned
+@dataclass(frozen=True)
+class Announced:
+    """Terra's answer to a new session at one provider: the `user_id` that it issued for this user's login."""
+
+    user_id: str
+    reference_id: str
+    at: int
+
+
+Heard = Told | Asked | Returned | Announced
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,8 @@ def statements(heard: Heard) -> list[Statement]:
         return _told(json.loads(heard.body), heard.at)
     if isinstance(heard, Returned):
         return []
+    if isinstance(heard, Announced):
+        return [Statement(heard.user_id, "announced", heard.at, heard.reference_id)]
     if heard.answer == "unknown":
         return [Statement(heard.user_id, "absent", heard.at)]
     if heard.answer == "listed":
@@ -178,6 +189,11 @@ def _of_user(
     if with_scopes and user.get("scopes") is not None:
         said.append(Statement(user["user_id"], "scopes", at, tuple(sorted(set(_split(user["scopes"]))))))
     return said
+
+
+def _names_of(provider: str) -> set[str]:
+    """Terra calls one provider by two names."""
+    return {"GOOGLE", "GOOGLEFIT"} if provider in ("GOOGLE", "GOOGLEFIT") else {provider}
 
 
 def _split(text: str | None) -> list[str]:
@@ -241,8 +257,10 @@ class World:
         return None if last is None else str(last.value)
 
     def _owner(self, user_id: str) -> str | None:
-        """The newest that Terra named; silence is no name."""
-        return self._remembered("owner", user_id, lambda: self._text(user_id, "owner"))
+        """The newest that Terra named; silence is no name. Until one is named, the one that it was announced for."""
+        return self._remembered(
+            "owner", user_id, lambda: self._text(user_id, "owner") or self._text(user_id, "announced")
+        )
 
     def _was_connected(self, user_id: str) -> bool:
         return bool(self._all(user_id, "connected"))
@@ -369,23 +387,29 @@ class World:
         named |= set() if attempt.user_id is None else {attempt.user_id}
         of_widget = self._told_of(attempt.widget)
         named |= {body["user"]["user_id"] for body in of_widget if body["status"] == "success"}
-        by_name = {self.goes_by(user_id) for user_id in named if self._was_connected(self.goes_by(user_id))}
-        by_name |= {user_id for user_id in named - by_name if self._was_connected(user_id) and not by_name}
+        by_name = {
+            next((one for one in (self.goes_by(user_id), user_id) if self._is_of(one, attempt)), None)
+            for user_id in named
+        } - {None}
         if by_name:
-            return Outcome("connected", user_ids=frozenset(by_name))
+            return Outcome("connected", user_ids=frozenset(map(str, by_name)))
         # What is known to the second only is since, if it was in the session's first second.
         since = attempt.created_at - attempt.created_at % 1000
         by_person = {
-            self.goes_by(user_id)
+            self.goes_by(user_id) if self._is_of(self.goes_by(user_id), attempt) else user_id
             for user_id in self.user_ids
             if attempt.resource is not None
             and self._owner(user_id) == attempt.reference_id
-            and self._text(user_id, "provider") == attempt.resource
+            and self._text(user_id, "provider") in _names_of(attempt.resource)
             and any(said.at >= since for said in self._all(user_id, "login"))
         }
         if by_person:
             return Outcome("connected", user_ids=frozenset(by_person))
-        told = {self._text(user_id, "failed") for user_id in named if self._all(user_id, "failed")}
+        told = {
+            self._text(user_id, "failed")
+            for user_id in named
+            if self._all(user_id, "failed") and self._may_be_of(user_id, attempt)
+        }
         told |= {body["reason"] for body in of_widget if body["status"] == "error"}
         returns = {
             heard.reason
@@ -397,6 +421,15 @@ class World:
             return Outcome("needs_app" if returns else "pending")
         known = told & {"access_denied", "missing_scopes", "provider_error"}
         return Outcome("failed", reasons=frozenset(str(reason) for reason in known) or frozenset({"unknown"}))
+
+    def _may_be_of(self, user_id: str, attempt: Attempt) -> bool:
+        """Whether nothing says that it is another user's, or of another provider."""
+        provider = self._text(user_id, "provider")
+        is_allowed = attempt.resource is None or provider in {None, *_names_of(attempt.resource)}
+        return is_allowed and self._owner(user_id) in (None, attempt.reference_id)
+
+    def _is_of(self, user_id: str, attempt: Attempt) -> bool:
+        return self._was_connected(user_id) and self._may_be_of(user_id, attempt)
 
     def _told_of(self, widget: str | None) -> list[dict[str, Any]]:
         """The events that name a login on Terra's own page."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from tests.oracle import TWO_MINUTES, Asked, Attempt, Heard, Returned, Told
+from tests.oracle import TWO_MINUTES, Announced, Asked, Attempt, Heard, Returned, Told
 
 NOBODY: list[str | None] = [None, "", "null"]
 
@@ -175,6 +175,10 @@ class Teller:
     def on_terras_page(self, widget: str = "widget", *, created: float = 0, owner: str = "alice") -> Attempt:
         created_at, session = self._begins * 1000 + round(created * 1000), str(self.name(widget))
         return Attempt(f"{session}-session", str(self.name(owner)), None, None, created_at, session)
+
+    def announced(self, attempt: Attempt) -> Announced:
+        """What Terra answered when the session was created."""
+        return Announced(str(attempt.user_id), attempt.reference_id, attempt.created_at)
 
     def confirmed(self, attempt: Attempt, user_id: str, at: float) -> Asked:
         """Its success redirect came, and Terra confirmed this `user_id`."""
@@ -415,6 +419,7 @@ def attempts(by: Teller) -> list[Story]:
     s = t.attempt("issued", created=100)
     other = t.attempt("issued-too", created=103)
     garmin = t.attempt("issued-garmin", created=101, resource="GARMIN")
+    google = t.attempt("issued-google", created=101, resource="GOOGLE")
     return [
         Story("as announced", (
             t.auth("issued", 105), t.failed(s, "access_denied"), t.deauth("issued", 109),
@@ -453,6 +458,36 @@ def attempts(by: Teller) -> list[Story]:
             t.auth("old", 1), t.deauth("old", 50), t.auth("old", 105),
         ), (s, other)),
         Story("claimed by somebody else", (t.auth("final", 105, "bob"), t.auth("final", 107), t.auth("b", 105)), (s,)),
+        Story("announced, and no event names a user", (
+            t.announced(s), t.auth("issued", 105, None), t.deauth("issued", 109, None), t.auth("issued", 111, None),
+        ), (s, other)),
+        Story("announced, and an event names another user", (
+            t.announced(s), t.auth("issued", 105, "bob"), t.auth("issued", 107, None), t.failed(s, "unknown"),
+        ), (s, other)),
+        Story("announced, and the owner changes", (
+            t.announced(s), t.auth("issued", 105, None), t.auth("issued", 107, "bob"), t.auth("issued", 109),
+            t.old_failure("issued", 111, "missing_scopes", None),
+        ), (s, other)),
+        Story("announced, and a reconnect names no user", (
+            t.announced(s), t.auth("old", 1), t.reauth("old", "issued", 105, None, old_owner=None),
+            t.auth("issued", 105.5, None),
+        ), (s, other)),
+        Story("announced, and replaced by another user's", (
+            t.announced(s), t.auth("issued", 105, None), t.reauth("issued", "new", 109, "bob", old_owner=None),
+        ), (s, other)),
+        Story("announced, and nothing more", (t.announced(s), t.announced(other), t.failed(s, "unknown")), (s, other)),
+        Story("announced, and the login failed", (
+            t.announced(s), t.old_failure("issued", 105, "access_denied", None), t.present("issued", 107),
+        ), (s, other)),
+        Story("announced, and of another provider", (
+            t.announced(s), t.auth("issued", 105, provider="GARMIN"), t.old_failure("issued", 106, "access_denied"),
+        ), (s, garmin)),
+        Story("of a provider that was never named", (
+            t.announced(s), t.auth("issued", 105, provider=None), t.auth("final", 106, provider=None),
+        ), (s, other)),
+        Story("a provider by its other name", (
+            t.auth("final", 105, provider="GOOGLEFIT"), t.auth("issued-google", 106, provider="GOOGLEFIT"),
+        ), (google, s)),
     ]  # fmt: skip
 
 
@@ -491,6 +526,9 @@ def widgets(by: Teller) -> list[Story]:
         ), (w, other)),
         Story("two accounts from one page", (
             t.auth("a", 105, widget="widget"), t.auth("b", 106, widget="widget"), t.deauth("a", 107),
+        ), (w, other)),
+        Story("its event names another user", (
+            t.auth("a", 105, "bob", widget="widget"), t.auth("b", 106, widget="widget"), t.failed(w, "unknown"),
         ), (w, other)),
         Story("two pages at once", (
             t.auth("a", 105, widget="widget"), t.auth("b", 106, widget="other"), t.found_nothing(w),

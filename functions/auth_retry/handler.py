@@ -18,6 +18,7 @@ _way_back = wiring.way_back()
 _starter = SessionStarter(
     wiring.terra(),
     _sessions,
+    _connections,
     wiring.return_targets(),
     open_limit=int(_settings.open_sessions_per_person),
 )

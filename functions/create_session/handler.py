@@ -15,6 +15,7 @@ _pseudonyms = wiring.pseudonyms()
 _starter = SessionStarter(
     wiring.terra(),
     wiring.sessions(),
+    wiring.connections(),
     wiring.return_targets(),
     open_limit=int(_settings.open_sessions_per_person),
 )

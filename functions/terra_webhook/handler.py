@@ -25,12 +25,13 @@ def terra_webhook(request: Request) -> Response:
     told = event.parse(body, position(proof, request.header("x-terra-ordering-timestamp")))
     trace_id = request.header("x-terra-trace-id")
     taken = delivery(trace_id=trace_id, proof=proof, body=body, type_=told.type, now=now, tolerance=_tolerance)
-    is_new = _connections.record(
+    known = _connections.record(
         told.facts,
         together_with=_deliveries.writes(taken),
         login=told.report.widget_session_id if told.report else None,
         of_login=_sessions.writes(told.report, now=now),
     )
+    is_new = known is not None
     age = now.timestamp() - proof.signed_at
     request.notes.update(type=told.type, duplicate=not is_new, age_s=int(age))
     delivery_taken(type_=told.type, is_new=is_new, age_seconds=age, secret_name=proof.secret_name)

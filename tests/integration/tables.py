@@ -36,6 +36,11 @@ class Tables:
         found = [self._get(self._names.deliveries, "delivery_id", key) for key in keys]
         return [item for item in found if item is not None]
 
+    def kinds(self, user_id: str) -> set[str]:
+        """The kinds of facts that are known of a connection."""
+        item = self.connection(user_id)
+        return set(item["facts"]) if item else set()
+
     def facts(self, user_id: str) -> Item | None:
         """What is known of a connection, without the version, which counts writes."""
         item = self.connection(user_id)

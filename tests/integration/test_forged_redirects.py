@@ -84,7 +84,7 @@ def test_a_valid_session_with_a_foreign_user_id_stays_pending(
     status = session_status(api, begun.session)
     assert (status["status"], status["user_id"]) == ("pending", None)
     assert connections_of(api, person, include="revoked") == []
-    assert tables.connection(begun.user_id) is None
+    assert tables.kinds(begun.user_id) == {"announced_for"}
     assert tables.count() == before
     assert len(terra.calls("/userInfo")) == (1 if candidate is no_id_at_all else 2)
 

@@ -160,6 +160,24 @@ def test_a_connection_without_an_owner_is_not_made(sweeping: Sweeping, terra: Te
     assert sweeping.connection(user_id) is None
 
 
+def test_an_announced_user_counts_as_unknown(sweeping: Sweeping, terra: Terra, stack: Stack, person: str) -> None:
+    finished, pending = terra.connect(person)["user_id"], pending_login(terra, stack, person)
+    fact = {"announced_for": {"at": LONG_AGO, "value": person}}
+    items = [
+        {"user_id": user_id, "version": 1, "facts": fact, "ttl": int(time.time()) + 1000}
+        for user_id in (finished, pending)
+    ]
+    sweeping.load(items)
+    runs = sweeping.sweep()
+    assert sum(notes(run).get("checked", 0) for run in runs) == 0
+    assert counted(runs, "Drift") == {"lost_here": 1}
+    assert set(sweeping.facts(finished)) >= {"announced_for", "connected", "owner"}
+    item = sweeping.connection(finished)
+    assert item is not None
+    assert ("ttl" in item, item["reference_id"], item["version"]) == (False, person, 2)
+    assert sweeping.connection(pending) == items[1]
+
+
 def test_what_is_erased_here_and_alive_at_terra_is_deauthenticated(
     sweeping: Sweeping, terra: Terra, person: str
 ) -> None:

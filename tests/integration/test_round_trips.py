@@ -70,7 +70,7 @@ def test_a_new_session_costs_a_count_and_a_write_and_a_key_a_write_more(
 ) -> None:
     body = json.dumps({"reference_id": person, "resource": "FITBIT"})
     plain = handlers.run("create_session", http_event("POST", "/sessions", body=body))
-    assert (plain.status, plain.trips) == (201, [QUERY, "terra.authenticateUser", PUT])
+    assert (plain.status, plain.trips) == (201, [QUERY, "terra.authenticateUser", WRITE])
     event = http_event("POST", "/sessions", body=body, headers={"idempotency-key": person})
     assert handlers.run("create_session", event).trips == [PUT, QUERY, "terra.authenticateUser", WRITE]
     assert handlers.run("create_session", event).trips == [PUT]

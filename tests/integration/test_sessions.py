@@ -196,14 +196,14 @@ def test_a_session_costs_one_trip_to_terra_and_two_to_dynamodb(handlers: Handler
     assert terra
     event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": person}))
     run = handlers.run("create_session", event)
-    assert run.trips == ["dynamodb.Query", "terra.authenticateUser", "dynamodb.PutItem"]
+    assert run.trips == ["dynamodb.Query", "terra.authenticateUser", "dynamodb.TransactWriteItems"]
     assert person not in run.log
     assert "auth_url" not in run.log
 
 
 def test_a_session_that_cannot_be_kept_is_503(handlers: Handlers, terra: Terra, person: str) -> None:
     event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": person}))
-    at = "dynamodb.PutItem*:before"
+    at = "dynamodb.TransactWriteItems*:before"
     for trouble in (refused(at, "InternalServerError", status=500), broken(at, "silence"), broken(at, "reset")):
         run = handlers.run("create_session", event, trouble)
         assert (run.status, run.json["code"]) == (503, "storage_unavailable")
@@ -215,7 +215,7 @@ def test_a_session_whose_writes_answer_was_lost_is_kept_by_the_second_try(
     handlers: Handlers, terra: Terra, tables: Tables, person: str
 ) -> None:
     event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": person}))
-    run = handlers.run("create_session", event, lose("dynamodb.PutItem:before"))
+    run = handlers.run("create_session", event, lose("dynamodb.TransactWriteItems:before"))
     assert run.status == 201
     assert tables.session(run.json["session_id"]) is not None
     assert len(terra.calls("/authenticateUser")) == 1

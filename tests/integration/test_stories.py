@@ -99,12 +99,13 @@ class Stores:
         body, proof = told.body.encode(), Proof("secret", str(told.t))
         said = event.parse(body, position(proof, told.ordering))
         taken = delivery(trace_id=told.trace, proof=proof, body=body, type_=said.type, now=NOW, tolerance=TOLERANCE)
-        return self.connections.record(
+        known = self.connections.record(
             said.facts,
             together_with=self.deliveries.writes(taken),
             login=said.report.widget_session_id if said.report else None,
             of_login=self.sessions.writes(said.report, now=NOW),
         )
+        return known is not None
 
     def take_at_once(self, several: list[Told]) -> list[bool]:
         """From threads that have all read before the first of them writes."""
@@ -122,7 +123,12 @@ class Stores:
         together = (
             [self.sessions.confirmation(SessionId(asked.confirms), UserId(asked.user_id))] if asked.confirms else []
         )
-        assert self.connections.record([facts_of(asked)], together_with=together)
+        assert self.connections.record([facts_of(asked)], together_with=together) is not None
+
+    def create(self, session: Session) -> None:
+        """As a new session does, once Terra has answered."""
+        together = self.sessions.creation(session, None, {})
+        assert self.connections.record(session.announcement, together_with=together, are_new=True) is not None
 
 
 def facts_of(asked: Asked) -> Facts:
@@ -180,7 +186,8 @@ class Stories(RuleBasedStateMachine):
             self.teller.on_terras_page(created=4),
         ]
         for attempt in self.attempts:
-            self.stores.sessions.add(session_of(attempt))
+            self.stores.create(session_of(attempt))
+        self.durable |= {self.teller.announced(attempt) for attempt in self.attempts if attempt.user_id}
 
     # -- Terra emits -------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,18 @@ from typing import Any
 import pytest
 
 from terra_connections import event
-from terra_connections.connection import About, Connection, Facts, Family, Kind, Position, Status, connected, listing
+from terra_connections.connection import (
+    About,
+    Connection,
+    Facts,
+    Family,
+    Kind,
+    Position,
+    Status,
+    announced,
+    connected,
+    listing,
+)
 from terra_connections.connection_store import ConnectionStore
 from terra_connections.delivery import delivery, position
 from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_from
@@ -23,7 +34,7 @@ from terra_connections.outcome import outcome_of
 from terra_connections.session import Flow, Session, hash_of, reason_from
 from terra_connections.session_store import SessionStore
 from terra_connections.signature import Proof, Tolerance
-from tests.oracle import Asked, Attempt, Heard, Outcome, Returned, Seen, Told, World, taken
+from tests.oracle import Announced, Asked, Attempt, Heard, Outcome, Returned, Seen, Told, World, taken
 from tests.stories import Story, Teller, captured, everything
 
 TELLER = Teller(begins=1_700_000_000)
@@ -39,11 +50,12 @@ class InMemory(ConnectionStore):
     def __init__(self, known: Known) -> None:
         self._known = known
 
-    def read(self, user_ids: Iterable[UserId]) -> list[Facts]:
-        return [self._known[user_id] for user_id in dict.fromkeys(user_ids) if user_id in self._known]
+    def _read(self, user_ids: Iterable[UserId], *_: object, **__: object) -> tuple[dict[UserId, Any], set[str]]:
+        return {name: (self._known[name], 1) for name in dict.fromkeys(user_ids) if name in self._known}, set()
 
     def _query(self, reference_id: ReferenceId) -> list[Facts]:
-        return [facts for facts in self._known.values() if facts.owner == reference_id]
+        known = [facts for facts in self._known.values() if not facts.is_only_announced]
+        return [facts for facts in known if facts.owner == reference_id]
 
 
 class Reports(SessionStore):
@@ -69,6 +81,8 @@ def facts_of(heard: Heard) -> tuple[Facts, ...]:
             return event_of(heard).facts
         case Returned():
             return ()
+        case Announced():
+            return (announced(UserId(heard.user_id), ReferenceId(heard.reference_id), Position(heard.at)),)
     about, at = About(UserId(heard.user_id)), Position(heard.at)
     if heard.answer != "authenticated":
         kind = Kind.ABSENT if heard.answer == "unknown" else Kind.PRESENT
@@ -154,8 +168,8 @@ ORDERS = {
     "owners": 3_940,
     "scopes": 16_108,
     "askings": 32_946,
-    "attempts": 18_606,
-    "widgets": 3_408,
+    "attempts": 21_536,
+    "widgets": 3_450,
     "signatures": 23_892,
 }
 """How many there are, each story with each of its parts repeated once included."""

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from terra_connections.connection import About, Facts, Kind, connected
+from terra_connections.connection import About, Facts, Family, Kind, connected
 from terra_connections.connection_store import ConnectionStore
 from terra_connections.errors import RetryLater, TerraRejected
 from terra_connections.ids import UserId, user_id_from
-from terra_connections.session import Flow, Session, SessionStatus, SessionView, view_of
+from terra_connections.session import Flow, Session, SessionStatus, SessionView, connected_by_name, view_of
 from terra_connections.session_store import SessionStore
 from terra_connections.sync import position_of_asking
 from terra_connections.terra_api import TerraApi, UserInfo
@@ -66,8 +66,10 @@ def confirm(
         About(info.user_id, owner=info.reference_id, provider=info.provider, scopes=info.scopes),
         position_of_asking(now),
     )
-    kept = connections.record([told], together_with=[sessions.confirmation(session.session_id, info.user_id)])
-    return view_of(session, connected=info.user_id, provider=info.provider, now=now) if kept else view
+    known = connections.record([told], together_with=[sessions.confirmation(session.session_id, info.user_id)])
+    # An event that is newer than the answer may have named another owner, or the user may have been erased.
+    made = connected_by_name(replace(session, confirmed_user_ids=frozenset({info.user_id})), Family(known or ()))
+    return view if made is None else view_of(session, connected=made, provider=info.provider, now=now)
 
 
 class _Asking:
@@ -123,7 +125,7 @@ class _Asking:
             info is not None
             and info.is_authenticated
             and info.reference_id == self._session.reference_id
-            and self._session.allows(info.provider)
+            and (self._session.allows(info.provider) or (info.provider is None and user_id == self._session.user_id))
         ):
             return info
         return None

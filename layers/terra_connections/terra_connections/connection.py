@@ -31,6 +31,7 @@ class Kind(StrEnum):
 
     ABSENT and PRESENT are what asking Terra brought: it did not know the `user_id`; a list of Terra's named it.
     LOGIN is a connect that happened, CONNECTED also one that asking only found standing.
+    ANNOUNCED is the user for whom Terra issued the `user_id` before a login, by the answer to authenticateUser.
     SCOPE and REPLACES are kinds for each scope and each replaced `user_id`: see `of`.
     """
 
@@ -41,6 +42,7 @@ class Kind(StrEnum):
     ABSENT = "absent"
     PRESENT = "present"
     OWNER = "owner"
+    ANNOUNCED = "announced_for"
     PROVIDER = "provider"
     SCOPES = "scopes"
     SCOPE = "scope"
@@ -116,9 +118,14 @@ class Facts:
 
     @property
     def owner(self) -> ReferenceId | None:
-        """The newest `reference_id` that Terra named, if it ever named one."""
-        owner = self.text(Kind.OWNER)
+        """The newest `reference_id` that Terra named with the connection; else the one that it was announced for."""
+        owner = self.text(Kind.OWNER) or self.text(Kind.ANNOUNCED)
         return None if owner is None else ReferenceId(owner)
+
+    @property
+    def is_only_announced(self) -> bool:
+        """Whether nothing is known but that Terra issued the `user_id` for a login, which may never be finished."""
+        return self.newest.keys() == {Kind.ANNOUNCED}
 
     @property
     def replaced_by(self) -> UserId | None:
@@ -211,6 +218,11 @@ class About:
         if self.scopes is not None:
             newest[Kind.SCOPES.value] = Fact(at, tuple(sorted(set(self.scopes))))
         return Facts(self.user_id, newest, first_connected=at if Kind.CONNECTED in main else None)
+
+
+def announced(user_id: UserId, reference_id: ReferenceId, at: Position) -> Facts:
+    """Terra issued a `user_id` for a login of this user. It is the owner until Terra names one with the connection."""
+    return Facts(user_id, {Kind.ANNOUNCED.value: Fact(at, reference_id)})
 
 
 def connected(about: About, at: Position) -> Facts:

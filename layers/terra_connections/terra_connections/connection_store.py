@@ -3,7 +3,9 @@
 ```text
 key        user_id, or "erased:<sha256 of user_id>", or "erased:<sha256 of widget:<Terra's widget session id>>"
 index      by-reference-id (reference_id, user_id); an item without a known owner is not in it
-item       user_id, version, first_connected?, reference_id? (the newest owner), facts {kind: {at, value?}}
+item       user_id, version, first_connected?, reference_id? (the owner), facts {kind: {at, value?}}
+announced  an item whose only fact is that Terra issued the user_id for a login: with the ttl of the login's session,
+           with which it is written, and without reference_id. Only `record` sees it; any other fact makes it an item
 tombstone  user_id, ttl; what it stands for is never written again while it is there, nor what that login brings
 ```
 """
@@ -16,9 +18,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from terra_connections.attribute import deserialize, serialize
 from terra_connections.caller import Caller
-from terra_connections.connection import Change, Connection, Fact, Facts, Family, Position
+from terra_connections.connection import Change, Connection, Fact, Facts, Family, Kind, Position
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.patience import CONTENTION, Patience
+from terra_connections.session import KEPT_FOR
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -41,12 +44,12 @@ class ConnectionStore:
 
     def read(self, user_ids: Iterable[UserId]) -> list[Facts]:
         """What is known about these `user_id`s, read consistently in one round trip; unknown ones are left out."""
-        return [facts for facts, _ in self._read(user_ids, Patience(), with_tombstones=False)[0].values()]
+        return _known_of(self._read(user_ids, Patience(), with_tombstones=False)[0])
 
     def read_with_erased(self, user_ids: Iterable[UserId]) -> tuple[list[Facts], set[UserId]]:
         """Both at once: what is known about these `user_id`s, and which of them were erased."""
         known, erased = self._read(user_ids, Patience())
-        return [facts for facts, _ in known.values()], set(map(UserId, erased))
+        return _known_of(known), set(map(UserId, erased))
 
     def family_of(self, user_ids: Iterable[UserId]) -> Family:
         """Whatever reconnects have made of these `user_id`s, and they of others; one round trip for each link."""
@@ -104,13 +107,13 @@ class ConnectionStore:
             limit: how many items are looked at.
 
         Returns:
-            What is known, tombstones left out, and the key that the next page comes after, if there is one.
+            What is known, tombstones and announcements left out, and the key that the next page comes after, if any.
         """
         after: dict[str, Any] = {} if start is None else {"ExclusiveStartKey": _key(start)}
         answer = self._client.scan(TableName=self._table, Segment=segment, TotalSegments=of, Limit=limit, **after)
         last = answer.get("LastEvaluatedKey")
         found = [_facts_from(item)[0] for item in answer["Items"] if "facts" in item]
-        return found, str(last["user_id"]["S"]) if last else None
+        return [facts for facts in found if not facts.is_only_announced], str(last["user_id"]["S"]) if last else None
 
     def record(
         self,
@@ -119,7 +122,8 @@ class ConnectionStore:
         together_with: Sequence[Any] = (),
         login: SessionId | None = None,
         of_login: Sequence[Any] = (),
-    ) -> bool:
+        are_new: bool = False,
+    ) -> list[Facts] | None:
         """Add what was told to what is known, in one transaction with other writes.
 
         Each connection is written on condition that nobody wrote it since it was read; if somebody did, it is read and
@@ -133,31 +137,36 @@ class ConnectionStore:
             together_with: writes of other stores, each with its own condition.
             login: the widget session that the facts came from.
             of_login: writes of other stores that are left out where that, or whom it connected, was erased.
+            are_new: the `user_id`s were just issued, so nothing is read before the first try. If something is known of
+                one of them after all, the conditions of that try fail.
 
         Returns:
-            False when a condition of `together_with` failed: then nothing was written.
+            What is known of these `user_id`s now, erased ones left out. None when a condition of `together_with`
+            failed: then nothing was written.
 
         Raises:
             NotDurable: other writers, or a throttled table, were in the way for too long.
         """
         patience = Patience()
         while True:
-            writes = [*together_with, *self._writes(told, patience, login, of_login)]
+            merged, added = self._writes(told, patience, login, of_login, are_new=are_new)
+            writes = [*together_with, *added]
             if not writes:
-                return True
+                return merged
             try:
                 self._client.transact_write_items(TransactItems=writes)
             except self._client.exceptions.TransactionCanceledException as error:
                 codes = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
                 if "ConditionalCheckFailed" in codes[: len(together_with)]:
-                    return False
+                    return None
                 if not set(codes) <= CONTENTION | {"None", "ConditionalCheckFailed"}:
                     raise
             except self._client.exceptions.TransactionInProgressException:
                 # Our own first try, whose answer was lost, is still running.
                 pass
             else:
-                return True
+                return merged
+            are_new = False
             patience.wait()
 
     def erase(self, user_ids: Iterable[UserId]) -> None:
@@ -178,7 +187,10 @@ class ConnectionStore:
         login: SessionId | None = None,
         with_tombstones: bool = True,
     ) -> tuple[dict[UserId, tuple[Facts, int]], set[str]]:
-        """Facts with the version that they were read at, and what was erased of the `user_id`s and the login."""
+        """Facts with the version that they were read at, and what was erased of the `user_id`s and the login.
+
+        An announcement past its ttl is read as an item without facts: DynamoDB deletes it when it finds time.
+        """
         asked = list(dict.fromkeys(user_ids))
         mortal = [*asked, *([] if login is None else [_login_name(login)])] if with_tombstones else []
         graves = {_grave(name): name for name in mortal}
@@ -193,7 +205,8 @@ class ConnectionStore:
                 name = str(item["user_id"]["S"])
                 if name not in graves:
                     facts, version = _facts_from(item)
-                    known[facts.user_id] = facts, version
+                    is_over = facts.is_only_announced and int(item["ttl"]["N"]) <= self._clock()
+                    known[facts.user_id] = (Facts(facts.user_id) if is_over else facts), version
                 elif int(item["ttl"]["N"]) > self._clock():
                     erased.add(graves[name])
             rest = answer["UnprocessedKeys"].get(self._table)
@@ -204,26 +217,35 @@ class ConnectionStore:
         return known, erased
 
     def _writes(
-        self, told: Sequence[Facts], patience: Patience, login: SessionId | None, of_login: Sequence[Any]
-    ) -> list[dict[str, Any]]:
-        """The writes that add what was told to what is known now."""
-        known, erased = self._read((facts.user_id for facts in told), patience, login=login)
+        self,
+        told: Sequence[Facts],
+        patience: Patience,
+        login: SessionId | None,
+        of_login: Sequence[Any],
+        *,
+        are_new: bool,
+    ) -> tuple[list[Facts], list[dict[str, Any]]]:
+        """What is known once what was told is added to it, and the writes that add it."""
+        known: dict[UserId, tuple[Facts, int]] = {}
+        erased: set[str] = set()
+        if not are_new:
+            known, erased = self._read((facts.user_id for facts in told), patience, login=login)
         is_login_erased = login is not None and _login_name(login) in erased
         heirs = {facts.user_id for facts in told if is_login_erased or _is_heir(facts, told, erased)} - erased
         living = [facts for facts in told if facts.user_id not in erased | heirs]
         writes = [write for user_id in sorted(heirs) for write in self._erasure(user_id)]
-        writes += [write for facts in living for write in self._write(known, facts)]
+        merged = [known.get(facts.user_id, (Facts(facts.user_id), 0))[0].merged(facts) for facts in living]
+        writes += [write for facts in merged for write in self._write(known, facts)]
         # An erasure that has begun since the reading removes items; one that is not there yet it cannot remove.
         unseen: list[str] = [facts.user_id for facts in living if facts.user_id not in known]
         if login is not None and not is_login_erased and len(living) == len(told):
             writes += of_login
             unseen = [_login_name(login), *(facts.user_id for facts in living)]
-        return writes + [self._unless_erased(name) for name in unseen]
+        return merged, writes + [self._unless_erased(name) for name in unseen]
 
-    def _write(self, known: Mapping[UserId, tuple[Facts, int]], told: Facts) -> list[dict[str, Any]]:
-        """The write that adds `told`; none where it says nothing new: facts only grow, nobody can take it away."""
-        facts, version = known.get(told.user_id, (None, 0))
-        merged = facts.merged(told) if facts else told
+    def _write(self, known: Mapping[UserId, tuple[Facts, int]], merged: Facts) -> list[dict[str, Any]]:
+        """The write of a whole item; none where it says nothing new: facts only grow, nothing takes one away."""
+        facts, version = known.get(merged.user_id, (None, 0))
         if merged == facts:
             return []
         item = _item_from(merged, version + 1)
@@ -284,16 +306,22 @@ def _is_heir(facts: Facts, told: Sequence[Facts], erased: set[str]) -> bool:
 
 
 def change_from(record: Mapping[str, Any]) -> Change | None:
-    """What a record of the table's stream tells; None where it is of no connection (a tombstone)."""
+    """What a record of the table's stream tells; None where it is of no connection (a tombstone, an announcement)."""
     written = record["dynamodb"]
     images = [written.get(name) for name in ("OldImage", "NewImage")]
-    old, new = (_facts_from(image) if image and "facts" in image else None for image in images)
+    stored = [_facts_from(image) if image and "facts" in image else None for image in images]
+    old, new = (None if image is None or image[0].is_only_announced else image for image in stored)
     latest = new or old
     if latest is None:
         return None
     facts, version = latest
     at = Position(int(float(written["ApproximateCreationDateTime"]) * 1000))
     return Change(facts.user_id, old and old[0], new and new[0], version, at)
+
+
+def _known_of(read: Mapping[UserId, tuple[Facts, int]]) -> list[Facts]:
+    """What is known, without those of whom it is nothing but an announcement."""
+    return [facts for facts, _ in read.values() if facts.newest and not facts.is_only_announced]
 
 
 def _item_from(facts: Facts, version: int) -> dict[str, Any]:
@@ -304,7 +332,9 @@ def _item_from(facts: Facts, version: int) -> dict[str, Any]:
     }
     if facts.first_connected is not None:
         item["first_connected"] = facts.first_connected
-    if facts.owner is not None:
+    if facts.is_only_announced:
+        item["ttl"] = facts.newest[Kind.ANNOUNCED].at // 1000 + int(KEPT_FOR.total_seconds())
+    elif facts.owner is not None:
         item["reference_id"] = facts.owner
     return {name: serialize(value) for name, value in item.items()}
 

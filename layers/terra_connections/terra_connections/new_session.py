@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from terra_connections.caller import Caller
+from terra_connections.connection_store import ConnectionStore
 from terra_connections.errors import InvalidRequest, RequestInProgress, TooManySessions
 from terra_connections.ids import ReferenceId, SessionId
 from terra_connections.patience import Patience
@@ -65,6 +66,7 @@ class SessionStarter:
 
     terra: TerraApi
     sessions: SessionStore
+    connections: ConnectionStore
     targets: ReturnTargets
     open_limit: int
 
@@ -99,7 +101,7 @@ class SessionStarter:
             session, answer = self._ask_terra(
                 asked, person=person, language=language, base_url=base_url, claim_id=None, now=now
             )
-            self.sessions.add(session)
+            self._keep(session, None, answer)
             return answer
         before = self.sessions.claim(claim, now=now)
         if before is not None:
@@ -109,7 +111,7 @@ class SessionStarter:
             session, answer = self._ask_terra(
                 asked, person=person, language=language, base_url=base_url, claim_id=claim.claim_id, now=now
             )
-            self.sessions.add_claimed(session, claim, answer)
+            self._keep(session, claim, answer)
         except Exception:
             self.sessions.release(claim)
             raise
@@ -139,6 +141,17 @@ class SessionStarter:
                 )
             except RequestInProgress:
                 patience.wait()
+
+    def _keep(self, session: Session, claim: Claim | None, answer: dict[str, Any]) -> None:
+        """Keep a new session, the answer to a repeat of its request, and whose the issued `user_id` is, in one write.
+
+        Raises:
+            RequestInProgress: the claim's lease ran out and another request took over.
+        """
+        writes = self.sessions.creation(session, claim, answer)
+        if self.connections.record(session.announcement, together_with=writes, are_new=True) is None:
+            message = "Another request with this Idempotency-Key took over."
+            raise RequestInProgress(message)
 
     def _check_open(self, person: ReferenceId, *, now: datetime) -> None:
         """Whoever begins logins and finishes none has to wait: each is a user at Terra that nobody will ever be.

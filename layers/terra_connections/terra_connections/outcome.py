@@ -27,8 +27,9 @@ def outcome_of(session: Session, sessions: SessionStore, connections: Connection
     connected = connected_by_name(session, family)
     if connected is None and session.flow is Flow.PROVIDER:
         connected = connected_by_person(session, connections.of_person(session.reference_id))
-    named = [facts for user_id in session.named_user_ids if (facts := family.facts(user_id)) is not None]
-    told = [reason_from(text) for facts in named if (text := facts.text(Kind.FAILED)) is not None]
+    known = [facts for user_id in session.named_user_ids if (facts := family.facts(user_id)) is not None]
+    texts = [facts.text(Kind.FAILED) for facts in known if session.accepts(facts)]
+    told = [reason_from(text) for text in texts if text is not None]
     facts = family.facts(connected) if connected is not None else None
     provider = facts.text(Kind.PROVIDER) if facts else None
     return view_of(session, connected=connected, provider=provider, told=told, now=now)

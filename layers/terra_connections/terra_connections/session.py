@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from terra_connections.connection import Facts, Family, Kind, iso
+from terra_connections.connection import UNKNOWN_PROVIDER, Facts, Family, Kind, Position, announced, iso
 from terra_connections.ids import ReferenceId, SessionId, UserId
 
 OPEN_FOR = timedelta(hours=1)
@@ -50,6 +50,10 @@ _TOLD_AS = {
     "user_denied": Reason.ACCESS_DENIED,
     "user_cancelled_login": Reason.ACCESS_DENIED,
 }
+
+
+_OTHER_NAMES = {"GOOGLEFIT": "GOOGLE"}
+"""Source: Terra's help centre, "Google vs. GoogleFit enum": both occur for the same provider."""
 
 
 def reason_from(text: object) -> Reason:
@@ -121,11 +125,28 @@ class Session:
         issued = () if self.user_id is None else (self.user_id,)
         return (*issued, *sorted(self.confirmed_user_ids.difference(issued)))
 
+    @property
+    def announcement(self) -> list[Facts]:
+        """What Terra's answer to the new session says: whose the issued `user_id` is. Nothing without one."""
+        if self.user_id is None:
+            return []
+        return [announced(self.user_id, self.reference_id, Position(self.created_at))]
+
     def allows(self, provider: str | None) -> bool:
         """Whether a connection of this provider can be what this session was for."""
-        if self.flow is Flow.PROVIDER:
-            return provider == self.resource
-        return not self.resources or provider in self.resources
+        asked = (self.resource,) if self.flow is Flow.PROVIDER else self.resources
+        return not asked or _by_one_name(provider) in map(_by_one_name, asked)
+
+    def accepts(self, facts: Facts) -> bool:
+        """Whether a connection that this login is known to have made counts for it.
+
+        It may be that nobody knows whose it is, or of which provider. It must not be another user's, nor of a provider
+        that the session does not allow.
+        """
+        provider = facts.text(Kind.PROVIDER)
+        return facts.owner in (None, self.reference_id) and (
+            provider in (None, UNKNOWN_PROVIDER) or self.allows(provider)
+        )
 
     def with_report(self, report: Report) -> "Session":
         """This session, and what Terra has reported of it."""
@@ -134,6 +155,11 @@ class Session:
             confirmed_user_ids=self.confirmed_user_ids | report.user_ids,
             failed_reasons=self.failed_reasons | report.reasons,
         )
+
+
+def _by_one_name(provider: str | None) -> str | None:
+    """A provider that Terra calls by two names, by one of them."""
+    return _OTHER_NAMES.get(provider, provider) if provider else provider
 
 
 def hash_of(state: str) -> str:
@@ -177,12 +203,19 @@ class SessionView:
 def connected_by_name(session: Session, family: Family) -> UserId | None:
     """The connection that this very login made, by the id that it goes by now.
 
-    Having been connected counts, whatever happened to the connection since: a session's status only rises.
+    Having been connected counts, whatever happened to the connection since, unless Terra has said that it is another
+    user's, or of another provider.
     """
-    for user_id in session.named_user_ids:
-        for candidate in (family.current(user_id), user_id):
-            if family.was_connected(candidate):
-                return candidate
+    found = (_goes_by(user_id, session, family) for user_id in session.named_user_ids)
+    return next((user_id for user_id in found if user_id is not None), None)
+
+
+def _goes_by(user_id: UserId, session: Session, family: Family) -> UserId | None:
+    """The id that a connection of this session goes by now, or its own where that one is another user's."""
+    for candidate in (family.current(user_id), user_id):
+        facts = family.facts(candidate)
+        if facts is not None and family.was_connected(candidate) and session.accepts(facts):
+            return candidate
     return None
 
 
@@ -202,7 +235,7 @@ def connected_by_person(session: Session, of_person: Iterable[Facts]) -> UserId 
         and (at := facts.at(Kind.LOGIN)) is not None
         and at >= since
     ]
-    return Family(known).current(min(candidates)[1]) if candidates else None
+    return _goes_by(min(candidates)[1], session, Family(known)) if candidates else None
 
 
 def view_of(

@@ -113,16 +113,14 @@ class SessionStore:
         for widget_session_id in widget_session_ids:
             self._client.delete_item(TableName=self._table, Key=_report_key(widget_session_id))
 
-    def add(self, session: Session) -> None:
-        """Keep a new session. Unconditional, so that a repeat of our own try whose answer was lost is no conflict."""
-        self._client.put_item(**self._put(session))
+    def creation(self, session: Session, claim: Claim | None, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The writes that keep a new session and, if it was claimed, what a repeat of its request is answered with.
 
-    def add_claimed(self, session: Session, claim: Claim, answer: Mapping[str, Any]) -> None:
-        """Keep a new session and, in the same transaction, what a repeat of its request is answered with.
-
-        Raises:
-            RequestInProgress: the claim's lease ran out and another request took over.
+        The session's own is unconditional. The claim's fails if its lease ran out and another request took over.
         """
+        writes = [{"Put": self._put(session)}]
+        if claim is None:
+            return writes
         settled = {
             "session_id": claim.claim_id,
             "token": claim.token,
@@ -131,27 +129,14 @@ class SessionStore:
             "ttl": session.expires_at // 1000,
             "answer": json.dumps(answer),
         }
-        try:
-            self._client.transact_write_items(
-                TransactItems=[
-                    {"Put": self._put(session)},
-                    {
-                        "Put": {
-                            "TableName": self._table,
-                            "Item": _item_from(settled),
-                            "ConditionExpression": "#token = :token",
-                            "ExpressionAttributeNames": {"#token": "token"},
-                            "ExpressionAttributeValues": {":token": {"S": claim.token}},
-                        }
-                    },
-                ]
-            )
-        except self._client.exceptions.TransactionCanceledException as error:
-            codes = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
-            if codes[1:] == ["ConditionalCheckFailed"]:
-                message = "Another request with this Idempotency-Key took over."
-                raise RequestInProgress(message) from error
-            raise
+        put = {
+            "TableName": self._table,
+            "Item": _item_from(settled),
+            "ConditionExpression": "#token = :token",
+            "ExpressionAttributeNames": {"#token": "token"},
+            "ExpressionAttributeValues": {":token": {"S": claim.token}},
+        }
+        return [*writes, {"Put": put}]
 
     def claim(self, claim: Claim, *, now: datetime) -> dict[str, Any] | None:
         """Claim an idempotency key, in one round trip.
@@ -290,7 +275,7 @@ class SessionStore:
         }
         return [{"Update": update}]
 
-    def _put(self, session: Session) -> Any:  # noqa: ANN401 - a Put and a PutItem take the same keywords
+    def _put(self, session: Session) -> dict[str, Any]:
         return {
             "TableName": self._table,
             "Item": _item_from(
