@@ -469,10 +469,10 @@ Everything answers, after {took:.0f} s. Ctrl-C ends it.
   all of it        {shown(self._directory / "stack.json")}; logs in {shown(self._directory / "log")}
 
 Try it: open {self._urls["DEMO_PORT"]} in a browser. Or as a back end:
-  1. Start a connection; the answer holds an auth_url.
+  1. Start a connection; the response holds an auth_url.
        curl {api}/sessions -H 'Authorization: Bearer {key}' \\
-         -H 'Content-Type: application/json' -d '{{"reference_id": "ada", "resource": "FITBIT", "return_to": "web"}}'
-  2. Open that auth_url in a browser and press Allow.
+         -H 'Content-Type: application/json' -d '{{"reference_id": "ada", "resource": "FITBIT"}}'
+  2. Open that auth_url in a browser and press Allow. The page then says that the wearable is connected.
   3. See what ada has connected.
        curl '{api}/connections?reference_id=ada' -H 'Authorization: Bearer {key}'
 """)

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from local.testing import Stack
 from tests.browser.chromium import ARTIFACTS, DESKTOP, PHONE, OpenPage
-from tests.support import Terra, connections_of, decide
+from tests.support import Terra, connections_of, create_session, decide
 
 PATIENCE = 30_000
 WCAG_22_AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -267,8 +267,24 @@ def test_everybody_can_use_it(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.screenshot(path=ARTIFACTS / "demo" / f"{request.node.callspec.id}.png", full_page=True)
     page.goto(f"{stack.demo_url}/connected?session_id=<b>nobody's</b>&status=connected")  # a claim, and no truth
-    expect(page.get_by_role("heading", name="Not connected")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("heading", name="Back in Pulse")).to_be_visible(timeout=PATIENCE)
     assert violations(page) == []
+
+
+@pytest.mark.parametrize("signed_in", [False, True], ids=["nobody signed in", "signed in as another user"])
+def test_a_login_that_this_browser_cannot_ask_about_is_not_shown_as_failed(
+    chromium: OpenPage, stack: Stack, api: httpx.Client, person: str, *, signed_in: bool
+) -> None:
+    page = chromium(**DESKTOP)
+    if signed_in:
+        sign_in(page, stack, f"{person}-other")
+        expect(connect(page, "Fitbit")).to_be_visible(timeout=PATIENCE)
+    page.goto(decide(create_session(api, person, return_to="web")["auth_url"], "allow"))
+    expect(page.get_by_role("heading", name="Back in Pulse")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#words")).to_have_text(
+        "This page cannot show how the login went. Look in Pulse, signed in under the name you started it with."
+    )
+    expect(page.locator("body")).to_have_attribute("data-kind", "unknown")
 
 
 def violations(page: Page) -> list[str]:

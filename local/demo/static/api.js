@@ -27,6 +27,7 @@ export async function call(method, path, body) {
 export class ApiError extends Error {
   constructor(message, status = 0, retryAfter = 0) {
     super(message);
+    this.status = status;
     this.passes = status === 0 || status === 429 || status >= 500; // offline, too fast, busy
     this.retryAfter = retryAfter * 1000;
   }

@@ -1,6 +1,6 @@
 // Where the person comes back to. The address names a login and claims an outcome; what is true the API says.
 
-import { account, call } from "./api.js";
+import { account, ApiError, call } from "./api.js";
 import { outcome, tabs, watch } from "./login.js";
 
 const $ = (id) => document.getElementById(id);
@@ -14,10 +14,18 @@ function show(session, name) {
   $("words").textContent = outcome(session, name);
 }
 
+// Not a failure: the login may well have succeeded, and only this page, in this browser, cannot ask.
+function cannotTell(words) {
+  document.body.dataset.kind = "unknown";
+  $("title").textContent = "Back in Pulse";
+  $("words").textContent = words;
+}
+
+const ELSEWHERE = "This page cannot show how the login went. Look in Pulse, signed in under the name you started it with.";
+
 try {
   const sessionId = encodeURIComponent(new URLSearchParams(location.search).get("session_id") ?? "");
-  if (!account.name) throw new Error("Please sign in to the app, in the browser in which you began.");
-  if (!sessionId) throw new Error("Nothing came back with you. Please try again in the app.");
+  if (!account.name || !sessionId) throw new ApiError(ELSEWHERE);
   const [session, { providers }] = await Promise.all([call("GET", `/sessions/${sessionId}`), call("GET", "/providers")]);
   const nameOf = ({ resource }) => providers.find((one) => one.resource === resource)?.name ?? "Your wearable";
   show(session, nameOf(session));
@@ -27,6 +35,5 @@ try {
     show(over, nameOf(over));
   }
 } catch (error) {
-  show({ status: "failed" }, "Your wearable");
-  $("words").textContent = error.message;
+  cannotTell(error.status === 404 ? ELSEWHERE : error.message);
 }
