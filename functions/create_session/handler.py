@@ -29,7 +29,7 @@ def create_session(request: Request) -> Response:
     request.notes["person"] = _pseudonyms.in_logs(person)
     # A back end's own header would say nothing about the person.
     browser = request.header("accept-language") if caller.subject else None
-    session = _starter.start(
+    started = _starter.start(
         asked,
         person=person,
         language=asked.language or preferred(browser),
@@ -37,8 +37,12 @@ def create_session(request: Request) -> Response:
         claim=claim_for(caller, request.header("idempotency-key"), request.body),
         now=datetime.now(UTC),
     )
-    request.notes["session_id"] = session["session_id"]
-    return json_response(HTTPStatus.CREATED, session, headers={"location": f"/sessions/{session['session_id']}"})
+    session_id = started.answer["session_id"]
+    request.notes["session_id"] = session_id
+    headers = {"location": f"/sessions/{session_id}"}
+    if started.is_replay:
+        headers["idempotent-replayed"] = "true"
+    return json_response(HTTPStatus.CREATED, started.answer, headers=headers)
 
 
 lambda_handler = door(create_session)

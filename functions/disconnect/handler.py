@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from terra_connections import wiring
+from terra_connections.connection import no_connection
 from terra_connections.disconnect import disconnect as disconnect_at_terra
 from terra_connections.door import door
-from terra_connections.errors import NotFound
 from terra_connections.http_api import Request, Response
 from terra_connections.ids import user_id_from
 
@@ -18,8 +18,7 @@ def disconnect(request: Request) -> Response:
     """Terra first, then here; a replaced `user_id` disconnects its replacement."""
     caller, user_id = request.caller, user_id_from(request.path("user_id"))
     if user_id is None:
-        message = "There is no such connection."
-        raise NotFound(message)
+        raise no_connection(request.path("user_id"))
     disconnect_at_terra(user_id, caller=caller, terra=_terra, connections=_connections, now=datetime.now(UTC))
     return Response(HTTPStatus.NO_CONTENT, headers={"cache-control": "no-store"})
 

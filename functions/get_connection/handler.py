@@ -3,8 +3,8 @@
 from http import HTTPStatus
 
 from terra_connections import wiring
+from terra_connections.connection import no_connection
 from terra_connections.door import door
-from terra_connections.errors import NotFound
 from terra_connections.http_api import Request, Response, json_response
 from terra_connections.ids import user_id_from
 
@@ -16,8 +16,7 @@ def get_connection(request: Request) -> Response:
     caller, user_id = request.caller, user_id_from(request.path("user_id"))
     connection = _connections.find(user_id, caller=caller) if user_id else None
     if connection is None:
-        message = "There is no such connection."
-        raise NotFound(message)
+        raise no_connection(request.path("user_id"))
     return json_response(HTTPStatus.OK, connection.as_json())
 
 

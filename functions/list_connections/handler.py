@@ -1,5 +1,6 @@
 """GET /connections?reference_id=: everything this person has connected."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from terra_connections import wiring
@@ -7,24 +8,32 @@ from terra_connections.connection import listing
 from terra_connections.door import door
 from terra_connections.errors import InvalidRequest
 from terra_connections.http_api import Request, Response, json_response
-from terra_connections.ids import reference_id_from
+from terra_connections.ids import reference_id_error, reference_id_from
+from terra_connections.unknown_name import unknown
 
 _connections = wiring.connections()
 _pseudonyms = wiring.pseudonyms()
+_PARAMETERS = ("reference_id", "include")
 
 
 def list_connections(request: Request) -> Response:
     """What is connected or needs to be reconnected, newest first; with `include=revoked` what was revoked, too."""
     caller, query = request.caller, request.query
-    asked = reference_id_from(query.get("reference_id"))
-    if asked is None and "reference_id" in query:
-        raise InvalidRequest([("reference_id", "must be 1 to 256 characters without control characters")])
-    if query.get("include", "revoked") != "revoked":
-        raise InvalidRequest([("include", "may only be: revoked")])
-    person = caller.person(asked)
+    if wrong := _wrong(query):
+        raise InvalidRequest(wrong)
+    person = caller.person(reference_id_from(query.get("reference_id")))
     request.notes["person"] = _pseudonyms.in_logs(person)
     connections = listing(person, _connections.of_person(person), include_revoked="include" in query)
     return json_response(HTTPStatus.OK, {"connections": [connection.as_json() for connection in connections]})
+
+
+def _wrong(query: Mapping[str, str]) -> list[tuple[str, str]]:
+    wrong = [(name, unknown("parameter", name, _PARAMETERS)) for name in query if name not in _PARAMETERS]
+    if "reference_id" in query and (sentence := reference_id_error(query["reference_id"])):
+        wrong.append(("reference_id", sentence))
+    if query.get("include", "revoked") != "revoked":
+        wrong.append(("include", "must be revoked, or be left out"))
+    return wrong
 
 
 lambda_handler = door(list_connections)

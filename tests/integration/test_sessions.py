@@ -63,19 +63,18 @@ FIELD_ERRORS: list[tuple[dict[str, Any], set[str]]] = [
     ({**GOOD, "reference_id": ["a"]}, {"reference_id"}),
     ({**GOOD, "reference_id": {"$ne": ""}}, {"reference_id"}),
     ({**GOOD, "reference_id": "x" * 257}, {"reference_id"}),
-    ({**GOOD, "reference_id": "x" * 1_000_000}, {"reference_id"}),
+    ({**GOOD, "reference_id": "x" * 60_000}, {"reference_id"}),
+    ({**GOOD, "reference_id": "x" * 1_000_000}, {"body"}),
+    ({**GOOD, "resources": ["GARMIN"] * 5_000}, {"resources"}),
     ({**GOOD, "reference_id": "a\x00b"}, {"reference_id"}),
     ({**GOOD, "reference_id": "a\nb"}, {"reference_id"}),
     ({**GOOD, "reference_id": "a\x7f"}, {"reference_id"}),
-    ({**GOOD, "resource": "fitbit"}, {"resource"}),
     ({**GOOD, "resource": ""}, {"resource"}),
     ({**GOOD, "resource": "F"}, {"resource"}),
     ({**GOOD, "resource": "F" * 65}, {"resource"}),
     ({**GOOD, "resource": "FITBIT\n"}, {"resource"}),
     ({**GOOD, "resource": "FITBIT&x=1"}, {"resource"}),
     ({**GOOD, "resource": ["FITBIT"]}, {"resource"}),
-    ({**GOOD, "return_to": ""}, {"return_to"}),
-    ({**GOOD, "return_to": "x" * 65}, {"return_to"}),
     ({**GOOD, "return_to": 1}, {"return_to"}),
     ({**GOOD, "language": "english"}, {"language"}),
     ({**GOOD, "language": "e"}, {"language"}),
@@ -147,18 +146,20 @@ def test_almost_any_text_is_a_reference_id(api: httpx.Client, terra: Terra, refe
 
 
 def test_null_is_the_same_as_silence(api: httpx.Client, terra: Terra, person: str) -> None:
-    create_session(api, person, return_to=None, language=None)
+    create_session(api, person, resources=None, return_to=None, language=None)
     [call] = terra.calls("/authenticateUser")
     assert set(call["body"]) == {"reference_id", "auth_success_redirect_url", "auth_failure_redirect_url"}
 
 
-@pytest.mark.parametrize("name", ["nowhere", "WEB", "https://evil.example.com", "..", "web ", "__class__"])
+@pytest.mark.parametrize(
+    "name", ["nowhere", "WEB", "https://evil.example.com", f"https://{'x' * 90}", "", "..", "web ", "__class__"]
+)
 def test_an_unknown_return_target_is_422_before_terra_is_asked(
     api: httpx.Client, terra: Terra, person: str, name: str
 ) -> None:
     answer = api.post("/sessions", json={**GOOD, "reference_id": person, "return_to": name})
     assert refusal(answer) == (422, "unknown_return_target", set())
-    assert name not in answer.text
+    assert not name or name not in answer.text
     assert terra.calls("/authenticateUser") == []
 
 

@@ -96,7 +96,7 @@ def test_anything_else_is_401_without_detail_and_writes_nothing(
     answer = browser.post(PATH, content=delivery.body, headers=sent(delivery, INVALID[form](delivery)))
     assert answer.status_code == 401
     assert answer.json() == {
-        "type": "urn:terra-connections:problem:not_signed",
+        "type": "/docs/problems.md#not_signed",
         "title": "Not signed by Terra",
         "status": 401,
         "code": "not_signed",

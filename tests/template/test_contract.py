@@ -1,5 +1,6 @@
 """Code and openapi.yaml agree."""
 
+import json
 import re
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_a_new_session_is_read_as_the_contract_says(openapi: Document) -> None:
     assert set(promised["properties"]) == set(read["properties"])
     assert set(promised.get("required", ())) == set(read.get("required", ()))
     for name in ("resource", "language"):
-        options = read["properties"][name].get("anyOf", [read["properties"][name]])
+        options = read["properties"][name]["anyOf"]
         assert promised["properties"][name]["pattern"] == options[0]["pattern"]
     resources = promised["properties"]["resources"]
     assert {name: resources[name] for name in ("minItems", "maxItems")} == {
@@ -86,7 +87,28 @@ def test_a_provider_is_shown_as_the_contract_says(openapi: Document) -> None:
     assert set(ProviderType) == set(promised["properties"]["type"]["enum"])
 
 
-def test_every_problem_is_documented_for_people() -> None:
-    headings = re.findall(r"^## `(\w+)`", (ROOT / "docs/problems.md").read_text(), re.MULTILINE)
-    assert headings == sorted(headings)
-    assert set(headings) == {code for _, code, _ in problems.TABLE.values()}
+def test_every_code_has_a_heading_with_one_example_that_is_what_is_answered(template: Document) -> None:
+    page = template["Parameters"]["ProblemsUrl"]["Default"]
+    assert page == "/docs/problems.md"
+    sections = re.split(r"^## `(\w+)`\n", (ROOT / page.lstrip("/")).read_text(), flags=re.MULTILINE)[1:]
+    documented = dict(zip(sections[::2], sections[1::2], strict=True))
+    assert list(documented) == sorted({code for _, code, _ in problems.TABLE.values()})
+    for status, code, title in problems.TABLE.values():
+        [example] = re.findall(r"^```json\n(.*?)^```$", documented[code], re.MULTILINE | re.DOTALL)
+        always = {"type": f"{page}#{code}", "title": title, "status": status.value, "code": code}
+        shown = json.loads(example)
+        assert {name: shown[name] for name in always} == always
+        assert set(shown) - set(always) <= {"detail", "errors"}
+        assert documented[code].startswith(f"{status.value}"), code
+
+
+def test_what_a_problem_says_in_detail_is_more_than_its_title() -> None:
+    text = (ROOT / "docs/problems.md").read_text()
+    for shown in map(json.loads, re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)):
+        assert shown["title"].lower() not in shown.get("detail", "").lower()
+
+
+def test_the_contract_names_every_code_where_it_can_be_answered(openapi: Document) -> None:
+    said = json.dumps([openapi["paths"], openapi["components"]["responses"]])
+    for _, code, _ in problems.TABLE.values():
+        assert code == "not_signed" or f"`{code}`" in said

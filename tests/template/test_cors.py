@@ -21,7 +21,7 @@ def test_cloudformation_gets_the_whole_configuration_or_none(transformed: Templa
         "allowOrigins": {"Fn::Split": [",", ""]},
         "allowMethods": ["GET", "POST", "DELETE"],
         "allowHeaders": ["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"],
-        "exposeHeaders": ["Location", "Retry-After", "ETag"],
+        "exposeHeaders": ["Location", "Retry-After", "ETag", "Idempotent-Replayed"],
         "maxAge": 7200,
     }
 
@@ -57,7 +57,7 @@ def test_the_local_gateway_reads_the_same() -> None:
     cors = local("https://app.example.com,http://localhost:5173")
     assert cors is not None
     assert cors.origins == ("https://app.example.com", "http://localhost:5173")
-    assert cors.exposed == ("Location", "Retry-After", "ETag")
+    assert cors.exposed == ("Location", "Retry-After", "ETag", "Idempotent-Replayed")
     assert not cors.credentials
 
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NewType
 
+from terra_connections.errors import NotFound
 from terra_connections.ids import ReferenceId, UserId
 
 Position = NewType("Position", int)
@@ -24,6 +25,7 @@ Value = str | tuple[str, ...] | None
 
 UNKNOWN_PROVIDER = "UNKNOWN"
 ADDED, REMOVED = "added", "removed"
+_CONNECTION_ID = "con_"
 
 
 class Kind(StrEnum):
@@ -428,10 +430,22 @@ def listing(reference_id: ReferenceId, everything: Iterable[Facts], *, include_r
 
 def _connection_id(root: UserId) -> str:
     """Ours, derived from the first `user_id` of a connection, so that nothing needs to be stored or to arrive first."""
-    return "con_" + hashlib.sha256(b"connection:" + root.encode()).hexdigest()[:24]
+    return _CONNECTION_ID + hashlib.sha256(b"connection:" + root.encode()).hexdigest()[:24]
 
 
 def iso(position: int) -> str:
     """Unix milliseconds as the contract's date-time, always UTC."""
     moment = datetime.fromtimestamp(position / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def no_connection(asked: str) -> NotFound:
+    """The error for an id of no connection that the caller may see. What it says depends on the id's form alone.
+
+    Args:
+        asked: what the caller named; a `connection_id` is a hash, by which nothing is stored.
+    """
+    message = "There is no such connection."
+    if asked.startswith(_CONNECTION_ID):
+        message += " This is a connection_id: use the user_id of the connection instead."
+    return NotFound(message)

@@ -3,9 +3,8 @@
 from datetime import datetime
 
 from terra_connections.caller import Caller
-from terra_connections.connection import About, Position, revoked
+from terra_connections.connection import About, Position, no_connection, revoked
 from terra_connections.connection_store import ConnectionStore
-from terra_connections.errors import NotFound
 from terra_connections.ids import UserId
 from terra_connections.terra_api import TerraApi
 
@@ -24,8 +23,7 @@ def disconnect(
     """
     connection = connections.find(user_id, caller=caller)
     if connection is None:
-        message = "There is no such connection."
-        raise NotFound(message)
+        raise no_connection(user_id)
     terra.deauthenticate(connection.user_id)
     # Terra's clock may be ahead of ours: what it just ended is not to outlast this.
     at = Position(max(int(now.timestamp() * 1000), connection.updated_at))

@@ -6,6 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools.logging import Logger
 
+from terra_connections import wiring
 from terra_connections.http_api import Request, Response
 from terra_connections.metrics import problem_answered
 from terra_connections.problems import ANSWERED, code_of, problem
@@ -14,7 +15,7 @@ _log = Logger()
 
 
 def _problem(error: Exception, _request: Request) -> Response:
-    return problem(error)
+    return problem(error, page=wiring.settings().problems_url)
 
 
 def door(

@@ -39,7 +39,7 @@ def claim_for(caller: Caller, idempotency_key: str | None, body: bytes) -> Claim
     if idempotency_key is None:
         return None
     if not 1 <= len(idempotency_key) <= _MAX_KEY_LENGTH:
-        raise InvalidRequest([("Idempotency-Key", "must be 1 to 255 characters")])
+        raise InvalidRequest([("Idempotency-Key", "must have 1 to 255 characters")])
     key = hashlib.sha256(json.dumps([caller.name, caller.subject, idempotency_key]).encode()).hexdigest()
     return Claim(f"idempotency:{key}", secrets.token_hex(16), hashlib.sha256(body).hexdigest())
 
@@ -61,6 +61,19 @@ class Wish(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """What starting a session led to.
+
+    Attributes:
+        answer: the contract's `Session` with its `auth_url`.
+        is_replay: whether it is the stored answer to the first request with the same Idempotency-Key.
+    """
+
+    answer: dict[str, Any]
+    is_replay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SessionStarter:
     """Starts sessions: asks Terra for a login link, and remembers who it is for."""
 
@@ -79,8 +92,8 @@ class SessionStarter:
         base_url: str,
         claim: Claim | None,
         now: datetime,
-    ) -> dict[str, Any]:
-        """A new session, or the one that the same request made before; the contract's `Session` with its `auth_url`.
+    ) -> Started:
+        """A new session, or the one that the same request made before.
 
         Args:
             asked: for which provider or providers, and where to afterwards.
@@ -102,10 +115,10 @@ class SessionStarter:
                 asked, person=person, language=language, base_url=base_url, claim_id=None, now=now
             )
             self._keep(session, None, answer)
-            return answer
+            return Started(answer)
         before = self.sessions.claim(claim, now=now)
         if before is not None:
-            return before
+            return Started(before, is_replay=True)
         try:
             self._check_open(person, now=now)
             session, answer = self._ask_terra(
@@ -115,10 +128,10 @@ class SessionStarter:
         except Exception:
             self.sessions.release(claim)
             raise
-        return answer
+        return Started(answer)
 
     def start_again(self, session: Session, *, base_url: str, now: datetime) -> dict[str, Any]:
-        """A new session for what a failed one was for, as `start` answers it: however often this is asked, the same.
+        """A new session for what a failed one was for, as `start` answers it: the same for every repeat.
 
         Whoever asks while it is being made waits for it: a browser shows the answer to the last press of a button.
 
@@ -138,7 +151,7 @@ class SessionStarter:
                     base_url=base_url,
                     claim=claim,
                     now=now,
-                )
+                ).answer
             except RequestInProgress:
                 patience.wait()
 
@@ -165,7 +178,7 @@ class SessionStarter:
             return
         ends = sorted(self.sessions.ends_of_open(person, now=now))
         if len(ends) >= self.open_limit:
-            message = f"This person has {len(ends)} logins that nobody has finished."
+            message = f"This user has {len(ends)} unfinished logins, and may have {self.open_limit}."
             wait = ends[-self.open_limit] / 1000 - now.timestamp()
             raise TooManySessions(message, retry_after=math.ceil(wait))
 

@@ -1,5 +1,6 @@
-"""Errors as RFC 9457 problem details: the one table from what can go wrong to what the caller is told."""
+"""Errors as RFC 9457 problem details: the one table from what can go wrong to what is answered."""
 
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +13,7 @@ TABLE: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
     errors.InvalidRequest: (HTTPStatus.BAD_REQUEST, "invalid_request", "The request is malformed"),
     errors.NotSigned: (HTTPStatus.UNAUTHORIZED, "not_signed", "Not signed by Terra"),
     errors.Forbidden: (HTTPStatus.FORBIDDEN, "forbidden", "Not allowed"),
-    errors.NotFound: (HTTPStatus.NOT_FOUND, "not_found", "There is no such thing"),
+    errors.NotFound: (HTTPStatus.NOT_FOUND, "not_found", "Not found"),
     errors.UnknownResource: (HTTPStatus.NOT_FOUND, "unknown_resource", "Terra does not offer this provider"),
     errors.RequestInProgress: (HTTPStatus.CONFLICT, "request_in_progress", "The first request is still running"),
     errors.IdempotencyKeyReused: (
@@ -29,7 +30,7 @@ TABLE: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
     errors.TooManySessions: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_sessions", "Too many logins are open"),
     errors.TerraRejected: (HTTPStatus.BAD_GATEWAY, "terra_rejected", "Terra refused the request"),
     errors.TerraUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "terra_unavailable", "Terra cannot be reached"),
-    errors.NotDurable: (HTTPStatus.SERVICE_UNAVAILABLE, "not_durable", "Nothing was kept; try again"),
+    errors.NotDurable: (HTTPStatus.SERVICE_UNAVAILABLE, "not_durable", "Nothing was saved; try again"),
     errors.Misconfigured: (HTTPStatus.SERVICE_UNAVAILABLE, "misconfigured", "The stack is not set up completely"),
     # What DynamoDB and Secrets Manager answer when they are down, throttled or forbidden.
     ClientError: (HTTPStatus.SERVICE_UNAVAILABLE, "storage_unavailable", "The storage cannot be reached"),
@@ -37,6 +38,7 @@ TABLE: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
 }
 ANSWERED = tuple(TABLE)
 """Every error that has an answer; anything else is a defect, and the runtime's to report."""
+_IN_MINUTES = 120
 
 
 def code_of(error: Exception) -> str:
@@ -44,11 +46,17 @@ def code_of(error: Exception) -> str:
     return _row(error)[1]
 
 
-def problem(error: Exception) -> Response:
-    """The answer to an error that has one."""
+def problem(error: Exception, *, page: str) -> Response:
+    """The answer to an error that has one.
+
+    Args:
+        error: one of `ANSWERED`.
+        page: the URL of docs/problems.md. It has a heading for each code, so that `type` is a link to what to do.
+            Absolute, or a whole path: RFC 9457, 3.1.1, recommends both over other relative references.
+    """
     status, code, title = _row(error)
     body: dict[str, Any] = {
-        "type": f"urn:terra-connections:problem:{code}",
+        "type": f"{page}#{code}",
         "title": title,
         "status": status.value,
         "code": code,
@@ -56,6 +64,8 @@ def problem(error: Exception) -> Response:
     # What our own errors say is meant for the caller; what AWS says is not, and a forger is told nothing.
     if isinstance(error, errors.TerraConnectionsError) and not isinstance(error, errors.NotSigned):
         body["detail"] = str(error)
+        if status is HTTPStatus.TOO_MANY_REQUESTS and isinstance(error, errors.RetryLater):
+            body["detail"] += f" Try again in {_duration(error.retry_after)}."
     if isinstance(error, errors.InvalidRequest):
         body["errors"] = [{"field": field, "message": message} for field, message in error.errors]
     headers = {"cache-control": "no-store"}
@@ -64,6 +74,13 @@ def problem(error: Exception) -> Response:
     elif status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.CONFLICT}:
         headers["retry-after"] = "1"
     return json_response(status, body, headers=headers, content_type="application/problem+json")
+
+
+def _duration(seconds: int) -> str:
+    """A time to wait, as users read it: never too short, and in whole minutes from two minutes on."""
+    if seconds < _IN_MINUTES:
+        return f"{seconds} second{'s' * (seconds != 1)}"
+    return f"{math.ceil(seconds / 60)} minutes"
 
 
 def _row(error: Exception) -> tuple[HTTPStatus, str, str]:

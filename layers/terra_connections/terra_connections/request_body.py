@@ -1,25 +1,91 @@
-"""The bodies that the API takes, read with a sentence for each field that is wrong."""
+"""The bodies that the API accepts, and a sentence for each field that is wrong.
 
-from typing import Annotated, Self
+Every sentence stands here or in a validator here, so that none of pydantic's own reaches a caller. pydantic's
+documentation ("Error Messages", customizing) maps the stable `type` of an error to a message of one's own in this way.
+"""
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from terra_connections.errors import InvalidRequest
-from terra_connections.ids import ReferenceId, reference_id_from
+from terra_connections.ids import ReferenceId, reference_id_error
+from terra_connections.unknown_name import unknown
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_MAX_BYTES = 64 * 1024
+_MAX_ERRORS = 10
+_MAX_NAME = 64
+_MAX_PROVIDERS = 100
+_SENTENCES = {
+    "json_invalid": "is not JSON: {error}",
+    "model_type": "must be a JSON object, not {given}",
+    "extra_forbidden": "{unknown}",
+    "string_type": "must be a string, not {given}",
+    "tuple_type": "must be an array of strings, not {given}",
+    "too_short": "must name at least one provider; leave the field out to offer all of them",
+    "too_long": "must name at most {max_length} providers",
+}
+"""What is said of an error of pydantic's, by its type. Any other type is `_OURS`: the sentence is the validator's."""
+_OURS = "terra_connections"
+_GIVEN: dict[type, str] = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
+_PROVIDER_CODE = re.compile(r"[A-Za-z0-9_]{2,64}", re.ASCII)
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", re.ASCII)
 
 
-def _reference_id(value: object) -> ReferenceId:
-    reference_id = reference_id_from(value)
-    if reference_id is None:
-        message = (
-            "must be 1 to 256 characters without control characters, and not the word null, which Terra reads as none"
-        )
-        raise ValueError(message)
-    return reference_id
+def _wrong(sentence: str) -> PydanticCustomError:
+    return PydanticCustomError(_OURS, "{sentence}", {"sentence": sentence})
+
+
+def _reference_id(value: object) -> object:
+    if isinstance(value, str) and (sentence := reference_id_error(value)):
+        raise _wrong(sentence)
+    return value
+
+
+def _provider_code(value: str) -> str:
+    if not _PROVIDER_CODE.fullmatch(value):
+        message = "must be the code of a provider, for example FITBIT; GET /providers lists them"
+        raise _wrong(message)
+    return value.upper()
+
+
+def _language_tag(value: str) -> str:
+    if not _LANGUAGE_TAG.fullmatch(value):
+        message = "must be a language tag, for example en or de-CH"
+        raise _wrong(message)
+    return value
+
+
+def _none_is_empty(value: object, validate: Callable[[object], tuple[str, ...]]) -> tuple[str, ...]:
+    return () if value is None else validate(value)
 
 
 class Person(BaseModel):
-    """A body that names one person; a user's token need not name its own subject."""
+    """A body that names one user; a user's token need not name its own subject. null is the same as left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -30,34 +96,60 @@ class Person(BaseModel):
         """Read a request body.
 
         Raises:
-            InvalidRequest: with a sentence for each field that is wrong.
+            InvalidRequest: with a sentence for each field that is wrong, ten at most.
         """
+        if not body.strip():
+            raise InvalidRequest([("body", "is empty; send a JSON object")])
+        if len(body) > _MAX_BYTES:
+            raise InvalidRequest([("body", f"must have at most {_MAX_BYTES // 1024} kB")])
         try:
             return cls.model_validate_json(body)
         except ValidationError as error:
-            raise InvalidRequest(
-                [
-                    (".".join(str(part) for part in trouble["loc"]) or "body", trouble["msg"])
-                    for trouble in error.errors(include_input=False, include_url=False)
-                ]
-            ) from None
+            details = error.errors(include_url=False)[:_MAX_ERRORS]
+            raise InvalidRequest([(_field(one), cls._sentence(one)) for one in details]) from None
+
+    @classmethod
+    def _sentence(cls, error: "ErrorDetails") -> str:
+        if error["type"] == _OURS:
+            return error["msg"]
+        return _SENTENCES[error["type"]].format(
+            given=_GIVEN.get(type(error["input"]), ""),
+            unknown=unknown("field", str(error["loc"][-1]), tuple(cls.model_fields)) if error["loc"] else "",
+            **error.get("ctx", {}),
+        )
 
 
-_Resource = Annotated[str, Field(pattern="^[A-Z0-9_]{2,64}$")]
+def _field(error: "ErrorDetails") -> str:
+    return ".".join(str(part) for part in error["loc"])[:_MAX_NAME] or "body"
+
+
+_ProviderCode = Annotated[
+    str, AfterValidator(_provider_code), Field(json_schema_extra={"pattern": f"^{_PROVIDER_CODE.pattern}$"})
+]
 
 
 class NewSession(Person):
-    """What the caller asks for: one person; and one provider, or some to pick from, or all of them."""
+    """What the caller asks for: one user; and one provider, or some to pick from, or all of them."""
 
-    resource: _Resource | None = None
-    resources: Annotated[tuple[_Resource, ...], Field(min_length=1, max_length=100)] = ()
-    return_to: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    language: Annotated[str, Field(pattern="^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")] | None = None
+    resource: _ProviderCode | None = None
+    # Not strict: behind a validator pydantic reads an array as Python's list, which is no tuple.
+    resources: Annotated[
+        tuple[_ProviderCode, ...],
+        Field(min_length=1, max_length=_MAX_PROVIDERS, strict=False),
+        WrapValidator(_none_is_empty),
+    ] = ()
+    return_to: str | None = None
+    language: (
+        Annotated[
+            str, AfterValidator(_language_tag), Field(json_schema_extra={"pattern": f"^{_LANGUAGE_TAG.pattern}$"})
+        ]
+        | None
+    ) = None
 
     @field_validator("resources")
     @classmethod
     def _stands_alone(cls, resources: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
-        if others.data.get("resource") is not None:
+        if resources and others.data.get("resource") is not None:
             message = "may not be given together with resource"
-            raise ValueError(message)
+            raise _wrong(message)
         return resources

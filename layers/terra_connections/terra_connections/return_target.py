@@ -112,7 +112,11 @@ class ReturnTargets:
             UnknownReturnTarget: it is not.
         """
         if name not in self._targets:
-            message = "No return target of this name is configured."
+            if not self._targets:
+                message = "This deployment has no return targets: leave return_to out."
+            else:
+                names = ", ".join(sorted(self._targets))
+                message = f"return_to must be the name of a return target of this deployment, not a URL: {names}."
             raise UnknownReturnTarget(message)
 
     def find(self, name: str | None) -> ReturnTarget | None:

@@ -171,10 +171,10 @@ class SessionStore:
             # The stubs do not know that the refusal carries the item.
             standing: Mapping[str, Any] = error.response["Item"]  # type: ignore[typeddict-item]
             if standing["body_hash"]["S"] != claim.body_hash:
-                message = "This Idempotency-Key was used for another request."
+                message = "A repeat has the same body, byte for byte. Use a new key for a new request."
                 raise IdempotencyKeyReused(message) from None
             if "answer" not in standing:
-                message = "The first request with this Idempotency-Key is still running."
+                message = "Send this request again in a second: it gets the response of the first one."
                 raise RequestInProgress(message) from None
             answer: dict[str, Any] = json.loads(standing["answer"]["S"])
             return answer

@@ -27,6 +27,7 @@ class Settings:
     signature_max_ahead_seconds: str
     return_targets: str
     public_base_url: str
+    problems_url: str
     brand_name: str
     brand_color: str
     brand_logo: str

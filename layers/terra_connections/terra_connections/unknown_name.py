@@ -1,0 +1,43 @@
+"""What to say about a name in a request that is not known: which of the known names was probably meant."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+# Names that Terra's API and other APIs have for the same thing.
+_ALSO_CALLED = {
+    "authfailureredirecturl": "return_to",
+    "authsuccessredirecturl": "return_to",
+    "lang": "language",
+    "locale": "language",
+    "provider": "resource",
+    "providers": "resources",
+    "redirecturi": "return_to",
+    "redirecturl": "return_to",
+    "returnurl": "return_to",
+    "user": "reference_id",
+    "userid": "reference_id",
+}
+_COMPARED = 64
+"""As many characters of an unknown name are looked at: comparing takes time for each."""
+
+
+def unknown(kind: str, name: str, known: Sequence[str]) -> str:
+    """A sentence about an unknown name.
+
+    Args:
+        kind: what it names, `field` or `parameter`.
+        name: as the caller wrote it.
+        known: every name that the request may have.
+    """
+    plain = _plain(name[:_COMPARED])
+    by_plain_name = {_plain(one): one for one in known}
+    by_plain_name |= {other: meant for other, meant in _ALSO_CALLED.items() if meant in known}
+    if close := get_close_matches(plain, by_plain_name, n=1, cutoff=0.7):
+        return f"unknown {kind}; did you mean {by_plain_name[close[0]]}?"
+    if len(known) == 1:
+        return f"unknown {kind}; the only {kind} is {known[0]}"
+    return f"unknown {kind}; the {kind}s are {', '.join(known[:-1])} and {known[-1]}"
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")

@@ -1,0 +1,343 @@
+"""What developers get wrong when they first call the API, and exactly what they are answered, over real HTTP.
+
+A sentence names the field, says what is wrong with it and, where that is not plain, what to do. It holds no regular
+expression and no word of the libraries that check it.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from local.testing import Stack
+from tests.support import Terra, auth_event, connections_of, create_session, new_user_id
+
+ALICE = {"reference_id": "alice"}
+FIELDS = "reference_id, resource, resources, return_to and language"
+PROVIDER = "must be the code of a provider, for example FITBIT; GET /providers lists them"
+RETURN_TO = "return_to must be the name of a return target of this deployment, not a URL: android, ios, web."
+LIBRARY_WORDS = re.compile(
+    r"pydantic|[Tt]uple|Extra inputs|Value error|Input should|valid string|pattern|regex|\^|\\|\{\d|dict\b|None\b"
+)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One request that is wrong, and its answer.
+
+    Attributes:
+        body: JSON unless it is bytes.
+        errors: each field with its sentence; for a code without `errors`, its `detail`.
+    """
+
+    name: str
+    errors: str | Mapping[str, str]
+    body: object = None
+    path: str = "POST /sessions"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 400
+    code: str = "invalid_request"
+
+
+def new(name: str, body: object, errors: str | Mapping[str, str], **more: Any) -> Mistake:  # noqa: ANN401 - of any field
+    """A mistake in the body of POST /sessions."""
+    return Mistake(name, errors, body, **more)
+
+
+def unknown(name: str, value: object, sentence: str) -> Mistake:
+    """A member of POST /sessions that does not exist."""
+    return new(f"the field {name}", {**ALICE, name: value}, {name: f"unknown field; {sentence}"})
+
+
+def listed(query: str, errors: Mapping[str, str]) -> Mistake:
+    return Mistake(f"?{query[:30]}", errors, path=f"GET /connections?{query}")
+
+
+def of_session(**members: object) -> dict[str, object]:
+    return {**ALICE, **members}
+
+
+MISTAKES = [
+    # --- the body as a whole
+    new("no body", b"", {"body": "is empty; send a JSON object"}),
+    new("a form", b"reference_id=alice", {"body": "is not JSON: expected value at line 1 column 1"}),
+    new("names without quotes", b"{reference_id: 1}", {"body": "is not JSON: key must be a string at line 1 column 2"}),
+    new("a comma at the end", b'{"a": 1,}', {"body": "is not JSON: trailing comma at line 1 column 9"}),
+    new("an array", [ALICE], {"body": "must be a JSON object, not an array"}),
+    new("a string", "alice", {"body": "must be a JSON object, not a string"}),
+    new("a number", 42, {"body": "must be a JSON object, not a number"}),
+    new("null", b"null", {"body": "must be a JSON object, not null"}),
+    new("true", b"true", {"body": "must be a JSON object, not a boolean"}),
+    new("too large", of_session(resource="F" * 70_000), {"body": "must have at most 64 kB"}),
+    # --- whose
+    new("nobody named", {}, {"reference_id": "is required with a service key"}),
+    new("null named", {"reference_id": None}, {"reference_id": "is required with a service key"}),
+    new("a number as reference_id", {"reference_id": 42}, {"reference_id": "must be a string, not a number"}),
+    new("an object as reference_id", {"reference_id": {}}, {"reference_id": "must be a string, not an object"}),
+    new("an array as reference_id", {"reference_id": ["a"]}, {"reference_id": "must be a string, not an array"}),
+    new("an empty reference_id", {"reference_id": ""}, {"reference_id": "must not be empty"}),
+    new("a long reference_id", {"reference_id": "x" * 257}, {"reference_id": "must have at most 256 characters"}),
+    new("a line break", {"reference_id": "a\nb"}, {"reference_id": "must not contain control characters"}),
+    new(
+        "the word null",
+        {"reference_id": "null"},
+        {"reference_id": "must not be the word null, which Terra reads as no reference_id"},
+    ),
+    # --- names that do not exist
+    unknown("referenceId", "alice", "did you mean reference_id?"),
+    unknown("user_id", "alice", "did you mean reference_id?"),
+    unknown("provider", "FITBIT", "did you mean resource?"),
+    unknown("Resource", "FITBIT", "did you mean resource?"),
+    unknown("providers", ["FITBIT"], "did you mean resources?"),
+    unknown("returnTo", "web", "did you mean return_to?"),
+    unknown("redirect_url", "https://app.example.com", "did you mean return_to?"),
+    unknown("auth_success_redirect_url", "https://app.example.com", "did you mean return_to?"),
+    unknown("locale", "de", "did you mean language?"),
+    unknown("mode", "test", f"the fields are {FIELDS}"),
+    Mistake(
+        "a field of POST /erasures",
+        {"user": "unknown field; did you mean reference_id?", "all": "unknown field; the only field is reference_id"},
+        {"user": "alice", "all": True},
+        path="POST /erasures",
+    ),
+    Mistake("POST /erasures without a body", {"body": "is empty; send a JSON object"}, b"", path="POST /erasures"),
+    Mistake(
+        "POST /connections/sync without a body",
+        {"body": "is empty; send a JSON object"},
+        b"",
+        path="POST /connections/sync",
+    ),
+    # --- providers
+    new("a name with a space", of_session(resource="Google Fit"), {"resource": PROVIDER}),
+    new("an empty provider", of_session(resource=""), {"resource": PROVIDER}),
+    new("a number as provider", of_session(resource=7), {"resource": "must be a string, not a number"}),
+    new("two in one", of_session(resource=["FITBIT", "OURA"]), {"resource": "must be a string, not an array"}),
+    new(
+        "no providers",
+        of_session(resources=[]),
+        {"resources": "must name at least one provider; leave the field out to offer all of them"},
+    ),
+    new(
+        "a list in a string",
+        of_session(resources="FITBIT,OURA"),
+        {"resources": "must be an array of strings, not a string"},
+    ),
+    new(
+        "two wrong ones in a list",
+        of_session(resources=["FITBIT", "", 7]),
+        {"resources.1": PROVIDER, "resources.2": "must be a string, not a number"},
+    ),
+    new("many providers", of_session(resources=["FITBIT"] * 101), {"resources": "must name at most 100 providers"}),
+    new(
+        "one provider and a list",
+        of_session(resource="FITBIT", resources=["OURA"]),
+        {"resources": "may not be given together with resource"},
+    ),
+    # --- where to afterwards: one code, however long it is
+    *(
+        new(f"return_to {name}", of_session(return_to=to), RETURN_TO, status=422, code="unknown_return_target")
+        for name, to in {
+            "a URL": "http://app.example.com",
+            "a long URL": f"https://app.example.com/{'x' * 90}",
+            "another name": "webb",
+            "in capitals": "WEB",
+            "empty": "",
+        }.items()
+    ),
+    new("a number as return_to", of_session(return_to=1), {"return_to": "must be a string, not a number"}),
+    # --- languages
+    *(
+        new(
+            f"language {tag}", of_session(language=tag), {"language": "must be a language tag, for example en or de-CH"}
+        )
+        for tag in ("english", "en_US", "", "e")
+    ),
+    new("a number as language", of_session(language=1), {"language": "must be a string, not a number"}),
+    # --- repeats
+    *(
+        new(
+            f"an Idempotency-Key of {len(key)} characters",
+            of_session(resource="FITBIT"),
+            {"Idempotency-Key": "must have 1 to 255 characters"},
+            headers={"Idempotency-Key": key},
+        )
+        for key in ("", "x" * 256)
+    ),
+    # --- queries
+    listed("", {"reference_id": "is required with a service key"}),
+    listed("reference_id=", {"reference_id": "must not be empty"}),
+    listed(f"reference_id={'x' * 257}", {"reference_id": "must have at most 256 characters"}),
+    listed("reference_id=a%0Ab", {"reference_id": "must not contain control characters"}),
+    listed("reference_id=a&reference_id=b", {"reference_id": "is given more than once"}),
+    listed("referenceId=alice", {"referenceId": "unknown parameter; did you mean reference_id?"}),
+    listed("user_id=alice", {"user_id": "unknown parameter; did you mean reference_id?"}),
+    listed("reference_id=a&includes=revoked", {"includes": "unknown parameter; did you mean include?"}),
+    listed(
+        "reference_id=a&limit=10",
+        {"limit": "unknown parameter; the parameters are reference_id and include"},
+    ),
+    listed("reference_id=a&include=all", {"include": "must be revoked, or be left out"}),
+    # --- what is not there
+    Mistake(
+        "an unknown session", "There is no such session.", path="GET /sessions/nosuch", status=404, code="not_found"
+    ),
+    *(
+        Mistake(
+            f"{method} an unknown connection",
+            "There is no such connection.",
+            path=f"{method} /connections/nosuch",
+            status=404,
+            code="not_found",
+        )
+        for method in ("GET", "DELETE")
+    ),
+    Mistake(
+        "an unsigned webhook",
+        "",
+        {"type": "auth"},
+        path="POST /webhooks/terra",
+        status=401,
+        code="not_signed",
+    ),
+]
+
+
+def send(client: httpx.Client, mistake: Mistake) -> httpx.Response:
+    method, path = mistake.path.split(" ")
+    body = mistake.body if isinstance(mistake.body, bytes) else json.dumps(mistake.body).encode()
+    content = body if method == "POST" else None
+    return client.request(
+        method, path, content=content, headers={"Content-Type": "application/json", **mistake.headers}
+    )
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+def test_a_mistake_is_answered_with_what_is_wrong_and_what_to_do(
+    api: httpx.Client, terra: Terra, mistake: Mistake
+) -> None:
+    answer = send(api, mistake)
+    problem = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.status_code, problem["code"]) == (mistake.status, mistake.code)
+    assert problem["type"].endswith(f"/problems.md#{mistake.code}")
+    if isinstance(mistake.errors, str):
+        assert problem.get("detail", "") == mistake.errors
+    else:
+        assert {error["field"]: error["message"] for error in problem["errors"]} == mistake.errors
+        assert problem["detail"] == "; ".join(f"{name}: {sentence}" for name, sentence in mistake.errors.items())
+    said = {**problem, "type": ""}
+    assert not LIBRARY_WORDS.search(json.dumps(said, ensure_ascii=False)), said
+    assert terra.calls("/auth") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "message"),
+    [
+        ("GET /connections", {}, 401, "Unauthorized"),
+        ("GET /connections", {"X-Api-Key": "{key}"}, 401, "Unauthorized"),
+        ("GET /connections", {"Authorization": "{key}"}, 403, "Forbidden"),
+        ("GET /connections", {"Authorization": "Bearer {key}x"}, 403, "Forbidden"),
+        ("GET /connections", {"Authorization": "Basic {key}"}, 403, "Forbidden"),
+        ("GET /users", {"Authorization": "Bearer {key}"}, 404, "Not Found"),
+        ("PUT /sessions", {"Authorization": "Bearer {key}"}, 404, "Not Found"),
+        ("POST /sessions/", {"Authorization": "Bearer {key}"}, 404, "Not Found"),
+    ],
+)
+def test_what_api_gateway_refuses_has_its_own_shape(
+    browser: httpx.Client, stack: Stack, path: str, headers: dict[str, str], status: int, message: str
+) -> None:
+    filled = {name: value.format(key=stack.service_key) for name, value in headers.items()}
+    answer = browser.request(*path.split(" "), headers=filled)
+    assert answer.headers["content-type"] == "application/json"
+    assert (answer.status_code, answer.json()) == (status, {"message": message})
+
+
+def test_another_user_is_refused_to_a_user_s_token(browser: httpx.Client, stack: Stack) -> None:
+    token = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": "alice"}).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    for answer in (
+        browser.post("/sessions", json={"reference_id": "bob"}, headers=headers),
+        browser.get("/connections?reference_id=bob", headers=headers),
+        browser.post("/connections/sync", json={"reference_id": "bob"}, headers=headers),
+        browser.post("/erasures", json={"reference_id": "bob"}, headers=headers),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        assert answer.json()["detail"] == "A user's token acts for its own subject only."
+
+
+@pytest.mark.parametrize("resource", ["fitbit", "Fitbit", "FITBIT"])
+def test_a_provider_s_code_is_accepted_in_any_case(api: httpx.Client, terra: Terra, person: str, resource: str) -> None:
+    session = create_session(api, person, resource=resource)
+    assert session["resource"] == "FITBIT"
+    [call] = terra.calls("/auth/authenticateUser")
+    assert call["query"] == {"resource": "FITBIT"}
+
+
+def test_codes_in_a_list_are_accepted_in_any_case_and_once_each(api: httpx.Client, terra: Terra, person: str) -> None:
+    answer = api.post("/sessions", json={"reference_id": person, "resources": ["garmin", "Oura", "GARMIN"]})
+    assert answer.status_code == 201
+    [call] = terra.calls("/widget/session")
+    assert call["body"]["providers"] == "GARMIN,OURA"
+
+
+def test_null_is_the_same_as_left_out_in_every_field(api: httpx.Client, person: str) -> None:
+    body = {"reference_id": person, "resource": None, "resources": None, "return_to": None, "language": None}
+    assert api.post("/sessions", json=body).status_code == 201
+
+
+def test_a_connection_id_in_a_path_is_named_as_such_and_tells_nothing_else(
+    api: httpx.Client, terra: Terra, person: str
+) -> None:
+    terra.deliver(auth_event(new_user_id(), person))
+    [connection] = connections_of(api, person)
+    for connection_id in (connection["connection_id"], f"con_{'0' * 24}"):
+        for method in ("GET", "DELETE"):
+            answer = api.request(method, f"/connections/{connection_id}")
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+            assert answer.json()["title"] == "Not found"
+            assert answer.json()["detail"] == (
+                "There is no such connection. This is a connection_id: use the user_id of the connection instead."
+            )
+    assert len(connections_of(api, person)) == 1
+
+
+def test_a_repeat_is_marked_as_one_and_another_body_is_told_what_to_do(api: httpx.Client, person: str) -> None:
+    headers = {"Idempotency-Key": str(uuid4())}
+    body = {"reference_id": person, "resource": "FITBIT"}
+    first, again = (api.post("/sessions", json=body, headers=headers) for _ in range(2))
+    assert first.json() == again.json()
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    other = api.post("/sessions", json={**body, "language": "de"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert other.json()["detail"] == "A repeat has the same body, byte for byte. Use a new key for a new request."
+
+
+def test_a_wait_is_said_in_the_detail_as_well(api: httpx.Client, terra: Terra, person: str) -> None:
+    terra.fault("/auth/authenticateUser", "rate_limit", retry_after=17)
+    answer = api.post("/sessions", json={"reference_id": person, "resource": "FITBIT"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "17")
+    assert answer.json()["detail"] == "Terra's rate limit is used up. Try again in 17 seconds."
+
+
+def test_the_21st_open_login_is_refused_with_the_minutes_to_wait(api: httpx.Client, person: str) -> None:
+    for _ in range(20):
+        create_session(api, person)
+    answer = api.post("/sessions", json={"reference_id": person, "resource": "FITBIT"})
+    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_sessions")
+    assert re.fullmatch(
+        r"This user has 20 unfinished logins, and may have 20\. Try again in (59|60) minutes\.", answer.json()["detail"]
+    )
+
+
+def test_a_body_of_nothing_but_mistakes_is_answered_shortly(api: httpx.Client) -> None:
+    body = {f"{'x' * 200}{number}": number for number in range(250)}
+    answer = api.post("/sessions", json=body)
+    assert answer.status_code == 400
+    assert len(answer.json()["errors"]) == 10
+    assert len(answer.content) < 8000

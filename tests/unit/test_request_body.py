@@ -1,0 +1,52 @@
+"""Whatever a body holds: it is read, or each sentence about it is ours."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from terra_connections.errors import InvalidRequest
+from terra_connections.request_body import NewSession
+from terra_connections.unknown_name import unknown
+
+OURS = re.compile(
+    r"is empty; send a JSON object|is not JSON: .+|must have at most \d+ (kB|characters)|must not be empty"
+    r"|must be (a JSON object|a string|an array of strings), not (null|a \w+|an \w+)"
+    r"|must be (the code of a provider|a language tag), for example .+|must not be the word null, .+"
+    r"|must not contain control characters|must name at (least|most) .+|may not be given together with resource"
+    r"|unknown field; (did you mean \w+\?|the fields are .+)"
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = st.sampled_from(["reference_id", "resource", "resources", "return_to", "language"]) | st.text(max_size=8)
+BODIES = st.dictionaries(NAMES, JSON | st.lists(st.text(max_size=3), max_size=3), max_size=6) | JSON
+
+
+@given(BODIES.map(json.dumps).map(str.encode) | st.binary(max_size=20))
+def test_a_body_is_read_or_every_sentence_is_ours(body: bytes) -> None:
+    try:
+        NewSession.parse(body)
+    except InvalidRequest as error:
+        for _, sentence in error.errors:
+            assert OURS.fullmatch(sentence), sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("referenceId", "reference_id"),
+        ("reference-id", "reference_id"),
+        ("refrence_id", "reference_id"),
+        ("lang", None),
+    ],
+)
+def test_a_known_name_that_is_close_is_suggested(name: str, meant: str | None) -> None:
+    said = unknown("field", name, ("reference_id",))
+    assert said == (
+        f"unknown field; did you mean {meant}?" if meant else "unknown field; the only field is reference_id"
+    )
