@@ -10,6 +10,7 @@ import argparse
 import getpass
 import json
 import sys
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,10 +75,19 @@ def given(name: str, what: str) -> str:
     if not value and sys.stdin.isatty():
         value = getpass.getpass(f"{what} (Enter leaves it as it is): ")
     value = value.strip()
-    if not value.isprintable() or " " in value:
-        message = f"{what} has spaces or control characters in it: it was copied with something else."
+    if trouble := trouble_in(value):
+        message = f"{what} was copied with something else: {trouble}."
         raise stages.StageError(message)
     return value
+
+
+def trouble_in(value: str) -> str | None:
+    """Name what no key has and its place, or return None; the value itself is not quoted."""
+    for place, character in enumerate(value, start=1):
+        if not "!" <= character <= "~":
+            name = unicodedata.name(character, "a control character")
+            return f"character {place} of {len(value)} is U+{ord(character):04X}, {name}"
+    return "it is in quotation marks" if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'`" else None
 
 
 def signing_secrets(client: SecretsManagerClient, arn: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ by looking through all of them. What was heard is a set: it has no order, and a 
 import json
 import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
@@ -31,10 +31,20 @@ class Told:
 
     @property
     def at(self) -> int:
-        """min(ordering timestamp, t x 1000 + 999); without a readable one, t x 1000."""
+        """min(ordering timestamp, t x 1000 + 999); without one that is readable and of the last 25 hours, t x 1000."""
         if self.ordering is None or not re.fullmatch("[0-9]{1,15}", self.ordering):
             return self.t * 1000
+        if int(self.ordering) < (self.t - 25 * 3600) * 1000:
+            return self.t * 1000
         return min(int(self.ordering), self.t * 1000 + 999)
+
+    @property
+    def disconnect(self) -> list["Told"]:
+        """The part of it that disconnects, if there is one."""
+        event = json.loads(self.body)
+        if event["type"] not in {"deauth", "access_revoked"}:
+            return []
+        return [replace(self, body=json.dumps({"type": event["type"], "user": {"user_id": event["user"]["user_id"]}}))]
 
     @property
     def keys(self) -> set[Hashable]:
@@ -94,12 +104,16 @@ class Attempt:
 
 
 def taken(order: Iterable[Heard]) -> frozenset[Heard]:
-    """What is kept of what came in this order: a delivery only if none of its keys was known before."""
+    """What is kept of what came in this order: a delivery only if none of its keys was known before.
+
+    Of a duplicate a disconnect is kept all the same: what came first may have been a copy with forged headers.
+    """
     known: set[Hashable] = set()
     kept: list[Heard] = []
     for heard in order:
         if isinstance(heard, Told):
             if known & heard.keys:
+                kept += heard.disconnect
                 continue
             known |= heard.keys
         kept.append(heard)
@@ -262,6 +276,11 @@ class World:
             "owner", user_id, lambda: self._text(user_id, "owner") or self._text(user_id, "announced")
         )
 
+    def _owner_of_connection(self, user_id: str) -> str | None:
+        """While Terra names none, that of the ids that it was made of, if they do not contradict each other."""
+        before = {self._owner(one) for one in self.user_ids if user_id in self._after(one)} - {None}
+        return self._owner(user_id) or (before.pop() if len(before) == 1 else None)
+
     def _was_connected(self, user_id: str) -> bool:
         return bool(self._all(user_id, "connected"))
 
@@ -338,7 +357,9 @@ class World:
         chain = [
             one
             for one in self.user_ids
-            if self._was_connected(one) and self.goes_by(one) == user_id and self._owner(one) == self._owner(user_id)
+            if self._was_connected(one)
+            and self.goes_by(one) == user_id
+            and (one == user_id or self._owner(one) == self._owner_of_connection(user_id))
         ]
         within = {*chain, *(later for one in chain for later in self._after(one))}
         pairs = {
@@ -365,7 +386,7 @@ class World:
         return Seen(
             root=root,
             user_id=shown,
-            reference_id=self._owner(shown),
+            reference_id=self._owner_of_connection(shown),
             provider=self._text(shown, "provider") or "UNKNOWN",
             status="revoked" if self._is_ended(shown) else self._own_status(shown),
             scopes=self._scopes(shown),

@@ -19,7 +19,7 @@ def auth_failure(request: Request) -> Response:
     """Mark the session failed - which shows unless Terra has connected it - and send the person on."""
     now = datetime.now(UTC)
     session = session_of(request, _sessions, now=now)
-    reason = reason_from(request.query.get("reason"))
+    reason = reason_from(request.redirect_query.get("reason"))
     _sessions.add_failure(session.session_id, reason)
     session = replace(session, failed_reasons=session.failed_reasons | {reason})
     view = outcome_of(session, _sessions, _connections, now=now)

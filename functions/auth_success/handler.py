@@ -22,7 +22,7 @@ def auth_success(request: Request) -> Response:
     session = session_of(request, _sessions, now=now)
     view = outcome_of(session, _sessions, _connections, now=now)
     if view.status is not SessionStatus.CONNECTED:
-        hint = request.query.get("user_id")
+        hint = request.redirect_query.get("user_id")
         view = confirm(view, hint, terra=_terra, sessions=_sessions, connections=_connections, now=now)
     request.notes["session_status"] = view.status
     return _way_back.send_on(view, request, now=now)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from terra_connections import event, wiring
+from terra_connections.connection import revocations
 from terra_connections.delivery import delivery, position
 from terra_connections.door import door
 from terra_connections.http_api import Request, Response, json_response
@@ -32,6 +33,9 @@ def terra_webhook(request: Request) -> Response:
         of_login=_sessions.writes(told.report, now=now),
     )
     is_new = known is not None
+    if not is_new:
+        # What came first may have been a copy with forged headers: no disconnect is lost by that.
+        _connections.record(revocations(told.facts))
     age = now.timestamp() - proof.signed_at
     request.notes.update(type=told.type, duplicate=not is_new, age_s=int(age))
     delivery_taken(type_=told.type, is_new=is_new, age_seconds=age, secret_name=proof.secret_name)

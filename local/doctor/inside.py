@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local import put_secrets
 from local.doctor.finding import Finding, fine, unseen, wrong
 from local.doctor.stack import SECRETS, Stack
 
@@ -102,6 +103,8 @@ def trouble_in(name: str, text: str) -> str | None:  # noqa: PLR0911 - one rule,
             return f"holds only {len(value)} characters for {key}"
         if value != value.strip():
             return f"has white space around {key}"
+        if trouble := put_secrets.trouble_in(value):
+            return f"holds {key} with what no key has: {trouble}"
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -20,6 +21,7 @@ from terra_connections.errors import Misconfigured, TerraRejected, TerraUnavaila
 from terra_connections.ids import UserId
 from terra_connections.return_target import ReturnTargets
 from terra_connections.signature import sign
+from terra_connections.user_token import usable_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -207,11 +209,12 @@ class Doctor:
         except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             yield wrong(what, f"{url or issuer} cannot be reached: {error}", remedy)
             return
-        usable = [key for key in keys if _signs(key)] if isinstance(keys, list) else []
-        if usable:
-            yield fine(what, f"{len(usable)} keys of {issuer} are at {url}")
+        algorithms = self.stack.parameters.get("OidcAlgorithms", "RS256,ES256").replace(" ", "").split(",")
+        held = _keys(keys if isinstance(keys, list) else [], algorithms)
+        if held is None:
+            yield wrong(what, f"{url} holds no key that checks signatures by {', '.join(algorithms)}", remedy)
         else:
-            yield wrong(what, f"{url} holds no key that checks signatures", remedy)
+            yield fine(what, f"{issuer} has {held} at {url}")
 
 
 def _taken(what: str, url: str, answer: httpx.Response) -> Finding:
@@ -249,5 +252,18 @@ def _object(answer: httpx.Response) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _signs(key: object) -> bool:
-    return isinstance(key, dict) and key.get("kty") in {"RSA", "EC", "OKP"} and key.get("use", "sig") == "sig"
+def _keys(entries: list[object], algorithms: list[str]) -> str | None:
+    """Which keys of a JWK Set check signatures, read as the authorizer reads them; None if none does."""
+    usable = [keys[0] for entry in entries if (keys := usable_keys([entry], algorithms))]
+    if not usable:
+        return None
+    texts = [_counted(len(usable), "key")]
+    ids = Counter(key.key_id for key in usable)
+    texts += [f"{count} of them under the key id {kid!r}" for kid, count in ids.items() if count > 1]
+    if others := len(entries) - len(usable):
+        texts.append(f"and {_counted(others, 'entry', 'entries')} of no use here")
+    return ", ".join(texts)
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"

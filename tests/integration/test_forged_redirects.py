@@ -168,14 +168,11 @@ LINKS: dict[str, Callable[[Begun], str]] = {
     "a session with a NUL": lambda b: f"session={b.session_id}%00&state={b.state}",
     "a session of 8 kB": lambda b: f"session={'x' * 8000}&state={b.state}",
     "a state of 8 kB": lambda b: f"session={b.session_id}&state={'x' * 8000}",
-    "the session twice": lambda b: f"session={b.session_id}&session={b.session_id}&state={b.state}",
-    "the state twice": lambda b: f"session={b.session_id}&state={OTHER_STATE}&state={b.state}",
-    "any other name twice": lambda b: f"session={b.session_id}&state={b.state}&user_id=a&user_id=b",
+    "another session first": lambda b: f"session=AAAAAAAAAAAAAAAAAAAAAA&session={b.session_id}&state={b.state}",
+    "another state first": lambda b: f"session={b.session_id}&state={OTHER_STATE}&state={b.state}",
     "bytes that are no UTF-8": lambda b: f"session={b.session_id}&state=%ff%fe",
-    "bytes that are no UTF-8 beside it": lambda b: f"session={b.session_id}&state={b.state}&reason=%ff",
     "a lone surrogate": lambda b: f"session={b.session_id}&state=%ed%a0%80",
     "an invalid escape": lambda b: f"session={b.session_id}&state=%zz",
-    "51 parameters": lambda b: f"session={b.session_id}&state={b.state}" + "".join(f"&p{n}=1" for n in range(50)),
     "names in capitals": lambda b: f"Session={b.session_id}&State={b.state}",
     "semicolons": lambda b: f"session={b.session_id};state={b.state}",
     "the names of brackets": lambda b: f"session[]={b.session_id}&state[]={b.state}",
@@ -269,6 +266,7 @@ def test_hostile_values_never_show_up(
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
 
 
 def test_the_app_is_told_nothing_that_the_query_said(

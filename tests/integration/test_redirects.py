@@ -270,6 +270,42 @@ def test_a_failure_is_told_by_a_reason_of_the_closed_list(
     assert terra.calls("/userInfo") == []
 
 
+BESIDE_THE_SECRET = {
+    "a reason in ISO-8859-1": "{secret}&reason=acc%E8s+refus%E9",
+    "a name in ISO-8859-1": "{secret}&reference_id=j%FCrgen&n%E4me=x",
+    "a letter that was cut": "{secret}&reason=r%C3",
+    "a lone surrogate": "{secret}&reason=%ed%a0%80",
+    "a stray percent sign": "{secret}&reason=100%",
+    "a second question mark": "{secret}?user_id=x?reason=y",
+    "an ampersand as HTML escapes it": "{secret}&amp;reason=y",
+    "every ampersand as HTML escapes it": "{html}&amp;amp;reason=y",
+    "another state behind ours": "{secret}&state=of-the-provider",
+    "another session behind ours": "{secret}&session=of-the-provider",
+    "the same secret twice": "{secret}&{secret}",
+    "other names twice": "{secret}&user_id=a&user_id=b&resource=A&resource=B&utm_source=x&utm_source=x",
+    "sixty more parameters": "{secret}" + "".join(f"&p{n}=1" for n in range(60)),
+    "parameters in front": "utm_source=x&=&&{secret}&",
+}
+
+
+@pytest.mark.parametrize("outcome", ["success", "failure"])
+@pytest.mark.parametrize("query", BESIDE_THE_SECRET.values(), ids=BESIDE_THE_SECRET)
+def test_nothing_else_in_the_query_keeps_a_user_from_coming_back(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, query: str, outcome: str
+) -> None:
+    terra.settings(redirect_waits_for_webhook=True)
+    begun = begin(api, terra, person, return_to="web")
+    if outcome == "success":
+        decide(begun.session["auth_url"], "allow")
+    secret = f"session={begun.session_id}&state={begun.state}"
+    added = query.format(secret=secret, html=secret.replace("&", "&amp;"))
+    answer = browser.get(f"/auth/{outcome}?{added}")
+    assert answer.status_code == 303
+    expected = "connected" if outcome == "success" else "failed"
+    assert query_of(answer.headers["location"])["status"] == expected
+    assert session_status(api, begun.session)["status"] == expected
+
+
 def test_of_several_reasons_the_most_telling_one_stays(
     api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
 ) -> None:

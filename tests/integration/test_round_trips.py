@@ -9,7 +9,7 @@ import httpx
 from tests.integration.handlers import Handlers, http_event
 from tests.integration.redirects import begin
 from tests.integration.webhooks import Webhook
-from tests.support import Terra, auth_event, connections_of, decide, eventually, new_user_id
+from tests.support import Terra, auth_event, connections_of, deauth_event, decide, eventually, new_user_id
 
 GET, BATCH, QUERY = "dynamodb.GetItem", "dynamodb.BatchGetItem", "dynamodb.Query"
 PUT, UPDATE, WRITE = "dynamodb.PutItem", "dynamodb.UpdateItem", "dynamodb.TransactWriteItems"
@@ -36,11 +36,15 @@ def test_a_webhook_that_concerns_no_connection_only_writes(
     assert handlers.run("terra_webhook", webhook(data).event()).trips == [WRITE]
 
 
-def test_a_duplicate_costs_what_the_first_did(handlers: Handlers, webhook: Callable[..., Webhook], person: str) -> None:
-    delivery = webhook(auth_event(new_user_id(), person))
-    handlers.run("terra_webhook", delivery.event())
-    again = handlers.run("terra_webhook", delivery.event())
-    assert (again.json["status"], again.trips) == ("duplicate", [BATCH, WRITE])
+def test_a_duplicate_costs_what_the_first_did_and_of_a_disconnect_one_read_more(
+    handlers: Handlers, webhook: Callable[..., Webhook], person: str
+) -> None:
+    user_id = new_user_id()
+    for event, trips in ((auth_event(user_id, person), []), (deauth_event(user_id, person), [BATCH])):
+        delivery = webhook(event)
+        handlers.run("terra_webhook", delivery.event())
+        again = handlers.run("terra_webhook", delivery.event())
+        assert (again.json["status"], again.trips) == ("duplicate", [BATCH, WRITE, *trips])
 
 
 def test_a_redirect_whose_webhook_was_first_reads_twice(

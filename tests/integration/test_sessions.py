@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.handlers import Handlers, broken, http_event, lose, refused
-from tests.integration.redirects import logins
+from tests.integration.handlers import Handlers, broken, http_event, instead, lose, refused
+from tests.integration.redirects import begin, logins
 from tests.integration.tables import Tables
 from tests.support import Terra, create_session, decide, query_of
 
@@ -233,3 +233,18 @@ def test_the_person_is_sent_exactly_where_terra_said(api: httpx.Client, terra: T
     assert terra
     session = create_session(api, person)
     assert decide(session["auth_url"], "deny").startswith(f"{api.base_url}".rstrip("/"))
+
+
+@pytest.mark.parametrize("key", ["\u201ckey\u201d", "key\u00a0", "key\n", "k ey"])
+def test_with_a_key_that_was_pasted_with_something_else_it_is_misconfigured_and_terra_is_not_asked(
+    handlers: Handlers, api: httpx.Client, terra: Terra, person: str, key: str
+) -> None:
+    begun = begin(api, terra, person)
+    pasted = instead("secrets-manager.*:before", {"SecretString": json.dumps({"api_key": key})})
+    event = http_event("POST", "/sessions", body=json.dumps({"reference_id": person, "resource": "FITBIT"}))
+    run = handlers.run("create_session", event, pasted)
+    assert (run.status, run.json["code"]) == (503, "misconfigured")
+    page = handlers.run("auth_success", begun.event("success"), pasted)
+    assert page.result is not None
+    assert page.result["headers"]["content-type"].startswith("text/html")
+    assert [point for point in run.trips + page.trips if point.startswith("terra.")] == []

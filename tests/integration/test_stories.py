@@ -21,7 +21,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, 
 
 from local.testing import Stack
 from terra_connections import event
-from terra_connections.connection import About, Facts, Kind, Position, connected, listing
+from terra_connections.connection import About, Facts, Kind, Position, connected, listing, revocations
 from terra_connections.connection_store import ConnectionStore
 from terra_connections.delivery import delivery, position
 from terra_connections.delivery_store import DeliveryStore
@@ -105,6 +105,8 @@ class Stores:
             login=said.report.widget_session_id if said.report else None,
             of_login=self.sessions.writes(said.report, now=NOW),
         )
+        if known is None:
+            self.connections.record(revocations(said.facts))
         return known is not None
 
     def take_at_once(self, several: list[Told]) -> list[bool]:
@@ -249,13 +251,15 @@ class Stories(RuleBasedStateMachine):
         has_died = self.stores.dies(crash, lambda: self.stores.take(told))
         if not was_known and (not has_died or crash == AFTER_THE_WRITE):
             self.durable.add(told)
+        # A duplicate's first write is refused: it dies before it has kept anything.
+        if was_known and not has_died:
+            self.durable.update(told.disconnect)
 
     @rule(told=emitted)
     def deliver_twice(self, told: Told) -> None:
         self.was_tried, was_known = True, self.is_known(told)
         assert [self.stores.take(told), self.stores.take(told)] == [not was_known, False]
-        if not was_known:
-            self.durable.add(told)
+        self.durable.update(told.disconnect if was_known else [told])
 
     @rule(user=users, about=st.lists(st.tuples(contents, moments), min_size=2, max_size=4))
     def happen_at_once(self, user: str, about: list[tuple[str, int]]) -> None:
@@ -267,7 +271,7 @@ class Stories(RuleBasedStateMachine):
         new = [told for told, is_new in zip(several, are_new, strict=True) if is_new]
         assert not any(self.is_known(told) for told in new)
         assert all(one.keys.isdisjoint(other.keys) for place, one in enumerate(new) for other in new[:place])
-        self.durable |= set(new)
+        self.durable |= {*new, *(one for told in several if told not in new for one in told.disconnect)}
         assert all(map(self.is_known, several))
 
     @rule(

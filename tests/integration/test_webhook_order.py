@@ -158,6 +158,33 @@ def test_a_forged_ordering_timestamp_does_not_pass_the_signed_second(
     assert view["status"] == "revoked"
 
 
+@pytest.mark.parametrize("backwards_ms", [None, 26 * 3_600_000, 3_600_000])
+def test_a_captured_disconnect_that_is_delivered_first_swallows_no_disconnect(
+    browser: httpx.Client, api: httpx.Client, webhook: Make, person: str, second: int, backwards_ms: int | None
+) -> None:
+    user_id = new_user_id()
+    genuine = webhook(deauth_event(user_id, person), ordering=second)
+    take(browser, webhook(auth_event(user_id, person), ordering=second - 1000))
+    forged = 0 if backwards_ms is None else second - backwards_ms
+    assert genuine.but(ordering=forged).post(browser).json() == {"status": "taken"}
+    assert genuine.post(browser).json() == {"status": "duplicate"}
+    view = seen(api, user_id)
+    assert view is not None
+    assert view["status"] == "revoked"
+
+
+def test_a_captured_body_under_the_trace_id_of_a_disconnect_swallows_no_disconnect(
+    browser: httpx.Client, api: httpx.Client, webhook: Make, person: str, second: int
+) -> None:
+    user_id = new_user_id()
+    genuine = webhook(deauth_event(user_id, person), ordering=second)
+    take(browser, webhook(auth_event(user_id, person), ordering=second - 1000, trace_id=genuine.trace_id))
+    assert genuine.post(browser).json() == {"status": "duplicate"}
+    view = seen(api, user_id)
+    assert view is not None
+    assert view["status"] == "revoked"
+
+
 def test_a_captured_body_under_a_new_trace_id_revives_nothing(
     browser: httpx.Client, api: httpx.Client, webhook: Make, person: str, second: int
 ) -> None:
@@ -253,6 +280,34 @@ def test_a_cancellation_is_kept_by_its_widget_session(
     assert outcome is not None
     assert outcome["failed_reasons"] == {"access_denied", "unknown"}
     assert outcome["ttl"] > now_s()
+
+
+def test_what_is_remembered_of_a_login_is_bounded_and_every_connection_is_kept(
+    api: httpx.Client, browser: httpx.Client, tables: Tables, webhook: Make, person: str
+) -> None:
+    widget = new_user_id()
+    take(browser, webhook({**auth_event(new_user_id(), person), "widget_session_id": widget}))
+    tables.change_session(f"widget:{widget}", user_ids={f"u{number}" for number in range(100)})
+    take(browser, webhook({**auth_event(user_id := new_user_id(), person), "widget_session_id": widget}))
+    outcome = tables.session(f"widget:{widget}")
+    assert outcome is not None
+    assert len(outcome["user_ids"]) == 100
+    assert user_id in [connection["user_id"] for connection in connections_of(api, person)]
+
+
+def test_an_item_that_is_as_large_as_dynamodb_takes_is_revoked_all_the_same(
+    api: httpx.Client, browser: httpx.Client, tables: Tables, webhook: Make, person: str
+) -> None:
+    user_id, at = new_user_id(), now_s() * 1000 - 60_000
+    take(browser, webhook(auth_event(user_id, person), ordering=at))
+    item = tables.connection(user_id)
+    assert item is not None
+    longer = {f"scope:{number}{'x' * 25_000}": {"at": at + 1, "value": "added"} for number in range(15)}
+    tables.add_connections([{**item, "facts": item["facts"] | longer}])
+    take(browser, webhook(deauth_event(user_id, person), ordering=at + 2))
+    view = seen(api, user_id)
+    assert view is not None
+    assert view["status"] == "revoked"
 
 
 @pytest.mark.parametrize("widget", [None, "", 7, "a b", "x" * 129, "../x"])

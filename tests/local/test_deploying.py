@@ -13,7 +13,7 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from local import deploy, stages
+from local import deploy, put_secrets, stages
 from local.aws_services import CREDENTIALS
 from local.environment import ROOT
 from local.testing import Stack
@@ -198,11 +198,32 @@ def until(terminal: Any, text: bytes) -> bytes:  # noqa: ANN401 - a raw file
     return shown
 
 
-def test_a_secret_with_a_space_in_it_is_refused(deployed: Deployed) -> None:
-    done = deployed.put(TERRA_API_KEY="key of terra")
-    assert done.returncode == 1
-    assert "copied" in done.stderr
+def test_a_secret_with_a_character_that_no_key_has_is_refused_and_not_shown(deployed: Deployed) -> None:
+    for variable in ("TERRA_API_KEY", "TERRA_SIGNING_SECRET"):
+        done = deployed.put(**{variable: "\u201ckey-of-terra\u201d"})
+        assert done.returncode == 1
+        assert "character 1 of 14 is U+201C, LEFT DOUBLE QUOTATION MARK" in done.stderr
+        assert "key-of-terra" not in done.stdout + done.stderr
     assert deployed.holds("TerraSecretArn") == {}
+    assert deployed.holds("SigningSecretsArn") == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "trouble"),
+    [
+        ("key of terra", "character 4 of 12 is U+0020, SPACE"),
+        ("key\nof", "character 4 of 6 is U+000A, a control character"),
+        ("key\u00a0of", "character 4 of 6 is U+00A0, NO-BREAK SPACE"),
+        ("\ufeffkey", "character 1 of 4 is U+FEFF, ZERO WIDTH NO-BREAK SPACE"),
+        ("key\u2013of", "character 4 of 6 is U+2013, EN DASH"),
+        ('"key"', "it is in quotation marks"),
+        ("'key'", "it is in quotation marks"),
+        ("key-0_9.~/+=", None),
+        ('"', None),
+    ],
+)
+def test_what_was_pasted_along_is_named_with_its_place(value: str, trouble: str | None) -> None:
+    assert put_secrets.trouble_in(value) == trouble
 
 
 def test_a_stage_that_is_not_deployed_is_told_in_one_line(deployed: Deployed, tmp_path: Path) -> None:

@@ -19,12 +19,17 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import boto3
+import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 
 from local.aws_services import CREDENTIALS
 from local.doctor import app_links, inside
 from local.doctor.__main__ import examine, main, tell
+from local.doctor.outside import Doctor
 from local.doctor.stack import SECRETS, running_here
+from local.doctor.stack import Stack as DoctorsStack
 from local.testing import Stack
 from tests.support import Terra
 
@@ -170,6 +175,12 @@ def test_a_stack_that_is_well_is_told_so(deployed: Deployed, capsys: pytest.Capt
         ("TerraSecret", '{"other": "0123456789abcdef"}', "has no api_key"),
         ("TerraSecret", '{"api_key": "<your api key>"}', "holds a placeholder for api_key"),
         ("TerraSecret", '{"api_key": " 0123456789abcdef"}', "has white space around api_key"),
+        ("TerraSecret", '{"api_key": "0123456789abcdef\\u00a0"}', "has white space around api_key"),
+        (
+            "TerraSecret",
+            '{"api_key": "\u201c0123456789abcdef\u201d"}',
+            "holds api_key with what no key has: character 1 of 18 is U+201C, LEFT DOUBLE QUOTATION MARK",
+        ),
         ("SigningSecrets", "0123456789abcdef", "is not JSON"),
         ("SigningSecrets", '["0123456789abcdef"]', "is not a JSON object of names and texts"),
         ("SigningSecrets", '{"main": "..."}', "holds a placeholder for main"),
@@ -322,7 +333,8 @@ def identity_provider(discovery: Mapping[str, object], keys: object) -> Abstract
 
 
 DISCOVERY = {"issuer": "SITE", "jwks_uri": "SITE/keys"}
-KEYS = {"keys": [{"kty": "EC", "kid": "1", "use": "sig"}, {"kty": "RSA", "kid": "2", "use": "enc"}]}
+P256 = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key(), as_dict=True)
+KEYS = {"keys": [{**P256, "kid": "1", "use": "sig"}, {**P256, "kid": "2", "use": "enc"}]}
 
 
 @pytest.mark.parametrize(
@@ -348,6 +360,23 @@ def test_an_identity_provider_with_keys_is_well_and_one_that_is_not_there_is_tol
         plan.changed["OidcIssuer"] = issuer
         assert plan.deploy().look() == (0, [])
     assert "✗ User tokens: " in plan.wrong()
+
+
+@pytest.mark.parametrize(
+    ("keys", "counted"),
+    [
+        ([{**P256, "kid": "1"}], "1 key at"),
+        ([{**P256, "kid": "1"}, {**P256, "kid": "2"}], "2 keys at"),
+        ([{**P256, "kid": "1"}] * 2, "2 keys, 2 of them under the key id '1' at"),
+        ([{**P256, "kid": "1"}, {**P256, "use": "enc"}], "1 key, and 1 entry of no use here at"),
+        ([{**P256, "kid": "1"}, 7, {"kty": "oct"}], "1 key, and 2 entries of no use here at"),
+    ],
+)
+def test_keys_are_counted_as_the_authorizer_reads_them(keys: list[object], counted: str) -> None:
+    with identity_provider(DISCOVERY, {"keys": keys}) as issuer, httpx.Client(trust_env=False) as http:
+        looked_at = DoctorsStack("dev", "dev", "", {"OidcIssuer": issuer}, {}, {}, {}, boto3.Session())
+        [finding] = Doctor(looked_at, {}, http, time.time).user_tokens()
+    assert str(finding).startswith(f"✓ User tokens: {issuer} has {counted} {issuer}/keys")
 
 
 APP = "ABCDE12345.com.example.app"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from terra_connections.errors import Misconfigured
-from terra_connections.user_token import Policy
+from terra_connections.user_token import NO_IDENTITY, Policy
 
 Template = dict[str, Any]
 
@@ -43,6 +43,13 @@ def test_without_an_issuer_nothing_else_is_needed_and_with_one_an_audience(trans
     rule = transformed["Rules"]["UserTokensNameTheirAudience"]
     assert rule["RuleCondition"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "OidcIssuer"}, ""]}]}
     assert rule["Assertions"][0]["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "OidcAudience"}, ""]}]}
+
+
+def test_a_claim_that_several_users_can_have_is_refused_when_the_stack_is_deployed(transformed: Template) -> None:
+    [assertion] = transformed["Rules"]["UserTokensNameOneUser"]["Assertions"]
+    assert assertion["Assert"] == {
+        "Fn::Not": [{"Fn::Contains": [sorted(NO_IDENTITY), {"Ref": "OidcReferenceIdClaim"}]}]
+    }
 
 
 def test_only_the_authorizer_carries_what_reads_tokens(transformed: Template) -> None:

@@ -189,6 +189,13 @@ def test_the_webhook_has_its_own_high_throttle_and_what_is_open_to_the_world_a_l
     assert all(0 < limit < others for limit in limits.values())
 
 
+def test_lines_of_the_access_log_are_json_also_where_there_is_an_error(template: Template) -> None:
+    log = template["Resources"]["HttpApi"]["Properties"]["AccessLogSettings"]["Format"]
+    assert json.loads(log)["error"] == "$context.error.message"
+    # AWS puts this one in quotation marks itself.
+    assert "messageString" not in log
+
+
 def test_access_logs_hold_no_path_no_query_and_no_address(template: Template) -> None:
     log = template["Resources"]["HttpApi"]["Properties"]["AccessLogSettings"]["Format"]
     told = set(re.findall(r"\$context\.[A-Za-z.]+", log))

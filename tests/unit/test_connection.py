@@ -1,8 +1,10 @@
+import json
+import random
 from collections.abc import Iterable
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terra_connections.connection import (
@@ -105,6 +107,63 @@ def test_merging_facts_is_a_semilattice(a: Facts, b: Facts, c: Facts) -> None:
     assert a.merged(b).merged(c) == a.merged(b.merged(c))
     assert a.merged(a) == a
     assert a.merged(b).merged(b) == a.merged(b)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_reconnect_that_names_no_owner_stays_its_owner_s_until_an_event_names_another(order: tuple[int, ...]) -> None:
+    events = [login("u1", 10), reauth("u1", "u2", 20, owner=None), login("u2", 21, owner=None)]
+    known = family(*(events[n] for n in order))
+    [connection] = known.views()
+    assert (connection.user_id, connection.reference_id, connection.connected_at) == (UserId("u2"), ALICE, 10)
+    moved = family(*events, login("u2", 30, owner=BOB)).views()
+    assert {(c.user_id, c.reference_id, c.status) for c in moved} == {
+        (UserId("u1"), ALICE, Status.REVOKED),
+        (UserId("u2"), BOB, Status.CONNECTED),
+    }
+
+
+def test_a_reconnect_of_two_users_connections_that_names_no_owner_is_listed_under_neither() -> None:
+    known = family(
+        login("u1", 10, ALICE),
+        login("u2", 11, BOB),
+        reauth("u1", "u3", 20, owner=None),
+        reauth("u2", "u3", 21, owner=None),
+    )
+    connection = known.view(UserId("u3"))
+    assert connection is not None
+    assert connection.reference_id is None
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.tuples(st.integers(0, 260), st.integers(0, 3), st.booleans()), max_size=600), st.randoms())
+def test_what_is_kept_of_very_many_scopes_and_links_does_not_depend_on_the_order(
+    changes: list[tuple[int, int, bool]], dice: random.Random
+) -> None:
+    everything = [
+        *(
+            rescoped(about(), Position(at), added=[f"S{n}"] * added, removed=[f"S{n}"] * (not added))
+            for n, at, added in changes
+        ),
+        *(reconnected(about(), about(user_id=f"u{n}x"), Position(at))[0] for n, at, _ in changes),
+    ]
+    shuffled = [*everything, *everything[:50]]
+    dice.shuffle(shuffled)
+    first, other = told(*everything), told(*shuffled)
+    assert first == other
+    newest: dict[str, int] = {}
+    for n, at, _ in changes:
+        newest[f"scope:S{n}"] = max(at, newest.get(f"scope:S{n}", 0))
+    kept = {kind for kind in first.newest if kind.startswith("scope:")}
+    assert kept == set(sorted(newest, key=lambda kind: (newest[kind], kind))[-200:])
+    assert len(first.replaces) <= 100
+
+
+def test_a_revocation_stays_whatever_else_was_ever_said() -> None:
+    many = [rescoped(about(), Position(n), added=[f"{n}{'x' * 100}"], removed=[]) for n in range(5000)]
+    facts = told(auth(1), *many[:2500], deauth(3), *many[2500:])
+    assert facts.status is Status.REVOKED
+    assert len(json.dumps([*facts.newest])) < 100_000
+    assert len(facts.scopes) == 200
 
 
 @given(st.lists(kinds_of_facts, min_size=1, max_size=4))

@@ -114,7 +114,21 @@ def test_what_is_not_json_is_malformed(body: bytes) -> None:
     assert parse(body, AT) == Event(MALFORMED)
 
 
-@pytest.mark.parametrize("scopes", [None, 7, [], "\ud800", "x," * 201, "x" * 30_000])
+@pytest.mark.parametrize("new", ["new_user", "user"])
+def test_the_older_reconnect_names_the_old_id_alone(new: str) -> None:
+    flat = read({"type": "user_reauth", "old_user_id": "old", new: USER}).facts
+    nested = read({"type": "user_reauth", "old_user": {"user_id": "old"}, "new_user": USER}).facts
+    assert flat == nested
+    assert [facts.user_id for facts in flat] == [USER["user_id"], "old"]
+
+
+@pytest.mark.parametrize("old", [None, "", "a b", 7, {"user_id": "x"}])
+def test_an_old_id_that_cannot_be_read_does_not_cost_the_connection_its_new_id(old: object) -> None:
+    [facts] = read({"type": "user_reauth", "old_user_id": old, "new_user": USER}).facts
+    assert facts.user_id == USER["user_id"]
+
+
+@pytest.mark.parametrize("scopes", [None, 7, [], "\ud800", "x," * 201, "x" * 30_000, "SLEEP," + "x" * 129])
 def test_odd_scopes_are_silence(scopes: object) -> None:
     [facts] = read(auth(scopes=scopes)).facts
     assert Kind.SCOPES not in facts.newest

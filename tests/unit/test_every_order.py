@@ -264,11 +264,15 @@ class Orders:
     def _then(self, state: State, heard: Heard) -> State:
         order = (*state.order, heard)
         if self._remembers:
-            before = {key for one in state.kept for key in self._keys[one]}
+            before = {key for one in state.order for key in self._keys[one]}
             is_duplicate = not before.isdisjoint(self._keys[heard])
-            assert taken(order) == (state.kept if is_duplicate else state.kept | {heard})
             if is_duplicate:
-                return replace(state, order=order)
+                assert isinstance(heard, Told)
+                disconnect = heard.disconnect
+                assert taken(order) == state.kept | set(disconnect)
+                facts = [fact for one in disconnect for fact in facts_of(one)]
+                return replace(state, known=merged(state.known, facts), kept=state.kept | set(disconnect), order=order)
+            assert taken(order) == state.kept | {heard}
         return State(merged(state.known, self._facts[heard]), state.kept | {heard}, order)
 
     def _reached(self, state: State) -> State:
@@ -319,12 +323,25 @@ def test_a_captured_disconnect_ends_nothing_that_was_connected_after_it_was_sign
         known: Known = {}
         keys: set[str] = set()
         for heard in order:
-            if not (remembers_deliveries and keys.intersection(keys_of(heard))):
-                known = merged(known, facts_of(heard))
-                keys.update(keys_of(heard))
+            is_duplicate = remembers_deliveries and keys.intersection(keys_of(heard))
+            for one in heard.disconnect if is_duplicate else [heard]:
+                known = merged(known, facts_of(one))
+            keys.update(keys_of(heard))
         view = Family(known.values()).view(UserId("a"))
         assert view is not None
         assert view.status is Status.CONNECTED
+
+
+@pytest.mark.parametrize("ordering", [None, "0", "999999999999999"])
+def test_a_captured_disconnect_that_comes_first_does_not_swallow_the_disconnect(ordering: str | None) -> None:
+    connect, end = TELLER.auth("a", 1), TELLER.deauth("a", 5)
+    for order in itertools.permutations((connect, end, captured(end, "x", ordering=ordering))):
+        known: Known = {}
+        for heard in order:
+            known = merged(known, facts_of(heard))
+        view = Family(known.values()).view(UserId("a"))
+        assert view is not None
+        assert view.status is Status.REVOKED
 
 
 @pytest.mark.parametrize("ordering", ["999999999999999", "1700000900000"])

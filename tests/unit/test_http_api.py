@@ -3,6 +3,8 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from terra_connections.caller import Caller
 from terra_connections.errors import Forbidden, InvalidRequest
@@ -23,6 +25,17 @@ def test_a_query_is_decoded_from_its_raw_text() -> None:
 def test_a_query_that_is_not_plain_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest):
         query(text)
+
+
+@given(st.text(max_size=60))
+def test_the_query_of_a_redirect_is_read_whatever_it_holds(more: str) -> None:
+    read = Request({"rawQueryString": f"session=s&state=t&{more}"}).redirect_query
+    assert (read["session"], read["state"]) == ("s", "t")
+
+
+def test_of_a_parameter_that_a_redirect_repeats_the_first_value_counts() -> None:
+    read = Request({"rawQueryString": "state=a&amp;state=b?state=c&x=%ff&y=+"}).redirect_query
+    assert read == {"state": "a", "x": "\ufffd", "y": " "}
 
 
 def test_headers_are_found_whatever_their_case() -> None:
@@ -81,4 +94,5 @@ def test_an_answer_is_what_the_gateway_takes() -> None:
     assert result["statusCode"] == 200
     assert json.loads(result["body"]) == {"name": "ü"}
     assert result["headers"]["x-content-type-options"] == "nosniff"
+    assert result["headers"]["strict-transport-security"] == "max-age=31536000"
     assert Response(HTTPStatus.NO_CONTENT).as_result()["body"] == ""

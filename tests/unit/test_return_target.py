@@ -64,6 +64,30 @@ def test_anything_else_is_refused_by_name(address: object) -> None:
         parse(web=address)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ("MyApp://connected", "write it in lower case.*myapp:"),
+        ("HTTPS://app.example.com/", "write it in lower case.*https:"),
+        ("com.example.app:connected", "must read scheme://..., or scheme:/..."),
+        ("https:/app.example.com/", "must read https://..."),
+        ("app.example.com/connected", "must read scheme://"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said(wrong: str, why: str) -> None:
+    with pytest.raises(Misconfigured, match=why):
+        parse(web=wrong)
+
+
+def test_an_app_s_own_scheme_may_have_one_slash() -> None:
+    android = {"url": "com.example.app:/oauth2redirect", "android_package": "com.example.app"}
+    targets = parse(ios="com.example.app:/oauth2redirect", android=android)
+    assert address(targets, "ios", status="connected") == "com.example.app:/oauth2redirect?status=connected"
+    assert address(targets, "android", status="connected") == (
+        "intent:/oauth2redirect?status=connected#Intent;scheme=com.example.app;package=com.example.app;end"
+    )
+
+
 @pytest.mark.parametrize("text", ["[]", "7", "{", '"https://app.example.com"'])
 def test_what_is_no_json_object_is_refused(text: str) -> None:
     with pytest.raises(Misconfigured):

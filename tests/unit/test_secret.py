@@ -1,5 +1,6 @@
 """Secrets Manager itself is real in the integration suite; here it fails to order, which the real one does not."""
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,39 @@ def test_a_malformed_one_is_told_without_being_quoted(
     with pytest.raises(Misconfigured) as raised:
         Secret(client, ARN).values()
     assert "hunter2" not in f"{raised.value!r} {raised.value.__cause__!r}"
+
+
+ODD = [
+    "\u201ckey\u201d",
+    "key\u00a0",
+    "key\n",
+    " key",
+    "k ey",
+    "k\u200bey",
+    "\ufeffkey",
+    "schl\u00fcssel",
+    "\x00",
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_value_with_a_character_that_no_key_has_is_none(
+    client: "SecretsManagerClient", manager: Stubber, odd: str
+) -> None:
+    says(manager, json.dumps({"api_key": odd}))
+    with pytest.raises(Misconfigured) as raised:
+        Secret(client, ARN).value("api_key")
+    assert odd not in str(raised.value)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_malformed_value_costs_only_itself(client: "SecretsManagerClient", manager: Stubber, odd: str) -> None:
+    says(manager, json.dumps({"old": "0123~!\"'", "new": odd}))
+    secret = Secret(client, ARN)
+    assert dict(secret.values()) == {"old": "0123~!\"'"}
+    with pytest.raises(Misconfigured):
+        secret.value("new")
 
 
 def test_empty_values_are_none(client: "SecretsManagerClient", manager: Stubber) -> None:

@@ -1,4 +1,7 @@
+import hmac
+import itertools
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -65,6 +68,39 @@ def test_any_matching_v1_of_any_group_proves(header: str) -> None:
 def test_anything_else_proves_nothing_and_is_no_crash(header: str) -> None:
     with pytest.raises(NotSigned):
         check(header)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ",".join(f"t={SIGNED + n},v1={'0' * 64}" for n in range(-40, 40)),
+        ",".join([f"t={SIGNED},v1={'0' * 64}"] * 80),
+        ",".join(f"t={SIGNED + n},v1={VECTOR}" for n in range(1, 40)),
+    ],
+)
+def test_a_sender_who_proves_nothing_costs_two_hashes_of_the_body_for_each_secret(
+    monkeypatch: pytest.MonkeyPatch, header: str
+) -> None:
+    counting = Mock(wraps=hmac.new)
+    monkeypatch.setattr(hmac, "new", counting)
+    with pytest.raises(NotSigned):
+        check(header, header, main="key", next="other")
+    assert counting.call_count <= 4
+
+
+@pytest.mark.parametrize("header", [",".join(f"t={SIGNED + n}" for n in range(8)), f"t={SIGNED},v1=00,v0={VECTOR}"])
+def test_what_names_no_signature_costs_none(monkeypatch: pytest.MonkeyPatch, header: str) -> None:
+    monkeypatch.setattr(hmac, "new", None)
+    with pytest.raises(NotSigned):
+        check(header)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4)))[::5])
+def test_two_headers_of_two_times_and_two_secrets_verify_in_every_order(order: tuple[int, ...]) -> None:
+    ours, theirs = f"t={SIGNED},v1={sign(b'123', 'new', str(SIGNED))}", f"t={SIGNED + 1},v1={'0' * 64}"
+    groups = [ours, theirs, "t=1,v1=" + "0" * 64, f"t={SIGNED + 2}"]
+    assert check(",".join(groups[n] for n in order), old="old", new="new").secret_name == "new"
+    assert check(*(groups[n] for n in order), old="old", new="new").secret_name == "new"
 
 
 def test_no_header_and_no_secret_prove_nothing() -> None:

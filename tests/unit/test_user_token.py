@@ -128,7 +128,7 @@ def test_a_token_for_one_of_the_audiences_opens(audience: object) -> None:
     assert tokens().subject_of(signed(aud=audience)) == "ada"
 
 
-@pytest.mark.parametrize("typ", ["JWT", "jwt", "at+jwt", "application/at+jwt", ""])
+@pytest.mark.parametrize("typ", ["JWT", "jwt", "application/jwt", "at+jwt", "application/at+jwt", ""])
 def test_a_token_may_say_that_it_is_one(typ: str) -> None:
     assert tokens().subject_of(signed(header={"typ": typ})) == "ada"
 
@@ -137,6 +137,33 @@ def test_the_subject_may_be_another_claim() -> None:
     users = tokens(claim="username")
     assert users.subject_of(signed(username="u-7")) == "u-7"
     assert users.subject_of(signed()) is None
+
+
+@pytest.mark.parametrize(
+    ("claim", "flag", "value"),
+    [("email", "email_verified", "ada@example.com"), ("phone_number", "phone_number_verified", "+441632960001")],
+)
+def test_a_subject_that_a_user_can_type_in_opens_only_where_the_issuer_has_verified_it(
+    claim: str, flag: str, value: str
+) -> None:
+    told: list[str] = []
+    users = tokens(claim=claim, told=told)
+
+    def said(verified: object) -> str:
+        more: dict[str, Any] = {claim: value, flag: verified}
+        return signed(**more)
+
+    assert users.subject_of(said(verified=True)) == value
+    odd: list[object] = [False, None, 1, "true", "false", "", [True], {}]
+    for unverified in odd:
+        assert users.subject_of(said(unverified)) is None
+    assert told == ["accepted", *["UnverifiedSubjectError"] * 8]
+
+
+@pytest.mark.parametrize("claim", ["preferred_username", "upn", "name", "nickname", "aud", "azp", "email_verified"])
+def test_a_claim_that_is_not_one_user_s_alone_cannot_be_configured(claim: str) -> None:
+    with pytest.raises(Misconfigured, match=f"may not be {claim}"):
+        policy(claim=claim)
 
 
 def test_a_subject_may_be_any_reference_id() -> None:
@@ -149,6 +176,48 @@ def test_clocks_may_differ_by_half_a_minute(changes: dict[str, int]) -> None:
     now = int(time.time())
     times: dict[str, Any] = {name: now + seconds for name, seconds in changes.items()}
     assert tokens().subject_of(signed(**times)) == "ada"
+
+
+SECOND_RSA_JWK = {**RSAAlgorithm.to_jwk(OTHER_RSA.public_key(), as_dict=True), "kid": "rsa", "use": "sig"}
+SHORT_RSA_JWK = {**RSAAlgorithm.to_jwk(SMALL_RSA.public_key(), as_dict=True), "kid": "rsa"}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [RSA_JWK, RSA_JWK],
+        [RSA_JWK, SECOND_RSA_JWK],
+        [SECOND_RSA_JWK, RSA_JWK, SECOND_RSA_JWK],
+        [SHORT_RSA_JWK, RSA_JWK],
+        [RSA_JWK, SHORT_RSA_JWK],
+        [{**P256_JWK, "kid": "rsa"}, RSA_JWK],
+        [{**SECOND_RSA_JWK, "use": "enc"}, RSA_JWK],
+        [{**SECOND_RSA_JWK, "key_ops": ["encrypt"]}, RSA_JWK],
+        [{**RSA_JWK, "kid": kid} for kid in (None, 1, ["rsa"], "")] + [RSA_JWK],
+        [{**RSA_JWK, "kty": kty} for kty in ("XYZ", None, 7, ["RSA"], "oct")] + [RSA_JWK],
+        [{**P256_JWK, "crv": crv, "kid": "rsa"} for crv in ("P-999", None, 7, ["P-256"])] + [RSA_JWK],
+        [{**RSA_JWK, "x5c": ["nonsense"], "x5t": 7, "oth": [], "ext": True, "key_ops": ["verify"]}],
+        [{**RSA_JWK, "alg": None, "use": None}],
+        [{**RSA_JWK, "alg": "", "use": ""}],
+        [*[{**SECOND_RSA_JWK, "kid": f"k{number}"} for number in range(300)], RSA_JWK],
+    ],
+)
+def test_whatever_else_a_set_lists_a_token_opens_by_the_key_that_signed_it(keys: list[object]) -> None:
+    assert tokens(*keys).subject_of(signed()) == "ada"
+    assert tokens(*keys).subject_of(signed(P384, algorithm="ES384", header={"kid": "rsa"})) is None
+
+
+def test_several_keys_under_one_id_open_nothing_that_none_of_them_signed() -> None:
+    third = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    users = tokens(RSA_JWK, SECOND_RSA_JWK)
+    assert users.subject_of(signed(OTHER_RSA)) == "ada"
+    assert users.subject_of(signed(third)) is None
+    assert users.subject_of(signed(OTHER_RSA, exp=NOW - 60)) is None
+
+
+def test_a_key_that_is_listed_twice_is_still_the_only_one() -> None:
+    token = jwt.encode(claims(), RSA, "RS256")
+    assert tokens(RSA_JWK, {**RSA_JWK, "kid": "again"}).subject_of(token) == "ada"
 
 
 def test_a_token_without_a_key_id_is_read_by_the_only_key_there_is() -> None:

@@ -27,6 +27,12 @@ UNKNOWN_PROVIDER = "UNKNOWN"
 ADDED, REMOVED = "added", "removed"
 _CONNECTION_ID = "con_"
 
+MOST_SCOPES = 200
+"""More than any provider has."""
+LONGEST_SCOPE = 128  # characters
+_MOST_REPLACED = 100
+"""As many as one BatchGetItem reads."""
+
 
 class Kind(StrEnum):
     """What can be known about a Terra `user_id`.
@@ -81,7 +87,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that is known about one Terra `user_id`.
+    """All that is known about one Terra `user_id`, but for scopes and links beyond a bound: see `_bounded`.
 
     Attributes:
         user_id: whom it is about.
@@ -101,7 +107,7 @@ class Facts:
             if known is None or fact.rank > known.rank:
                 newest[kind] = fact
         positions = [at for at in (self.first_connected, other.first_connected) if at is not None]
-        return Facts(self.user_id, newest, min(positions, default=None))
+        return Facts(self.user_id, _bounded(newest), min(positions, default=None))
 
     def at(self, kind: Kind) -> Position | None:
         """The position of the newest fact of a kind."""
@@ -168,6 +174,20 @@ class Facts:
         if self.is_newest(Kind.ERROR, than=Kind.CONNECTED):
             return Status.NEEDS_REAUTH
         return Status.CONNECTED
+
+
+def _bounded(newest: dict[str, Fact]) -> dict[str, Fact]:
+    """Facts without the oldest of those kinds of which there can be any number.
+
+    So an item stays far below the 400 kB that DynamoDB takes, and a revocation can always be written. Order still makes
+    no difference: a fact that is among the newest in the end was among the newest, and kept, at every time before.
+    """
+    for kind, most in ((Kind.SCOPE, MOST_SCOPES), (Kind.REPLACES, _MOST_REPLACED)):
+        prefix = kind.of("")
+        fitting = [name for name in newest if name.startswith(prefix) and len(name) <= len(prefix) + LONGEST_SCOPE]
+        kept = set(sorted(fitting, key=lambda name: (newest[name].at, name))[-most:])
+        newest = {name: fact for name, fact in newest.items() if name in kept or not name.startswith(prefix)}
+    return newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +264,12 @@ def revoked(about: About, at: Position, *, by: str) -> Facts:
     return replace(about, scopes=None).facts(at, revoked=by)
 
 
+def revocations(everything: Iterable[Facts]) -> list[Facts]:
+    """What disconnects, and nothing else: no owner, no provider."""
+    kind = Kind.REVOKED.value
+    return [Facts(facts.user_id, {kind: facts.newest[kind]}) for facts in everything if kind in facts.newest]
+
+
 def troubled(about: About, at: Position) -> Facts:
     """Terra says that the provider refuses it; the person has to log in again."""
     return replace(about, scopes=None).facts(at, error=None)
@@ -313,8 +339,10 @@ class Family:
 
     @property
     def unread(self) -> set[UserId]:
-        """Replacements that the facts name and that are not among them."""
-        return {facts.replaced_by for facts in self._members.values() if facts.replaced_by} - self._members.keys()
+        """What the facts name and is not among them: replacements, and predecessors whose owner may be theirs."""
+        named = {facts.replaced_by for facts in self._members.values() if facts.replaced_by}
+        named.update(*(facts.replaces for facts in self._members.values() if facts.owner is None))
+        return named - self._members.keys()
 
     def current(self, user_id: UserId) -> UserId:
         """The id that a `user_id` goes by now: its last replacement, or itself."""
@@ -343,7 +371,7 @@ class Family:
         return Connection(
             connection_id=_connection_id(root),
             user_id=facts.user_id,
-            reference_id=facts.owner,
+            reference_id=self._owner(facts),
             provider=facts.text(Kind.PROVIDER) or UNKNOWN_PROVIDER,
             status=Status.REVOKED if self._is_taken_over(facts.user_id) else facts.status,
             scopes=facts.scopes,
@@ -351,17 +379,26 @@ class Family:
             updated_at=Position(max(fact.at for fact in facts.newest.values())),
         )
 
+    def _owner(self, facts: Facts) -> ReferenceId | None:
+        """Whose connection it is: until an event names the owner, that of what it replaced, if those have one owner."""
+        if facts.owner is not None:
+            return facts.owner
+        replaced = [member for member in self._members.values() if facts.user_id in self._replacements[member.user_id]]
+        owners = {member.owner for member in replaced} - {None}
+        return owners.pop() if len(owners) == 1 else None
+
     def _root(self, facts: Facts) -> tuple[Position, UserId]:
         """The id that a connection began with, and when: the oldest of those of its owner that replaced none of them.
 
         Not simply the oldest: where asking Terra found a replacement, that looks two minutes older than it is. In a
         circle, which the links ever said may make, each replaced each; of those it is the oldest.
         """
+        owner = self._owner(facts)
         connected = {
             member.user_id: member.first_connected
             for member in self._members.values()
             if member.first_connected is not None
-            and member.owner == facts.owner
+            and (member.owner == owner or member is facts)
             and self.current(member.user_id) == facts.user_id
         }
         chain = connected.keys() | {later for user_id in connected for later in self._replacements[user_id]}

@@ -136,7 +136,8 @@ class ConnectionStore:
             told: new facts, at most one for a `user_id`.
             together_with: writes of other stores, each with its own condition.
             login: the widget session that the facts came from.
-            of_login: writes of other stores that are left out where that, or whom it connected, was erased.
+            of_login: writes of other stores that are left out where that, or whom it connected, was erased, and where
+                a condition of theirs fails.
             are_new: the `user_id`s were just issued, so nothing is read before the first try. If something is known of
                 one of them after all, the conditions of that try fail.
 
@@ -161,6 +162,9 @@ class ConnectionStore:
                     return None
                 if not set(codes) <= CONTENTION | {"None", "ConditionalCheckFailed"}:
                     raise
+                refused = [w for w, code in zip(writes, codes, strict=False) if code == "ConditionalCheckFailed"]
+                if any(write in of_login for write in refused):
+                    of_login = ()
             except self._client.exceptions.TransactionInProgressException:
                 # Our own first try, whose answer was lost, is still running.
                 pass

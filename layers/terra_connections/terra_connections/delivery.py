@@ -10,6 +10,8 @@ from terra_connections.signature import Proof, Tolerance
 
 _READABLE_TRACE_ID = re.compile(r"[\x21-\x7e]{1,256}")
 _ORDERING_TIMESTAMP = re.compile(r"[0-9]{1,15}", re.ASCII)
+_RETRY_SPAN = timedelta(hours=25)
+"""Terra retries for a little over a day. Should it sign each retry anew, `t` is later than the event by as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,18 @@ def delivery(
 
 
 def position(proof: Proof, ordering_timestamp: str | None) -> Position:
-    """When an event was, for ordering: the ordering timestamp, but never past the second in which it was signed.
+    """When an event was, for ordering: its ordering timestamp, within what the signature allows.
 
-    X-Terra-Ordering-Timestamp (unix milliseconds, stamped once at emission) is not signed and can be missing.
+    X-Terra-Ordering-Timestamp (unix milliseconds, stamped once at emission) is not signed and can be missing. It never
+    counts past the second in which the event was signed, and not at all where no retry of Terra's can be so late: else
+    anyone who delivers a captured disconnect first could place it before the connection that it ends.
     """
+    signed_at = proof.signed_at * 1000
     if ordering_timestamp is not None and _ORDERING_TIMESTAMP.fullmatch(ordering_timestamp.strip()):
-        return Position(min(int(ordering_timestamp), proof.signed_at * 1000 + 999))
-    return Position(proof.signed_at * 1000)
+        ordered_at = int(ordering_timestamp)
+        if ordered_at >= signed_at - _RETRY_SPAN.total_seconds() * 1000:
+            return Position(min(ordered_at, signed_at + 999))
+    return Position(signed_at)
 
 
 def _trace_key(trace_id: str) -> str:

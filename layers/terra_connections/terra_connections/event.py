@@ -1,7 +1,8 @@
 """What Terra tells us, parsed: a signed body becomes facts, and nothing that it holds can make the parser fail.
 
 Shapes: Terra's OpenAPI document, "webhooks" (2026.07), and the older ones that are still met: a success with
-`reference_id` beside `user`, and a failed login told as `auth` with `status: error`.
+`reference_id` beside `user`, a failed login told as `auth` with `status: error`, and a `user_reauth` with a plain
+`old_user_id` beside `new_user` or `user` (Terra's help centre, "Reauth webhook: user_id changes").
 """
 
 import json
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from terra_connections.connection import (
+    LONGEST_SCOPE,
+    MOST_SCOPES,
     About,
     Facts,
     Position,
@@ -28,8 +31,6 @@ MALFORMED = "malformed"
 
 _TYPE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _PROVIDER = re.compile(r"[A-Za-z0-9_]{2,64}", re.ASCII)
-_MAX_SCOPES = 200
-_MAX_SCOPE_LENGTH = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,13 @@ def _login_failed(content: Mapping[str, Any], at: Position) -> Event:
 
 
 def _user_reauth(content: Mapping[str, Any], at: Position) -> Event:
-    new = _user(content, "new_user")
+    new = _user(content, "new_user" if "new_user" in content else "user")
     # `old_user` may be null, and what cannot be read of it must not cost the connection its new id.
-    old = _user(content, "old_user") if user_id_from(_member(content, "old_user").get("user_id")) else None
+    old = None
+    if user_id_from(_member(content, "old_user").get("user_id")):
+        old = _user(content, "old_user")
+    elif flat := user_id_from(content.get("old_user_id")):
+        old = About(flat)
     return Event("user_reauth", facts=tuple(reconnected(new, old, at)))
 
 
@@ -160,10 +165,12 @@ def _user(content: Mapping[str, Any], name: str = "user") -> About:
 
 def scopes_from(value: object) -> tuple[str, ...] | None:
     """A user's scopes as Terra sends them, comma-separated. More than any provider has is silence, as nonsense is."""
-    if not isinstance(value, str) or len(value) > _MAX_SCOPES * _MAX_SCOPE_LENGTH:
+    if not isinstance(value, str) or len(value) > MOST_SCOPES * (LONGEST_SCOPE + 2):
         return None
     scopes = tuple(scope.strip() for scope in value.split(",") if scope.strip())
-    return scopes if len(scopes) <= _MAX_SCOPES and _storable(value) else None
+    if len(scopes) > MOST_SCOPES or any(len(scope) > LONGEST_SCOPE for scope in scopes) or not _storable(value):
+        return None
+    return scopes
 
 
 def _text(value: object, pattern: re.Pattern[str]) -> str | None:

@@ -7,17 +7,25 @@ and as the client wrote them from `sam local`; both are read.
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 from terra_connections.caller import Caller
 from terra_connections.errors import Forbidden, InvalidRequest
 from terra_connections.ids import reference_id_from
 
 _MAX_PARAMETERS = 50
+_APPENDED_BY = re.compile(r"[&?](?:amp;)*")
+"""What separates the parameters of a redirect: some senders append with a second "?", or escape "&" as HTML does."""
+_SECURITY = {
+    "x-content-type-options": "nosniff",
+    # Without includeSubDomains: a custom domain may have subdomains that are not this stack's.
+    "strict-transport-security": "max-age=31536000",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,19 @@ class Request:
             raise InvalidRequest([(name, "is given more than once") for name in twice])
         return query
 
+    @property
+    def redirect_query(self) -> dict[str, str]:
+        """The query of a redirect, which Terra and providers append to as they like: untrusted, and never refused.
+
+        Of a repeated parameter the first value counts: ours stand first in the address that Terra has. What is not
+        UTF-8 is decoded with replacement characters, which no id and no secret has.
+        """
+        query: dict[str, str] = {}
+        for part in _APPENDED_BY.split(self.event.get("rawQueryString") or ""):
+            name, _, value = part.partition("=")
+            query.setdefault(unquote_plus(name, errors="replace"), unquote_plus(value, errors="replace"))
+        return query
+
     def path(self, name: str) -> str:
         """A path parameter."""
         value: str = self.event["pathParameters"][name]
@@ -119,7 +140,7 @@ class Response:
         """What API Gateway takes."""
         return {
             "statusCode": self.status.value,
-            "headers": {"x-content-type-options": "nosniff", **self.headers},
+            "headers": {**_SECURITY, **self.headers},
             "body": self.body,
             "isBase64Encoded": False,
         }

@@ -22,7 +22,7 @@ def session_of(request: Request, sessions: SessionStore, *, now: datetime) -> Se
     Raises:
         NotFound: there is none, or the state is not its secret; nobody can tell which from the answer.
     """
-    query = request.query
+    query = request.redirect_query
     session_id = session_id_from(query.get("session"))
     session = sessions.find(session_id, now=now) if session_id else None
     if session is None or not session.knows(query.get("state", "")):
@@ -59,7 +59,7 @@ class WayBack:
         elif target is not None and target.opens_by_itself:
             refresh = f"0;url={back}"
         if view.may_be_retried(now=now):
-            again = f"retry?{urlencode({'session': session.session_id, 'state': request.query['state']})}"
+            again = f"retry?{urlencode({'session': session.session_id, 'state': request.redirect_query['state']})}"
         language = of_tag(session.language) or _language_of(request)
         return self._pages.page_for(view, language, Ways(back, again, refresh))
 

@@ -1,8 +1,8 @@
 """Where a person may be sent after a login: by a configured name, never by an address in a request.
 
 A target is the exact https address of a web page (a universal or App Link of the app's own domain is one) or an address
-of the app's own scheme; for Android, where Chrome opens an app only by a tap, with the app's package. What the app gets
-is added to the address's query; what it has already stays.
+of the app's own scheme, with two slashes or one (RFC 8252, section 7.1); for Android, where Chrome opens an app only by
+a tap, with the app's package. What the app gets is added to the address's query; what it has already stays.
 """
 
 import json
@@ -169,8 +169,8 @@ def _address_trouble(address: object, *, is_local: bool) -> str | None:
         return "has a user name in it"
     if _OURS & {pair.partition("=")[0] for pair in parts.query.split("&")}:
         return f"already has one of the parameters {', '.join(sorted(_OURS))}"
-    if not address.startswith(f"{parts.scheme}://"):
-        return "must read scheme://..."
+    if trouble := _beginning_trouble(address, parts.scheme):
+        return trouble
     if parts.scheme == "https":
         return None if host else "has no host"
     if parts.scheme == "http":
@@ -180,3 +180,13 @@ def _address_trouble(address: object, *, is_local: bool) -> str | None:
     if _NOT_AN_APP.fullmatch(parts.scheme) or not _CUSTOM_SCHEME.fullmatch(parts.scheme):
         return f"has the scheme {parts.scheme!r}, which is no app's own"
     return None
+
+
+def _beginning_trouble(address: str, scheme: str) -> str | None:
+    """What is wrong with the scheme's spelling, or None. A page needs two slashes, an app's own scheme one."""
+    written = address.partition(":")[0]
+    if written != scheme and written.lower() == scheme:
+        return f"has the scheme {written!r}: write it in lower case ({scheme}:...), as browsers and phones compare it"
+    if not address.startswith(f"{scheme}:/"):
+        return "must read scheme://..., or scheme:/... with the app's own scheme"
+    return "must read https://..." if _is_page(address) and not address.startswith(f"{scheme}://") else None

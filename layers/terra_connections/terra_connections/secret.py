@@ -1,6 +1,7 @@
 """A secret of Secrets Manager: a JSON object of name -> value, read once and kept for minutes."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -13,6 +14,8 @@ from terra_connections.errors import Misconfigured
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
+USABLE = re.compile(r"[\x21-\x7e]+")
+"""What a key or a secret is made of. Anything else was pasted along, and cannot be sent in a header."""
 KEPT_FOR = timedelta(minutes=2)
 """A rotation is picked up within this, without a deployment."""
 
@@ -30,10 +33,10 @@ class Secret:
         self._stale_at = 0.0
 
     def values(self) -> Mapping[str, str]:
-        """Every value by its name.
+        """Every usable value by its name: a malformed one costs only itself.
 
         Raises:
-            Misconfigured: it cannot be read, is no JSON object of texts, or is empty. The message quotes nothing.
+            Misconfigured: it cannot be read, is no JSON object of texts, or has no usable value. Nothing is quoted.
         """
         if self._values is None or self._clock() >= self._stale_at:
             self._values = self._read()
@@ -48,7 +51,7 @@ class Secret:
         """
         value = self.values().get(name)
         if not value:
-            message = f"The secret has no {name!r}."
+            message = f"The secret has no {name!r}, or one with spaces, line breaks or other than ASCII characters."
             raise Misconfigured(message)
         return value
 
@@ -68,9 +71,12 @@ class Secret:
             message = "A secret is not a JSON object of names and texts."
             # Not chained: the parser's error quotes the secret.
             raise Misconfigured(message) from None
-        # An empty value would sign, or open, for everybody.
-        filled = {name: value for name, value in values.items() if value}
-        if not filled:
+        if not any(values.values()):
             message = "A secret holds no value yet."
             raise Misconfigured(message)
-        return filled
+        # An empty value would sign, or open, for everybody.
+        usable = {name: value for name, value in values.items() if USABLE.fullmatch(value)}
+        if not usable:
+            message = "A secret has spaces, line breaks or other than ASCII characters."
+            raise Misconfigured(message)
+        return usable

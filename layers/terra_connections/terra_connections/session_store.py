@@ -28,6 +28,8 @@ from terra_connections.session import KEPT_FOR, OPEN_FOR, Flow, Reason, Report, 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+_MOST_OF_A_LOGIN = 100
+"""Connections that are remembered of one widget session; an item takes 400 kB, and every event has to be kept."""
 CLAIM_LEASE = timedelta(seconds=30)
 """A claim whose request died is free again after this; no request lives longer."""
 
@@ -258,6 +260,7 @@ class SessionStore:
         """The write by which is remembered what Terra tells of a login by its widget session's id, if it names one.
 
         Sets: order and repetition change nothing. There need not be a session yet: Terra may be quicker than we are.
+        Its condition fails where so many connections are remembered already that no login can have made them.
         """
         if report is None:
             return []
@@ -267,10 +270,12 @@ class SessionStore:
             "TableName": self._table,
             "Key": _report_key(report.widget_session_id),
             "UpdateExpression": f"ADD {', '.join(f'{name} :{name}' for name in sets)} SET #ttl = :ttl",
+            "ConditionExpression": "attribute_not_exists(user_ids) OR size(user_ids) < :most",
             "ExpressionAttributeNames": {"#ttl": "ttl"},
             "ExpressionAttributeValues": {
                 **{f":{name}": {"SS": values} for name, values in sets.items()},
                 ":ttl": {"N": str(int((now + KEPT_FOR).timestamp()))},
+                ":most": {"N": str(_MOST_OF_A_LOGIN)},
             },
         }
         return [{"Update": update}]

@@ -8,14 +8,19 @@ of the header may arrive joined to the first by a comma, so a value can hold sev
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 from terra_connections.errors import NotSigned
 
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
-_MAX_GROUPS = 8
+_V1 = re.compile(r"[0-9a-f]{64}")
+_MOST_VALUES = 8
+"""v1 values of one group: far more than a destination has secrets."""
+_MOST_TIMES = 2
+"""Different `t` of one delivery that are hashed: those of its two headers. Each costs an HMAC of the whole body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,9 @@ def sign(body: bytes, secret: str, timestamp: str) -> str:
     >>> sign(b"123", "key", "12345678")
     'dca55eca8f595bd4d80250ab9609c7cbecec8e581c5c3822294f7c2ee1c99377'
     """
-    return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    mac = hmac.new(secret.encode(), timestamp.encode() + b".", hashlib.sha256)
+    mac.update(body)
+    return mac.hexdigest()
 
 
 def verify(
@@ -68,31 +75,29 @@ def verify(
     Raises:
         NotSigned: nothing proves it. Why is not told: every trouble is the same "no".
     """
-    now_seconds = now.timestamp()
-    for timestamp, candidates in _groups(headers):
-        age = now_seconds - int(timestamp)
-        if not -tolerance.future.total_seconds() <= age <= tolerance.past.total_seconds():
-            continue
+    oldest = now.timestamp() - tolerance.past.total_seconds()
+    latest = now.timestamp() + tolerance.future.total_seconds()
+    timely = ((t, values) for t, values in _candidates(headers).items() if oldest <= int(t) <= latest)
+    for timestamp, candidates in islice(timely, _MOST_TIMES):
         for name, secret in secrets.items():
-            expected = sign(body, secret, timestamp).encode()
-            # As bytes, since compare_digest refuses text that is not ASCII.
-            if any(hmac.compare_digest(expected, candidate.encode("utf-8", "replace")) for candidate in candidates):
+            expected = sign(body, secret, timestamp)
+            if any(hmac.compare_digest(expected, candidate) for candidate in candidates):
                 return Proof(name, timestamp)
     message = "no valid signature"
     raise NotSigned(message)
 
 
-def _groups(headers: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
-    """Each `t` with the v1 values that follow it, up to a bound that no honest sender reaches."""
-    groups: list[tuple[str, list[str]]] = []
+def _candidates(headers: Iterable[str]) -> dict[str, list[str]]:
+    """Each `t` once, with the v1 values of all its groups that can be one: 64 hexadecimal digits."""
+    found: dict[str, list[str]] = {}
     for header in headers:
-        open_group: list[str] | None = None
+        timestamp, values = None, 0
         for part in header.split(","):
             key, _, value = part.strip().partition("=")
             if key == "t":
-                open_group = []
-                if _TIMESTAMP.fullmatch(value):
-                    groups.append((value, open_group))
-            elif key == "v1" and open_group is not None and len(open_group) < _MAX_GROUPS:
-                open_group.append(value)
-    return iter(groups[:_MAX_GROUPS])
+                timestamp, values = (value if _TIMESTAMP.fullmatch(value) else None), 0
+            elif key == "v1" and timestamp is not None and values < _MOST_VALUES:
+                values += 1
+                if _V1.fullmatch(value):
+                    found.setdefault(timestamp, []).append(value)
+    return found

@@ -6,11 +6,13 @@ Nothing in a token is believed before its signature is, by a key of the configur
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
 
 import jwt
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from terra_connections.errors import Misconfigured
 from terra_connections.ids import ReferenceId, reference_id_from
@@ -29,7 +31,17 @@ _ASYMMETRIC = frozenset(f"{kind}{bits}" for kind in ("RS", "PS", "ES") for bits 
 """A secret that both sides share proves no issuer; and `none` proves nothing."""
 _MAX_LENGTH = 8192
 # Other things that issuers sign for the same audience, such as a logout token, are no proof of who is calling.
-_TYPES = {"jwt", "at+jwt", "application/at+jwt"}
+_TYPES = {"jwt", "at+jwt"}
+_VERIFIED_BY = {"email": "email_verified", "phone_number": "phone_number_verified"}
+"""Claims that a user may set to somebody else's value, with the claim by which the issuer says that it has checked."""
+NO_IDENTITY = {
+    *("aud", "azp", "client_id", "exp", "iat", "iss", "jti", "nbf", "nonce", "scope", "sid"),
+    *("address", "birthdate", "family_name", "gender", "given_name", "locale", "middle_name", "name", "nickname"),
+    *("picture", "preferred_username", "profile", "unique_name", "upn", "updated_at", "website", "zoneinfo"),
+    *_VERIFIED_BY.values(),
+}
+"""Claims of which nothing says that a value is one user's alone (OpenID Connect Core, 5.7; Microsoft identity platform,
+"Claims that can't be used for authorization")."""
 _JWT = jwt.PyJWT(options={"enforce_minimum_key_length": True})
 
 
@@ -63,6 +75,11 @@ class Policy:
         if not policy.algorithms or not _ASYMMETRIC.issuperset(policy.algorithms):
             message = f"OidcAlgorithms may hold {', '.join(sorted(_ASYMMETRIC))}, and must hold one."
             raise Misconfigured(message)
+        if claim in NO_IDENTITY:
+            message = (
+                f"OidcReferenceIdClaim may not be {claim}: users can share or change it. Use sub, or an id of yours."
+            )
+            raise Misconfigured(message)
         return policy
 
 
@@ -93,8 +110,11 @@ class KeyRing:
         self._keys: tuple[jwt.PyJWK, ...] = ()
         self._stale_at = self._ask_at = clock()
 
-    def find(self, kid: str | None, algorithm: str) -> jwt.PyJWK | None:
-        """The key that a token names; if it names none, the only one there is for its algorithm.
+    def find(self, kid: str | None, algorithm: str) -> list[jwt.PyJWK]:
+        """The keys that may have signed a token: those under the id that it names, each once.
+
+        An id should stand for one key (RFC 7517, section 4.5), and some issuers list several. A token without an id is
+        for the only key there is for its algorithm (OpenID Connect Core, section 10.1).
 
         Raises:
             IssuerUnreachable: no key is known at all.
@@ -102,14 +122,15 @@ class KeyRing:
         if self._clock() >= self._stale_at:
             self._refresh()
         found = self._known(kid, algorithm)
-        if found is None:
+        if not found:
             self._refresh()
             found = self._known(kid, algorithm)
         return found
 
-    def _known(self, kid: str | None, algorithm: str) -> jwt.PyJWK | None:
-        found = [key for key in self._keys if key.algorithm_name == algorithm and kid in (None, key.key_id)]
-        return found[0] if len(found) == 1 else None
+    def _known(self, kid: str | None, algorithm: str) -> list[jwt.PyJWK]:
+        fitting = [key for key in self._keys if key.algorithm_name == algorithm and kid in (None, key.key_id)]
+        distinct = {key.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo): key for key in fitting}
+        return [] if kid is None and len(distinct) > 1 else list(distinct.values())
 
     def _refresh(self) -> None:
         """Ask the issuer, unless it was asked a moment ago."""
@@ -129,27 +150,39 @@ class KeyRing:
             raise IssuerUnreachable(message)
 
     def _usable(self, entries: Sequence[object]) -> tuple[jwt.PyJWK, ...]:
-        keys = tuple(
-            key
-            for entry in entries
-            if isinstance(entry, dict)
-            for algorithm in self._algorithms
-            if (key := _key_from(entry, algorithm)) is not None
-        )
+        keys = usable_keys(entries, self._algorithms)
         if not keys:
             message = "The issuer has no key that can be used."
             raise IssuerUnreachable(message)
         return keys
 
 
+def usable_keys(entries: Sequence[object], algorithms: Sequence[str]) -> tuple[jwt.PyJWK, ...]:
+    """The keys of a JWK Set, one for each algorithm that it serves. An entry that is none costs only itself."""
+    return tuple(
+        key
+        for entry in entries
+        if isinstance(entry, dict)
+        for algorithm in algorithms
+        if (key := _key_from(entry, algorithm)) is not None
+    )
+
+
 def _key_from(entry: Mapping[str, Any], algorithm: str) -> jwt.PyJWK | None:
     """A JWK as a key for one algorithm, if it is one for that; never a private key, which proves nobody."""
-    if entry.get("alg", algorithm) != algorithm or entry.get("use", "sig") != "sig" or "d" in entry:
+    if (entry.get("alg") or algorithm) != algorithm or (entry.get("use") or "sig") != "sig" or "d" in entry:
+        return None
+    operations = entry.get("key_ops")
+    if isinstance(operations, list) and "verify" not in operations:
         return None
     try:
         return jwt.PyJWK(dict(entry), algorithm)
     except jwt.PyJWTError:
         return None
+
+
+class UnverifiedSubjectError(jwt.InvalidTokenError):
+    """The claim that is the `reference_id` can be anybody's: the issuer does not say that it has checked it."""
 
 
 class UserTokens:
@@ -184,24 +217,38 @@ class UserTokens:
         if algorithm not in self._policy.algorithms:
             message = "this algorithm is not allowed"
             raise jwt.InvalidAlgorithmError(message)
-        if str(header.get("typ", "JWT")).lower() not in _TYPES:
+        # "JWT" stands for the media type application/jwt (RFC 7515, section 4.1.9).
+        if str(header.get("typ", "JWT")).lower().removeprefix("application/") not in _TYPES:
             message = "another type of token"
             raise jwt.InvalidTokenError(message)
-        key = self._keys.find(header.get("kid"), algorithm)
-        if key is None:
+        keys = self._keys.find(header.get("kid"), algorithm)
+        if not keys:
             message = "no such key"
             raise jwt.InvalidKeyError(message)
-        claims = _JWT.decode(
+        claims = self._claims(token, keys, algorithm)
+        verified_by = _VERIFIED_BY.get(self._policy.claim)
+        if verified_by is not None and claims.get(verified_by) is not True:
+            message = f"the subject is not verified: {verified_by} is not true"
+            raise UnverifiedSubjectError(message)
+        subject = reference_id_from(claims[self._policy.claim])
+        if subject is None:
+            message = "the subject is not a reference_id"
+            raise jwt.exceptions.InvalidSubjectError(message)
+        return subject
+
+    def _claims(self, token: str, keys: Sequence[jwt.PyJWK], algorithm: str) -> dict[str, Any]:
+        """What a token says, as signed by one of these keys."""
+        *others, last = keys
+        for key in others:
+            with suppress(jwt.InvalidSignatureError, jwt.InvalidKeyError):
+                return self._claims(token, [key], algorithm)
+        claims: dict[str, Any] = _JWT.decode(
             token,
-            key,
+            last,
             algorithms=[algorithm],
             issuer=self._policy.issuer,
             audience=self._policy.audiences,
             leeway=LEEWAY,
             options={"require": ["exp", self._policy.claim]},
         )
-        subject = reference_id_from(claims[self._policy.claim])
-        if subject is None:
-            message = "the subject is not a reference_id"
-            raise jwt.exceptions.InvalidSubjectError(message)
-        return subject
+        return claims
