@@ -2,17 +2,22 @@
 
 A message that failed is left alone: it is seen again when the queue's visibility timeout is over, and goes to the dead
 letters when the queue's own redrive policy says so, both done by the queue.
+
+A message whose chain of requests has invoked the function 16 times already is not handed over, unless the function's
+RecursiveLoop is Allow: it goes to the dead letters at once (see `lineage`).
 """
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.gateway.batches import Invoke, failures, payload
+from local.gateway.batches import failures, payload
+from local.gateway.lineage import LONGEST_CHAIN, Lineage
 from local.gateway.runtime_api import FunctionError
 from local.gateway.services import Services, Threads
 from local.gateway.triggers import QueueTrigger
@@ -23,6 +28,14 @@ if TYPE_CHECKING:
 
 WAIT_S: Final = 1
 MOST: Final = 10  # SQS hands out no more at once
+
+
+class Invoke(Protocol):
+    """Runs the function on an event; raises `FunctionError` when there is no answer."""
+
+    def __call__(self, payload: bytes, /, *, trace: str) -> Awaitable[bytes]:
+        """Return the function's answer; `trace` is the X-Amzn-Trace-Id of what caused the event."""
+        ...
 
 
 class QueuePoller:
@@ -67,7 +80,14 @@ class QueuePoller:
 
     async def _work(self, client: "SQSClient", messages: Sequence[Mapping[str, Any]], thread: Threads) -> None:
         async with self._slots:
-            taken = await self._hand_over(messages)
+            allowed = [message for message in messages if self._trigger.allows_loops or not self._is_loop(message)]
+            stopped = [message for message in messages if message not in allowed]
+            taken = [*(await self._hand_over(allowed) if allowed else ()), *stopped]
+            try:
+                await self._bury(client, stopped, thread)
+            except (BotoCoreError, ClientError) as error:
+                self._on_log(f"[{self.name}] {error}; what was stopped will be seen again")
+                taken = [message for message in taken if message not in stopped]
             entries = [{"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(taken)]
             if not entries:
                 return
@@ -80,8 +100,10 @@ class QueuePoller:
     async def _hand_over(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Invoke the function; the messages that it took."""
         records = [_record(message, self._trigger.queue_arn, self._services.region) for message in messages]
+        # A batch of several chains goes on as the longest of them.
+        trace = max(map(_trace, messages), key=lambda header: Lineage.parse(header).count(self._trigger.function))
         try:
-            answer = await self._invoke(payload(records))
+            answer = await self._invoke(payload(records), trace=trace)
         except FunctionError:
             return []  # the function's own log says why
         ids = [message["MessageId"] for message in messages]
@@ -89,6 +111,36 @@ class QueuePoller:
         if failed:
             self._on_log(f"[{self._trigger.function}] {len(failed)} of {len(ids)} messages failed")
         return [message for message in messages if message["MessageId"] not in failed]
+
+    def _is_loop(self, message: Mapping[str, Any]) -> bool:
+        return Lineage.parse(_trace(message)).count(self._trigger.function) >= LONGEST_CHAIN
+
+    async def _bury(self, client: "SQSClient", messages: Sequence[Mapping[str, Any]], thread: Threads) -> None:
+        """Send messages of an endless loop to the queue's dead letters, where it has any."""
+        for message in messages:
+            url = await thread.run(partial(_dead_letters_of, client, self._trigger.queue_url))
+            if url:
+                await thread.run(partial(client.send_message, QueueUrl=url, MessageBody=message["Body"]))
+            self._on_log(
+                f"[{self._trigger.function}] RecursiveInvocationsDropped: one chain of messages has invoked this "
+                f"function {LONGEST_CHAIN} times, and Lambda stops it there. The message is "
+                f"{'in ' + url.rpartition('/')[2] if url else 'dropped: its queue has no dead-letter queue'}. "
+                "If the loop is intended, give the function RecursiveLoop: Allow in template.yaml."
+            )
+
+
+def _trace(message: Mapping[str, Any]) -> str:
+    header: str = message.get("Attributes", {}).get("AWSTraceHeader", "")
+    return header
+
+
+def _dead_letters_of(client: "SQSClient", queue_url: str) -> str:
+    """Return the URL of a queue's dead-letter queue; empty if it has none."""
+    found = client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["RedrivePolicy"]).get("Attributes", {})
+    if "RedrivePolicy" not in found:
+        return ""
+    name = json.loads(found["RedrivePolicy"])["deadLetterTargetArn"].rpartition(":")[2]
+    return f"{queue_url.rpartition('/')[0]}/{name}"
 
 
 def _record(message: Mapping[str, Any], arn: str, region: str) -> dict[str, Any]:

@@ -34,6 +34,9 @@ QUEUE: Final = "AWS::SQS::Queue"
 EVENT_BUS: Final = "AWS::Events::EventBus"
 EVENT_SOURCE_MAPPING: Final = "AWS::Lambda::EventSourceMapping"
 DEFAULT_ROUTE: Final = "$default"
+ALLOW: Final = "Allow"
+TERMINATE: Final = "Terminate"
+"""What a function's RecursiveLoop may be."""
 
 _ANY_METHOD: Final = "X-AMAZON-APIGATEWAY-ANY-METHOD"
 _SHORT_FORMS_WITHOUT_PREFIX: Final = frozenset({"Ref", "Condition"})
@@ -609,6 +612,7 @@ class _Reader:
                 batch_size=int(_text(settings.get("BatchSize", QUEUE_BATCH), where)),
                 concurrency=int(_text(scaling.get("MaximumConcurrency", QUEUE_CONCURRENCY), where)),
                 reports_failures=reports,
+                allows_loops=self._allows_loops(function),
             )
         if kind != TABLE or attribute != "StreamArn":
             message = f"{where}: only the stream of a table and a queue of this template can be read here, not {source}"
@@ -628,6 +632,17 @@ class _Reader:
             reports_failures=reports,
             failures_to=self._failures_to(settings, where),
         )
+
+    def _allows_loops(self, function: str) -> bool:
+        """Whether the function's RecursiveLoop is Allow; Lambda's default is Terminate."""
+        where = f"{function}.RecursiveLoop"
+        defaults = _mapping(self._globals.get("Function", {}), "Globals.Function")
+        own = _mapping(self._resources[function].get("Properties", {}), function)
+        value = self._resolver.resolve({**defaults, **own}.get("RecursiveLoop", TERMINATE), where)
+        if value not in {ALLOW, TERMINATE}:
+            message = f"{where}: {value} is not {ALLOW} or {TERMINATE}"
+            raise TemplateError(message)
+        return value == ALLOW
 
     def _failures_to(self, settings: Mapping[str, object], where: str) -> str | None:
         """The URL of the queue that is the on-failure destination."""

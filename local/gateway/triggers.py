@@ -36,7 +36,11 @@ class StreamTrigger:
 
 @dataclass(frozen=True, slots=True)
 class QueueTrigger:
-    """An SQS queue; when a message is seen again, and when it is dead, is the queue's own policy."""
+    """An SQS queue; when a message is seen again, and when it is dead, is the queue's own policy.
+
+    Attributes:
+        allows_loops: whether the function may be invoked by messages that it has caused itself without end.
+    """
 
     function: str
     queue_url: str
@@ -44,6 +48,7 @@ class QueueTrigger:
     batch_size: int
     concurrency: int
     reports_failures: bool
+    allows_loops: bool = False
 
 
 @dataclass(frozen=True, slots=True)

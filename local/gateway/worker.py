@@ -43,6 +43,10 @@ def _record_aws_calls(file: str) -> None:
     recorder["record"](_ENVIRON["AWS_LAMBDA_FUNCTION_NAME"], file)
 
 
+def _keep_trace_headers() -> None:
+    runpy.run_path(str(Path(__file__).resolve().with_name("trace_headers.py")))["keep"]()
+
+
 def main() -> None:
     """Start the function."""
     # The handler must not see the leash, nor inherit it to programs that it starts.
@@ -59,6 +63,8 @@ def main() -> None:
     if dependencies not in sys.path:
         sys.path.append(dependencies)
     sys.argv = [sys.argv[0], _ENVIRON["_HANDLER"]]
+    if _ENVIRON.get("AWS_ENDPOINT_URL_SQS") and importlib.util.find_spec("botocore"):
+        _keep_trace_headers()
     if calls := _ENVIRON.pop("LOCAL_AWS_CALLS", ""):
         _record_aws_calls(calls)
     if runtime == "auto":

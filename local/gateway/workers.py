@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
 
+from local.gateway.lineage import Lineage
 from local.gateway.runtime_api import Failure, FunctionError, Invocation, RuntimeApi, deadline_ms
 from local.gateway.source import Fingerprint, fingerprint
 from local.gateway.template import ACCOUNT_ID, FunctionSpec
@@ -71,11 +72,12 @@ class Workers:
         async with self._slots:
             self._idle.append(await self._start(fingerprint(self._folders)))
 
-    async def invoke(self, payload: bytes, *, patience: timedelta | None = None) -> bytes:
+    async def invoke(self, payload: bytes, *, patience: timedelta | None = None, trace: str = "") -> bytes:
         """The function's answer to an event, both as JSON.
 
         Args:
             payload: The event.
+            trace: The X-Amzn-Trace-Id of what caused the event; empty begins a new chain.
             patience: How long the caller waits. The function itself runs on to its own time limit, as Lambda does;
                 an event that no process has taken yet is dropped.
 
@@ -85,7 +87,8 @@ class Workers:
         if self._host.on_event is not None:
             self._host.on_event(self._spec, payload)
         is_begun = asyncio.Event()
-        run = asyncio.create_task(self._run(payload, is_begun))
+        trace_id = Lineage.parse(trace).invoking(self.name).as_header()
+        run = asyncio.create_task(self._run(payload, trace_id, is_begun))
         self._runs.add(run)
         run.add_done_callback(self._ended)
         done, _ = await asyncio.wait({run}, timeout=None if patience is None else patience.total_seconds())
@@ -114,13 +117,13 @@ class Workers:
         if error is not None and not self._is_stopping:
             self._host.on_log(f"[{self.name}] {error}")
 
-    async def _run(self, payload: bytes, is_begun: asyncio.Event) -> bytes:
+    async def _run(self, payload: bytes, trace_id: str, is_begun: asyncio.Event) -> bytes:
         async with self._slots:
             is_begun.set()
             while True:
                 process, is_new = await self._take()
                 try:
-                    return await process.invoke(payload)
+                    return await process.invoke(payload, trace_id)
                 except _NotTakenError as error:
                     # A process that had ended while it was idle: the event has reached nobody, so another takes it.
                     if is_new:
@@ -214,7 +217,7 @@ class _Process:
             message = f"not loaded after {INIT_LIMIT.total_seconds():g} s"
             raise FunctionError(Failure.INIT, message) from error
 
-    async def invoke(self, payload: bytes) -> bytes:
+    async def invoke(self, payload: bytes, trace_id: str) -> bytes:
         """The answer to one event.
 
         Raises:
@@ -222,7 +225,7 @@ class _Process:
             _NotTakenError: The process had ended before; the event has not reached it.
         """
         arn = f"arn:aws:lambda:{self._host.region}:{ACCOUNT_ID}:function:{self._spec.name}"
-        invocation = Invocation(payload, arn, deadline_ms(self._spec.timeout))
+        invocation = Invocation(payload, arn, deadline_ms(self._spec.timeout), trace_id=trace_id)
         self._api.submit(invocation)
         if not self.is_alive:
             self._api.fail(FunctionError(Failure.CRASH))

@@ -19,9 +19,12 @@ import pytest
 from local import database, invoke, messages
 from local.environment import ROOT
 from local.gateway import Gateway, schedules
+from local.gateway.lineage import Lineage
 from local.gateway.template import TemplateError, queue_ids, read_stack
 from local.gateway.triggers import QueueTrigger, ScheduleTrigger, StreamTrigger
+from local.gateway.workers import Runtime
 from local.testing import Stack
+from tests.gateway.conftest import RUNTIMES
 from tests.gateway.running import until
 
 if TYPE_CHECKING:
@@ -120,6 +123,23 @@ def lambda_handler(event, context):
     return event
 """
 
+# Answers each message with the next number, as a sweep does with its pages.
+LOOP = """
+import os
+
+import boto3
+
+sqs = boto3.client("sqs")
+
+
+def lambda_handler(event, context):
+    for record in event["Records"]:
+        with open(os.environ["MARKS"], "a") as marks:
+            marks.write(record["body"] + "\\n")
+        if int(record["body"]) < 24:
+            sqs.send_message(QueueUrl=os.environ["QUEUE"], MessageBody=str(int(record["body"]) + 1))
+"""
+
 
 @dataclass(frozen=True)
 class World:
@@ -153,7 +173,7 @@ class World:
     def taken(self) -> list[str]:
         return [record["body"] for batch in self.batches("TAKEN") for record in batch]
 
-    def received(self, queue: str) -> list[Record]:
+    def received(self, queue: str, seconds: float = 30) -> list[Record]:
         """Wait for messages, and take them away."""
         found: list[Record] = []
 
@@ -164,13 +184,13 @@ class World:
                 self.sqs.delete_message(QueueUrl=self.queues[queue], ReceiptHandle=message["ReceiptHandle"])
             return bool(found)
 
-        assert until(look, 30)
+        assert until(look, seconds)
         return found
 
 
 @contextmanager
-def a_world(stack: Stack, root: Path, text: str = TEMPLATE) -> Iterator[World]:
-    for name, source in (("take", TAKE), ("echo", ECHO)):
+def a_world(stack: Stack, root: Path, text: str = TEMPLATE, *, runtime: Runtime = "auto") -> Iterator[World]:
+    for name, source in (("take", TAKE), ("echo", ECHO), ("loop", LOOP)):
         (root / "functions" / name).mkdir(parents=True)
         (root / "functions" / name / "handler.py").write_text(source)
     template = root / "template.yaml"
@@ -196,6 +216,7 @@ def a_world(stack: Stack, root: Path, text: str = TEMPLATE) -> Iterator[World]:
         directory=root / "scratch",
         environment={"AWS_REGION": stack.region, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"},
         on_log=log.append,
+        runtime=runtime,
     )
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -339,6 +360,84 @@ class TestAQueue:
     def left(world: World) -> tuple[str, str]:
         found = world.sqs.get_queue_attributes(QueueUrl=world.queues["Work"], AttributeNames=["All"])["Attributes"]
         return found["ApproximateNumberOfMessages"], found["ApproximateNumberOfMessagesNotVisible"]
+
+
+class TestAChainOfMessages:
+    """Lambda stops a function that a chain of its own messages has invoked 16 times (recursive loop detection)."""
+
+    @staticmethod
+    def template(stack: Stack, *properties: str) -> str:
+        own = "".join(f"\n      {line}" for line in properties)
+        loops = f"CodeUri: functions/loop{own}\n      Environment: {{Variables: {{MARKS: TAKEN, QUEUE: !Ref Work, "
+        loops += f"AWS_ENDPOINT_URL_SQS: {stack.aws_url}, AWS_DEFAULT_REGION: {stack.region}}}}}"
+        text = "CodeUri: functions/take\n      Environment: {Variables: {MARKS: TAKEN}}"
+        assert text in TEMPLATE
+        # On a busy machine an invocation may take long, and its message shall not be seen twice for that.
+        text = TEMPLATE.replace(text, loops).replace("Timeout: 5,", "Timeout: 60,")
+        return text.replace("VisibilityTimeout: 1", "VisibilityTimeout: 120")
+
+    @staticmethod
+    def worked(world: World) -> set[int]:
+        file = world.root / "TAKEN"
+        return {int(line) for line in file.read_text().splitlines()} if file.exists() else set()
+
+    @pytest.mark.parametrize("runtime", RUNTIMES)
+    def test_the_17th_invocation_is_stopped_and_its_message_is_dead(
+        self, stack: Stack, tmp_path: Path, runtime: Runtime
+    ) -> None:
+        with a_world(stack, tmp_path, self.template(stack), runtime=runtime) as world:
+            world.send("1")
+            [dead] = world.received("Dead", 120)
+            assert dead["Body"] == "17"
+            assert self.worked(world) == set(range(1, 17))
+            assert any(
+                "RecursiveInvocationsDropped" in line and "RecursiveLoop: Allow" in line for line in list(world.log)
+            )
+            # It is gone, and another chain begins anew.
+            assert until(lambda: TestAQueue.left(world) == ("0", "0"), 60)
+            world.send("20")
+            assert until(lambda: self.worked(world) >= {20, 21, 22, 23, 24}, 120)
+
+    def test_it_goes_on_where_the_template_allows_loops(self, stack: Stack, tmp_path: Path) -> None:
+        with a_world(stack, tmp_path, self.template(stack, "RecursiveLoop: Allow")) as world:
+            world.send("1")
+            assert until(lambda: 24 in self.worked(world), 120)
+            assert self.worked(world) == set(range(1, 25))
+
+    def test_without_dead_letters_the_message_is_dropped_as_the_log_says(self, stack: Stack, tmp_path: Path) -> None:
+        text = self.template(stack).replace(
+            "      RedrivePolicy: {deadLetterTargetArn: !GetAtt Dead.Arn, maxReceiveCount: 2}\n", ""
+        )
+        assert "RedrivePolicy" not in text
+        with a_world(stack, tmp_path, text) as world:
+            world.send("1")
+            assert until(
+                lambda: any("dropped: its queue has no dead-letter queue" in line for line in list(world.log)), 120
+            )
+            assert until(lambda: TestAQueue.left(world) == ("0", "0"), 60)
+            assert self.worked(world) == set(range(1, 17))
+
+    def test_a_setting_that_lambda_does_not_know_is_refused(self, stack: Stack, tmp_path: Path) -> None:
+        template = tmp_path / "template.yaml"
+        (tmp_path / "functions" / "loop").mkdir(parents=True)
+        for name in ("take", "echo"):
+            (tmp_path / "functions" / name).mkdir()
+        template.write_text(self.template(stack, "RecursiveLoop: Permit"))
+        with pytest.raises(TemplateError, match=r"Take\.RecursiveLoop: Permit is not Allow or Terminate"):
+            read_stack(template, parameters={}, physical_ids={"Things": "t"}, region="eu-west-1")
+
+
+class TestALineage:
+    def test_a_header_of_lambda_s_is_read_and_another_function_is_added(self) -> None:
+        chain = Lineage.parse("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1")
+        once = chain.invoking("Take")
+        twice = Lineage.parse(once.as_header()).invoking("Take").invoking("Other")
+        assert (once.count("Take"), twice.count("Take"), twice.count("Other")) == (1, 2, 1)
+        assert twice.root == "1-5759e988-bd862e3fe1be46a994272793"
+
+    def test_what_is_no_trace_header_begins_a_chain(self) -> None:
+        assert Lineage.parse("").root != Lineage.parse("Lineage;;=").root
+        assert Lineage.parse("Lineage=25:a87bd80c:1|9").counts == {"a87bd80c": 1}
 
 
 class TestASchedule:

@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 
 from local.environment import ROOT
-from tests.rights import Grant, Right, granted, listed, name_of, needed_by, needed_by_lambda, not_allowed, not_needed
+from tests.rights import (
+    Grant,
+    Right,
+    function_of,
+    granted,
+    listed,
+    name_of,
+    needed_by,
+    needed_by_lambda,
+    not_allowed,
+    not_needed,
+)
 
 Resources = dict[str, dict[str, Any]]
 
@@ -55,6 +66,28 @@ def test_every_statement_that_we_wrote_says_what_it_is_for(template: dict[str, A
     for name, resource in template["Resources"].items():
         for policy in resource.get("Properties", {}).get("Policies", []):
             assert all(statement["Sid"] for statement in policy["Statement"]), name
+
+
+def test_only_functions_that_send_to_the_queue_that_invokes_them_may_loop(resources: Resources) -> None:
+    """Lambda stops a chain after 16 invocations of one function, unless the function says RecursiveLoop: Allow."""
+    sends = {(grant.function, grant.resource) for grant in granted(resources) if grant.action == "sqs:SendMessage"}
+    loops = {function for function, queue in sends if reads(resources, function, queue)}
+    allowed = {
+        name
+        for name, resource in resources.items()
+        if resource["Type"] == "AWS::Lambda::Function" and resource["Properties"].get("RecursiveLoop") == "Allow"
+    }
+    assert loops == allowed == {"SweepPage"}
+
+
+def reads(resources: Resources, function: str, queue: str) -> bool:
+    """Whether a queue is an event source of a function; a dead-letter queue is none."""
+    return any(
+        resource["Type"] == "AWS::Lambda::EventSourceMapping"
+        and name_of(resource["Properties"]["EventSourceArn"]) == queue
+        and function_of(resource["Properties"]["FunctionName"], resources) == function
+        for resource in resources.values()
+    )
 
 
 def test_every_function_has_a_role_of_its_own(resources: Resources) -> None:

@@ -1,0 +1,230 @@
+"""`make sweep-time`: how long a sweep of a million connections takes, from one of 100,000 that is really worked.
+
+It loads DynamoDB Local, starts a sweep, and hands every message of its queue to the real function, one after the other,
+until the sweep is finished. Terra is a server on this machine that knows every connection and answers at once: what
+Terra takes is an assumption of the formula, and stated beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from statistics import median
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+import httpx
+
+from benchmarks import report
+from benchmarks.flat_cost.cost import DYNAMODB_MS, MEMORY_MB, VCPU_MB
+from benchmarks.flat_cost.life import Life, working
+from benchmarks.flat_cost.load import fill, person_of, user_id_of
+from benchmarks.tables import make_tables
+from local import database, messages
+from local.environment import ROOT
+from local.progress import say
+from local.testing import running_stack
+from terra_connections.sweep import SEGMENTS
+from tests.support import Terra, auth_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from benchmarks.flat_cost.life import Call
+    from local.testing import Stack
+
+PAGE: Final = ROOT / "docs" / "architecture.md"
+MILLION: Final = 1_000_000
+TERRA_MS: Final = {"ours": 500, "theirs": 1000}
+"""What Terra is taken to need for 100 users (bulkUserInfo) and for a page of 500 (subscriptions). Not measured."""
+HOP_MS: Final = 50
+"""What a message is taken to need from SendMessage until the next invocation begins. Not measured."""
+AT_ONCE: Final = {"ours": SEGMENTS, "theirs": 1}
+"""Chains of pages that go on at the same time."""
+SIGN_OF_LIFE: Final = 10.0  # seconds
+PATIENCE: Final = 5  # seconds without a message, after which no more is expected
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that came to its end: the calls of the function, by the step's task, and how long all of it took."""
+
+    size: int
+    calls: dict[str, list[Call]]
+    seconds: float
+
+
+class AllKnown(BaseHTTPRequestHandler):
+    """Terra, as a sweep asks it; everybody is connected there."""
+
+    protocol_version = "HTTP/1.1"
+    size = 0
+
+    def do_GET(self) -> None:
+        """Answer a page of /subscriptions."""
+        query = parse_qs(urlsplit(self.path).query)
+        page, length = int(query.get("page", ["0"])[0]), int(query.get("per_page", ["500"])[0])
+        numbers = range(page * length, min((page + 1) * length, self.size))
+        following = page + 1 if numbers.stop < self.size else None
+        self._answer({"data": {"next": following, "results": [_user(user_id_of(number)) for number in numbers]}})
+
+    def do_POST(self) -> None:
+        """Answer /bulkUserInfo."""
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self._answer([_user(user_id) for user_id in asked])
+
+    def _answer(self, content: object) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Work a sweep, print the formula, and write it down if asked to."""
+    parser = argparse.ArgumentParser(prog="make sweep-time", description=__doc__)
+    parser.add_argument("--size", type=int, default=100_000, help="how many connections there are")
+    parser.add_argument("--write", action="store_true", help="write the figures into docs/architecture.md")
+    asked = parser.parse_args(arguments)
+    with running_stack() as stack, httpx.Client(base_url=stack.terra_url, timeout=60) as client:
+        sweep = work(stack, Terra(client, stack.signing_secret), asked.size)
+    text = section(sweep, stack.python)
+    say(text)
+    if asked.write:
+        report.write("a million connections", "make sweep-time", text, path=PAGE)
+        say(f"Written to {PAGE.relative_to(ROOT)}.")
+    return 0
+
+
+def work(stack: Stack, terra: Terra, size: int) -> Sweep:
+    """Load this many connections and work a sweep of them to its end.
+
+    Raises:
+        RuntimeError: It did not come to its end, or did something else than look.
+    """
+    terra.settings(send_webhooks=False)
+    make_tables(stack, str(size))
+    with all_known(size) as terra_url, working(stack, size, {"TERRA_API_URL": terra_url}) as worker:
+        Life(stack, terra, worker, size, set()).webhook("the pattern", auth_event(user_id_of(0), person_of(0)))
+        pattern = database.connect(stack.dynamodb_url).get_item(
+            TableName=f"Connections{size}", Key={"user_id": {"S": user_id_of(0)}}
+        )["Item"]
+        fill(stack.dynamodb_url, f"Connections{size}", pattern, size)
+        queues = messages.services(stack.dynamodb_url, stack.aws_url).queues()
+        url = queues.get_queue_url(QueueName=f"FlatCost{size}")["QueueUrl"]
+        began = shown = time.monotonic()
+        worker.call("begin", "reconcile", {"id": str(uuid4())})
+        done = 0
+        while found := queues.receive_message(QueueUrl=url, WaitTimeSeconds=PATIENCE).get("Messages"):
+            [message] = found
+            task = json.loads(message["Body"])["task"]
+            event = {"Records": [{"messageId": message["MessageId"], "body": message["Body"]}]}
+            worker.call(task, "sweep_page", event)
+            queues.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            done += 1
+            if time.monotonic() - shown > SIGN_OF_LIFE:
+                shown = time.monotonic()
+                say(f"  {done} steps of the sweep, {shown - began:.0f} s")
+        seconds = time.monotonic() - began - PATIENCE
+    calls = {task: worker.measured.calls.get(task, []) for task in ("ours", "theirs", "verdict", "revoke")}
+    if not any(series.startswith("Sweeps ") and "outcome=finished" in series for series in worker.measured.series):
+        unfinished = "The sweep has not finished."
+        raise RuntimeError(unfinished)
+    if calls["revoke"] or len(calls["verdict"]) != 1 or len(calls["theirs"]) != math.ceil(size / 500):
+        unexpected = f"Other steps than expected: { {task: len(of) for task, of in calls.items()} }"
+        raise RuntimeError(unexpected)
+    return Sweep(size, calls, seconds)
+
+
+@contextmanager
+def all_known(size: int) -> Iterator[str]:
+    """Serve Terra with this many users; the address of its API."""
+    handler = type("AllKnown", (AllKnown,), {"size": size})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def _user(user_id: str) -> dict[str, Any]:
+    return {"user_id": user_id, "provider": "FITBIT", "reference_id": "known", "active": True}
+
+
+# --- the formula -----------------------------------------------------------------------------------------------------
+
+
+def page_ms(task: str, calls: Sequence[Call]) -> float:
+    """Return how long a page takes in Lambda: computing, waiting for DynamoDB and Terra, and the way of the message."""
+    computing = median(call.cpu_ms for call in calls) * VCPU_MB / MEMORY_MB
+    waiting = median(len(call.trips) for call in calls) * DYNAMODB_MS
+    asking = median(call.terra_calls for call in calls) * TERRA_MS[task]
+    return computing + waiting + asking + HOP_MS
+
+
+def minutes(task: str, sweep: Sweep) -> float:
+    """Return how many minutes this side of a sweep of a million connections takes."""
+    pages = len(sweep.calls[task]) * MILLION / sweep.size
+    return pages * page_ms(task, sweep.calls[task]) / AT_ONCE[task] / 60_000
+
+
+def section(sweep: Sweep, python: str) -> str:
+    """Return the figures and how they come about, as Markdown."""
+    rows = []
+    for task, name in (("ours", "ours"), ("theirs", "theirs")):
+        calls = sweep.calls[task]
+        rows.append(
+            [
+                name,
+                f"{len(calls):,}",
+                f"{median(call.cpu_ms for call in calls):.1f} ms",
+                f"{median(len(call.trips) for call in calls):g}",
+                f"{median(call.terra_calls for call in calls):g}",
+                f"{page_ms(task, calls) / 1000:.2f} s",
+                f"{len(calls) * MILLION / sweep.size:,.0f}",
+                str(AT_ONCE[task]),
+                f"{minutes(task, sweep):.0f} min",
+            ]
+        )
+    head = ["side", f"pages for {sweep.size:,}", "processor a page", "calls of DynamoDB", "requests to Terra"]
+    head += ["a page in Lambda", "pages for a million", "at once", "time"]
+    asked = sum(median(call.terra_calls for call in sweep.calls[task]) * len(sweep.calls[task]) for task in TERRA_MS)
+    longest = max(minutes(task, sweep) for task in TERRA_MS)
+    steps = sum(map(len, sweep.calls.values()))
+    how = (
+        f"`make sweep-time SIZE={sweep.size} WRITE=1` has written this part. It worked a whole sweep of {sweep.size:,} "
+        f"connections: {steps:,} invocations of the real function, one after the other, in {sweep.seconds:.0f} s, on "
+        f"DynamoDB Local in memory under Python {python} on {os.cpu_count()} cores of {platform.machine()}. Terra was "
+        "a server on the same machine that answered at once. Pages, calls and processor time are measured (medians of "
+        "all pages); what DynamoDB, Terra and SQS take is assumed."
+    )
+    formula = (
+        f"A page in Lambda = processor x {VCPU_MB} MB / {MEMORY_MB} MB + calls of DynamoDB x {DYNAMODB_MS:g} ms + "
+        f"requests to Terra x {TERRA_MS['ours']} ms (100 users) or {TERRA_MS['theirs']} ms (a page of 500) + {HOP_MS} "
+        "ms for the message. Time = pages for a million x a page in Lambda / at once."
+    )
+    result = (
+        f"Both sides run at the same time: a sweep of a million connections takes {longest:.0f} min, with "
+        f"{asked * MILLION / sweep.size / longest / 60:.1f} requests to Terra a second."
+    )
+    return f"{how}\n\n{report.table(head, rows)}\n\n{formula} {result}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
