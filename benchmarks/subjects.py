@@ -128,7 +128,7 @@ def subjects(stack: Stack, built: Path, peers_packages: Path, tls: Tls) -> list[
         for function, of in environments(stack).items()
     }
     ours = partial(tls.environment, packages=layers[1])
-    peers = partial(tls.environment, packages=peers_packages)
+    peers = partial(as_published, tls, packages=peers_packages)
     floor, beside = variables["terra_webhook"], variables["terra_webhook"] | variables["create_session"]
     beside |= {f"PEER_{name.upper()}": table for name, table in peers_tables.items()}
     theirs = [
@@ -180,6 +180,11 @@ def subjects(stack: Stack, built: Path, peers_packages: Path, tls: Tls) -> list[
             for name, event, status in theirs
         ),
     ]
+
+
+def as_published(tls: Tls, variables: Mapping[str, str], packages: Path) -> dict[str, str]:
+    """The variables of what is not ours: no template sets AWS_CA_BUNDLE for it."""
+    return tls.environment({name: value for name, value in variables.items() if name != "AWS_CA_BUNDLE"}, packages)
 
 
 def fresh(calls: Sequence[Call], tables: Mapping[str, str]) -> Callable[[], Event]:

@@ -7,6 +7,7 @@ import hashlib
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HERE: Final = "127.0.0.1"
+_LAYERS: Final = "/opt"
+"""Where Lambda has what layers hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,16 @@ class Tls:
     scratch: Path
 
     def environment(self, variables: Mapping[str, str], packages: Path) -> dict[str, str]:
-        """A function's variables, with these addresses, and the roots that its botocore brings and ours besides.
+        """A function's variables, with these addresses, and the roots that it has when deployed and ours besides.
 
-        botocore takes its file of roots from a variable, too; reading it costs what it costs deployed.
+        The file holds what the client reads when it is deployed, so that reading it costs what it costs there: the file
+        that the template names, or else what botocore finds by itself.
+
+        Args:
+            variables: As the template sets them; AWS_CA_BUNDLE is among them or is not.
+            packages: The folder of packages, `python` in a layer.
         """
-        content = (packages / "botocore" / "cacert.pem").read_bytes() + self.authority
+        content = roots_of(variables, packages).read_bytes() + b"\n" + self.authority
         bundle = self.scratch / f"{hashlib.sha256(content).hexdigest()}.pem"
         bundle.write_bytes(content)
         behind = {name: self._address(value) for name, value in variables.items()}
@@ -49,6 +57,17 @@ class Tls:
             if value == plain or value.startswith(f"{plain}/"):
                 return behind + value.removeprefix(plain)
         return value
+
+
+def roots_of(variables: Mapping[str, str], packages: Path) -> Path:
+    """Return the file of roots that a client of AWS reads with these variables and packages.
+
+    Source: botocore/httpsession.py takes certifi's file where certifi can be imported, and its own elsewhere.
+    """
+    if named := variables.get("AWS_CA_BUNDLE"):
+        return packages.parent / PurePosixPath(named).relative_to(_LAYERS)
+    certifi = packages / "certifi" / "cacert.pem"
+    return certifi if certifi.exists() else packages / "botocore" / "cacert.pem"
 
 
 @asynccontextmanager

@@ -47,15 +47,8 @@ _METADATA: Final = re.compile(
 _EVERY_SERVICE: Final = {"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}
 _MODEL: Final = re.compile(r"/(service-2(\.sdk-extras)?|endpoint-rule-set-1|paginators-1(\.sdk-extras)?)\.json(\.gz)?$")
 _NOTICE: Final = """These files are botocore's, reduced by Terra Connections' build: services that it does not use,
-documentation in the models, waiters and examples are left out, and nothing is compressed twice. Of the root
-certificates beside this folder, those of AWS are left.
+documentation in the models, waiters and examples are left out, and nothing is compressed twice.
 """
-_ROOTS_OF_AWS: Final = {
-    *(f"Amazon Root CA {n}" for n in (1, 2, 3, 4)),
-    "Starfield Services Root Certificate Authority - G2",
-}
-"""What a client that keeps roots of its own should have for AWS (Amazon Trust Services, "Repository")."""
-_ROOT: Final = re.compile(r'# Label: "([^"]+)"\n(?:# .*\n)*-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n')
 _LONG_AGO: Final = 315_619_200  # 2 January 1980: ZIP knows no earlier day than the 1st, in any time zone
 
 
@@ -82,6 +75,9 @@ def main(arguments: Sequence[str]) -> int:
     packages.add_argument("--architectures", nargs="+", required=True, choices=["aarch64", "x86_64"])
     packages.add_argument("--aws-services", nargs="+", help="what botocore has to know; all there is without it")
     packages.add_argument("--to", type=Path, required=True)
+    packages.add_argument(
+        "--beside", type=Path, nargs="+", default=[], help="files of our own that lie beside the packages"
+    )
     own = work.add_parser("own", help="make a layer or a function of our own code")
     own.add_argument("--source", type=Path, required=True)
     own.add_argument("--installed-at", required=True, help="where Lambda will have it")
@@ -92,6 +88,7 @@ def main(arguments: Sequence[str]) -> int:
         match asked.work:
             case "packages":
                 make_packages(asked.requirements, asked.to, asked.architectures, asked.aws_services)
+                lay_beside(asked.to, asked.beside)
             case "own":
                 make_own(asked.source, asked.to, asked.installed_at)
             case _:
@@ -126,6 +123,12 @@ def make_packages(lock: Path, target: Path, architectures: Sequence[str], servic
     if services is not None:
         reduce_botocore(target, services)
     finish(target, LAYER)
+
+
+def lay_beside(target: Path, own: Sequence[Path]) -> None:
+    """Copy files of our own into the layer, beside the folder of its packages: Lambda has them in /opt."""
+    for path in own:
+        settle(Path(shutil.copyfile(path, target.parent / path.name)))
 
 
 def make_own(source: Path, target: Path, installed_at: str) -> None:
@@ -202,15 +205,11 @@ def merge(installed: Path, target: Path) -> None:
 
 
 def reduce_botocore(folder: Path, services: Sequence[str]) -> None:
-    """Write botocore's models anew without their documentation, and what is of other services or of other roots out.
+    """Write botocore's models uncompressed and without their documentation, and leave out entries of other services.
 
-    A third of a client's making is reading these files, and every new connection reads the roots: botocore gives them
-    to OpenSSL by their file each time (botocore issue 3171). Nothing that is sent or understood depends on what goes.
-
-    Raises:
-        BuildError: A root of AWS is missing.
+    A third of the time that a client takes to be made is reading these files. Nothing that is sent or understood
+    depends on what goes: tests/artifacts compares the requests with those of the whole botocore.
     """
-    keep_roots_of_aws(folder / "botocore" / "cacert.pem")
     place = folder / "botocore" / "data"
     for path in [*place.rglob("*.json"), *place.rglob("*.json.gz")]:
         content = json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
@@ -218,27 +217,10 @@ def reduce_botocore(folder: Path, services: Sequence[str]) -> None:
             for partition in content["partitions"]:
                 known = partition["services"]
                 partition["services"] = {name: known[name] for name in services if name in known}
-        for operation in content.get("operations", {}).values():
-            # By these, every call is searched for tables that an ARN of another account names: a tenth of a
-            # transaction's processor time. Ours are named by their names.
-            operation.pop("operationContextParams", None)
         path.unlink()
         plain = path.with_suffix("") if path.suffix == ".gz" else path
         plain.write_text(json.dumps(undocumented(content), separators=(",", ":"), ensure_ascii=False))
     (place / "REDUCED.txt").write_text(_NOTICE)
-
-
-def keep_roots_of_aws(bundle: Path) -> None:
-    """Leave the root certificates by which AWS is known: five of some 130.
-
-    Raises:
-        BuildError: One of them is not there.
-    """
-    kept = {root[1]: root[0] for root in _ROOT.finditer(bundle.read_text()) if root[1] in _ROOTS_OF_AWS}
-    if missing := _ROOTS_OF_AWS - kept.keys():
-        message = f"botocore's root certificates lack {', '.join(sorted(missing))}."
-        raise BuildError(message)
-    bundle.write_text("\n".join(kept.values()))
 
 
 def undocumented(content: Any) -> Any:  # noqa: ANN401 - JSON
@@ -272,8 +254,13 @@ def finish(folder: Path, installed_at: str) -> None:
         message = f"No Python {RUNTIME} was found, and REQUIRE_ALL=1 wants byte-code in the artefacts."
         raise BuildError(message)
     for path in [*folder.rglob("*"), folder]:
-        path.chmod(0o755 if path.is_dir() else 0o644)
-        os.utime(path, (_LONG_AGO, _LONG_AGO))
+        settle(path)
+
+
+def settle(path: Path) -> None:
+    """Give a file or a folder of an artefact its rights and its time."""
+    path.chmod(0o755 if path.is_dir() else 0o644)
+    os.utime(path, (_LONG_AGO, _LONG_AGO))
 
 
 # --- telling ---------------------------------------------------------------------------------------------------------

@@ -196,9 +196,9 @@ def calling(places: Places) -> list[Row]:
 def trusting(places: Places) -> list[Row]:
     """Whom a new TLS connection trusts."""
     files = {
-        "botocore's, as published": places.published / "botocore" / "cacert.pem",
-        "botocore's, in our layer": places.packages / "botocore" / "cacert.pem",
-        "certifi's, in our layer (for Terra)": places.packages / "certifi" / "cacert.pem",
+        "botocore's own": places.packages / "botocore" / "cacert.pem",
+        "certifi's, which botocore and the client of Terra take": places.packages / "certifi" / "cacert.pem",
+        "ours, by AWS_CA_BUNDLE": places.packages.parent / "aws-roots.pem",
     }
     named = {f"{name}: {roots(file)} roots": str(file) for name, file in files.items()}
     load = (

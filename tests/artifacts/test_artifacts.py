@@ -5,10 +5,14 @@ import re
 import shutil
 import ssl
 import subprocess
-from pathlib import Path
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path, PurePosixPath
+from threading import Thread
 from typing import Any
 
 import pytest
+import trustme
 from samtranslator.yaml_helper import yaml_parse
 
 from local import artifacts, setup
@@ -32,12 +36,13 @@ LARGEST_FUNCTION = (10_000, 6_000)
 UNCHECKED_HASH = (0b01).to_bytes(4, "little")  # the flags of PEP 552: by hash, and not compared with the source
 
 
-def run_as_lambda_does(python: Path, built: Path, function: str, program: str) -> str:
+def run_as_lambda_does(python: Path, built: Path, function: str, program: str, **variables: str) -> str:
     """What a program prints that sees nothing but the artefacts of a function."""
     own = RESOURCES[function]["Properties"].get("Layers", [])
     layers = [str(built / layer["Ref"] / "python") for layer in (*TEMPLATE["Globals"]["Function"]["Layers"], *own)]
     path = f"import sys; sys.path[:0] = {[str(built / function), *layers]!r}; sys.dont_write_bytecode = True\n"
     environment = function_environment(AWS_ACCESS_KEY_ID="none", AWS_SECRET_ACCESS_KEY="none")
+    environment |= variables
     run = subprocess.run(
         [python, "-I", "-S", "-c", path + program],
         env=environment,
@@ -207,28 +212,134 @@ def test_the_reduced_botocore_sends_and_understands_the_same(built: Path, lambda
     assert len(json.loads(ours)) == 3 * (7 + 3 + 3 + 3)
 
 
-def test_the_clients_of_aws_trust_the_roots_of_aws_and_nobody_else(built: Path) -> None:
-    packages = built / "DependenciesLayer" / "python"
-    roots = ssl.create_default_context(cafile=str(packages / "botocore" / "cacert.pem"))
+ROOTS_OF_AWS = [
+    "Amazon Root CA 1",
+    "Amazon Root CA 2",
+    "Amazon Root CA 3",
+    "Amazon Root CA 4",
+    "Starfield Services Root Certificate Authority - G2",
+]
+A_CALL_OF_EACH = {
+    "dynamodb": "list_tables",
+    "events": "list_event_buses",
+    "secretsmanager": "list_secrets",
+    "sqs": "list_queues",
+}
+
+
+def test_the_file_of_roots_holds_those_that_amazon_names_as_certifi_has_them(built: Path) -> None:
+    layer = built / "DependenciesLayer"
+    roots = ssl.create_default_context(cafile=str(layer / "aws-roots.pem"))
     names = re.findall(r"'commonName', '([^']+)'", str([root["subject"] for root in roots.get_ca_certs()]))
-    assert sorted(names) == [
-        "Amazon Root CA 1",
-        "Amazon Root CA 2",
-        "Amazon Root CA 3",
-        "Amazon Root CA 4",
-        "Starfield Services Root Certificate Authority - G2",
-    ]
-    whole = ssl.create_default_context(cafile=str(packages / "certifi" / "cacert.pem"))
+    assert sorted(names) == ROOTS_OF_AWS
+    whole = ssl.create_default_context(cafile=str(layer / "python" / "certifi" / "cacert.pem"))
     assert set(roots.get_ca_certs(binary_form=True)) < set(whole.get_ca_certs(binary_form=True))
 
 
-def test_a_build_stops_where_a_root_of_aws_is_missing(built: Path, tmp_path: Path) -> None:
-    bundle = tmp_path / "cacert.pem"
-    bundle.write_text(
-        (built / "DependenciesLayer" / "python" / "botocore" / "cacert.pem").read_text().replace("CA 3", "CA 8")
+def test_no_certificates_of_a_package_are_edited(built: Path) -> None:
+    _, _, whole = setup.functions_python()
+    for name in ("botocore/cacert.pem", "certifi/cacert.pem"):
+        assert (built / "DependenciesLayer" / "python" / name).read_bytes() == (whole / name).read_bytes()
+
+
+# Which file of roots each client reads for its first connection, how many roots that holds, and what came of it.
+WHAT_A_HANDSHAKE_READS = """
+import json, ssl
+read = []
+load = ssl.SSLContext.load_verify_locations
+
+def load_and_tell(context, cafile=None, *more, **others):
+    load(context, cafile, *more, **others)
+    read.append([str(cafile), len(context.get_ca_certs())])
+
+ssl.SSLContext.load_verify_locations = load_and_tell
+from botocore.exceptions import ClientError, SSLError
+from terra_connections import wiring
+
+found = {}
+for service, call in calls.items():
+    read.clear()
+    try:
+        getattr(wiring._client(service), call)()
+        outcome = "answered"
+    except ClientError:
+        outcome = "answered"
+    except SSLError as error:
+        outcome = "refused" if "CERTIFICATE_VERIFY_FAILED" in str(error) else str(error)
+    found[service] = [*read[0], outcome]
+read.clear()
+from terra_connections import terra_api
+terra_api.client()
+print(json.dumps([found, read]))
+"""
+
+
+class Refuses(BaseHTTPRequestHandler):
+    """Answers every call of AWS with an error."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(400)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_more: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def endpoint_by_tls() -> Iterator[tuple[str, bytes]]:
+    """An endpoint of AWS behind TLS, and the root certificate that it can be verified by."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"https://127.0.0.1:{server.server_port}", authority.cert_pem.bytes()
+        server.shutdown()
+        thread.join()
+
+
+def handshakes(built: Path, python: Path, **variables: str) -> tuple[dict[str, Any], list[list[Any]]]:
+    """What each client of AWS read and met (file, number of roots, outcome), and what the client of Terra read."""
+    program = f"calls = {A_CALL_OF_EACH!r}\n{WHAT_A_HANDSHAKE_READS}"
+    of_aws, of_terra = json.loads(run_as_lambda_does(python, built, "SweepPage", program, **variables))
+    return of_aws, of_terra
+
+
+def test_every_client_of_aws_verifies_by_the_file_that_the_template_names(
+    built: Path, lambda_python: Path, endpoint_by_tls: tuple[str, bytes], tmp_path: Path
+) -> None:
+    endpoint, authority = endpoint_by_tls
+    named = TEMPLATE["Parameters"]["AwsCaBundle"]["Default"]
+    variable = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["AWS_CA_BUNDLE"]
+    assert variable["Fn::If"][1] == {"Ref": "AwsCaBundle"}
+    # What Lambda has in /opt is the layer.
+    shipped = built / "DependenciesLayer" / PurePosixPath(named).relative_to("/opt")
+
+    of_aws, of_terra = handshakes(built, lambda_python, AWS_ENDPOINT_URL=endpoint, AWS_CA_BUNDLE=str(shipped))
+    assert of_aws == {service: [str(shipped), len(ROOTS_OF_AWS), "refused"] for service in A_CALL_OF_EACH}
+    # Terra and issuers are verified by the roots of the whole web.
+    certifi = str(built / "DependenciesLayer" / "python" / "certifi" / "cacert.pem")
+    assert [file for file, _ in of_terra] == [certifi]
+
+    extended = tmp_path / "roots.pem"
+    extended.write_bytes(shipped.read_bytes() + authority)
+    of_aws, _ = handshakes(built, lambda_python, AWS_ENDPOINT_URL=endpoint, AWS_CA_BUNDLE=str(extended))
+    assert of_aws == {service: [str(extended), len(ROOTS_OF_AWS) + 1, "answered"] for service in A_CALL_OF_EACH}
+
+
+def test_with_the_parameter_left_empty_they_verify_by_certifi_s_file(
+    built: Path, lambda_python: Path, endpoint_by_tls: tuple[str, bytes]
+) -> None:
+    of_aws, _ = handshakes(built, lambda_python, AWS_ENDPOINT_URL=endpoint_by_tls[0])
+    certifi = str(built / "DependenciesLayer" / "python" / "certifi" / "cacert.pem")
+    assert {service: (file, outcome) for service, (file, _, outcome) in of_aws.items()} == dict.fromkeys(
+        A_CALL_OF_EACH, (certifi, "refused")
     )
-    with pytest.raises(artifacts.BuildError, match=r"lack Amazon Root CA 3\."):
-        artifacts.keep_roots_of_aws(bundle)
 
 
 WHAT_IS_DONE_FOR_NOBODY = """
@@ -246,19 +357,16 @@ def send(request, **more):
 
 client = wiring.dynamodb()
 client.meta.events.register("before-send", send)
-model = client.meta.service_model
-searched = [name for name in model.operation_names if model.operation_model(name).operation_context_parameters]
 try:
     # No text: what checks parameters would refuse it.
     client.put_item(TableName="t", Item={"delivery_id": {"S": 7}})
 except Sent as sent:
-    print(json.dumps([looks, searched, str(sent), botocore.session.get_session().user_agent()]))
+    print(json.dumps([looks, str(sent), botocore.session.get_session().user_agent()]))
 """
 
 
 def test_nothing_is_done_for_nobody(built: Path, lambda_python: Path) -> None:
     told = run_as_lambda_does(lambda_python, built, "TerraWebhook", WHAT_IS_DONE_FOR_NOBODY)
-    looks_for_cycles, searched_for_accounts, sent_as, made_once = json.loads(told)
+    looks_for_cycles, sent_as, made_once = json.loads(told)
     assert looks_for_cycles <= 1
-    assert searched_for_accounts == []
     assert sent_as.startswith(made_once), "botocore puts its name together for every request"

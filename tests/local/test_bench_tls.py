@@ -11,7 +11,7 @@ import certifi
 import httpx
 import pytest
 
-from benchmarks.tls import behind_tls
+from benchmarks.tls import behind_tls, roots_of
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -64,6 +64,15 @@ def test_a_function_reaches_the_endpoint_by_tls_with_its_own_roots_and_ours(
     assert environment["AWS_ENDPOINT_URL"].startswith("https://127.0.0.1:")
     assert environment["QUEUE"] == f"{environment['AWS_ENDPOINT_URL']}/1/queue"
     assert environment["OTHER"] == f"{endpoint}0"
+
+
+def test_the_roots_are_those_that_the_function_has_when_deployed(packages: Path) -> None:
+    """What the template names; without that, what botocore takes: certifi's where it is installed, or its own."""
+    assert roots_of({"AWS_CA_BUNDLE": "/opt/aws-roots.pem"}, packages) == packages.parent / "aws-roots.pem"
+    assert roots_of({}, packages) == packages / "botocore" / "cacert.pem"
+    (packages / "certifi").mkdir()
+    (packages / "certifi" / "cacert.pem").touch()
+    assert roots_of({}, packages) == packages / "certifi" / "cacert.pem"
 
 
 def test_who_lacks_our_root_does_not_believe_it(endpoint: str, tmp_path: Path) -> None:
