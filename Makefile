@@ -3,7 +3,7 @@ PYTHON ?= python3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run doctor sam-local invoke reconcile test test-sam events check format flat-cost build bench deploy secrets validate lint-template lock clean python setup-local setup-tests
+.PHONY: help run doctor sam-local invoke reconcile test test-sam events check format flat-cost sweep-time build bench audit deploy secrets validate lint-template lock clean python setup-local setup-tests
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,10 @@ flat-cost: setup-tests ## does a request cost the same with 100,000 connections 
 	@.venv/bin/python -m local.stack --fetch-only
 	@.venv/bin/python -m benchmarks.flat_cost $(if $(SIZES),--sizes $(SIZES)) $(addprefix --rounds ,$(ROUNDS)) $(if $(WRITE),--write)
 
+sweep-time: setup-tests ## how long does a sweep of a million connections take? (SIZE; WRITE=1 writes docs/architecture.md)
+	@.venv/bin/python -m local.stack --fetch-only
+	@.venv/bin/python -m benchmarks.sweep_time $(if $(SIZE),--size $(SIZE)) $(if $(WRITE),--write)
+
 format: setup-tests ## let ruff format and fix what it can
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
@@ -59,6 +63,9 @@ build: setup-local ## build what would be deployed (.aws-sam/), and say what it 
 bench: setup-tests ## measure cold starts of what `make build` built, and what was tried, and write docs/performance.md
 	@.venv/bin/python -m benchmarks.cold_start
 	@.venv/bin/python -m benchmarks.tried
+
+audit: build ## look every locked package up for known vulnerabilities, and write what the layers hold (build/sbom.cdx.json)
+	@$(PYTHON) -m local.setup audit
 
 deploy: build ## deploy a stage of samconfig.toml, as STAGE says (OPTIONS for `sam deploy`)
 	@.venv/bin/python -m local.deploy $(STAGE) $(OPTIONS)

@@ -35,7 +35,19 @@ REQUIREMENTS: Final = ROOT / "requirements"
 DEPENDENCIES: Final = [ROOT / "layers" / name for name in ("dependencies", "authorizer_dependencies")]
 BENCHMARKS: Final = [ROOT / "benchmarks" / name for name in ("peer", "alternatives")]
 STAMP: Final = "terra-connections.json"
-LOCKS: Final = ("uv", "local", "tests", "functions", "ministack", "sam", "checkov", "lambda_image", "java", "node")
+LOCKS: Final = (
+    "uv",
+    "local",
+    "tests",
+    "functions",
+    "ministack",
+    "sam",
+    "checkov",
+    "lambda_image",
+    "java",
+    "node",
+    "audit",
+)
 LAST_LINES: Final = 12
 
 
@@ -44,7 +56,7 @@ class SetupError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out `local`, `tests`, `lock`, `clean`, `checkov` or `sam ...`."""
+    """Carry out `local`, `tests`, `lock`, `clean`, `checkov`, `sam ...` or `audit ...`."""
     work: dict[str, Callable[[], None]] = {
         "local": lambda: prepare("local"),
         "tests": lambda: prepare("tests"),
@@ -54,8 +66,10 @@ def main(arguments: list[str]) -> int:
     }
     if arguments[:1] == ["sam"]:
         work["sam"] = lambda: sam(arguments[1:])
+    elif arguments[:1] == ["audit"]:
+        work["audit"] = lambda: audit(arguments[1:])
     elif len(arguments) != 1 or arguments[0] not in work:
-        sys.stderr.write(f"usage: python3 -m local.setup {'|'.join(work)}|sam ARGUMENTS\n")
+        sys.stderr.write(f"usage: python3 -m local.setup {'|'.join(work)}|sam ARGUMENTS|audit ARGUMENTS\n")
         return 2
     try:
         work[arguments[0]]()
@@ -199,6 +213,13 @@ def checkov() -> None:
     program = tool_venv("checkov", "checkov") / "checkov"
     os.chdir(ROOT)
     os.execve(program, [str(program), "--file", "template.yaml"], everything())  # noqa: S606  # our own command line
+
+
+def audit(arguments: list[str]) -> None:
+    """Become `local.audit` in an environment of its own, made on first use."""
+    program = tool_venv("audit", "pip-audit") / "python"
+    os.chdir(ROOT)
+    os.execve(program, [str(program), "-m", "local.audit", *arguments], everything())  # noqa: S606  # our own program
 
 
 def sam_program() -> Path:

@@ -1,0 +1,171 @@
+"""`make audit`: look every locked package up in a database of known vulnerabilities, and write what the artefacts hold.
+
+Ends with 0 if every package was looked up and none has a known vulnerability, with 1 if one has or the audit failed,
+and with 3 if not every package could be looked up. That never counts as "nothing found".
+
+Runs in an environment of its own (requirements/audit.txt), started by `local.setup audit`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from local import artifacts
+from local.environment import ROOT
+from local.progress import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+NOT_AUDITED: Final = 3
+SOURCES: Final = ("pypi", "osv")
+SBOM: Final = ROOT / "build" / "sbom.cdx.json"
+
+_PIN: Final = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
+
+
+class Package(NamedTuple):
+    """One version of one package."""
+
+    name: str
+    version: str
+
+
+class Found(NamedTuple):
+    """What a source said: vulnerabilities by package, and the packages that it could not look up, with its reason."""
+
+    vulnerable: Mapping[Package, Sequence[Mapping[str, Any]]]
+    not_looked_up: Mapping[Package, str]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Look up, write, and say what came out."""
+    parser = argparse.ArgumentParser(prog="make audit", description=__doc__)
+    parser.add_argument("--lock", type=Path, nargs="+", help="locks to audit instead of all of this project")
+    parser.add_argument("--osv-url", help="ask this OSV API and no other source")
+    parser.add_argument("--sbom", type=Path, default=SBOM, help="where the bill of materials is written (CycloneDX)")
+    asked = parser.parse_args(arguments)
+    if asked.lock is None:
+        from local import sbom  # noqa: PLC0415 - it needs libraries that only this program's own environment has
+
+        try:
+            say(sbom.write(asked.sbom))
+        except artifacts.BuildError as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
+    locks = asked.lock or every_lock()
+    pinned = packages_of(locks)
+    sources = [("osv", asked.osv_url)] if asked.osv_url else [(name, None) for name in SOURCES]
+    return report(pinned, len(locks), sources)
+
+
+def every_lock() -> list[Path]:
+    """Return the locks of what ships and of every tool."""
+    places = (ROOT / "layers", ROOT / "requirements", ROOT / "benchmarks")
+    return sorted(path for place in places for path in place.rglob("*.txt") if "--hash=sha256:" in path.read_text())
+
+
+def packages_of(locks: Iterable[Path]) -> dict[Package, list[Path]]:
+    """Return every pinned package, with the locks that pin it."""
+    pinned: dict[Package, list[Path]] = defaultdict(list)
+    for lock in locks:
+        for name, version in _PIN.findall(lock.read_text()):
+            pinned[Package(re.sub(r"[-_.]+", "-", name).lower(), version)].append(lock)
+    return dict(sorted(pinned.items()))
+
+
+# --- vulnerabilities -------------------------------------------------------------------------------------------------
+
+
+def report(pinned: Mapping[Package, Sequence[Path]], locks: int, sources: Sequence[tuple[str, str | None]]) -> int:
+    """Ask the first source that can be reached, and print what it knows."""
+    reasons = []
+    for source, url in sources:
+        # One package first: where a source cannot be reached, it is not asked about all of them.
+        probe = next(iter(pinned))
+        unreached = look_up([probe], source, url).not_looked_up
+        if unreached:
+            reasons.append(f"{source}: {unreached[probe]}")
+            continue
+        found = look_up(pinned, source, url)
+        for package, vulnerabilities in found.vulnerable.items():
+            where = ", ".join(_shown(lock) for lock in pinned[package])
+            for each in vulnerabilities:
+                fixed = ", ".join(each["fix_versions"]) or "no version yet"
+                names = ", ".join([each["id"], *each.get("aliases", [])])
+                say(f"{package.name} {package.version} ({where}): {names}; fixed in {fixed}")
+        for package, reason in found.not_looked_up.items():
+            say(f"NOT AUDITED: {package.name} {package.version}: {reason}")
+        if found.vulnerable:
+            say(f"{len(found.vulnerable)} of {len(pinned)} packages have known vulnerabilities.")
+            return 1
+        if found.not_looked_up:
+            return NOT_AUDITED
+        say(f"{len(pinned)} packages of {locks} locks were looked up ({source}): no known vulnerability.")
+        return 0
+    say(
+        f"NOT AUDITED: no source of known vulnerabilities can be reached from here ({'; '.join(reasons)}). "
+        f"Nothing is known about the {len(pinned)} packages of {locks} locks."
+    )
+    return NOT_AUDITED
+
+
+def look_up(packages: Iterable[Package], source: str, url: str | None) -> Found:
+    """Let pip-audit ask a source."""
+    vulnerable: dict[Package, Sequence[Mapping[str, Any]]] = {}
+    not_looked_up: dict[Package, str] = {}
+    for some in with_distinct_names(packages):
+        answer = run(some, source, url)
+        if isinstance(answer, str):
+            not_looked_up |= dict.fromkeys(some, answer)
+            continue
+        told = {entry["name"]: entry for entry in answer["dependencies"]}
+        for package in some:
+            entry = told.get(package.name, {})
+            if "vulns" not in entry:
+                not_looked_up[package] = entry.get("skip_reason", "pip-audit says nothing about it")
+            elif entry["vulns"]:
+                vulnerable[package] = entry["vulns"]
+    return Found(vulnerable, not_looked_up)
+
+
+def with_distinct_names(packages: Iterable[Package]) -> Iterator[list[Package]]:
+    """Part packages so that no part has two versions of one: pip-audit reads each part as a list of requirements."""
+    by_name: dict[str, list[Package]] = defaultdict(list)
+    for package in packages:
+        by_name[package.name].append(package)
+    for turn in range(max(map(len, by_name.values()), default=0)):
+        yield [versions[turn] for versions in by_name.values() if turn < len(versions)]
+
+
+def run(packages: Sequence[Package], source: str, url: str | None) -> dict[str, Any] | str:
+    """Return pip-audit's report, or in one line why there is none."""
+    with tempfile.TemporaryDirectory() as scratch:
+        pins, told = Path(scratch) / "pins.txt", Path(scratch) / "report.json"
+        pins.write_text("".join(f"{package.name}=={package.version}\n" for package in packages))
+        command = [sys.executable, "-m", "pip_audit", "--requirement", str(pins), "--no-deps", "--disable-pip"]
+        command += ["--vulnerability-service", source, *(["--osv-url", url] if url else []), "--aliases", "on"]
+        command += ["--format", "json", "--output", str(told), "--progress-spinner", "off", "--timeout", "30"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command line
+        try:
+            answer: dict[str, Any] = json.loads(told.read_text())
+        except (OSError, ValueError):
+            lines = done.stderr.strip().splitlines()
+            return lines[-1] if lines else f"pip-audit ended with {done.returncode} and said nothing"
+    return answer
+
+
+def _shown(lock: Path) -> str:
+    return str(lock.relative_to(ROOT)) if lock.is_relative_to(ROOT) else str(lock)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
