@@ -52,6 +52,8 @@ HOP_MS: Final = 50
 AT_ONCE: Final = {"ours": SEGMENTS, "theirs": 1}
 """Chains of pages that go on at the same time."""
 SIGN_OF_LIFE: Final = 10.0  # seconds
+FAILURES: Final = 20
+"""Steps that may fail and be worked again; more is a fault."""
 PATIENCE: Final = 5  # seconds without a message, after which no more is expected
 
 
@@ -129,12 +131,22 @@ def work(stack: Stack, terra: Terra, size: int) -> Sweep:
         url = queues.get_queue_url(QueueName=f"FlatCost{size}")["QueueUrl"]
         began = shown = time.monotonic()
         worker.call("begin", "reconcile", {"id": str(uuid4())})
-        done = 0
+        done = failed = 0
         while found := queues.receive_message(QueueUrl=url, WaitTimeSeconds=PATIENCE).get("Messages"):
             [message] = found
             task = json.loads(message["Body"])["task"]
             event = {"Records": [{"messageId": message["MessageId"], "body": message["Body"]}]}
-            worker.call(task, "sweep_page", event)
+            try:
+                worker.call(task, "sweep_page", event)
+            except RuntimeError:
+                # As on AWS it comes again: on a busy machine a request may take longer than it is waited for.
+                failed += 1
+                if failed > FAILURES:
+                    raise
+                queues.change_message_visibility(
+                    QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+                )
+                continue
             queues.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
             done += 1
             if time.monotonic() - shown > SIGN_OF_LIFE:
