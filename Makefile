@@ -45,7 +45,7 @@ flat-cost: setup-tests ## does a request cost the same with 100,000 connections 
 
 sweep-time: setup-tests ## how long does a sweep of a million connections take? (SIZE; WRITE=1 writes docs/architecture.md)
 	@.venv/bin/python -m local.stack --fetch-only
-	@.venv/bin/python -m benchmarks.sweep_time $(if $(SIZE),--size $(SIZE)) $(if $(WRITE),--write)
+	@PYTHONPATH=layers/terra_connections .venv/bin/python -m benchmarks.sweep_time $(if $(SIZE),--size $(SIZE)) $(if $(WRITE),--write)
 
 format: setup-tests ## let ruff format and fix what it can
 	.venv/bin/ruff check --fix
