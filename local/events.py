@@ -37,6 +37,8 @@ PATIENCE: Final = 30.0
 USER_ID: Final = "00000000-0000-4000-8000-000000000000"
 """Stands for the one that ada has connected, in every file; other ids are numbered within theirs."""
 
+FIELD: Final = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
+
 # What differs from run to run, in the events' JSON, and what stands there instead.
 UUID: Final = re.compile(r"(?!00000000)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 CHANGING: Final = (
@@ -99,12 +101,15 @@ def walk(stack: Stack) -> dict[str, str]:
             answer = browser.request(method, path, headers=key, json=body).raise_for_status()
             return answer.json() if answer.content else None
 
+        # The first change of the table: a session's own is that Terra has announced a user_id.
+        connected = {"reference_id": PERSON, "provider": "GARMIN"}
+        httpx.post(f"{stack.terra_url}/_control/users", json=connected, trust_env=False).raise_for_status()
         session = call("POST", "/sessions", {"reference_id": PERSON, "resource": "FITBIT", "return_to": "web"})
         allowed = decide(session["auth_url"], "allow")
         browser.get(allowed)
         denied = decide(call("POST", "/sessions", {"reference_id": PERSON, "resource": "OURA"})["auth_url"], "deny")
-        browser.get(denied)
-        browser.post(f"/auth/retry?{httpx.URL(denied).query.decode()}")
+        again = dict(FIELD.findall(browser.get(denied).text))
+        browser.post("/auth/retry", data=again)
         call("GET", f"/sessions/{session['session_id']}")
         connections = wait_until(
             lambda: call("GET", f"/connections?reference_id={PERSON}")["connections"], "the webhook"
@@ -121,7 +126,7 @@ def walk(stack: Stack) -> dict[str, str]:
     for number, url in enumerate((allowed, denied)):
         query = httpx.URL(url).params
         replaced |= {query["session"]: f"SESSION_{number}", query["state"]: f"STATE_{number}"}
-    return replaced
+    return {**replaced, again["secret"]: "SECRET"}
 
 
 def decide(auth_url: str, decision: str) -> str:

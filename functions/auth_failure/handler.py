@@ -8,7 +8,7 @@ from terra_connections.door import door
 from terra_connections.http_api import Request, Response
 from terra_connections.outcome import outcome_of
 from terra_connections.redirect import session_of
-from terra_connections.session import reason_from
+from terra_connections.session import hash_of, new_secret, reason_from
 
 _sessions = wiring.sessions()
 _connections = wiring.connections()
@@ -16,15 +16,20 @@ _way_back = wiring.way_back()
 
 
 def auth_failure(request: Request) -> Response:
-    """Mark the session failed - which shows unless Terra has connected it - and send the person on."""
+    """Mark the session failed - which shows unless Terra has connected it - and send the person on.
+
+    A page of ours has a button "Try again" with a secret of its own, which is in no address and works once.
+    """
     now = datetime.now(UTC)
-    session = session_of(request, _sessions, now=now)
+    session = session_of(request, _sessions, after="failure", now=now)
     reason = reason_from(request.redirect_query.get("reason"))
-    _sessions.add_failure(session.session_id, reason)
+    offers_retry = _way_back.has_page_of_ours(session) and _sessions.may_offer_retry(session)
+    retry_secret = new_secret() if offers_retry else None
+    _sessions.add_failure(session.session_id, reason, retry_hash=hash_of(retry_secret) if retry_secret else None)
     session = replace(session, failed_reasons=session.failed_reasons | {reason})
     view = outcome_of(session, _sessions, _connections, now=now)
     request.notes["session_status"] = view.status
-    return _way_back.send_on(view, request, now=now)
+    return _way_back.send_on(view, request, now=now, retry_secret=retry_secret)
 
 
 lambda_handler = door(auth_failure, answer=_way_back.error_page)

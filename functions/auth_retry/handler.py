@@ -9,7 +9,7 @@ from terra_connections.http_api import Request, Response
 from terra_connections.new_session import SessionStarter
 from terra_connections.outcome import outcome_of
 from terra_connections.pages import PRIVATE
-from terra_connections.redirect import session_of
+from terra_connections.redirect import session_to_retry
 
 _settings = wiring.settings()
 _sessions = wiring.sessions()
@@ -27,7 +27,7 @@ _starter = SessionStarter(
 def auth_retry(request: Request) -> Response:
     """A new session in place of a failed one, always the same; for any other its own page is shown again."""
     now = datetime.now(UTC)
-    session = session_of(request, _sessions, now=now)
+    session = session_to_retry(request, _sessions, now=now)
     view = outcome_of(session, _sessions, _connections, now=now)
     request.notes["session_status"] = view.status
     if not view.may_be_retried(now=now):

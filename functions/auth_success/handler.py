@@ -19,7 +19,7 @@ _terra = wiring.terra()
 def auth_success(request: Request) -> Response:
     """Send the person on; ask Terra first if no webhook has confirmed the login yet."""
     now = datetime.now(UTC)
-    session = session_of(request, _sessions, now=now)
+    session = session_of(request, _sessions, after="success", now=now)
     view = outcome_of(session, _sessions, _connections, now=now)
     if view.status is not SessionStatus.CONNECTED:
         hint = request.redirect_query.get("user_id")

@@ -28,11 +28,12 @@ BRANDS = {
 EVERYTHING = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 COLOURS = ["color-contrast", "link-in-text-block"]
 """All that the dark scheme changes."""
+AGAIN = {"session": "1", "secret": "2"}
 APP = "exampleapp://connected?session_id=1&status=connected"
 
 
 def every_page(pages: Pages, language: str) -> dict[str, Response]:
-    def after(status: SessionStatus, reason: Reason | None = None, *, again: str | None = None) -> Response:
+    def after(status: SessionStatus, reason: Reason | None = None, *, again: dict[str, str] | None = None) -> Response:
         return pages.page_for(SessionView(SESSION, status, reason), language, Ways(back=APP, again=again))
 
     return {
@@ -40,13 +41,13 @@ def every_page(pages: Pages, language: str) -> dict[str, Response]:
         "connected-app": after(SessionStatus.CONNECTED),
         "confirming": after(SessionStatus.PENDING),
         "needs-app": after(SessionStatus.NEEDS_APP),
-        "cancelled": after(SessionStatus.FAILED, Reason.ACCESS_DENIED, again="retry"),
+        "cancelled": after(SessionStatus.FAILED, Reason.ACCESS_DENIED, again=AGAIN),
         "cancelled-late": pages.page_for(
             SessionView(SESSION, SessionStatus.FAILED, Reason.ACCESS_DENIED), language, Ways()
         ),
-        "failed": after(SessionStatus.FAILED, Reason.UNKNOWN, again="retry"),
-        "provider-error": after(SessionStatus.FAILED, Reason.PROVIDER_ERROR, again="retry"),
-        "missing-scopes": after(SessionStatus.FAILED, Reason.MISSING_SCOPES, again="retry"),
+        "failed": after(SessionStatus.FAILED, Reason.UNKNOWN, again=AGAIN),
+        "provider-error": after(SessionStatus.FAILED, Reason.PROVIDER_ERROR, again=AGAIN),
+        "missing-scopes": after(SessionStatus.FAILED, Reason.MISSING_SCOPES, again=AGAIN),
         "expired": after(SessionStatus.EXPIRED),
         "unknown-link": pages.unknown_link(language),
         "too-many": pages.too_many(language, retry_after=60),

@@ -1,5 +1,6 @@
 """What a browser brings back, and the sessions that it belongs to."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,25 +14,25 @@ from tests.support import Terra, create_session, decide, query_of
 
 @dataclass(frozen=True)
 class Attempt:
-    """A session just created, with the secret that only Terra was told."""
+    """A session just created, with the secrets of its two redirects, which only Terra was given."""
 
     session: dict[str, Any]
     state: str
+    failure_state: str
 
     @property
     def session_id(self) -> str:
         session_id: str = self.session["session_id"]
         return session_id
 
-    @property
-    def secret(self) -> dict[str, str]:
-        return {"session": self.session_id, "state": self.state}
+    def secret(self, outcome: str = "success") -> dict[str, str]:
+        return {"session": self.session_id, "state": self.state if outcome == "success" else self.failure_state}
 
     def event(self, outcome: str, **more: str) -> dict[str, Any]:
-        return http_event("GET", f"/auth/{outcome}", query=urlencode({**self.secret, **more}))
+        return http_event("GET", f"/auth/{outcome}", query=urlencode({**self.secret(outcome), **more}))
 
     def come_back(self, browser: httpx.Client, outcome: str = "success", **more: str) -> httpx.Response:
-        return browser.get(f"/auth/{outcome}", params={**self.secret, **more})
+        return browser.get(f"/auth/{outcome}", params={**self.secret(outcome), **more})
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ def begin_widget(api: httpx.Client, terra: Terra, person: str, **fields: object)
     assert answer.status_code == httpx.codes.CREATED, answer.text
     session: dict[str, Any] = answer.json()
     asked = terra.calls("/widget/session")[-1]["body"]
-    state = query_of(asked["auth_success_redirect_url"])["state"]
-    return OnTerrasPage(session, state, session["auth_url"].rpartition("/")[2])
+    success, failure = (query_of(asked[f"auth_{outcome}_redirect_url"])["state"] for outcome in ("success", "failure"))
+    return OnTerrasPage(session, success, failure, session["auth_url"].rpartition("/")[2])
 
 
 def begin(api: httpx.Client, terra: Terra, person: str, **fields: object) -> Begun:
@@ -80,7 +81,13 @@ def begin(api: httpx.Client, terra: Terra, person: str, **fields: object) -> Beg
     session = create_session(api, person, **fields)
     login = logins(terra)[-1]
     assert login["auth_url"] == session["auth_url"]
-    return Begun(session, query_of(login["success_url"])["state"], login["user_id"])
+    success, failure = (query_of(login[f"{outcome}_url"])["state"] for outcome in ("success", "failure"))
+    return Begun(session, success, failure, login["user_id"])
+
+
+def button(page: httpx.Response) -> dict[str, str]:
+    """What the form of "Try again" sends; nothing where the page has none."""
+    return dict(re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', page.text))
 
 
 def logins(terra: Terra) -> list[dict[str, Any]]:

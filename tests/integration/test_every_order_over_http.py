@@ -127,7 +127,9 @@ class Login:
         self.session = create_session(api, self._person)
         calls = terra.calls("/auth/authenticateUser")
         [call] = [call for call in calls if call["body"]["reference_id"] == self._person]
-        self._state = query_of(call["body"]["auth_success_redirect_url"])
+        self._success, self._failure = (
+            query_of(call["body"][f"auth_{outcome}_redirect_url"]) for outcome in ("success", "failure")
+        )
         item = self._item()
         created_at = int(item["created_at"])
         self._user_id = str(item["user_id"])
@@ -154,14 +156,14 @@ class Login:
         self.heard.add(told)
 
     def _succeed(self) -> None:
-        answer = self._browser.get("/auth/success", params={**self._state, "user_id": self._user_id})
+        answer = self._browser.get("/auth/success", params={**self._success, "user_id": self._user_id})
         assert answer.status_code in {200, 303}
         item = self._item()
         if item.get("confirmed_user_ids"):
             self._asked(self._user_id, "authenticated", int(item["asked_at"]))
 
     def _fail(self) -> None:
-        answer = self._browser.get("/auth/failure", params={**self._state, "reason": "missing_scopes"})
+        answer = self._browser.get("/auth/failure", params={**self._failure, "reason": "missing_scopes"})
         assert answer.status_code in {200, 303}
         self.heard.add(Returned(self.attempt.session_id, "missing_scopes"))
 

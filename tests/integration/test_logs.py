@@ -93,6 +93,7 @@ def test_no_line_of_any_door_tells_who_it_was_about_or_what_opens_it(
     secrets = {
         "the person": person,
         "the state": begun.state,
+        "the failure's state": begun.failure_state,
         "the signature": delivery.signature.partition("v1=")[2],
         "the body": "health-data",
         "the service key": handlers.stack.service_key,

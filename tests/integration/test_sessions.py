@@ -36,20 +36,22 @@ def test_a_session_is_answered_as_the_contract_says(
     assert call["body"]["reference_id"] == person
     assert call["body"]["language"] == "de-CH"
     success, failure = (query_of(call["body"][f"auth_{name}_redirect_url"]) for name in ("success", "failure"))
-    assert success == failure
-    assert success["session"] == session["session_id"]
-    assert success["state"] not in answer.text
+    assert success["session"] == failure["session"] == session["session_id"]
+    assert success["state"] != failure["state"]
+    assert not {success["state"], failure["state"]} & set(answer.text.split('"'))
     item = tables.session(session["session_id"])
     assert item is not None
     assert item["user_id"] == logins(terra)[-1]["user_id"]
     assert success["state"] not in str(item)
+    assert failure["state"] not in str(item)
 
 
-def test_every_session_has_its_own_id_and_secret(api: httpx.Client, terra: Terra, person: str) -> None:
+def test_every_session_has_its_own_id_and_two_secrets(api: httpx.Client, terra: Terra, person: str) -> None:
     for _ in range(5):
         create_session(api, person)
-    secrets = [query_of(login["success_url"]) for login in logins(terra)]
-    assert len({secret["session"] for secret in secrets}) == len({secret["state"] for secret in secrets}) == 5
+    secrets = [query_of(login[f"{outcome}_url"]) for login in logins(terra) for outcome in ("success", "failure")]
+    assert len({secret["session"] for secret in secrets}) == 5
+    assert len({secret["state"] for secret in secrets}) == 10
 
 
 FIELD_ERRORS: list[tuple[dict[str, Any], set[str]]] = [

@@ -49,7 +49,7 @@ def test_a_bot_that_opens_every_link_first_spoils_nothing(
     def bot() -> None:
         assert httpx.get(begun.session["auth_url"], timeout=30).status_code == 200
         for outcome in ("success", "failure"):
-            head = browser.head(f"/auth/{outcome}", params=begun.secret)
+            head = browser.head(f"/auth/{outcome}", params=begun.secret(outcome))
             assert head.status_code == 404
             assert begun.come_back(browser, outcome).status_code == 200
 

@@ -14,6 +14,7 @@ from terra_connections.session import (
     connected_by_name,
     connected_by_person,
     hash_of,
+    is_one_of,
     reason_from,
     view_of,
 )
@@ -25,7 +26,8 @@ SESSION = Session(
     flow=Flow.PROVIDER,
     resource="FITBIT",
     user_id=UserId("issued"),
-    state_hash=hash_of("secret"),
+    success_hash=hash_of("secret"),
+    failure_hash=hash_of("another"),
     return_to=None,
     language=None,
     created_at=CREATED,
@@ -108,9 +110,11 @@ def test_of_several_that_fit_every_order_finds_the_same() -> None:
     assert connected_by_person(SESSION, [first, second]) == connected_by_person(SESSION, [second, first]) == "b"
 
 
-def test_only_the_secret_state_opens_it() -> None:
-    assert SESSION.knows("secret")
-    assert not any(SESSION.knows(wrong) for wrong in ["", "Secret", "secret ", hash_of("secret"), "\ud800"])
+def test_only_the_secret_itself_matches_its_hash() -> None:
+    hashes = [hash_of("first"), hash_of("secret")]
+    assert is_one_of(hashes, "secret")
+    assert not any(is_one_of(hashes, wrong) for wrong in ["", "Secret", "secret ", hash_of("secret"), "\ud800"])
+    assert not is_one_of([], "secret")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from terra_connections.session import (
     SessionStatus,
     SessionView,
     hash_of,
+    new_secret,
 )
 from terra_connections.session_store import Claim, SessionStore
 from terra_connections.terra_api import LoginAsked, TerraApi
@@ -140,7 +141,7 @@ class SessionStarter:
             UnknownReturnTarget, TooManySessions, UnknownResource, TerraRejected, TerraUnavailable, TooManyRequests:
                 as `start` does.
         """
-        claim = Claim(f"retry:{session.session_id}", secrets.token_hex(16), session.state_hash)
+        claim = Claim(session.retry_claim_id, secrets.token_hex(16), session.failure_hash)
         patience = Patience()
         while True:
             try:
@@ -192,13 +193,13 @@ class SessionStarter:
         claim_id: str | None,
         now: datetime,
     ) -> tuple[Session, dict[str, Any]]:
-        session_id, state = SessionId(secrets.token_urlsafe(16)), secrets.token_urlsafe(32)
-        secret = urlencode({"session": session_id, "state": state})
+        session_id = SessionId(secrets.token_urlsafe(16))
+        success, failure = new_secret(), new_secret()
         login = LoginAsked(
             reference_id=person,
             language=language,
-            success_url=f"{base_url}/auth/success?{secret}",
-            failure_url=f"{base_url}/auth/failure?{secret}",
+            success_url=f"{base_url}/auth/success?{urlencode({'session': session_id, 'state': success})}",
+            failure_url=f"{base_url}/auth/failure?{urlencode({'session': session_id, 'state': failure})}",
         )
         session = Session(
             session_id=session_id,
@@ -206,7 +207,8 @@ class SessionStarter:
             flow=Flow.PROVIDER if asked.resource else Flow.WIDGET,
             resource=asked.resource,
             user_id=None,
-            state_hash=hash_of(state),
+            success_hash=hash_of(success),
+            failure_hash=hash_of(failure),
             return_to=asked.return_to,
             language=language,
             resources=tuple(dict.fromkeys(asked.resources)),

@@ -82,7 +82,8 @@ $footer</body>
 """)
 _HEADER = Template("<header>$logo<bdi>$name</bdi></header>\n")
 _FOOTER = Template("<footer>$text</footer>\n")
-_AGAIN = Template('<form method="post" action="$address"><button class="button">$text</button></form>\n')
+_AGAIN = Template('<form method="post" action="retry">$fields<button class="button">$text</button></form>\n')
+_FIELD = Template('<input type="hidden" name="$name" value="$value">')
 _BACK = Template('<a class="button$rank" href="$address">$text</a>\n')
 _CLOCK = "M12 7v5l3 2M12 2.5a9.5 9.5 0 1 0 0 19 9.5 9.5 0 0 0 0-19"
 _SIGNS = {
@@ -106,12 +107,12 @@ class Ways:
 
     Attributes:
         back: the address of the button to the app.
-        again: the address that the button "Try again" posts to, where that is possible.
+        again: what the button "Try again" posts to /auth/retry, where that is possible.
         refresh: the header `Refresh`, which moves the page on by itself.
     """
 
     back: str | None = None
-    again: str | None = None
+    again: Mapping[str, str] | None = None
     refresh: str | None = None
 
 
@@ -182,7 +183,8 @@ class Pages:
         text, buttons, leads_to = texts[name]["text"], "", "'none'"
         if ways and ways.again:
             leads_to = self._again_leads_to
-            buttons += _AGAIN.substitute(address=escape(ways.again), text=texts["again"])
+            fields = [_FIELD.substitute(name=name, value=escape(value)) for name, value in ways.again.items()]
+            buttons += _AGAIN.substitute(fields="".join(fields), text=texts["again"])
         elif ways and mood in {"bad", "none"}:
             text += f" {texts['restart']}"
         if ways and ways.back:

@@ -1,8 +1,10 @@
 """Terra sends the person's browser back: find whose login that was, and send the person on."""
 
+from collections.abc import Callable, Collection
 from datetime import datetime
 from http import HTTPStatus
-from urllib.parse import urlencode
+from typing import Literal
+from urllib.parse import parse_qsl
 
 from terra_connections.errors import InvalidRequest, NotFound, TooManySessions
 from terra_connections.http_api import Request, Response
@@ -10,22 +12,51 @@ from terra_connections.ids import session_id_from
 from terra_connections.language import of_tag, preferred
 from terra_connections.pages import PRIVATE, Pages, Ways
 from terra_connections.return_target import ReturnTargets
-from terra_connections.session import Session, SessionStatus, SessionView
+from terra_connections.session import Session, SessionStatus, SessionView, is_one_of
 from terra_connections.session_store import SessionStore
 
 _CONFIRMING_AGAIN_AFTER = 5  # seconds; Terra is asked no more often
 
 
-def session_of(request: Request, sessions: SessionStore, *, now: datetime) -> Session:
-    """The session that this redirect belongs to.
+def session_of(
+    request: Request, sessions: SessionStore, *, after: Literal["success", "failure"], now: datetime
+) -> Session:
+    """The session that a redirect belongs to. Each of its two redirects has a secret of its own.
 
     Raises:
-        NotFound: there is none, or the state is not its secret; nobody can tell which from the answer.
+        NotFound: there is none, or the state is not the secret of this redirect; the answer does not tell which.
     """
+
+    def hashes(session: Session) -> Collection[str]:
+        return [session.success_hash if after == "success" else session.failure_hash]
+
     query = request.redirect_query
-    session_id = session_id_from(query.get("session"))
+    return _found(query.get("session"), query.get("state", ""), hashes, request, sessions, now=now)
+
+
+def session_to_retry(request: Request, sessions: SessionStore, *, now: datetime) -> Session:
+    """The session whose button "Try again" was pressed: its form carries a secret that is in no address.
+
+    Raises:
+        NotFound: there is none, or the secret is of none of its buttons; the answer does not tell which.
+    """
+    form = dict(parse_qsl(request.body.decode("utf-8", "replace")))
+    secret = form.get("secret", "")
+    return _found(form.get("session"), secret, lambda session: session.retry_hashes, request, sessions, now=now)
+
+
+def _found(
+    name: str | None,
+    secret: str,
+    hashes: Callable[[Session], Collection[str]],
+    request: Request,
+    sessions: SessionStore,
+    *,
+    now: datetime,
+) -> Session:
+    session_id = session_id_from(name)
     session = sessions.find(session_id, now=now) if session_id else None
-    if session is None or not session.knows(query.get("state", "")):
+    if session is None or not is_one_of(hashes(session), secret):
         message = "There is no such login."
         raise NotFound(message)
     request.notes["session_id"] = session.session_id
@@ -39,13 +70,21 @@ class WayBack:
         self._targets = targets
         self._pages = pages
 
-    def send_on(self, view: SessionView, request: Request, *, now: datetime) -> Response:
+    def has_page_of_ours(self, session: Session) -> bool:
+        """Whether the person sees a page of ours, because the app has none of its own."""
+        target = self._targets.find(session.return_to)
+        return target is None or not target.is_page
+
+    def send_on(
+        self, view: SessionView, request: Request, *, now: datetime, retry_secret: str | None = None
+    ) -> Response:
         """Back to the app, if the session names a page of it; else a page of ours, perhaps with a button to the app.
 
         Args:
             view: how the login stands.
             request: of a person whose link is the session's own.
             now: after its hour a session can be tried again from the app only.
+            retry_secret: what the button "Try again" carries; without one the page has no such button.
         """
         session, target = view.session, self._targets.find(view.session.return_to)
         back = refresh = again = None
@@ -58,8 +97,8 @@ class WayBack:
             refresh = str(_CONFIRMING_AGAIN_AFTER) if request.method == "GET" else None
         elif target is not None and target.opens_by_itself:
             refresh = f"0;url={back}"
-        if view.may_be_retried(now=now):
-            again = f"retry?{urlencode({'session': session.session_id, 'state': request.redirect_query['state']})}"
+        if retry_secret is not None and view.may_be_retried(now=now):
+            again = {"session": session.session_id, "secret": retry_secret}
         language = of_tag(session.language) or _language_of(request)
         return self._pages.page_for(view, language, Ways(back, again, refresh))
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -86,7 +87,8 @@ class Session:
     Attributes:
         resource: the provider that the app picked; None where the person picks.
         resources: the providers that the person may pick from; empty means all of them.
-        state_hash: SHA-256 of the secret that only the redirect URLs carry.
+        success_hash, failure_hash: SHA-256 of the secrets that only the success and only the failure redirect carry.
+        retry_hashes: SHA-256 of the secrets that only the buttons "Try again" carry, one for each page that was shown.
         user_id: the id that Terra issued before the login; nothing promises that it is the final one. None where the
             person picks: then there is a `widget_session_id`.
         confirmed_user_ids: what Terra has said that this very login connected.
@@ -102,7 +104,8 @@ class Session:
     flow: Flow
     resource: str | None
     user_id: UserId | None
-    state_hash: str
+    success_hash: str
+    failure_hash: str
     return_to: str | None
     language: str | None
     created_at: int
@@ -114,10 +117,12 @@ class Session:
     confirmed_user_ids: frozenset[UserId] = frozenset()
     failed_reasons: frozenset[Reason] = frozenset()
     needs_app: bool = False
+    retry_hashes: frozenset[str] = frozenset()
 
-    def knows(self, state: str) -> bool:
-        """Whether `state` is this session's secret."""
-        return hmac.compare_digest(self.state_hash.encode(), hash_of(state).encode())
+    @property
+    def retry_claim_id(self) -> str:
+        """The idempotency claim of "Try again": however many buttons are pressed, one session takes its place."""
+        return f"retry:{self.session_id}"
 
     @property
     def named_user_ids(self) -> tuple[UserId, ...]:
@@ -162,9 +167,20 @@ def _by_one_name(provider: str | None) -> str | None:
     return _OTHER_NAMES.get(provider, provider) if provider else provider
 
 
-def hash_of(state: str) -> str:
-    """What is stored of a secret state."""
-    return hashlib.sha256(state.encode("utf-8", "surrogatepass")).hexdigest()
+def new_secret() -> str:
+    """A secret of 256 random bits."""
+    return secrets.token_urlsafe(32)
+
+
+def hash_of(secret: str) -> str:
+    """What is stored of a secret."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_one_of(hashes: Iterable[str], secret: str) -> bool:
+    """Whether a secret is one of those of which these hashes are stored."""
+    given = hash_of(secret).encode()
+    return any(hmac.compare_digest(stored.encode(), given) for stored in hashes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ _MOST_OF_A_LOGIN = 100
 CLAIM_LEASE = timedelta(seconds=30)
 """A claim whose request died is free again after this; no request lives longer."""
 
+_MAX_RETRY_BUTTONS = 50  # a page that is loaded more often has none
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -216,15 +218,31 @@ class SessionStore:
             return False
         return True
 
-    def add_failure(self, session_id: SessionId, reason: Reason) -> None:
-        """Remember that a failure redirect came. Reasons are a set: order and repetition change nothing."""
+    def may_offer_retry(self, session: Session) -> bool:
+        """Whether a page may still show a button "Try again": none was pressed with success, and there are few so far.
+
+        The first page of a session costs no read.
+        """
+        if not session.retry_hashes:
+            return True
+        if len(session.retry_hashes) >= _MAX_RETRY_BUTTONS:
+            return False
+        answer = self._client.get_item(TableName=self._table, Key=_key(session.retry_claim_id), ConsistentRead=True)
+        return "answer" not in answer.get("Item", {})
+
+    def add_failure(self, session_id: SessionId, reason: Reason, *, retry_hash: str | None = None) -> None:
+        """Remember that a failure redirect came, and the secret of the button "Try again" on its page, if it has one.
+
+        Both are sets: order and repetition change nothing.
+        """
+        added = {"failed_reasons": [reason], **({"retry_hashes": [retry_hash]} if retry_hash else {})}
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key=_key(session_id),
-                UpdateExpression="ADD failed_reasons :reason",
+                UpdateExpression=f"ADD {', '.join(f'{name} :{name}' for name in added)}",
                 ConditionExpression="attribute_exists(session_id)",
-                ExpressionAttributeValues={":reason": {"SS": [reason]}},
+                ExpressionAttributeValues={f":{name}": {"SS": values} for name, values in added.items()},
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             # The session was erased in between: there is nothing to remember.
@@ -292,7 +310,8 @@ class SessionStore:
                     "user_id": session.user_id,
                     "widget_session_id": session.widget_session_id,
                     "resources": list(session.resources) or None,
-                    "state_hash": session.state_hash,
+                    "success_hash": session.success_hash,
+                    "failure_hash": session.failure_hash,
                     "return_to": session.return_to,
                     "language": session.language,
                     "claim_id": session.claim_id,
@@ -327,7 +346,9 @@ def _session_from(item: Mapping[str, Any]) -> Session:
         user_id=None if user_id is None else UserId(user_id),
         widget_session_id=None if widget_session_id is None else SessionId(widget_session_id),
         resources=tuple(stored.get("resources", ())),
-        state_hash=stored["state_hash"],
+        # Before the redirects had secrets of their own, sessions had one for both.
+        success_hash=stored.get("success_hash") or stored["state_hash"],
+        failure_hash=stored.get("failure_hash") or stored["state_hash"],
         return_to=stored.get("return_to"),
         language=stored.get("language"),
         claim_id=stored.get("claim_id"),
@@ -337,6 +358,7 @@ def _session_from(item: Mapping[str, Any]) -> Session:
         confirmed_user_ids=frozenset(map(UserId, _texts(stored.get("confirmed_user_ids")))),
         failed_reasons=frozenset(map(Reason, _texts(stored.get("failed_reasons")))),
         needs_app=stored.get("needs_app", False),
+        retry_hashes=frozenset(_texts(stored.get("retry_hashes"))),
     )
 
 
