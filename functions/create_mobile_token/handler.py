@@ -1,21 +1,25 @@
-"""POST /mobile-tokens: a single-use token for Terra's mobile SDKs."""
+"""POST /mobile-tokens: a single-use token for Terra's mobile SDKs, bound to one user."""
 
 from http import HTTPStatus
 
 from terra_connections import wiring
 from terra_connections.door import door
 from terra_connections.http_api import Request, Response, json_response
+from terra_connections.request_body import Person
 
+_pseudonyms = wiring.pseudonyms()
 _terra = wiring.terra()
 
 
 def create_mobile_token(request: Request) -> Response:
-    """Ask Terra for a new token each time. A token names nobody, so a body has nothing to say and is not read.
+    """Ask Terra for a new token each time: for the token's subject, or for the user that a service key names.
 
     Terra is asked once: a token whose answer was lost expires unused, so the caller may repeat what we do not.
     """
-    _ = request.caller
-    token = _terra.mobile_token()
+    # A user's token need not name its own subject, so it needs no body.
+    reference_id = request.caller.person(Person.parse(request.body or b"{}").reference_id)
+    request.notes["person"] = _pseudonyms.in_logs(reference_id)
+    token = _terra.mobile_token(reference_id)
     return json_response(HTTPStatus.CREATED, {"token": token.token, "expires_in": token.expires_in})
 
 

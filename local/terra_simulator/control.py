@@ -388,12 +388,17 @@ class ControlApi:
         if ordered.user_id in self._terra.people.users:
             message = f"{ordered.user_id} exists"
             raise RefusedError(message, HTTPStatus.CONFLICT)
-        if ordered.token is not None and not self._terra.people.spend_token(ordered.token, self._terra.clock()):
-            message = "the token is unknown, old or used"
-            raise RefusedError(message, HTTPStatus.CONFLICT)
+        reference_id = ordered.reference_id
+        if ordered.token is not None:
+            token = self._terra.people.spend_token(ordered.token, self._terra.clock())
+            if token is None:
+                message = "the token is unknown, old or used"
+                raise RefusedError(message, HTTPStatus.CONFLICT)
+            # What the SDK says counts only where the token is bound to no person.
+            reference_id = token.reference_id or reference_id
         user, emission = self._terra.connect_directly(
             ordered.provider,
-            ordered.reference_id,
+            reference_id,
             ordered.account,
             user_id=ordered.user_id,
             silent=ordered.silent,

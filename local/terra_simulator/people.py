@@ -67,6 +67,8 @@ class MobileToken(BaseModel):
     token: str
     expires_at: float
     is_used: bool = False
+    reference_id: str | None = None
+    """Whose devices it connects; without one, whose the SDK says."""
 
 
 class People(BaseModel):
@@ -109,19 +111,23 @@ class People(BaseModel):
         self.logins[login.token] = login
         return login
 
-    def issue_token(self, now: float, *, lifetime_s: float) -> MobileToken:
-        """Make a token for a mobile SDK."""
-        token = MobileToken(token=secrets.token_hex(32), expires_at=now + lifetime_s)
+    def of_sdk(self, provider: str, reference_id: str) -> list[User]:
+        """Return the live connections that a mobile SDK made for a person: whichever device it was, there is one."""
+        return [user for user in self.of_reference(reference_id, pending=False) if user.provider == provider]
+
+    def issue_token(self, now: float, *, lifetime_s: float, reference_id: str | None) -> MobileToken:
+        """Make a token for a mobile SDK, bound to a person if one is given."""
+        token = MobileToken(token=secrets.token_hex(32), expires_at=now + lifetime_s, reference_id=reference_id)
         self.tokens[token.token] = token
         return token
 
-    def spend_token(self, token: str, now: float) -> bool:
-        """Use a mobile token up; False when it is unknown, old or used."""
+    def spend_token(self, token: str, now: float) -> MobileToken | None:
+        """Use a mobile token up; None when it is unknown, old or used."""
         found = self.tokens.get(token)
         if found is None or found.is_used or found.expires_at < now:
-            return False
+            return None
         found.is_used = True
-        return True
+        return found
 
 
 def new_id() -> str:

@@ -31,7 +31,8 @@ class RestApi:
         """Return the paths; everything else under /api is Terra's 404."""
         table: list[tuple[str, str, Endpoint]] = [
             ("POST", "/api/v2/auth/authenticateUser", self._guarded(self.authenticate_user)),
-            ("POST", "/api/v2/auth/generateAuthToken", self._guarded(self.generate_auth_token)),
+            ("POST", "/api/v2/auth/tokens", self._guarded(self.mobile_token)),
+            ("POST", "/api/v2/auth/generateAuthToken", self._guarded(self.mobile_token)),
             ("POST", "/api/v2/auth/generateWidgetSession", self._guarded(self.generate_widget_session)),
             ("DELETE", "/api/v2/auth/deauthenticateUser", self._guarded(self.deauthenticate_user)),
             ("GET", "/api/v2/userInfo", self._guarded(self.user_info)),
@@ -154,10 +155,12 @@ class RestApi:
         del request
         return answers.legacy(HTTPStatus.GONE, "This endpoint has been replaced by /api/widget/session")
 
-    async def generate_auth_token(self, request: Request) -> Response:
-        """Return a token for a mobile SDK: one use, 180 seconds."""
-        del request
-        token = self._terra.issue_mobile_token().token
+    async def mobile_token(self, request: Request) -> Response:
+        """Return a token for a mobile SDK: one use, 180 seconds.
+
+        It is bound to the `reference_id` of the query. One in a body is ignored without a word, as Terra does.
+        """
+        token = self._terra.issue_mobile_token(request.query_params.get("reference_id")).token
         return JSONResponse({"status": "success", "token": token, "expires_in": MOBILE_TOKEN_LIFETIME_S})
 
     async def deauthenticate_user(self, request: Request) -> Response:

@@ -2,7 +2,8 @@
 
 The doors (`rest`, `consent`, `control`) translate HTTP into these verbs. The rules of reconnecting are Terra's: the
 same account under the same reference_id gets a new user_id which replaces the old one (`auth` and `user_reauth`);
-another account of the same person is a second connection.
+another account of the same person is a second connection. Of a provider of the mobile SDKs a person has one connection,
+and a new device replaces it.
 """
 
 import asyncio
@@ -228,9 +229,9 @@ class Simulator:
         connected = events.connected(new, login=None, shape=settings.success_shape)
         return new, self._emit(self._with_reauth(connected, new, user, settings))
 
-    def issue_mobile_token(self) -> MobileToken:
-        """Make a single-use token for a mobile SDK (generateAuthToken)."""
-        return self.people.issue_token(self.clock(), lifetime_s=MOBILE_TOKEN_LIFETIME_S)
+    def issue_mobile_token(self, reference_id: str | None) -> MobileToken:
+        """Make a single-use token for a mobile SDK (auth/tokens and generateAuthToken)."""
+        return self.people.issue_token(self.clock(), lifetime_s=MOBILE_TOKEN_LIFETIME_S, reference_id=reference_id)
 
     # -- what happens to connections -------------------------------------------------------------------------------
 
@@ -261,6 +262,8 @@ class Simulator:
         replaced = [
             other for other in earlier if other.reference_id == user.reference_id and user.reference_id is not None
         ]
+        if PROVIDERS[user.provider].is_sdk and user.reference_id is not None:
+            replaced = self.people.of_sdk(user.provider, user.reference_id)
         self.people.remove(replaced)
         self._make_live(user, account)
         if self.settings.same_account_elsewhere == "first_vanishes":

@@ -126,7 +126,7 @@ def call(browser: httpx.Client, route: str, token: str, *, of: Person, named: st
     body: dict[str, Any] = {}
     if route == "POST /sessions":
         body = {"json": {"resource": "FITBIT", **person}}
-    elif method == "POST" and path != "/mobile-tokens":
+    elif method == "POST":
         body = {"json": person}
     query = person if route == "GET /connections" else {}
     return browser.request(method, path, params=query, headers={"authorization": f"Bearer {token}"}, **body)
@@ -140,9 +140,9 @@ def test_the_routes_are_those_that_are_known_here() -> None:
     assert sorted([*NAMING, *SHOWING, *NOBODY_S]) == SECURED
 
 
-NAMING = ["POST /sessions", "GET /connections", "POST /connections/sync", "POST /erasures"]
+NAMING = ["POST /sessions", "GET /connections", "POST /connections/sync", "POST /erasures", "POST /mobile-tokens"]
 SHOWING = ["GET /sessions/{session_id}", "GET /connections/{user_id}", "DELETE /connections/{user_id}"]
-NOBODY_S = ["GET /providers", "POST /mobile-tokens"]
+NOBODY_S = ["GET /providers"]
 WELL = {200, 201, 204}
 
 

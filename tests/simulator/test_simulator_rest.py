@@ -1,3 +1,5 @@
+from typing import Any
+
 import httpx
 import pytest
 
@@ -5,6 +7,7 @@ from tests.simulator.running import API_KEY, DEV_ID, Terra
 
 GUARDED = [
     ("POST", "/api/v2/auth/authenticateUser"),
+    ("POST", "/api/v2/auth/tokens"),
     ("POST", "/api/v2/auth/generateAuthToken"),
     ("POST", "/api/v2/auth/generateWidgetSession"),
     ("DELETE", "/api/v2/auth/deauthenticateUser"),
@@ -167,13 +170,48 @@ def test_a_disconnected_user_is_gone(terra: Terra) -> None:
     assert terra.back_end.delete("/api/v2/auth/deauthenticateUser").status_code == 400
 
 
-def test_a_mobile_token_works_once(terra: Terra) -> None:
-    answer = terra.back_end.post("/api/v2/auth/generateAuthToken").json()
+TOKEN_PATHS = ["/api/v2/auth/tokens", "/api/v2/auth/generateAuthToken"]
 
-    assert answer["expires_in"] == 180
+
+def redeemed(terra: Terra, token: str, reference_id: str | None, **more: object) -> Any:  # noqa: ANN401 - JSON
+    connection = {"provider": "APPLE", "reference_id": reference_id, "token": token, **more}
+    return terra.control("POST", "/users", connection)["user"]
+
+
+@pytest.mark.parametrize("path", TOKEN_PATHS)
+def test_a_mobile_token_works_once(terra: Terra, path: str) -> None:
+    answer = terra.back_end.post(path, params={"reference_id": "anna"}).json()
+
+    assert (answer["status"], answer["expires_in"], len(answer["token"])) == ("success", 180, 64)
     connection = {"provider": "APPLE", "reference_id": "anna", "token": answer["token"]}
     assert terra.control("POST", "/users", connection)["user"]["provider"] == "APPLE"
     terra.control("POST", "/users", connection, expect=409)
+
+
+@pytest.mark.parametrize("path", TOKEN_PATHS)
+def test_a_bound_mobile_token_ignores_whom_the_sdk_names(terra: Terra, path: str) -> None:
+    token = terra.back_end.post(path, params={"reference_id": "anna & co/+"}).json()["token"]
+    assert redeemed(terra, token, "berta")["reference_id"] == "anna & co/+"
+
+
+@pytest.mark.parametrize("path", TOKEN_PATHS)
+def test_a_mobile_token_is_not_bound_by_a_body(terra: Terra, path: str) -> None:
+    answer = terra.back_end.post(path, json={"reference_id": "anna"})
+    assert answer.status_code == 200
+    assert redeemed(terra, answer.json()["token"], "berta")["reference_id"] == "berta"
+
+
+def test_a_new_device_replaces_the_connection_of_an_sdk_provider(terra: Terra) -> None:
+    token = terra.back_end.post(TOKEN_PATHS[0], params={"reference_id": "anna"}).json()["token"]
+    old = redeemed(terra, token, None, account="phone")
+    token = terra.back_end.post(TOKEN_PATHS[0], params={"reference_id": "anna"}).json()["token"]
+    connection = {"provider": "APPLE", "token": token, "account": "another phone"}
+    made = terra.control("POST", "/users", connection)
+    assert made["user"]["user_id"] != old["user_id"]
+    types = {delivery["type"]: delivery for delivery in made["deliveries"]}
+    assert set(types) == {"user_reauth", "auth"}
+    users = terra.control("GET", "/users")
+    assert [user["user_id"] for user in users] == [made["user"]["user_id"]]
 
 
 def test_the_old_widget_endpoint_is_gone(terra: Terra) -> None:

@@ -14,7 +14,7 @@ NEEDS: dict[str, set[str]] = {
     "auth_failure": set(),
     "auth_retry": {"httpcore"},
     "auth_success": {"httpcore"},
-    "create_mobile_token": {"httpcore"},
+    "create_mobile_token": {"httpcore", "pydantic"},
     "create_session": {"httpcore", "pydantic"},
     "disconnect": {"httpcore"},
     "erase_person": {"httpcore", "pydantic"},

@@ -19,6 +19,7 @@ class Settings:
     terra_dev_id: str
     terra_api_url: str
     terra_widget_url: str
+    terra_mobile_token_path: str
     terra_secret_arn: str
     signing_secrets_arn: str
     service_keys_arn: str

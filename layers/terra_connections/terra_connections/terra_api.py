@@ -183,6 +183,7 @@ class TerraApi:
         widget_url: str,
         dev_id: str,
         api_key: Callable[[], str],
+        mobile_token_path: str = "/auth/tokens",  # noqa: S107 - a path
         asked: Callable[[str, int | None, float], None] = lambda _call, _status, _milliseconds: None,
     ) -> None:
         """Ask by `client`; `asked` is told of each call: its path, the answer's status if any, and how long it took.
@@ -195,6 +196,7 @@ class TerraApi:
         self._widget_url = widget_url
         self._dev_id = dev_id
         self._api_key = api_key
+        self._mobile_token_path = mobile_token_path
 
     def authenticate_user(self, asked: LoginAsked, *, resource: str) -> Login:
         """Prepare a login at one provider. Each call makes another pending user at Terra.
@@ -294,9 +296,13 @@ class TerraApi:
         if status != HTTPStatus.NOT_FOUND:
             _believed(status, content)
 
-    def mobile_token(self) -> MobileToken:
-        """A single-use token for Apple Health, Samsung Health and Health Connect."""
-        status, content = self._ask("POST", "/auth/generateAuthToken")
+    def mobile_token(self, reference_id: ReferenceId) -> MobileToken:
+        """A single-use token for Apple Health, Samsung Health and Health Connect, bound to this user.
+
+        Terra then ignores the `reference_id` that the SDK sends. In a body, ours would be ignored and the token bound
+        to no user; the answer does not tell which. Source: Terra's OpenAPI document (2026.10.08), "/auth/tokens".
+        """
+        status, content = self._ask("POST", self._mobile_token_path, params={"reference_id": reference_id})
         answer = _object(_believed(status, content))
         token, expires_in = answer.get("token"), answer.get("expires_in")
         if not isinstance(token, str) or not token or not isinstance(expires_in, int) or isinstance(expires_in, bool):

@@ -191,6 +191,7 @@ def terra() -> "TerraApi":
         widget_url=settings().terra_widget_url,
         dev_id=settings().terra_dev_id,
         api_key=lambda: secret.value("api_key"),
+        mobile_token_path=settings().terra_mobile_token_path,
         asked=metrics.terra_asked,
     )
 
