@@ -10,7 +10,7 @@ import pytest
 from tests.integration.handlers import Handlers
 from tests.integration.redirects import Begun, begin, button, page_and_headers
 from tests.integration.tables import Tables
-from tests.integration.webhooks import Webhook
+from tests.integration.webhooks import Webhook, now_s
 from tests.support import Terra, auth_event, connections_of, decide, new_user_id, query_of, session_status
 
 Make = Callable[..., Webhook]
@@ -145,7 +145,7 @@ def test_a_webhook_of_another_person_connects_no_session_of_mine(
     begun = begin(api, terra, person)
     webhook(auth_event(new_user_id(), f"{person}-other")).post(browser)
     webhook(auth_event(new_user_id(), person, provider="GARMIN")).post(browser)
-    webhook(auth_event(new_user_id(), person), ordering=1000).post(browser)
+    webhook(auth_event(new_user_id(), person), ordering=(now_s() - 3600) * 1000).post(browser)
     assert session_status(api, begun.session)["status"] == "pending"
 
 
