@@ -297,7 +297,7 @@ def test_nothing_else_in_the_query_keeps_a_user_from_coming_back(
     begun = begin(api, terra, person, return_to="web")
     if outcome == "success":
         decide(begun.session["auth_url"], "allow")
-    secret = f"session={begun.session_id}&state={begun.secret(outcome)["state"]}"
+    secret = f"session={begun.session_id}&state={begun.secret(outcome)['state']}"
     added = query.format(secret=secret, html=secret.replace("&", "&amp;"))
     answer = browser.get(f"/auth/{outcome}?{added}")
     assert answer.status_code == 303
