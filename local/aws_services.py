@@ -1,4 +1,4 @@
-"""The other AWS services that the functions call: Secrets Manager, by MiniStack, on the loopback address only."""
+"""The other AWS services that the functions call, and no more: by MiniStack, on the loopback address."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from botocore.config import Config
 
 from local import fetch
 from local.children import Child, Nursery, StackError, answers
+from local.environment import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 REGION: Final = "us-east-1"
 # Not credentials of anybody. DynamoDB Local refuses a key with a dash.
 CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+SERVICES: Final = ("secretsmanager", "sqs", "events")
+"""MiniStack has sixty more; what nothing needs is nothing that can be misused."""
 SECRET_NAMES: Final = ("TerraSecret", "SigningSecrets", "ServiceKeys", "PseudonymKey")
 """The logical ids of template.yaml's secrets."""
 
@@ -68,21 +71,29 @@ def write_private(file: Path, text: str) -> None:
 
 
 async def start_ministack(
-    nursery: Nursery, name: str, port: int, scratch: Path, environment: Mapping[str, str] | None = None
+    nursery: Nursery,
+    name: str,
+    port: int,
+    scratch: Path,
+    services: Sequence[str],
+    environment: Mapping[str, str] | None = None,
 ) -> Child:
-    """Start a MiniStack and wait until it answers."""
+    """Start a MiniStack that has these services and refuses web pages of elsewhere, and wait until it answers."""
     # It writes a file with its process id and some data below TMPDIR, and would look for Docker.
     await asyncio.to_thread(scratch.mkdir, parents=True, exist_ok=True)
     settings = {
-        "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
+        "SERVICES": ",".join(services),
+        # Its Lambda would run uploaded code as the user who started it. It is not among the services; nor is it local.
+        "LAMBDA_STRICT": "1",
         "MINISTACK_REGION": REGION,
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         "TMPDIR": str(scratch),
         "DOCKER_HOST": "unix:///nonexistent",
+        "PYTHONPATH": str(ROOT),
     }
-    command = [str(fetch.ministack())]
+    command = [str(fetch.ministack()), "-m", "local.ministack_server", str(port)]
     child = await nursery.start(name, command, environment={**settings, **(environment or {})})
     await answers(child, f"http://127.0.0.1:{port}/_ministack/health")
     return child
@@ -90,7 +101,7 @@ async def start_ministack(
 
 async def start(nursery: Nursery, port: int, directory: Path, held: Keys) -> dict[str, str]:
     """Start the services, put the secrets in, and return their ARNs by the template's logical ids."""
-    await start_ministack(nursery, "aws", port, directory / "aws")
+    await start_ministack(nursery, "aws", port, directory / "aws", SERVICES)
     return await asyncio.to_thread(put_secrets, f"http://127.0.0.1:{port}", held)
 
 

@@ -107,7 +107,7 @@ class Nursery:
         self._leash.let_go()
 
 
-async def answers(child: Child, url: str, *, patience: float = 60.0) -> httpx.Response:
+async def answers(child: Child, url: str, *, patience: float = 180.0) -> httpx.Response:
     """Wait until a program answers over HTTP, whatever it answers."""
     until = time.monotonic() + patience
     async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:

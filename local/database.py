@@ -66,7 +66,7 @@ async def start(nursery: Nursery, wanted: Wanted, port: int, directory: Path | N
     if wanted.java is None or wanted.folder is None:
         kept = {} if directory is None else {"PERSIST_STATE": "1", "STATE_DIR": str(directory / "ministack")}
         scratch = (directory or nursery.logs) / "ministack-scratch"
-        child = await start_ministack(nursery, "database", port, scratch, kept)
+        child = await start_ministack(nursery, "database", port, scratch, ("dynamodb", "dynamodbstreams"), kept)
     else:
         if directory is None:
             where = ["-inMemory"]

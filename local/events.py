@@ -32,7 +32,7 @@ Seen = TypeVar("Seen")
 FOLDER: Final = ROOT / "events"
 PERSON: Final = "ada"
 SERVICE_KEY: Final = "SERVICE_KEY"
-PATIENCE: Final = 30.0
+PATIENCE: Final = 120.0
 
 USER_ID: Final = "00000000-0000-4000-8000-000000000000"
 """Stands for the one that ada has connected, in every file; other ids are numbered within theirs."""
@@ -91,8 +91,11 @@ def present(folder: Path, names: set[str]) -> dict[str, str]:
 
 def walk(stack: Stack) -> dict[str, str]:
     """Do everything that invokes a function; return what must not stay in the events, and what stands for it."""
-    # In an order that does not change.
-    settings = {"redirect_order": ["user_id", "resource", "reference_id"]}
+    # In an order that does not change; and the webhook before the redirect, so that it is the first to write.
+    settings = {
+        "redirect_order": ["user_id", "resource", "reference_id"],
+        "redirect_waits_for_webhook": True,
+    }
     httpx.patch(f"{stack.terra_url}/_control/settings", json=settings, trust_env=False).raise_for_status()
     key = {"authorization": f"Bearer {stack.service_key}"}
     with httpx.Client(base_url=stack.api_url, trust_env=False, timeout=PATIENCE) as browser:

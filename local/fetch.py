@@ -192,5 +192,5 @@ def _said(command: list[str]) -> str:
 
 
 def ministack() -> Path:
-    """Return MiniStack's program; it pins its own botocore, so it has an environment of its own."""
-    return tool_venv("ministack", "MiniStack") / "ministack"
+    """Return the Python that has MiniStack; it pins its own botocore, so it has an environment of its own."""
+    return tool_venv("ministack", "MiniStack") / "python"

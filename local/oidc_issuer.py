@@ -30,6 +30,7 @@ from starlette.routing import Route
 
 from local import leash
 from local.aws_services import write_private
+from local.origin_guard import OriginGuard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,7 +170,7 @@ async def refused(_request: Request, error: Exception) -> JSONResponse:
 
 
 def application(url: str, keys: Keys, origins: Sequence[str] = ()) -> Starlette:
-    """Return the issuer; pages of these origins may ask it for tokens."""
+    """Return the issuer; pages of these origins, and no others, may ask it for tokens."""
     issuer = Issuer(url, keys)
     return Starlette(
         routes=[
@@ -179,7 +180,8 @@ def application(url: str, keys: Keys, origins: Sequence[str] = ()) -> Starlette:
             Route("/keys/rotate", issuer.rotate, methods=["POST"]),
         ],
         middleware=[
-            Middleware(CORSMiddleware, allow_origins=origins, allow_headers=["Content-Type"], allow_methods=["POST"])
+            Middleware(OriginGuard, origins=origins, has_pages=True),
+            Middleware(CORSMiddleware, allow_origins=origins, allow_headers=["Content-Type"], allow_methods=["POST"]),
         ],
         exception_handlers={ValidationError: refused},
     )

@@ -1,4 +1,8 @@
-"""Lets containers reach programs that listen on this machine's loopback address, and lets nobody else."""
+"""Lets containers reach programs that listen on this machine's loopback address, and lets nobody else.
+
+What comes from the relay's own address comes from this machine: a web page in a browser, for example, whose Origin a
+database would not look at. Programs here have the loopback address.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,8 @@ async def relay(address: str, port: int) -> asyncio.Server:
         # Whichever side breaks off, the other one's connection is closed, too. What is open when the program ends is
         # cancelled, which Python 3.11 would report as an error.
         with suppress(OSError, asyncio.CancelledError), closing(writer):
+            if writer.get_extra_info("peername")[0] == address:
+                return
             there_reader, there_writer = await asyncio.open_connection(LOOPBACK, port)
             with closing(there_writer):
                 await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))

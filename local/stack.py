@@ -293,6 +293,12 @@ class Supervisor:
         told = self._told(engine.result(), control_url)
         aws_services.write_private(self._directory / "stack.json", json.dumps(told, indent=2) + "\n")
         self._tell(engine.result(), time.monotonic() - began)
+        if engine.result() == database.DYNAMODB_LOCAL:
+            say(
+                f"DynamoDB Local listens on every network interface (port {self._ports['DYNAMODB_PORT']}), without a "
+                "password, and has no setting for it: in a network that you do not trust let a firewall close that "
+                "port, or use DATABASE=ministack, which only this machine reaches.\n"
+            )
         showing = asyncio.create_task(messages.show(aws_url, say)) if told["event_buses"] else None
         try:
             raise await nursery.first_death()
@@ -422,10 +428,13 @@ class Supervisor:
         )
 
     def _keep_event(self, function: FunctionSpec, event: bytes) -> None:
-        """Keep the first event of every function."""
+        """Keep the first event of every function; whoever waits for the file sees all of it."""
         if self._options.events is not None:
-            with suppress(FileExistsError), (self._options.events / f"{function.folder.name}.json").open("xb") as file:
-                file.write(event)
+            file = self._options.events / f"{function.folder.name}.json"
+            if not file.exists():
+                new = file.with_suffix(".new")
+                new.write_bytes(event)
+                new.replace(file)
 
     def _told(self, engine: str, control_url: str) -> dict[str, object]:
         """Return what stack.json says."""

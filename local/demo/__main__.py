@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from local import leash
 from local.demo.underneath import Underneath
 from local.environment import variable
+from local.origin_guard import OriginGuard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,10 +30,7 @@ STATIC: Final = Path(__file__).parent / "static"
 
 
 class OneOrigin:
-    """Sends every other name of this server (localhost, or a foreign one that points here) to the origin that it has.
-
-    The API lets one origin in, and what the demo shows of the database is for nobody else's pages.
-    """
+    """Sends every other name of this machine (localhost) to the demo's own origin, the one that the API lets in."""
 
     def __init__(self, app: ASGIApp, origin: str, headers: Mapping[str, str]) -> None:
         self._app = app
@@ -92,7 +90,7 @@ def application(origin: str, *, api_url: str, issuer_url: str, terra_url: str, u
             Route("/underneath.json", behind),
             Mount("/", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(OneOrigin, origin=origin, headers=headers)],
+        middleware=[Middleware(OriginGuard, has_pages=True), Middleware(OneOrigin, origin=origin, headers=headers)],
     )
 
 

@@ -17,7 +17,7 @@ class Control:
 
     def __init__(self, run_schedule: Callable[[str], Awaitable[object]]) -> None:
         self._run_schedule = run_schedule
-        self._server = HttpServer(self._answer, body_limit=BODY_LIMIT)
+        self._server = HttpServer(self._answer, body_limit=BODY_LIMIT, is_for_programs=True)
         self.url = ""
 
     async def start(self) -> None:

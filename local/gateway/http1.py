@@ -15,6 +15,8 @@ from typing import Final
 
 import h11
 
+from local.origin_guard import BODY, is_foreign
+
 _CHUNK: Final = 256 * 1024
 _HEAD_LIMIT: Final = 64 * 1024
 # A body above its limit is read to the end and thrown away, because a client that is still sending would see a
@@ -48,6 +50,7 @@ class Response:
 
 
 Handler = Callable[[Request], Awaitable[Response]]
+_FOREIGN: Final = Response(HTTPStatus.FORBIDDEN, [(b"content-type", b"application/json")], BODY)
 
 
 class _ClosedEarlyError(Exception):
@@ -57,8 +60,19 @@ class _ClosedEarlyError(Exception):
 class HttpServer:
     """Serves one handler on one listening socket."""
 
-    def __init__(self, handler: Handler, *, body_limit: int, head_limit: int = _HEAD_LIMIT) -> None:
+    def __init__(
+        self, handler: Handler, *, body_limit: int, head_limit: int = _HEAD_LIMIT, is_for_programs: bool = False
+    ) -> None:
+        """Answer by a handler.
+
+        Args:
+            handler: Answers a request.
+            body_limit: Bytes; the handler gets no larger body.
+            head_limit: Bytes.
+            is_for_programs: Whether web pages of other origins get 403, as at every control endpoint.
+        """
         self._handler = handler
+        self._is_for_programs = is_for_programs
         self._body_limit = body_limit
         self._head_limit = head_limit
         self._server: asyncio.Server | None = None
@@ -108,7 +122,8 @@ class HttpServer:
                 return
             if request is None:
                 return
-            response = await self._handler(request)
+            is_refused = self._is_for_programs and is_foreign(request.headers)
+            response = _FOREIGN if is_refused else await self._handler(request)
             await self._send(connection, writer, response, is_head=request.method == HTTPMethod.HEAD)
             if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
                 return

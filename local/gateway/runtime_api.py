@@ -76,7 +76,7 @@ class RuntimeApi:
 
     def __init__(self) -> None:
         self.is_ready = asyncio.get_running_loop().create_future()
-        self._server = HttpServer(self._answer, body_limit=RESPONSE_LIMIT, head_limit=_HEAD_LIMIT)
+        self._server = HttpServer(self._answer, body_limit=RESPONSE_LIMIT, head_limit=_HEAD_LIMIT, is_for_programs=True)
         self._waiting: asyncio.Queue[Invocation] = asyncio.Queue()
         self._current: Invocation | None = None
         self.address = ""

@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from local.origin_guard import is_foreign
 from local.terra_simulator import console_view, pages
 from local.terra_simulator.consent import form_fields
-from local.terra_simulator.control import is_foreign
 from local.terra_simulator.outbox import Delivery, copies
 from local.terra_simulator.people import User, new_id
 from local.terra_simulator.providers import PROVIDERS
@@ -77,7 +77,7 @@ class Console:
 
     def _door(self, endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def enter(request: Request) -> Response:
-            if is_foreign(request):
+            if is_foreign(request.scope["headers"], has_pages=True):
                 return pages.refusal("Not from there", "This page works on this machine only.", HTTPStatus.FORBIDDEN)
             return await endpoint(request)
 

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from local.origin_guard import is_foreign
 from local.terra_simulator.faults import Fault
 from local.terra_simulator.outbox import Delivery, as_bytes, copies, readable
 from local.terra_simulator.people import User, new_id
@@ -19,7 +20,6 @@ from local.terra_simulator.providers import PROVIDERS
 from local.terra_simulator.simulator import Emission, LoginRequest, Simulator
 
 Endpoint = Callable[[Request], Awaitable[object]]
-LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class RefusedError(Exception):
@@ -168,13 +168,6 @@ class OrderedEvent(BaseModel):
     wait: bool = True
 
 
-def is_foreign(request: Request) -> bool:
-    """Tell whether a page elsewhere steers the simulator, or reads its secret, through the person's browser."""
-    origin = request.headers.get("origin")
-    is_elsewhere = origin is not None and origin != f"{request.url.scheme}://{request.url.netloc}"
-    return is_elsewhere or request.url.hostname not in LOOPBACK_NAMES
-
-
 class ControlApi:
     """How tests, and people, steer the simulator."""
 
@@ -212,7 +205,7 @@ class ControlApi:
 
     def _door(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def enter(request: Request) -> Response:
-            if is_foreign(request):
+            if is_foreign(request.scope["headers"]):
                 return JSONResponse({"error": "only from this machine"}, HTTPStatus.FORBIDDEN)
             try:
                 answer = await endpoint(request)

@@ -22,7 +22,6 @@ def sam_build(template: Path, target: Path, *options: str, **environment: str) -
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=280,
     )
     assert built.returncode == 0, built.stdout
     return built.stdout

@@ -31,7 +31,6 @@ def drive(stack: Stack, *options: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
         cwd=stack.directory,
     )
 

@@ -131,6 +131,8 @@ logging.getLogger().setLevel(logging.INFO)
 def lambda_handler(event, context):
     query = event.get("queryStringParameters", {})
     WAS_CALLED.append(1)
+    if "began" in query:
+        Path(query["began"]).touch()
     match query.get("do", "report"):
         case "sleep":
             begun = time.time()
@@ -217,7 +219,7 @@ class Running:
         return until(lambda: any(text in line for line in self.log))
 
 
-def until(is_true: Callable[[], bool], seconds: float = 10) -> bool:
+def until(is_true: Callable[[], bool], seconds: float = 60) -> bool:
     """Whether it becomes true in time."""
     deadline = time.monotonic() + seconds
     while not is_true():

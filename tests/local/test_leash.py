@@ -4,13 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from local import leash
 from local.environment import everything
+from tests.processes import wait_until_gone
+from tests.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +42,8 @@ def held(*command: str) -> Iterator[tuple[subprocess.Popen[str], leash.Leash]]:
     try:
         yield process, ours
     finally:
-        process.kill()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it started has its group
         process.communicate()
 
 
@@ -47,23 +51,8 @@ def wrapped(*command: str) -> tuple[str, ...]:
     return (sys.executable, leash.__file__, "--", *command)
 
 
-def is_running(pid: int) -> bool:
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607
-    return state.stdout.strip() != "" and not state.stdout.strip().startswith("Z")
-
-
-def eventually_gone(pid: int, patience: float = 10.0) -> bool:
-    until = time.monotonic() + patience
-    while is_running(pid) and time.monotonic() < until:
-        time.sleep(0.05)
-    return not is_running(pid)
-
-
-def stubborn_child(place: Path) -> int:
-    until = time.monotonic() + 10.0
-    while not (place.exists() and place.read_text()) and time.monotonic() < until:
-        time.sleep(0.05)
-    return int(place.read_text())
+def stubborn_child(place: Path) -> psutil.Process:
+    return psutil.Process(int(eventually(lambda: place.exists() and place.read_text(), within=60)))
 
 
 def test_a_wrapped_program_and_what_it_started_end_with_the_leash(tmp_path: Path) -> None:
@@ -71,8 +60,8 @@ def test_a_wrapped_program_and_what_it_started_end_with_the_leash(tmp_path: Path
     with held(*wrapped(sys.executable, "-c", STUBBORN, str(place))) as (process, ours):
         grandchild = stubborn_child(place)
         ours.let_go()
-        process.wait(10)
-        assert eventually_gone(grandchild)
+        process.wait(60)
+        assert wait_until_gone([grandchild]) == []
 
 
 def test_a_wrapped_program_ends_when_the_wrapper_is_asked_to(tmp_path: Path) -> None:
@@ -80,15 +69,15 @@ def test_a_wrapped_program_ends_when_the_wrapper_is_asked_to(tmp_path: Path) -> 
     with held(*wrapped(sys.executable, "-c", STUBBORN, str(place))) as (process, ours):
         grandchild = stubborn_child(place)
         process.terminate()
-        process.wait(10)
-        assert eventually_gone(grandchild)
+        process.wait(60)
+        assert wait_until_gone([grandchild]) == []
         ours.let_go()
 
 
 def test_the_wrapper_ends_as_its_program_ended() -> None:
     for script, code in (("raise SystemExit(7)", 7), ("import os; os.kill(os.getpid(), 9)", 128 + signal.SIGKILL)):
         with held(*wrapped(sys.executable, "-c", script)) as (process, ours):
-            assert process.wait(10) == code
+            assert process.wait(60) == code
             ours.let_go()
 
 
@@ -97,7 +86,7 @@ def test_a_program_of_ours_follows_the_leash() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         ours.let_go()
-        assert process.wait(10) == -signal.SIGTERM
+        assert process.wait(60) == -signal.SIGTERM
 
 
 def test_without_a_leash_nothing_is_followed() -> None:

@@ -15,8 +15,12 @@ from local.relay import relay
 LOOPBACK = "127.0.0.1"
 
 
-async def exchange(port: int, said: bytes) -> bytes:
-    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+# A container has another address than the relay; Linux has a whole network of loopback addresses.
+CONTAINER = "127.0.0.2"
+
+
+async def exchange(port: int, said: bytes, *, source: str = CONTAINER) -> bytes:
+    reader, writer = await asyncio.open_connection(LOOPBACK, port, local_addr=(source, 0))
     try:
         writer.write(said)
         return await reader.readexactly(len(said))
@@ -42,6 +46,9 @@ def test_a_relay_carries_both_ways_and_listens_on_one_address_only() -> None:
                 said = bytes(range(256)) * 4000
                 heard = await asyncio.gather(*(exchange(port, said) for _ in range(3)))
                 assert heard == [said] * 3
+
+                with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                    await exchange(port, said, source=LOOPBACK)  # what runs on this machine, a browser for example
 
     asyncio.run(run())
 

@@ -42,14 +42,15 @@ def test_retries_double_from_thirty_seconds_and_end_after_ten() -> None:
 
 
 def test_a_webhook_carries_terras_headers(terra: Terra, receiver: Receiver) -> None:
+    began = time.time()
     terra.connect()
 
     (arrival,) = receiver.wait_for(1)
     expected = hmac.new(SIGNING_SECRET.encode(), f"{arrival.t}.".encode() + arrival.body, hashlib.sha256).hexdigest()
     assert arrival.signature == f"t={arrival.t},v1={expected}"
     assert arrival.headers["Terra-Signature"] == arrival.signature
-    assert abs(arrival.t - time.time()) < 5
-    assert abs(int(arrival.headers[ORDERING]) / 1000 - time.time()) < 5
+    assert int(began) <= arrival.t <= time.time()
+    assert int(began * 1000) <= int(arrival.headers[ORDERING]) <= time.time() * 1000
     assert arrival.headers[TRACE]
     assert arrival.headers["Terra-Reference"]
     assert arrival.headers["Content-Type"] == "application/json"
@@ -104,7 +105,7 @@ def test_the_time_of_the_signature_is_renewed_or_not(
 
 def test_a_slow_receiver_is_a_failure(terra: Terra, receiver: Receiver) -> None:
     terra.set(webhook_timeout_s=0.3, retry_scale=1, redirect_waits_for_webhook=True)
-    receiver.takes_s = 1.0
+    receiver.takes_s = 3.0
     terra.connect()
 
     (pending,) = deliveries_of(terra, "pending")

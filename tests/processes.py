@@ -1,0 +1,48 @@
+"""Processes: which ones run, what they are, and their end."""
+
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    import subprocess
+
+PATIENCE = 60.0
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """A process and all that it has started, as far as they run."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return ""
+
+
+def wait_until_gone(processes: list[psutil.Process]) -> list[str]:
+    """The command lines of those that still run after a while."""
+    _, alive = psutil.wait_procs(processes, timeout=PATIENCE)
+    return [command_line(process) for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def end(processes: list[psutil.Process]) -> None:
+    """Kill all of them."""
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(processes, timeout=PATIENCE)
+
+
+def end_with_all_it_started(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:
+    """Kill a program of a test and its descendants; harmless when it has ended."""
+    end(descendants(process.pid) if process.poll() is None else [])
+    process.wait(PATIENCE)
