@@ -20,6 +20,7 @@ import pytest
 
 from local.gateway import FunctionError, Gateway, StartError
 from local.gateway.http1 import listen
+from local.gateway.runtime_api import Invocation, RuntimeApi
 from local.gateway.workers import Runtime
 from tests.gateway.running import Running, serving, until
 from tests.support import BUSY
@@ -339,3 +340,21 @@ def is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+class TestForeignPages:
+    @pytest.mark.parametrize("headers", [{"origin": "http://evil.example"}, {"host": "evil.example"}], ids=str)
+    def test_a_web_page_takes_no_event_from_a_process(self, headers: dict[str, str]) -> None:
+        async def ask() -> tuple[int, int]:
+            api = RuntimeApi()
+            await api.start()
+            invocation = Invocation(b"{}", "arn", 0)
+            api.submit(invocation)
+            address = f"http://{api.address}/2018-06-01/runtime/invocation/next"
+            async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+                foreign, own = [(await client.get(address, headers=given)).status_code for given in (headers, {})]
+            invocation.succeed(b"{}")
+            await api.stop()
+            return foreign, own
+
+        assert asyncio.run(ask()) == (403, 200)

@@ -124,7 +124,7 @@ class Deployed:
 
 
 @pytest.fixture
-def deployed(stack: Stack, tmp_path: Path) -> Iterator[Deployed]:
+def deployed(account: Stack, tmp_path: Path) -> Iterator[Deployed]:
     template = cloudformation.parsed()
     part = {
         "Parameters": {f"{name}Arn": template["Parameters"][f"{name}Arn"] for name in SECRETS},
@@ -135,8 +135,8 @@ def deployed(stack: Stack, tmp_path: Path) -> Iterator[Deployed]:
     name = f"secrets-{uuid4().hex[:8]}"
     client = boto3.client(
         "cloudformation",
-        endpoint_url=stack.aws_url,
-        region_name=stack.region,
+        endpoint_url=account.aws_url,
+        region_name=account.region,
         aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
     )
@@ -145,7 +145,7 @@ def deployed(stack: Stack, tmp_path: Path) -> Iterator[Deployed]:
     (made,) = client.describe_stacks(StackName=name)["Stacks"]
     config = tmp_path / "samconfig.toml"
     config.write_text(f'version = 0.1\n[test.global.parameters]\nstack_name = "{name}"\n')
-    yield Deployed(stack, config, {output["OutputKey"]: output["OutputValue"] for output in made["Outputs"]})
+    yield Deployed(account, config, {output["OutputKey"]: output["OutputValue"] for output in made["Outputs"]})
     client.delete_stack(StackName=name)
 
 

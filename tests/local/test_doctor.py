@@ -129,12 +129,14 @@ def template(parameters: Mapping[str, str], outputs: Mapping[str, str]) -> dict[
 
 
 @pytest.fixture
-def plan(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Deployed:
+def plan(
+    account: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Deployed:
     """A stack that is not deployed yet."""
-    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": stack.aws_url, "NO_PROXY": "*"}.items():
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": account.aws_url, "NO_PROXY": "*"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    return Deployed(stack, tmp_path / "samconfig.toml", lambda: capsys.readouterr().out)
+    return Deployed(account, tmp_path / "samconfig.toml", lambda: capsys.readouterr().out)
 
 
 @pytest.fixture
