@@ -1,6 +1,10 @@
 # Two commands matter: `make run` and `make test`. Each sets up what it needs on first use, and says what it does.
 PYTHON ?= python3
 
+# What a shell may hold for other programs (PYTHONHOME, PYTHONWARNINGS, PYTEST_ADDOPTS, ...) is not meant for these.
+unexport $(filter PYTHON% PYTEST_%,$(.VARIABLES))
+export PYTHONUTF8 := 1
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run doctor sam-local invoke reconcile test test-sam events check format flat-cost sweep-time build bench audit deploy secrets validate lint-template lock clean python setup-local setup-tests

@@ -6,6 +6,7 @@ Which of the two answers is found by asking it, never assumed.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -76,7 +77,10 @@ async def start(nursery: Nursery, wanted: Wanted, port: int, directory: Path | N
             where = ["-dbPath", str(files)]
         java = [str(wanted.java), *native_access(wanted.java), "-Djava.library.path=DynamoDBLocal_lib"]
         options = ["-sharedDb", "-disableTelemetry", "-port", str(port), *where]
-        child = await nursery.start("database", [*java, "-jar", fetch.JAR, *options], directory=wanted.folder)
+        # Java reads names of files in the locale's encoding; C's has ASCII only.
+        locale = {"LC_ALL": "C.UTF-8"} if sys.platform == "linux" else {}
+        command = [*java, "-jar", fetch.JAR, *options]
+        child = await nursery.start("database", command, environment=locale, directory=wanted.folder)
         await answers(child, f"http://127.0.0.1:{port}/")
     return await identify(f"http://127.0.0.1:{port}")
 

@@ -14,8 +14,6 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from local import stages
 from local.environment import ROOT, variable
 from local.progress import say
@@ -61,8 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except stages.StageError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    except (BotoCoreError, ClientError) as error:
-        sys.stderr.write(f"AWS refused: {error}\n")
+    except stages.AWS_TROUBLES as error:
+        sys.stderr.write(f"AWS refused: {stages.one_line(error)}\n")
         return 1
     except KeyboardInterrupt:
         return 130

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from local.environment import home as home_folder
 from local.environment import variable
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 LAMBDA = (3, 13)
 """The runtime that template.yaml names."""
+
+MISSING = "no Python 3.13, Lambda's own, was found: .venv/bin/uv python install 3.13 brings one, and pyenv or apt may"
 
 # An ordinary CPython: the free-threaded build has other wheels.
 _QUESTION = """
@@ -49,7 +52,7 @@ def places(wanted: tuple[int, int] = LAMBDA) -> Iterator[Path]:
     """Yield every place where a Python of that version may lie, the likeliest first."""
     short = f"{wanted[0]}.{wanted[1]}"
     name = f"python{short}"
-    home = Path.home()
+    home = home_folder()
     for folder in variable("PATH").split(os.pathsep):
         if folder:
             yield Path(folder) / name

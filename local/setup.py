@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from local import pythons
-from local.environment import ROOT, cache, everything, variable
+from local.environment import ROOT, cache, everything, home, variable
 from local.progress import say, step
 
 if TYPE_CHECKING:
@@ -49,6 +50,14 @@ LOCKS: Final = (
     "audit",
 )
 LAST_LINES: Final = 12
+# The settings of pip, and the variables of uv, that say from where packages come and how.
+_OF_PIP: Final = frozenset(
+    {
+        *("index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "cert", "client-cert", "proxy"),
+        *("timeout", "default-timeout", "retries", "cache-dir", "no-cache-dir", "keyring-provider"),
+    }
+)
+_OF_UV: Final = re.compile("INDEX|FIND_LINKS|INSECURE|TLS|CERT|CACHE|LINK_MODE|OFFLINE|HTTP|CONCURRENT|KEYRING|CONFIG")
 
 
 class SetupError(Exception):
@@ -76,9 +85,21 @@ def main(arguments: list[str]) -> int:
     except SetupError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except OSError as error:
+        sys.stderr.write(f"{trouble_with(error)}\n")
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def trouble_with(error: OSError) -> str:
+    """Return one line for what the system refused: a folder that cannot be written, a full disk."""
+    where = f"{error.filename}: " if error.filename else ""
+    return (
+        f"{where}{error.strerror or error}. This folder ({ROOT}), the cache ({cache()}; XDG_CACHE_HOME names another) "
+        "and the temporary folder (TMPDIR) must be writable, with space left."
+    )
 
 
 def prepare(kind: str) -> None:
@@ -136,7 +157,11 @@ def install_uv() -> None:
     if marker.exists() and marker.read_text() == wanted and (VENV / "bin" / "uv").exists():
         return
     command = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    run([*command, "--require-hashes", "-r", str(REQUIREMENTS / "uv.txt")], "pip could not install uv")
+    run(
+        [*command, "--require-hashes", "-r", str(REQUIREMENTS / "uv.txt")],
+        "pip could not install uv",
+        pip_environment(),
+    )
     marker.write_text(wanted)
 
 
@@ -200,10 +225,8 @@ def tool_venv(name: str, what: str) -> Path:
 def sam(arguments: list[str]) -> None:
     """Become the SAM CLI, installed on first use."""
     program = sam_program()
-    environment = everything()
-    # With any AWS key, also an invented one, SAM asks AWS whose it is.
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-        environment.pop(name, None)
+    # With any AWS key, also an invented one, SAM asks AWS whose it is; and of a profile that is not there it dies.
+    environment = {name: value for name, value in everything().items() if not name.startswith("AWS_")}
     os.chdir(ROOT)
     os.execve(program, [str(program), *arguments], environment | sam_environment())  # noqa: S606  # SAM's own arguments
 
@@ -242,6 +265,8 @@ def sam_environment() -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_DEFAULT_REGION": "us-east-1",
         "PATH": os.pathsep.join(path),
+        # Where the layers' makefiles find this project; make itself cannot name a folder with a space in it.
+        "TERRA_CONNECTIONS_ROOT": str(ROOT),
     }
 
 
@@ -291,21 +316,43 @@ def uv(*arguments: str) -> None:
 
 
 def uv_environment() -> dict[str, str]:
-    """Return uv's environment. Who has configured pip but not uv means both: uv does not read pip's configuration."""
-    environment = everything()
-    environment.pop("VIRTUAL_ENV", None)
+    """Return uv's environment. Who has configured pip but not uv means both: uv does not read pip's configuration.
+
+    Of uv's own variables those stay that say from where packages come and how. What is installed, and into which
+    environment, is ours to say.
+    """
+    environment = {
+        name: value for name, value in everything().items() if not name.startswith("UV_") or _OF_UV.search(name)
+    }
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        environment.pop(name, None)
     environment["UV_PYTHON_DOWNLOADS"] = "never"
-    config_home = Path(variable("XDG_CONFIG_HOME", str(Path.home() / ".config")))
+    config_home = Path(variable("XDG_CONFIG_HOME", str(home() / ".config")))
     configured = any(name.startswith("UV_") and "INDEX" in name for name in environment) or any(
         file.exists() for file in (config_home / "uv" / "uv.toml", Path("/etc/uv/uv.toml"), ROOT / "uv.toml")
     )
     return environment if configured else {**pip_configuration(), **environment}
 
 
-def pip_configuration() -> dict[str, str]:
-    """Return what pip is configured to install from, in uv's words."""
+def pip_environment() -> dict[str, str]:
+    """Return pip's environment: the user's settings of from where packages come, and no other setting of theirs.
+
+    With PIP_USER, PIP_TARGET, PIP_NO_BINARY and the like, in the environment or in a file, pip would install something
+    else, or elsewhere.
+    """
+    environment = {name: value for name, value in everything().items() if not name.startswith("PIP_")}
+    environment["PIP_CONFIG_FILE"] = os.devnull
+    kept = {name: value for name, value in pip_settings().items() if name in _OF_PIP}
+    return environment | {f"PIP_{name.upper().replace('-', '_')}": value for name, value in kept.items()}
+
+
+def pip_settings() -> dict[str, str]:
+    """Return pip's settings, of its files and of the environment."""
     command = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "config", "list"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603  # our own pip
+    environment = {name: value for name, value in everything().items() if name != "PIP_PYTHON"}
+    listed = subprocess.run(  # noqa: S603  # our own pip
+        command, env=environment, capture_output=True, text=True, check=False
+    ).stdout
     values: dict[str, str] = {}
     # pip's own precedence: the file's general part, its part for `install`, the environment.
     for section in ("global.", "install.", ":env:."):
@@ -313,6 +360,12 @@ def pip_configuration() -> dict[str, str]:
             name, _, value = line.partition("=")
             if name.startswith(section):
                 values[name.removeprefix(section)] = value.strip("'\"").replace("\\n", " ").strip()
+    return values
+
+
+def pip_configuration() -> dict[str, str]:
+    """Return what pip is configured to install from, in uv's words."""
+    values = pip_settings()
     words = {
         "index-url": "UV_DEFAULT_INDEX",
         "extra-index-url": "UV_INDEX",
@@ -340,8 +393,16 @@ def run(command: list[str], trouble: str, environment: Mapping[str, str] | None 
 def one_at_a_time(name: str) -> Iterator[None]:
     """Let nobody else on this machine do the same thing at the same time."""
     place = cache() / "locks"
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / name).open("w") as held:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        file = (place / name).open("w")
+    except OSError as error:
+        message = (
+            f"The cache {cache()} cannot be written ({error.strerror}): make it yours, or name another folder with "
+            "XDG_CACHE_HOME."
+        )
+        raise SetupError(message) from None
+    with file as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

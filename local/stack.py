@@ -111,7 +111,6 @@ def read_options(arguments: Sequence[str]) -> Options:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the stack until it is asked to end, or cannot go on."""
     options = read_options(sys.argv[1:] if arguments is None else arguments)
-    forget_aws()
     try:
         with ended_by_signals(), ExitStack() as held:
             if options.fetch_only:
@@ -123,9 +122,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             was_killed = (options.directory / "stack.json").exists()
             (options.directory / "stack.json").unlink(missing_ok=True)
             ports = choose_ports(patient=was_killed)
-            asyncio.run(Supervisor(options, ports, fetch_parts()).run())
+            wanted = fetch_parts()
+            forget_aws()
+            asyncio.run(Supervisor(options, ports, wanted).run())
     except (StackError, setup.SetupError) as error:
         sys.stderr.write(f"{error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"{setup.trouble_with(error)}\n")
         return 1
     except KeyboardInterrupt:
         return 130

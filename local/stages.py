@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.environment import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+# What boto3 raises where AWS, or the user's own configuration of it, does not work: a profile that is not there, a
+# credential_process or AWS_CA_BUNDLE that is no file (OSError), an endpoint or a region that is none (ValueError).
+AWS_TROUBLES: Final = (BotoCoreError, ClientError, Boto3Error, OSError, ValueError)
 
 
 class StageError(Exception):
@@ -67,6 +73,22 @@ def read(name: str, config: Path = ROOT / "samconfig.toml") -> Stage:
     )
 
 
+def unknown(stage: Stage, error: Exception) -> str:
+    """Return one line for a stack of which AWS says nothing, with what to do."""
+    remedy = f"Deployed yet? (make deploy STAGE={stage.name})"
+    if not isinstance(error, ClientError):
+        remedy = (
+            "Check your AWS configuration: AWS_PROFILE, the files of ~/.aws, the AWS_ variables of this shell "
+            "(aws sts get-caller-identity tries it)."
+        )
+    return f"AWS tells nothing of the stack {stage.stack_name}: {one_line(error)} {remedy}"
+
+
+def one_line(error: Exception) -> str:
+    """Return what an error says, on one line."""
+    return " ".join(str(error).split()).rstrip(".") + "."
+
+
 def outputs(stage: Stage) -> dict[str, str]:
     """Return the outputs of the stage's stack, found with the user's own AWS credentials.
 
@@ -76,9 +98,6 @@ def outputs(stage: Stage) -> dict[str, str]:
     try:
         client = stage.session().client("cloudformation")
         (stack,) = client.describe_stacks(StackName=stage.stack_name)["Stacks"]
-    except (BotoCoreError, ClientError) as error:
-        message = (
-            f"AWS tells nothing of the stack {stage.stack_name}: {error} Deployed yet? (make deploy STAGE={stage.name})"
-        )
-        raise StageError(message) from error
+    except AWS_TROUBLES as error:
+        raise StageError(unknown(stage, error)) from error
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}

@@ -1,6 +1,7 @@
 """One real stack for the whole run - DynamoDB Local, MiniStack, Terra simulator, gateway - and clients for it."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,11 +10,13 @@ from uuid import uuid4
 
 import boto3
 import httpx
+import psutil
 import pytest
 from botocore.config import Config
 
-from local.environment import variable
+from local.environment import forget_aws, variable
 from local.testing import Stack, read, running_stack
+from tests.processes import command_line, end
 from tests.support import Terra
 
 if TYPE_CHECKING:
@@ -107,18 +110,38 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     } >= {file for suite in suites for file in suite.glob("test_*.py")}
 
 
+def pytest_configure() -> None:
+    """What the user's shell says of AWS accounts and proxies is not for clients of a local stack."""
+    forget_aws()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     stack = config.stash.get(STACK, None)
     if stack:
         terminalreporter.write_line(f"database: {stack.engine}; functions ran under Python {stack.python}")
+    for reason, count in left_out(terminalreporter).items():
+        terminalreporter.write_line(f"NOT RUN: {count} tests: {reason}", red=True, bold=True)
+
+
+def left_out(reporter: pytest.TerminalReporter) -> Counter[str]:
+    """How many tests did not run or were expected to fail, by the reason, which says what they lack."""
+    reports = [report for kind in ("skipped", "xfailed", "xpassed") for report in reporter.stats.get(kind, [])]
+    return Counter(
+        str(report.longrepr[2]).removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else report.outcome
+        for report in reports
+    )
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """With REQUIRE_ALL=1 nothing may have been left out: a check that could not run has failed."""
+    """No test leaves a process behind; with REQUIRE_ALL=1 none is left out: a check that could not run has failed."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if variable("REQUIRE_ALL") != "1" or reporter is None:
+    if reporter is None:
         return
-    left_out = [report for kind in ("skipped", "xfailed", "xpassed") for report in reporter.stats.get(kind, [])]
-    if left_out:
-        reporter.write_line(f"REQUIRE_ALL: {len(left_out)} tests did not run or were expected to fail", red=True)
+    if left := psutil.Process().children(recursive=True):
+        commands = [command_line(process) for process in left]
+        end(left)
+        reporter.write_line(f"Left running, and ended now: {commands}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if variable("REQUIRE_ALL") == "1" and (count := left_out(reporter).total()):
+        reporter.write_line(f"REQUIRE_ALL: {count} tests did not run or were expected to fail", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -19,9 +19,9 @@ from local.doctor import inside
 from local.doctor.finding import Sign
 from local.doctor.outside import PATIENCE, Doctor
 from local.doctor.stack import LOCAL, Stack, deployed, running_here
-from local.environment import ROOT
+from local.environment import ROOT, forget_aws
 from local.progress import say
-from local.stages import StageError
+from local.stages import StageError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,12 +40,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     try:
         is_local = asked.stage == LOCAL
+        if is_local:
+            forget_aws()
+        proxies_can_be_used()
         stack = running_here(asked.directory) if is_local else deployed(asked.stage, asked.samconfig)
     except StageError as error:
         sys.stderr.write(f"{error}\n")
         return UNSEEN
     say(f"The stack {stack.name}, {stack.outputs['ApiUrl']}:")
     return tell(examine(stack, time.time))
+
+
+def proxies_can_be_used() -> None:
+    """Try the proxies that the environment names.
+
+    Raises:
+        StageError: The client cannot be made: they are no addresses, or SOCKS, which takes a package that is not here.
+    """
+    try:
+        httpx.Client().close()
+    except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+        message = (
+            f"HTTP cannot be spoken with this shell's settings: {one_line(error)} Look at HTTP_PROXY, HTTPS_PROXY and "
+            "ALL_PROXY (http://host:port), and at SSL_CERT_FILE."
+        )
+        raise StageError(message) from None
 
 
 def examine(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:

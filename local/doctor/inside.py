@@ -7,11 +7,12 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from local import put_secrets
 from local.doctor.finding import Finding, fine, unseen, wrong
 from local.doctor.stack import SECRETS, Stack
+from local.stages import AWS_TROUBLES, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -51,7 +52,7 @@ def secrets(stack: Stack) -> tuple[Secrets, list[Finding]]:
         arn = stack.outputs[f"{name}Arn"]
         try:
             text = client.get_secret_value(SecretId=arn)["SecretString"]
-        except (BotoCoreError, ClientError) as error:
+        except AWS_TROUBLES as error:
             findings.append(_unread(name, arn, error))
             continue
         trouble = trouble_in(name, text)
@@ -73,7 +74,7 @@ def _remedy(stack: Stack, name: str, arn: str) -> str:
     return f"Put what Terra's dashboard shows: make secrets STAGE={stack.stage}"
 
 
-def _unread(name: str, arn: str, error: BotoCoreError | ClientError) -> Finding:
+def _unread(name: str, arn: str, error: Exception) -> Finding:
     code = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
     if code == "ResourceNotFoundException":
         return wrong(
@@ -81,7 +82,9 @@ def _unread(name: str, arn: str, error: BotoCoreError | ClientError) -> Finding:
         )
     if code == "InvalidRequestException":
         return wrong(name, "is being deleted", f"aws secretsmanager restore-secret --secret-id {arn}")
-    return unseen(name, f"cannot be read ({code})", f"You need secretsmanager:GetSecretValue on {arn}.")
+    if isinstance(error, ClientError):
+        return unseen(name, f"cannot be read ({code})", f"You need secretsmanager:GetSecretValue on {arn}.")
+    return unseen(name, f"cannot be read: {one_line(error)}")
 
 
 def trouble_in(name: str, text: str) -> str | None:  # noqa: PLR0911 - one rule, one line, one answer
@@ -129,8 +132,8 @@ def deliveries(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
             if queries
             else []
         )
-    except (BotoCoreError, ClientError) as error:
-        yield unseen(what, f"cannot be looked at: {error}")
+    except AWS_TROUBLES as error:
+        yield unseen(what, f"cannot be looked at: {one_line(error)}")
         return
     count = sum(sum(each["Values"]) for each in found)
     if count:
@@ -148,8 +151,8 @@ def queues(stack: Stack) -> Iterator[Finding]:
     for name, url in sorted(stack.queues.items()):
         try:
             found: Mapping[str, str] = client.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"]
-        except (BotoCoreError, ClientError) as error:
-            yield unseen(name, f"cannot be looked at: {error}")
+        except AWS_TROUBLES as error:
+            yield unseen(name, f"cannot be looked at: {one_line(error)}")
             continue
         if "RedrivePolicy" in found:
             continue
@@ -171,8 +174,8 @@ def alarms(stack: Stack) -> Iterator[Finding]:
         ringing = [
             ids[each["AlarmName"]] for page in pages for each in page["MetricAlarms"] if each["AlarmName"] in ids
         ]
-    except (BotoCoreError, ClientError) as error:
-        yield unseen("Alarms", f"cannot be looked at: {error}")
+    except AWS_TROUBLES as error:
+        yield unseen("Alarms", f"cannot be looked at: {one_line(error)}")
         return
     for name in sorted(ringing):
         yield wrong("Alarms", f"{name} rings", f"docs/runbook.md#{name.lower()} says what it means and what to do.")
@@ -195,9 +198,9 @@ def _audience(stack: Stack) -> Finding:  # noqa: PLR0911 - as above
     except ClientError as error:
         if error.response["Error"].get("Code") in {"NotFound", "NotFoundException"}:
             return wrong(what, f"{topic} is not there: nobody hears the alarms", "Set AlarmTopicArn to one that is.")
-        return unseen(what, f"cannot be looked at: {error}")
-    except BotoCoreError as error:
-        return unseen(what, f"cannot be looked at: {error}")
+        return unseen(what, f"cannot be looked at: {one_line(error)}")
+    except AWS_TROUBLES as error:
+        return unseen(what, f"cannot be looked at: {one_line(error)}")
     confirmed, pending = int(found["SubscriptionsConfirmed"]), int(found["SubscriptionsPending"])
     if confirmed:
         return fine(what, f"{confirmed} subscribed")

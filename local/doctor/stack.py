@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
 from local import stages
 from local.aws_services import CREDENTIALS
@@ -92,15 +91,14 @@ def deployed(name: str, samconfig: Path) -> Stack:
         StageError: samconfig.toml has no such stage, AWS cannot be asked, or there is no such stack.
     """
     stage = stages.read(name, samconfig)
-    session = boto3.Session(region_name=stage.region)
     try:
+        session = stage.session()
         client = session.client("cloudformation", config=_IMPATIENT)
         (described,) = client.describe_stacks(StackName=stage.stack_name)["Stacks"]
         pages = client.get_paginator("list_stack_resources").paginate(StackName=stage.stack_name)
         resources = [resource for page in pages for resource in page["StackResourceSummaries"]]
-    except (BotoCoreError, ClientError) as error:
-        message = f"AWS tells nothing of the stack {stage.stack_name}: {error} Deployed yet? (make deploy STAGE={name})"
-        raise StageError(message) from None
+    except stages.AWS_TROUBLES as error:
+        raise StageError(stages.unknown(stage, error)) from None
     parameters, outputs = _settings(described)
     if "ApiUrl" not in outputs:
         message = (

@@ -61,5 +61,5 @@ def built_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lambda_python() -> Path:
     found = pythons.find()
     if found is None:
-        pytest.skip("no Python of Lambda's version is here")
+        pytest.skip(pythons.MISSING)
     return found.path

@@ -124,6 +124,10 @@ def test_no_artefact_tells_where_it_was_built(built: Path) -> None:
             text = path.read_bytes()
             assert str(built).encode() not in text, path
             assert str(ROOT).encode() + b"/" not in text, path
+
+
+@pytest.mark.usefixtures("lambda_python")
+def test_byte_code_names_its_place_in_lambda(built: Path) -> None:
     door = built / "TerraConnectionsLayer/python/terra_connections/__pycache__/door.cpython-313.pyc"
     assert b"/opt/python/terra_connections/door.py" in door.read_bytes()
 

@@ -13,7 +13,6 @@ from tests.browser.chromium import ARTIFACTS, OpenPage
 
 HERE = Path(__file__).parent
 FAILED = pytest.StashKey[bool]()
-NOT_RUN = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="module")
@@ -64,18 +63,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if chromium_here.find():
         return
-    ours = [item for item in items if HERE in item.path.parents]
-    config.stash[NOT_RUN] = bool(ours)
-    for item in ours:
-        item.add_marker(pytest.mark.skip(reason="no Chromium"))
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """The last lines of the whole run; with REQUIRE_ALL=1 it has failed (tests/conftest.py counts what was skipped)."""
-    if config.stash.get(NOT_RUN, False):
-        terminal = config.get_terminal_writer()
-        terminal.line("NOT RUN: browser tests", red=True, bold=True)
-        terminal.line(f"  Chromium is missing. Install it: {chromium_here.INSTALLED_BY}")
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason=f"no Chromium was found; install it: {chromium_here.INSTALLED_BY}"))

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import boto3
 import pytest
+from botocore.config import Config
 
 from local import deploy, put_secrets, stages
 from local.aws_services import CREDENTIALS
@@ -139,6 +140,7 @@ def deployed(account: Stack, tmp_path: Path) -> Iterator[Deployed]:
         region_name=account.region,
         aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        config=Config(read_timeout=600, retries={"total_max_attempts": 1}),  # a second one would find the first's stack
     )
     client.create_stack(StackName=name, TemplateBody=json.dumps(part))
     client.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
