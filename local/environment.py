@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EVERYWHERE = "*"
 
-_proxies: dict[str, str] = {}
-"""What `forget_aws` took from this process, for the children that reach the network."""
+_forgotten: list[dict[str, str]] = []
+"""The proxies that `forget_aws` took from this process, for the children that reach the network."""
 
 
 def variable(name: str, default: str = "") -> str:
@@ -20,8 +20,8 @@ def variable(name: str, default: str = "") -> str:
 def everything() -> dict[str, str]:
     """Return a copy of the whole environment, for a child that needs the user's own settings."""
     environment = dict(os.environ)  # noqa: TID251  # as above
-    if _proxies and environment.get("NO_PROXY") == EVERYWHERE:
-        environment = {name: value for name, value in environment.items() if not _is_proxy(name)} | _proxies
+    if _forgotten and environment.get("NO_PROXY") == EVERYWHERE:
+        return {name: value for name, value in environment.items() if not _is_proxy(name)} | _forgotten[0]
     return environment
 
 
@@ -43,8 +43,8 @@ def without_aws() -> dict[str, str]:
 def forget_aws() -> None:
     """Do the same to this very process, whose boto3 and httpx clients would otherwise look for profiles and proxies."""
     kept = without_aws()
-    if not _proxies:
-        _proxies.update({name: value for name, value in everything().items() if _is_proxy(name)})
+    if not _forgotten:
+        _forgotten.append({name: value for name, value in everything().items() if _is_proxy(name)})
     os.environ.clear()  # noqa: TID251  # as above
     os.environ.update(kept)  # noqa: TID251  # as above
 

@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +20,8 @@ from tests.processes import end_with_all_it_started
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from local.testing import Stack
 
@@ -71,7 +71,7 @@ AWS = {
     "half a profile": ({"AWS_PROFILE": "half"}, "redential"),
     "a login that has expired": ({"AWS_PROFILE": "sso"}, "SSO"),
     "an endpoint that is none": ({"AWS_ENDPOINT_URL": "nonsense"}, "nonsense"),
-    "a bundle that is not there": ({"AWS_CA_BUNDLE": "/nonexistent/bundle.pem"}, "bundle.pem"),
+    "a region that is none": ({"AWS_DEFAULT_REGION": "eu west 1"}, "eu west 1"),
     "a file of settings that is none": ({"AWS_CONFIG_FILE": "{here}/broken"}, "broken"),
     "a SOCKS proxy": ({"ALL_PROXY": "socks5://127.0.0.1:9"}, "ALL_PROXY"),
 }
@@ -88,9 +88,10 @@ sso_role_name = nobody
 """
 
 
-def make(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+def make(*arguments: str, variables: Mapping[str, str], cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", *arguments]
     return subprocess.run(
-        ["make", "--no-print-directory", *arguments],
+        command,
         cwd=cwd,
         env={**everything(), **variables},
         stdin=subprocess.DEVNULL,
@@ -123,7 +124,7 @@ def said(done: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.mark.parametrize("variables", LOCAL_ONLY.values(), ids=LOCAL_ONLY)
 def test_what_is_set_up_stays_so(variables: dict[str, str]) -> None:
-    done = make("setup-tests", **variables)
+    done = make("setup-tests", variables=variables)
     assert (done.returncode, said(done)) == (0, "")
 
 
@@ -142,7 +143,7 @@ def test_the_doctor_of_a_stage_says_in_one_line_what_aws_lacks(
     (tmp_path / "broken").write_text("no section\n")
     ours = {name: value for name, value in everything().items() if not name.startswith("AWS_")}
     aws = {"AWS_CONFIG_FILE": str(tmp_path / "config"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}
-    aws |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1"}
+    aws |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1", "AWS_DEFAULT_REGION": "us-east-1"}
     keys = {} if "AWS_PROFILE" in variables else {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     given = {name: value.format(here=tmp_path) for name, value in variables.items()}
     done = subprocess.run(
@@ -159,14 +160,14 @@ def test_the_doctor_of_a_stage_says_in_one_line_what_aws_lacks(
 
 
 @pytest.fixture
-def unwritable(tmp_path: Path) -> Iterator[Path]:
+def unwritable(tmp_path: Path) -> Path:
     """A folder that cannot be made: something else has its name, which stops root, too."""
     (tmp_path / "home").write_text("a file")
     return tmp_path / "home"
 
 
 def test_a_home_that_cannot_be_written_is_one_line_with_the_way_out(unwritable: Path) -> None:
-    done = make("setup-local", HOME=str(unwritable), XDG_CACHE_HOME="")
+    done = make("setup-local", variables={"HOME": str(unwritable), "XDG_CACHE_HOME": ""})
     assert done.returncode == 2
     first, *rest = said(done).splitlines()
     assert str(unwritable) in first
@@ -199,9 +200,11 @@ def test_the_layers_find_the_project_in_a_folder_of_any_name(tmp_path: Path, nam
     done = make(
         *("--makefile", str(place / "functions/Makefile"), "build-GetSession"),
         cwd=place / "functions/get_session",
-        TERRA_CONNECTIONS_ROOT=str(place),
-        ARTIFACTS_DIR=str(tmp_path / "artifacts dir"),
-        LC_ALL="C",
+        variables={
+            "TERRA_CONNECTIONS_ROOT": str(place),
+            "ARTIFACTS_DIR": str(tmp_path / "artifacts dir"),
+            "LC_ALL": "C",
+        },
     )
     assert done.returncode == 0, said(done)
     assert (tmp_path / "artifacts dir" / "handler.py").is_file()
