@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from local import aws_services, database, fetch, messages, oidc_issuer, sam_local, setup
 from local.children import Nursery, StackError, answers
+from local.demo import problems_page
 from local.environment import ROOT, forget_aws, variable, without_aws
 from local.gateway import Gateway, StartError, TemplateError
 from local.gateway.template import EVENT_BUS, QUEUE
@@ -395,6 +396,7 @@ class Supervisor:
                 }
             ),
             "PublicBaseUrl": self._urls["API_PORT"],
+            "ProblemsUrl": f"{self._urls['DEMO_PORT']}{problems_page.PATH}",
             "AllowedOrigins": self._urls["DEMO_PORT"],
             "OidcIssuer": self._urls["OIDC_PORT"],
             "OidcAudience": oidc_issuer.AUDIENCE,

@@ -10,11 +10,12 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import URL, Headers, MutableHeaders
 from starlette.middleware import Middleware
-from starlette.responses import FileResponse, JSONResponse, RedirectResponse
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from local import leash
+from local.demo import problems_page
 from local.demo.underneath import Underneath
 from local.environment import variable
 from local.origin_guard import OriginGuard
@@ -73,6 +74,9 @@ def application(origin: str, *, api_url: str, issuer_url: str, terra_url: str, u
             return JSONResponse({"error": "?person= is missing"}, status_code=400)
         return JSONResponse(await underneath.of(person))
 
+    async def problems(_request: Request) -> HTMLResponse:
+        return HTMLResponse(problems_page.html())
+
     headers = {
         "Cache-Control": "no-cache",
         "Content-Security-Policy": (
@@ -88,6 +92,7 @@ def application(origin: str, *, api_url: str, issuer_url: str, terra_url: str, u
             Route("/connected", connected),
             Route("/config.json", config),
             Route("/underneath.json", behind),
+            Route(problems_page.PATH, problems),
             Mount("/", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(OriginGuard, has_pages=True), Middleware(OneOrigin, origin=origin, headers=headers)],

@@ -218,13 +218,13 @@ def send(client: httpx.Client, mistake: Mistake) -> httpx.Response:
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
 def test_a_mistake_is_answered_with_what_is_wrong_and_what_to_do(
-    api: httpx.Client, terra: Terra, mistake: Mistake
+    api: httpx.Client, stack: Stack, terra: Terra, mistake: Mistake
 ) -> None:
     answer = send(api, mistake)
     problem = answer.json()
     assert answer.headers["content-type"] == "application/problem+json"
     assert (answer.status_code, problem["code"]) == (mistake.status, mistake.code)
-    assert problem["type"].endswith(f"/problems.md#{mistake.code}")
+    assert problem["type"] == f"{stack.demo_url}/docs/problems.md#{mistake.code}"
     if isinstance(mistake.errors, str):
         assert problem.get("detail", "") == mistake.errors
     else:
@@ -233,6 +233,14 @@ def test_a_mistake_is_answered_with_what_is_wrong_and_what_to_do(
     said = {**problem, "type": ""}
     assert not LIBRARY_WORDS.search(json.dumps(said, ensure_ascii=False)), said
     assert terra.calls("/auth") == []
+
+
+def test_the_type_of_a_problem_is_a_link_to_what_to_do(api: httpx.Client) -> None:
+    link = httpx.URL(api.get("/sessions/nosuch").json()["type"])
+    page = httpx.get(link)
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert f'<h2 id="{link.fragment}">' in page.text
+    assert "A session is forgotten after" in page.text
 
 
 @pytest.mark.parametrize(

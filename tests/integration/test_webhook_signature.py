@@ -90,13 +90,13 @@ def test_a_valid_signature_opens(browser: httpx.Client, webhook: Make, person: s
 
 @pytest.mark.parametrize("form", INVALID)
 def test_anything_else_is_401_without_detail_and_writes_nothing(
-    browser: httpx.Client, tables: Tables, webhook: Make, person: str, form: str
+    browser: httpx.Client, stack: Stack, tables: Tables, webhook: Make, person: str, form: str
 ) -> None:
     delivery = webhook(auth_event(user_id := new_user_id(), person))
     answer = browser.post(PATH, content=delivery.body, headers=sent(delivery, INVALID[form](delivery)))
     assert answer.status_code == 401
     assert answer.json() == {
-        "type": "/docs/problems.md#not_signed",
+        "type": f"{stack.demo_url}/docs/problems.md#not_signed",
         "title": "Not signed by Terra",
         "status": 401,
         "code": "not_signed",

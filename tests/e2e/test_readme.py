@@ -1,0 +1,80 @@
+"""README's commands for a back end, run by a shell as they are written, but for the addresses."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from local.environment import ROOT
+from local.testing import Stack
+from tests.support import Terra, decide, eventually
+
+# The machine need not have curl. This one knows the options that README uses, and does with them what curl does.
+CURL = f"""#!{sys.executable}
+import argparse, httpx
+parser = argparse.ArgumentParser()
+parser.add_argument("-X", "--request")
+parser.add_argument("-H", "--header", action="append", default=[])
+parser.add_argument("-d", "--data")
+parser.add_argument("url")
+asked = parser.parse_args()
+headers = httpx.Headers([header.split(": ", 1) for header in asked.header])
+if asked.data is not None:
+    headers.setdefault("content-type", "application/x-www-form-urlencoded")
+method = asked.request or ("GET" if asked.data is None else "POST")
+print(httpx.request(method, asked.url, headers=headers, content=asked.data, timeout=60).text)
+"""
+
+
+@pytest.fixture
+def commands(stack: Stack) -> list[str]:
+    """The block's lines up to each numbered comment: what gets the key, then the three commands."""
+    [block] = (
+        found
+        for found in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+        if "$key" in found
+    )
+    block = block.replace("http://127.0.0.1:3000", stack.api_url)
+    block = block.replace(".local/stack.json", str(stack.directory / "stack.json"))
+    return re.split(r"^# \d\..*\n", block, flags=re.MULTILINE)
+
+
+def run(tmp_path: Path, *commands: str) -> dict[str, Any]:
+    curl = tmp_path / "curl"
+    curl.write_text(CURL)
+    curl.chmod(0o700)
+    path = f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin"
+    shell = ["/bin/sh", "-euc", "\n".join(commands)]
+    done = subprocess.run(shell, env={"PATH": path}, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_the_commands_of_the_readme_connect_a_wearable(terra: Terra, tmp_path: Path, commands: list[str]) -> None:
+    key, start, look, list_ = commands
+    session = run(tmp_path, key, start)
+    assert session["status"] == "pending"
+    decide(session["auth_url"], "allow")
+    asked = look.replace("SESSION_ID", session["session_id"])
+    assert asked != look
+    done = eventually(lambda: (said := run(tmp_path, key, asked))["status"] == "connected" and said)
+    connections = run(tmp_path, key, list_)["connections"]
+    assert done["user_id"] in {connection["user_id"] for connection in connections}
+    assert terra.deliveries(type="auth")
+
+
+def test_the_commands_that_make_run_prints_end_on_a_page_that_says_connected(
+    stack: Stack, terra: Terra, browser: httpx.Client, tmp_path: Path
+) -> None:
+    start, list_ = re.findall(r"^ +(curl (?:.*\\\n)?.*)$", stack.output.read_text(), re.MULTILINE)
+    session = run(tmp_path, start)
+    page = browser.get(decide(session["auth_url"], "allow"))
+    assert (page.status_code, "Your wearable is connected" in page.text) == (200, True)
+    assert run(tmp_path, list_)["connections"]
+    assert terra.deliveries(type="auth")
