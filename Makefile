@@ -77,6 +77,9 @@ deploy: build ## deploy a stage of samconfig.toml, as STAGE says (OPTIONS for `s
 secrets: setup-local ## put Terra's API key and signing secret where the stack of STAGE reads them (NAME, FORGET: see docs/deploying.md)
 	@.venv/bin/python -m local.put_secrets $(STAGE) $(addprefix --name ,$(NAME)) $(addprefix --forget ,$(FORGET))
 
+restore: setup-local ## put back what a restored table (FROM) holds into the Connections of STAGE (docs/runbook.md)
+	@PYTHONPATH=layers/terra_connections .venv/bin/python -m local.restore $(STAGE) --source $(FROM)
+
 validate: setup-local ## sam validate --lint
 	@$(PYTHON) -m local.setup sam validate --lint
 

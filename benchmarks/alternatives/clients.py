@@ -12,7 +12,9 @@ from terra_connections import event, wiring
 from terra_connections.connection_store import ConnectionStore
 from terra_connections.delivery import delivery, position
 from terra_connections.delivery_store import DeliveryStore
+from terra_connections.pseudonym import SHORTEST_KEY, Pseudonyms
 from terra_connections.signature import Proof, Tolerance
+from terra_connections.user_store import UserStore
 
 
 def client(*, is_told_its_name: bool = False, parameter_validation: bool = True) -> Any:  # noqa: ANN401 - as wiring's
@@ -39,7 +41,10 @@ def writes_of(body: bytes) -> Sequence[Mapping[str, Any]]:
     told = event.parse(body, position(proof, None))
     taken = delivery(trace_id="a-trace", proof=proof, body=body, type_=told.type, now=now, tolerance=tolerance)
     nothing: Any = _Nothing()
-    ConnectionStore(nothing, "Connections").record(told.facts, together_with=DeliveryStore("Deliveries").writes(taken))
+    pseudonyms = Pseudonyms("k" * SHORTEST_KEY)
+    users = UserStore(nothing, connections_table="Connections", sessions_table="Sessions", pseudonyms=pseudonyms)
+    deliveries = DeliveryStore("Deliveries").writes(taken)
+    ConnectionStore(nothing, "Connections", users=users).record(told.facts, together_with=deliveries)
     written: Sequence[Mapping[str, Any]] = nothing.written
     return written
 

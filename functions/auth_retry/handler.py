@@ -19,6 +19,7 @@ _starter = SessionStarter(
     wiring.terra(),
     _sessions,
     _connections,
+    wiring.users(),
     wiring.return_targets(),
     open_limit=int(_settings.open_sessions_per_person),
 )

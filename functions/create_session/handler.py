@@ -16,6 +16,7 @@ _starter = SessionStarter(
     wiring.terra(),
     wiring.sessions(),
     wiring.connections(),
+    wiring.users(),
     wiring.return_targets(),
     open_limit=int(_settings.open_sessions_per_person),
 )

@@ -11,13 +11,16 @@ from terra_connections.sync import Syncer
 
 _pseudonyms = wiring.pseudonyms()
 _syncer = Syncer(wiring.terra(), wiring.connections())
+_limits = wiring.user_limits("syncs")
 
 
 def sync_connections(request: Request) -> Response:
     """Ask Terra what this person has, make the table agree, and list it."""
     person = request.caller.person(Person.parse(request.body).reference_id)
     request.notes["person"] = _pseudonyms.in_logs(person)
-    connections = _syncer.sync(person, now=datetime.now(UTC))
+    now = datetime.now(UTC)
+    _limits.count(person, now=now)
+    connections = _syncer.sync(person, now=now)
     return json_response(HTTPStatus.OK, {"connections": [connection.as_json() for connection in connections]})
 
 

@@ -52,7 +52,7 @@ def test_an_erased_person_leaves_nothing_but_tombstones(
     assert everything(dynamodb, stack, user_id) == []
     assert everything(dynamodb, stack, keyed.json()["session_id"]) == []
     [tombstone] = everything(dynamodb, stack, f"erased:{hashlib.sha256(user_id.encode()).hexdigest()}")
-    assert set(tombstone) == {"user_id", "ttl"}
+    assert set(tombstone) == {"user_id", "ttl", "confirmed"}
     assert [user for user in terra.client.get("/_control/users").json() if user["reference_id"] == person] == []
 
 

@@ -13,7 +13,7 @@ from tests.integration.redirects import begin
 from tests.integration.tables import Tables
 from tests.support import Terra, create_session
 
-QUERY, PUT = "dynamodb.Query", "dynamodb.PutItem"
+BATCH, QUERY = "dynamodb.BatchGetItem", "dynamodb.Query"
 
 
 def start(
@@ -46,7 +46,7 @@ def test_as_many_as_may_be_open_and_then_none_until_the_oldest_ends(
     asked = len(terra.calls("/auth/authenticateUser"))
     run = start(handlers, person)
     assert 500 < refused(run) <= 600
-    assert run.trips == [QUERY]
+    assert run.trips == [BATCH, QUERY]
     assert len(terra.calls("/auth/authenticateUser")) == asked
     # It ends by itself: no job has to run for it.
     age(tables, first, seconds=601)
@@ -83,7 +83,7 @@ def test_another_person_has_their_own_room(handlers: Handlers, api: httpx.Client
 def test_zero_is_no_limit_and_costs_nothing(handlers: Handlers, person: str) -> None:
     for _ in range(3):
         run = start(handlers, person, limit=0)
-        assert (run.status, run.trips) == (201, ["terra.authenticateUser", PUT])
+        assert (run.status, run.trips) == (201, ["terra.authenticateUser", "dynamodb.TransactWriteItems"])
 
 
 def test_a_repeat_is_answered_all_the_same_and_a_refusal_frees_its_key(

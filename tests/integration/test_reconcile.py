@@ -1,15 +1,21 @@
 """Sweeps: what was lost is found again, and nothing wrong is revoked, whatever Terra or the queue does."""
 
+import hashlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
+from local import restore
 from local.testing import Stack
+from terra_connections.ids import ReferenceId
+from terra_connections.pseudonym import Pseudonyms
+from terra_connections.user_store import UserStore
 from tests.integration.handlers import Handlers, kill, pause, settled
 from tests.integration.sweeping import LONG_AGO, Message, Sweeping, connection_item, counted, event_of, notes, outcomes
 from tests.integration.sweeping import own_sweeping as own_sweeping_of
@@ -188,6 +194,75 @@ def test_what_is_erased_here_and_alive_at_terra_is_deauthenticated(
     assert users_at_terra(terra) == {other}
     assert sweeping.connection(erased) is None
     assert counted(runs, "Drift") == {"erased_alive": 1}
+
+
+def users_of(sweeping: Sweeping) -> UserStore:
+    return UserStore(
+        sweeping.dynamodb,
+        connections_table=sweeping.connections_table,
+        sessions_table=sweeping.sessions_table,
+        pseudonyms=Pseudonyms(sweeping.handlers.environments["sweep_page"]["PSEUDONYM_KEY"]),
+    )
+
+
+def test_what_an_erasure_has_left_is_erased_here_and_at_terra(sweeping: Sweeping, terra: Terra, person: str) -> None:
+    left, buried, other = (str(terra.connect(name, silent=True)["user_id"]) for name in (person, person, f"{person}-2"))
+    items = {user_id: connection_item(user_id) for user_id in (left, buried, other)}
+    for user_id, item in items.items():
+        item["reference_id"] = item["facts"]["owner"]["value"] = f"{person}-2" if user_id == other else person
+    sweeping.load(list(items.values()))
+    users_of(sweeping).begin_erasure(ReferenceId(person))
+    sweeping.bury(buried)
+    runs = sweeping.sweep()
+    assert [sweeping.connection(user_id) for user_id in (left, buried)] == [None, None]
+    assert sweeping.connection(other) is not None
+    assert {left, buried, other} & users_at_terra(terra) == {other}
+    assert counted(runs, "Drift")["erased_alive"] >= 2
+
+
+def test_what_terra_lists_of_a_user_who_was_just_erased_is_not_kept(
+    sweeping: Sweeping, terra: Terra, person: str
+) -> None:
+    users = users_of(sweeping)
+    users.begin_erasure(ReferenceId(person))
+    users.end_erasure(ReferenceId(person), since=datetime.now(UTC))
+    user_id = str(terra.connect(person, silent=True)["user_id"])
+    sweeping.sweep()
+    assert sweeping.connection(user_id) is None
+    assert user_id in users_at_terra(terra)
+    # Its tombstone stands: the next sweep ends it at Terra, too.
+    sweeping.sweep()
+    assert user_id not in users_at_terra(terra)
+
+
+def test_who_was_erased_since_a_backup_does_not_come_back_with_it(
+    sweeping: Sweeping, terra: Terra, dynamodb: "DynamoDBClient", handlers: Handlers, stack: Stack, person: str
+) -> None:
+    kept, erased, returned, tombstone = (f"{person}-{number}" for number in range(4))
+    ids = {name: str(terra.connect(name, silent=True)["user_id"]) for name in (kept, erased, returned)}
+    items = [{**connection_item(user_id), "reference_id": name} for name, user_id in ids.items()]
+    for name, item in zip(ids, items, strict=True):
+        item["facts"]["owner"]["value"] = name
+    with own_sweeping_of(handlers, dynamodb, stack) as restored:
+        restored.load(items)
+        restored.bury(tombstone)
+        users = users_of(sweeping)
+        users.begin_erasure(ReferenceId(erased))
+        users.end_erasure(ReferenceId(erased), since=datetime.now(UTC))
+        sweeping.bury(ids[returned])
+        found = restore.put_back(
+            dynamodb,
+            source=restored.connections_table,
+            target=sweeping.connections_table,
+            sessions=sweeping.sessions_table,
+            key=handlers.environments["sweep_page"]["PSEUDONYM_KEY"],
+        )
+    assert found == (3, 1)
+    assert [sweeping.connection(ids[name]) is not None for name in (kept, erased, returned)] == [True, False, False]
+    assert sweeping.facts(ids[kept]) == items[0]["facts"]
+    assert sweeping.connection(f"erased:{hashlib.sha256(tombstone.encode()).hexdigest()}") is not None
+    sweeping.sweep()
+    assert set(ids.values()) & users_at_terra(terra) == {ids[kept]}
 
 
 def test_a_replaced_connection_is_neither_looked_for_nor_brought_back(sweeping: Sweeping, terra: Terra) -> None:

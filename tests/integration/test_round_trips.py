@@ -74,9 +74,9 @@ def test_a_new_session_costs_a_count_and_a_write_and_a_key_a_write_more(
 ) -> None:
     body = json.dumps({"reference_id": person, "resource": "FITBIT"})
     plain = handlers.run("create_session", http_event("POST", "/sessions", body=body))
-    assert (plain.status, plain.trips) == (201, [QUERY, "terra.authenticateUser", WRITE])
+    assert (plain.status, plain.trips) == (201, [BATCH, "terra.authenticateUser", WRITE])
     event = http_event("POST", "/sessions", body=body, headers={"idempotency-key": person})
-    assert handlers.run("create_session", event).trips == [PUT, QUERY, "terra.authenticateUser", WRITE]
+    assert handlers.run("create_session", event).trips == [PUT, BATCH, "terra.authenticateUser", WRITE]
     assert handlers.run("create_session", event).trips == [PUT]
     assert len(terra.calls("/auth/authenticateUser")) == 2
 
@@ -114,11 +114,11 @@ def test_a_disconnect_costs_three_and_one_question(
     assert (run.status, run.trips) == (204, [BATCH, "terra.deauthenticateUser", BATCH, WRITE])
 
 
-def test_a_sync_costs_four_and_a_question_for_each_connection(
+def test_a_sync_costs_five_and_a_question_for_each_connection(
     handlers: Handlers, api: httpx.Client, terra: Terra, person: str
 ) -> None:
     terra.connect(person)
     eventually(lambda: connections_of(api, person))
     body = json.dumps({"reference_id": person})
     run = handlers.run("sync_connections", http_event("POST", "/connections/sync", body=body))
-    assert (run.status, run.trips) == (200, [QUERY, "terra.userInfo", "terra.userInfo", BATCH, WRITE, BATCH])
+    assert (run.status, run.trips) == (200, [UPDATE, QUERY, "terra.userInfo", "terra.userInfo", BATCH, WRITE, BATCH])

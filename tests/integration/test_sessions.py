@@ -199,7 +199,7 @@ def test_a_session_costs_one_trip_to_terra_and_two_to_dynamodb(handlers: Handler
     assert terra
     event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": person}))
     run = handlers.run("create_session", event)
-    assert run.trips == ["dynamodb.Query", "terra.authenticateUser", "dynamodb.TransactWriteItems"]
+    assert run.trips == ["dynamodb.BatchGetItem", "terra.authenticateUser", "dynamodb.TransactWriteItems"]
     assert person not in run.log
     assert "auth_url" not in run.log
 

@@ -27,9 +27,11 @@ from terra_connections.delivery import delivery, position
 from terra_connections.delivery_store import DeliveryStore
 from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_from
 from terra_connections.outcome import outcome_of
+from terra_connections.pseudonym import SHORTEST_KEY, Pseudonyms
 from terra_connections.session import Flow, Session, hash_of, reason_from
 from terra_connections.session_store import SessionStore
 from terra_connections.signature import Proof, Tolerance
+from terra_connections.user_store import UserStore
 from tests.oracle import Asked, Attempt, Heard, Returned, Seen, Told, World
 from tests.stories import Teller, captured, retried
 
@@ -71,7 +73,13 @@ class Stores:
         self._crash_at: Step | None = None
         self._together = threading.Barrier(1)
         self._on_their_way: set[int] = set()
-        self.connections = ConnectionStore(client, stack.tables.connections)
+        self.users = UserStore(
+            client,
+            connections_table=stack.tables.connections,
+            sessions_table=stack.tables.sessions,
+            pseudonyms=Pseudonyms("k" * SHORTEST_KEY),
+        )
+        self.connections = ConnectionStore(client, stack.tables.connections, users=self.users)
         self.sessions = SessionStore(client, stack.tables.sessions)
         self.deliveries = DeliveryStore(stack.tables.deliveries)
 

@@ -171,5 +171,5 @@ def test_a_terra_that_takes_too_long_is_unavailable_while_there_is_time_to_say_s
     run = patience[how].result()
     assert (run.status, run.json["code"]) == (503, "terra_unavailable")
     # Logins that are open are counted before Terra is asked, and nothing is kept.
-    assert [trip for trip in run.trips if trip.startswith("dynamodb")] == ["dynamodb.Query"]
+    assert [trip for trip in run.trips if trip.startswith("dynamodb")] == ["dynamodb.BatchGetItem"]
     assert run.seconds < FUNCTION_LIMIT_S - 3

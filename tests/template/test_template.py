@@ -10,8 +10,12 @@ from typing import Any
 
 from local.environment import ROOT
 from terra_connections import metrics
+from terra_connections.connection_store import ERASED_FOR
+from terra_connections.erasure import WORK_FOR
 from terra_connections.settings import Settings
 from terra_connections.sweep import SEGMENTS
+from terra_connections.sweep_store import PAGES_KEPT_FOR
+from terra_connections.user_store import TOMBSTONE_KEPT_FOR
 from tests.rights import name_of
 
 Template = dict[str, Any]
@@ -153,10 +157,25 @@ def test_every_queue_is_encrypted_and_has_a_dead_letter_queue_with_an_alarm(temp
     assert dead == watched
 
 
-def test_every_dead_letter_queue_keeps_messages_for_as_long_as_sqs_can(template: Template) -> None:
+NAMES_NOBODY = {"UnpublishedEvents"}
+"""Queues whose messages hold no user_id: of a record of a stream that was given up Lambda sends its place only."""
+
+
+def test_no_queue_keeps_what_names_a_connection_for_longer_than_two_days(template: Template) -> None:
     for name, queue in of_type(template, "AWS::SQS::Queue").items():
-        if "RedrivePolicy" not in queue["Properties"]:
-            assert queue["Properties"]["MessageRetentionPeriod"] == timedelta(days=14).total_seconds(), name
+        kept = timedelta(seconds=queue["Properties"]["MessageRetentionPeriod"])
+        # SQS counts from when a message was first sent, also for one that it has moved to a dead-letter queue.
+        assert kept == timedelta(days=14) if name in NAMES_NOBODY else kept <= timedelta(days=2), name
+    assert timedelta(days=2) >= PAGES_KEPT_FOR
+
+
+def test_tombstones_outlive_every_backup() -> None:
+    assert min(ERASED_FOR, TOMBSTONE_KEPT_FOR) > timedelta(days=35)
+
+
+def test_an_erasure_ends_before_its_function_does(functions: Functions) -> None:
+    # What is written at the end, and a secret that is read anew, may take 5 s each.
+    assert timedelta(seconds=functions["ErasePerson"]["Timeout"]) >= WORK_FOR + timedelta(seconds=10)
 
 
 def test_a_fresh_deployment_signs_nothing_and_opens_to_nobody(template: Template) -> None:
@@ -186,7 +205,8 @@ def test_the_webhook_has_its_own_high_throttle_and_what_is_open_to_the_world_a_l
     others = api["DefaultRouteSettings"]["ThrottlingRateLimit"]
     assert limits.pop("POST /webhooks/terra") > others
     assert limits.keys() <= {path for _, path, _ in routes(functions)}
-    assert limits.keys() == PUBLIC - {"POST /webhooks/terra"} | {"POST /sessions"}
+    ask_terra = {"POST /sessions", "POST /connections/sync", "POST /mobile-tokens", "POST /erasures"}
+    assert limits.keys() == PUBLIC - {"POST /webhooks/terra"} | ask_terra
     assert all(0 < limit < others for limit in limits.values())
 
 

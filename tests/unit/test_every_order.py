@@ -50,8 +50,10 @@ class InMemory(ConnectionStore):
     def __init__(self, known: Known) -> None:
         self._known = known
 
-    def _read(self, user_ids: Iterable[UserId], *_: object, **__: object) -> tuple[dict[UserId, Any], set[str]]:
-        return {name: (self._known[name], 1) for name in dict.fromkeys(user_ids) if name in self._known}, set()
+    def _read(
+        self, user_ids: Iterable[UserId], *_: object, **__: object
+    ) -> tuple[dict[UserId, Any], dict[str, bool], dict[ReferenceId, int]]:
+        return {name: (self._known[name], 1) for name in dict.fromkeys(user_ids) if name in self._known}, {}, {}
 
     def _query(self, reference_id: ReferenceId) -> list[Facts]:
         known = [facts for facts in self._known.values() if not facts.is_only_announced]

@@ -66,7 +66,8 @@ def confirm(
         About(info.user_id, owner=info.reference_id, provider=info.provider, scopes=info.scopes),
         position_of_asking(now),
     )
-    known = connections.record([told], together_with=[sessions.confirmation(session.session_id, info.user_id)])
+    confirmation = sessions.confirmation(session.session_id, info.user_id)
+    known = connections.record([told], together_with=[confirmation], begun=session.comes_back)
     # An event that is newer than the answer may have named another owner, or the user may have been erased.
     made = connected_by_name(replace(session, confirmed_user_ids=frozenset({info.user_id})), Family(known or ()))
     return view if made is None else view_of(session, connected=made, provider=info.provider, now=now)

@@ -6,28 +6,34 @@ index      by-reference-id (reference_id, user_id); an item without a known owne
 item       user_id, version, first_connected?, reference_id? (the owner), facts {kind: {at, value?}}
 announced  an item whose only fact is that Terra issued the user_id for a login: with the ttl of the login's session,
            with which it is written, and without reference_id. Only `record` sees it; any other fact makes it an item
-tombstone  user_id, ttl; what it stands for is never written again while it is there, nor what that login brings
+tombstone  user_id, ttl; what it stands for is never written again while it is there, nor what that login brings;
+           confirmed? (nothing of it is left, here or at Terra)
+user       the tombstone of a whole user: see `user_store`
 ```
 """
 
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from terra_connections.attribute import deserialize, serialize
 from terra_connections.caller import Caller
 from terra_connections.connection import Change, Connection, Fact, Facts, Family, Kind, Position
+from terra_connections.errors import ErasureInProgress
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.patience import CONTENTION, Patience
 from terra_connections.session import KEPT_FOR
+from terra_connections.user_store import LOGIN_MAY_TAKE, Begun, Name, UserStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-ERASED_FOR = timedelta(days=30)
-"""Longer than any webhook of Terra's is under way."""
+ERASED_FOR = timedelta(days=36)
+"""Longer than a backup goes back (35 days), and than any webhook of Terra's is under way."""
+_ASKED_BACK = timedelta(minutes=2)
+"""An answer of Terra's counts as of this long before it was asked for (`sync.CERTAIN_SINCE`)."""
 
 _BATCH = 100  # BatchGetItem takes no more keys
 
@@ -37,9 +43,12 @@ _Key = dict[str, dict[str, str]]
 class ConnectionStore:
     """Facts about connections, read consistently and written all or nothing."""
 
-    def __init__(self, client: "DynamoDBClient", table: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, client: "DynamoDBClient", table: str, *, users: UserStore, clock: Callable[[], float] = time.time
+    ) -> None:
         self._client = client
         self._table = table
+        self._users = users
         self._clock = clock
 
     def read(self, user_ids: Iterable[UserId]) -> list[Facts]:
@@ -48,8 +57,26 @@ class ConnectionStore:
 
     def read_with_erased(self, user_ids: Iterable[UserId]) -> tuple[list[Facts], set[UserId]]:
         """Both at once: what is known about these `user_id`s, and which of them were erased."""
-        known, erased = self._read(user_ids, Patience())
+        known, erased, _ = self._read(user_ids, Patience())
         return _known_of(known), set(map(UserId, erased))
+
+    def read_for_erasure(self, user_ids: Iterable[UserId]) -> tuple[dict[UserId, Facts], set[UserId]]:
+        """What is known about these `user_id`s, announcements included, and of which nothing is left anywhere."""
+        known, erased, _ = self._read(user_ids, Patience())
+        gone = {UserId(name) for name, is_confirmed in erased.items() if is_confirmed and name not in known}
+        return {user_id: facts for user_id, (facts, _) in known.items()}, gone
+
+    def erased_among(self, some: Sequence[Facts]) -> list[Facts]:
+        """Which of these were erased, or are left of an erased user: an erasure did not end, or a backup came back."""
+        owners = {facts.owner for facts in some if facts.owner is not None}
+        _, erased, users = self._read(
+            (facts.user_id for facts in some), Patience(), owners=owners, tombstones_only=True
+        )
+        return [
+            facts
+            for facts in some
+            if facts.user_id in erased or (facts.owner in users and not _is_newer(facts, than=users[facts.owner]))
+        ]
 
     def family_of(self, user_ids: Iterable[UserId]) -> Family:
         """Whatever reconnects have made of these `user_id`s, and they of others; one round trip for each link."""
@@ -123,6 +150,7 @@ class ConnectionStore:
         login: SessionId | None = None,
         of_login: Sequence[Any] = (),
         are_new: bool = False,
+        begun: Begun | None = None,
     ) -> list[Facts] | None:
         """Add what was told to what is known, in one transaction with other writes.
 
@@ -130,7 +158,7 @@ class ConnectionStore:
         merged anew.
 
         What was erased stays so: facts about it are dropped, and what a late reconnect made of it, or a login that was
-        under way, is erased, too.
+        under way, is erased, too. So is a connection of an erased user that no login after the erasure explains.
 
         Args:
             told: new facts, at most one for a `user_id`.
@@ -140,17 +168,19 @@ class ConnectionStore:
                 a condition of theirs fails.
             are_new: the `user_id`s were just issued, so nothing is read before the first try. If something is known of
                 one of them after all, the conditions of that try fail.
+            begun: the login that the facts belong to, if it is known. It is kept under its user.
 
         Returns:
             What is known of these `user_id`s now, erased ones left out. None when a condition of `together_with`
             failed: then nothing was written.
 
         Raises:
+            ErasureInProgress: the user was erased after `begun`, or is being erased; nothing was written.
             NotDurable: other writers, or a throttled table, were in the way for too long.
         """
         patience = Patience()
         while True:
-            merged, added = self._writes(told, patience, login, of_login, are_new=are_new)
+            merged, added = self._writes(told, patience, login, of_login, are_new=are_new, begun=begun)
             writes = [*together_with, *added]
             if not writes:
                 return merged
@@ -170,8 +200,10 @@ class ConnectionStore:
                 pass
             else:
                 return merged
-            are_new = False
-            patience.wait()
+            if are_new:
+                are_new = False  # reading tells what was in the way, at once
+            else:
+                patience.wait()
 
     def erase(self, user_ids: Iterable[UserId]) -> None:
         """Remove what is known about these `user_id`s; their tombstones have to stand already."""
@@ -183,42 +215,60 @@ class ConnectionStore:
         for name in (*user_ids, *map(_login_name, logins)):
             self._client.put_item(TableName=self._table, Item=self._tombstone(name))
 
+    def finish_erasure(self, user_id: UserId) -> None:
+        """Remove what is known about a `user_id` that Terra has ended, and say so in its tombstone."""
+        confirmed = {**self._tombstone(user_id), "confirmed": {"BOOL": True}}
+        self._client.transact_write_items(
+            TransactItems=[
+                {"Put": {"TableName": self._table, "Item": confirmed}},
+                {"Delete": {"TableName": self._table, "Key": _key(user_id)}},
+            ]
+        )
+
     def _read(
         self,
         user_ids: Iterable[UserId],
         patience: Patience,
         *,
         login: SessionId | None = None,
+        owners: Iterable[ReferenceId] = (),
         with_tombstones: bool = True,
-    ) -> tuple[dict[UserId, tuple[Facts, int]], set[str]]:
-        """Facts with the version that they were read at, and what was erased of the `user_id`s and the login.
+        tombstones_only: bool = False,
+    ) -> tuple[dict[UserId, tuple[Facts, int]], dict[str, bool], dict[ReferenceId, int]]:
+        """Facts with the version that they were read at, and what was erased: of the `user_id`s, the login, the owners.
 
+        Of an erased `user_id` or login it is said whether Terra has confirmed it; of a user, until when.
         An announcement past its ttl is read as an item without facts: DynamoDB deletes it when it finds time.
         """
         asked = list(dict.fromkeys(user_ids))
         mortal = [*asked, *([] if login is None else [_login_name(login)])] if with_tombstones else []
         graves = {_grave(name): name for name in mortal}
-        keys = [_key(name) for name in (*asked, *graves)]
+        stones = {self._users.tombstone_key(owner): owner for owner in owners}
+        keys = [_key(name) for name in (*([] if tombstones_only else asked), *graves, *stones)]
         known: dict[UserId, tuple[Facts, int]] = {}
-        erased: set[str] = set()
+        erased: dict[str, bool] = {}
+        users: dict[ReferenceId, int] = {}
         while keys:
             answer = self._client.batch_get_item(
                 RequestItems={self._table: {"Keys": keys[:_BATCH], "ConsistentRead": True}}
             )
             for item in answer["Responses"].get(self._table, []):
                 name = str(item["user_id"]["S"])
-                if name not in graves:
+                if name in stones:
+                    if self._users.is_standing(item):
+                        users[stones[name]] = int(item["until"]["N"])
+                elif name not in graves:
                     facts, version = _facts_from(item)
                     is_over = facts.is_only_announced and int(item["ttl"]["N"]) <= self._clock()
                     known[facts.user_id] = (Facts(facts.user_id) if is_over else facts), version
                 elif int(item["ttl"]["N"]) > self._clock():
-                    erased.add(graves[name])
+                    erased[graves[name]] = "confirmed" in item
             rest = answer["UnprocessedKeys"].get(self._table)
             keys = [*(cast("list[_Key]", rest["Keys"]) if rest else []), *keys[_BATCH:]]
             if rest:
                 # The table is throttled.
                 patience.wait()
-        return known, erased
+        return known, erased, users
 
     def _writes(
         self,
@@ -228,14 +278,27 @@ class ConnectionStore:
         of_login: Sequence[Any],
         *,
         are_new: bool,
+        begun: Begun | None,
     ) -> tuple[list[Facts], list[dict[str, Any]]]:
         """What is known once what was told is added to it, and the writes that add it."""
         known: dict[UserId, tuple[Facts, int]] = {}
-        erased: set[str] = set()
+        buried: dict[str, bool] = {}
+        users: dict[ReferenceId, int] = {}
+        owners = {facts.owner for facts in told if facts.owner is not None}
+        if begun is not None:
+            owners.add(begun.reference_id)
         if not are_new:
-            known, erased = self._read((facts.user_id for facts in told), patience, login=login)
+            known, buried, users = self._read(
+                (facts.user_id for facts in told), patience, login=login, owners=sorted(owners)
+            )
+        if begun is not None and users.get(begun.reference_id, -1) >= begun.at:
+            message = "This user is being erased, or was erased after this login began. Begin a new one."
+            raise ErasureInProgress(message)
+        erased = set(buried)
         is_login_erased = login is not None and _login_name(login) in erased
-        heirs = {facts.user_id for facts in told if is_login_erased or _is_heir(facts, told, erased)} - erased
+        heirs = {facts.user_id for facts in told if is_login_erased or _is_heir(facts, told, erased)}
+        heirs |= {facts.user_id for facts in told if self._is_unexplained(facts, known, users, login, begun)}
+        heirs -= erased
         living = [facts for facts in told if facts.user_id not in erased | heirs]
         writes = [write for user_id in sorted(heirs) for write in self._erasure(user_id)]
         merged = [known.get(facts.user_id, (Facts(facts.user_id), 0))[0].merged(facts) for facts in living]
@@ -245,7 +308,63 @@ class ConnectionStore:
         if login is not None and not is_login_erased and len(living) == len(told):
             writes += of_login
             unseen = [_login_name(login), *(facts.user_id for facts in living)]
+        writes += self._begins(living, known, users, begun)
         return merged, writes + [self._unless_erased(name) for name in unseen]
+
+    def _is_unexplained(
+        self,
+        told: Facts,
+        known: Mapping[UserId, tuple[Facts, int]],
+        users: Mapping[ReferenceId, int],
+        login: SessionId | None,
+        begun: Begun | None,
+    ) -> bool:
+        """Whether this is of an erased user, from a login that may have begun before the erasure.
+
+        It may where it finished within the time that a login takes, unless one that was begun since explains it.
+        """
+        until = None if told.owner is None else users.get(told.owner)
+        if told.owner is None or until is None or (begun is not None and begun.reference_id == told.owner):
+            return False
+        before, _ = known.get(told.user_id, (Facts(told.user_id), 0))
+        at = max((fact.at for fact in told.newest.values()), default=Position(0))
+        if at > until + _milliseconds(LOGIN_MAY_TAKE):
+            return False
+        if before.owner == told.owner and _is_newer(before, than=until):
+            return False
+        provider = told.text(Kind.PROVIDER) or before.text(Kind.PROVIDER)
+        explains = {("user_id", told.user_id), ("widget", login), ("provider", provider), ("provider", "*")}
+        since = datetime.fromtimestamp(until / 1000, UTC)
+        return not any(
+            name.at > until and (name.kind, name.name) in explains
+            for name in self._users.begun(told.owner, since=since)
+        )
+
+    def _begins(
+        self,
+        living: Sequence[Facts],
+        known: Mapping[UserId, tuple[Facts, int]],
+        users: Mapping[ReferenceId, int],
+        begun: Begun | None,
+    ) -> list[dict[str, Any]]:
+        """The writes by which users get connections, and begin logins, unless they have been erased in between."""
+        now = int(self._clock() * 1000)
+        names: dict[ReferenceId, list[Name]] = {}
+        for facts in living:
+            before = known.get(facts.user_id)
+            if facts.owner is not None and (before is None or before[0].owner != facts.owner):
+                names.setdefault(facts.owner, []).append(Name(now, "user_id", facts.user_id))
+        if begun is not None:
+            names.setdefault(begun.reference_id, []).extend(begun.names)
+        writes: list[dict[str, Any]] = []
+        for owner, begins in names.items():
+            if begun is not None and owner == begun.reference_id:
+                writes.append(self._users.unless_erased_after(owner, begun_at=begun.at))
+            else:
+                writes.append(self._users.unless_erased_since(owner, read=users.get(owner)))
+            if begins:
+                writes.append(self._users.begins(owner, begins))
+        return writes
 
     def _write(self, known: Mapping[UserId, tuple[Facts, int]], merged: Facts) -> list[dict[str, Any]]:
         """The write of a whole item; none where it says nothing new: facts only grow, nothing takes one away."""
@@ -285,6 +404,16 @@ class ConnectionStore:
     def _tombstone(self, name: str) -> dict[str, Any]:
         gone_at = int(self._clock() + ERASED_FOR.total_seconds())
         return {"user_id": {"S": _grave(name)}, "ttl": {"N": str(gone_at)}}
+
+
+def _is_newer(facts: Facts, *, than: int) -> bool:
+    """Whether a connection became its user's after a moment, in unix milliseconds: asking Terra dates it back."""
+    at = facts.at(Kind.OWNER) or facts.at(Kind.ANNOUNCED)
+    return at is not None and at > than - _milliseconds(_ASKED_BACK)
+
+
+def _milliseconds(span: timedelta) -> int:
+    return int(span.total_seconds() * 1000)
 
 
 def _key(name: str) -> _Key:

@@ -7,12 +7,15 @@ TerraConnectionsError
 ├── NotFound                 no such thing, or not the caller's to see
 ├── UnknownResource          Terra does not know this provider, or it is not enabled
 ├── RequestInProgress        the first request with this idempotency key is still running
+├── ErasureInProgress        the user is being erased: nothing new begins
 ├── IdempotencyKeyReused     the same idempotency key came with another body
 ├── UnknownReturnTarget      no return target of this name is configured
 ├── TerraRejected            Terra refused our credentials or our request
 ├── NotSigned                a webhook that Terra did not sign
 └── RetryLater               worth a repeat; says after how many seconds
     ├── TooManyRequests      Terra's rate limit
+    ├── UserLimitReached     a user's limit of syncs, mobile tokens or erasures
+    ├── ErasureUnfinished    an erasure needs another call
     ├── TooManySessions      one person's logins that nobody has finished
     ├── TerraUnavailable     Terra timed out, failed or answered nonsense
     ├── NotDurable           contention outlasted the time there is; nothing was written
@@ -57,6 +60,10 @@ class RequestInProgress(TerraConnectionsError):
     """The first request with this idempotency key has not been answered yet."""
 
 
+class ErasureInProgress(TerraConnectionsError):
+    """The user is being erased, or was erased after this login began: nothing new begins meanwhile."""
+
+
 class IdempotencyKeyReused(TerraConnectionsError):
     """The idempotency key was used for another body."""
 
@@ -83,6 +90,14 @@ class TooManyRequests(RetryLater):
 
 class TooManySessions(RetryLater):
     """A person has begun as many logins as may be open at once, and finished none of them."""
+
+
+class UserLimitReached(RetryLater):
+    """A user has had as many syncs, mobile tokens or erasures as they may within a time."""
+
+
+class ErasureUnfinished(RetryLater):
+    """The time of an erasure was up before everything was erased: a repeat goes on."""
 
 
 class TerraRejected(TerraConnectionsError):

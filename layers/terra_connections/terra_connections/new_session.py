@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from terra_connections.caller import Caller
 from terra_connections.connection_store import ConnectionStore
-from terra_connections.errors import InvalidRequest, RequestInProgress, TooManySessions
+from terra_connections.errors import ErasureInProgress, InvalidRequest, RequestInProgress, TooManySessions
 from terra_connections.ids import ReferenceId, SessionId
 from terra_connections.patience import Patience
 from terra_connections.return_target import ReturnTargets
@@ -27,6 +27,7 @@ from terra_connections.session import (
 )
 from terra_connections.session_store import Claim, SessionStore
 from terra_connections.terra_api import LoginAsked, TerraApi
+from terra_connections.user_store import UserStore
 
 _MAX_KEY_LENGTH = 255
 
@@ -81,6 +82,7 @@ class SessionStarter:
     terra: TerraApi
     sessions: SessionStore
     connections: ConnectionStore
+    users: UserStore
     targets: ReturnTargets
     open_limit: int
 
@@ -161,23 +163,37 @@ class SessionStarter:
 
         Raises:
             RequestInProgress: the claim's lease ran out and another request took over.
+            ErasureInProgress: the user was erased since the request came, or is being erased.
         """
         writes = self.sessions.creation(session, claim, answer)
-        if self.connections.record(session.announcement, together_with=writes, are_new=True) is None:
+        kept = self.connections.record(session.announcement, together_with=writes, are_new=True, begun=session.begun)
+        if kept is None:
             message = "Another request with this Idempotency-Key took over."
             raise RequestInProgress(message)
 
     def _check_open(self, person: ReferenceId, *, now: datetime) -> None:
         """Whoever begins logins and finishes none has to wait: each is a user at Terra that nobody will ever be.
 
-        Counted by an index, so requests at the same moment may pass together.
+        What they have begun within the hour is read by key. Only where that is too much the index is asked which of
+        it is still open. Open sessions that were erased count until they would have ended. Requests at the same moment
+        may pass together.
 
         Raises:
+            ErasureInProgress: the user is being erased.
             TooManySessions: until one of them ends.
         """
         if not self.open_limit:
             return
-        ends = sorted(self.sessions.ends_of_open(person, now=now))
+        now_ms = int(now.timestamp() * 1000)
+        standing = self.users.standing(person, now=now)
+        if standing.erased_until is not None and standing.erased_until >= now_ms:
+            message = "This user is being erased. Begin a new login afterwards."
+            raise ErasureInProgress(message)
+        an_hour_ago = now_ms - int(OPEN_FOR.total_seconds() * 1000)
+        begun = [name for name in standing.begun if name.kind == "session" and name.at > an_hour_ago]
+        if len(begun) + len(standing.ends_of_erased) < self.open_limit:
+            return
+        ends = sorted([*self.sessions.ends_of_open(person, now=now), *standing.ends_of_erased])
         if len(ends) >= self.open_limit:
             message = f"This user has {len(ends)} unfinished logins, and may have {self.open_limit}."
             wait = ends[-self.open_limit] / 1000 - now.timestamp()

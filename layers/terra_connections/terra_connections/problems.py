@@ -16,6 +16,7 @@ TABLE: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
     errors.NotFound: (HTTPStatus.NOT_FOUND, "not_found", "Not found"),
     errors.UnknownResource: (HTTPStatus.NOT_FOUND, "unknown_resource", "Terra does not offer this provider"),
     errors.RequestInProgress: (HTTPStatus.CONFLICT, "request_in_progress", "The first request is still running"),
+    errors.ErasureInProgress: (HTTPStatus.CONFLICT, "erasure_in_progress", "The user is being erased"),
     errors.IdempotencyKeyReused: (
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "idempotency_key_reused",
@@ -28,6 +29,8 @@ TABLE: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
     ),
     errors.TooManyRequests: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests", "Too many requests"),
     errors.TooManySessions: (HTTPStatus.TOO_MANY_REQUESTS, "too_many_sessions", "Too many logins are open"),
+    errors.UserLimitReached: (HTTPStatus.TOO_MANY_REQUESTS, "user_limit_reached", "Too many for this user"),
+    errors.ErasureUnfinished: (HTTPStatus.SERVICE_UNAVAILABLE, "erasure_unfinished", "Repeat to go on"),
     errors.TerraRejected: (HTTPStatus.BAD_GATEWAY, "terra_rejected", "Terra refused the request"),
     errors.TerraUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "terra_unavailable", "Terra cannot be reached"),
     errors.NotDurable: (HTTPStatus.SERVICE_UNAVAILABLE, "not_durable", "Nothing was saved; try again"),

@@ -11,6 +11,7 @@ from typing import Any
 
 from terra_connections.connection import UNKNOWN_PROVIDER, Facts, Family, Kind, Position, announced, iso
 from terra_connections.ids import ReferenceId, SessionId, UserId
+from terra_connections.user_store import Begun, Name
 
 OPEN_FOR = timedelta(hours=1)
 """After this a session nobody finished is shown as expired."""
@@ -136,6 +137,25 @@ class Session:
         if self.user_id is None:
             return []
         return [announced(self.user_id, self.reference_id, Position(self.created_at))]
+
+    @property
+    def begun(self) -> Begun:
+        """What an erasure of the user has to find of this login, and what explains the connection that it makes."""
+        providers = (self.resource,) if self.resource is not None else self.resources or ("*",)
+        names = [Name(self.created_at, "session", self.session_id)]
+        names += [Name(self.created_at, "provider", provider) for provider in providers]
+        if self.widget_session_id is not None:
+            names.append(Name(self.created_at, "widget", self.widget_session_id))
+        return Begun(self.reference_id, self.created_at, tuple(names))
+
+    @property
+    def comes_back(self) -> Begun:
+        """The same of a login that was begun before: its names are kept already."""
+        return Begun(self.reference_id, self.created_at, ())
+
+    def is_open(self, now_ms: float) -> bool:
+        """Whether no redirect has finished it and it has not expired, as far as it is known without asking further."""
+        return now_ms < self.expires_at and not (self.confirmed_user_ids or self.failed_reasons or self.needs_app)
 
     def allows(self, provider: str | None) -> bool:
         """Whether a connection of this provider can be what this session was for."""

@@ -23,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from terra_connections.attribute import deserialize, serialize
 from terra_connections.errors import IdempotencyKeyReused, RequestInProgress
 from terra_connections.ids import ReferenceId, SessionId, UserId
+from terra_connections.patience import Patience
 from terra_connections.session import KEPT_FOR, OPEN_FOR, Flow, Reason, Report, Session
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _MOST_OF_A_LOGIN = 100
 """Connections that are remembered of one widget session; an item takes 400 kB, and every event has to be kept."""
 CLAIM_LEASE = timedelta(seconds=30)
 """A claim whose request died is free again after this; no request lives longer."""
+_BATCH = 100  # BatchGetItem takes no more keys
 
 _MAX_RETRY_BUTTONS = 50  # a page that is loaded more often has none
 
@@ -74,6 +76,35 @@ class SessionStore:
             ExpressionAttributeValues={":reference_id": {"S": reference_id}},
         )
         return [_session_from(item) for page in pages for item in page["Items"]]
+
+    def read(self, session_ids: Iterable[SessionId]) -> list[Session]:
+        """These sessions, read consistently; those that are not there are left out."""
+        return [_session_from(item) for item in self._get(map(_key, session_ids))]
+
+    def with_reports(self, sessions: Iterable[Session]) -> list[Session]:
+        """Sessions as `with_report` gives them, read together."""
+        found = list(sessions)
+        logins = {session.widget_session_id for session in found if session.widget_session_id is not None}
+        reports = [_report_from(item) for item in self._get(map(_report_key, logins))]
+        by_login = {report.widget_session_id: report for report in reports}
+        told = [by_login.get(session.widget_session_id) if session.widget_session_id else None for session in found]
+        return [session.with_report(report) if report else session for session, report in zip(found, told, strict=True)]
+
+    def _get(self, keys: Iterable[dict[str, dict[str, str]]]) -> list[Mapping[str, Any]]:
+        """Items by their keys, read consistently."""
+        rest = list(keys)
+        found: list[Mapping[str, Any]] = []
+        patience = Patience()
+        while rest:
+            answer = self._client.batch_get_item(
+                RequestItems={self._table: {"Keys": rest[:_BATCH], "ConsistentRead": True}}
+            )
+            found += answer["Responses"].get(self._table, [])
+            unread: Any = answer["UnprocessedKeys"].get(self._table, {"Keys": []})["Keys"]
+            rest = [*unread, *rest[_BATCH:]]
+            if unread:
+                patience.wait()
+        return found
 
     def ends_of_open(self, reference_id: ReferenceId, *, now: datetime) -> list[int]:
         """When a person's sessions that no redirect has finished expire, in unix milliseconds; expired ones left out.

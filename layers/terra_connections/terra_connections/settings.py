@@ -38,6 +38,9 @@ class Settings:
     oidc_jwks_url: str
     oidc_reference_id_claim: str
     open_sessions_per_person: str
+    syncs_per_user_per_minute: str
+    mobile_tokens_per_user_per_hour: str
+    erasures_per_user_per_hour: str
     sweep_queue_url: str
     sweep_revokes_below_percent: str
 

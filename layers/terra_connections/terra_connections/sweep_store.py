@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 KEPT_FOR = timedelta(days=7)
-PAGES_KEPT_FOR = timedelta(days=2)
-"""While a sweep runs, its pages name people. Of one that died this is what forgets them."""
+PAGES_KEPT_FOR = timedelta(days=1)
+"""While a sweep runs, its pages name users. Of one that died this is what forgets them: half of the two days after
+which nothing may name an erased user, since DynamoDB deletes what is past its ttl when it finds time."""
 
 _CURRENT = "sweep:current"
 _BATCH = 100  # BatchGetItem takes no more keys

@@ -14,6 +14,8 @@ from typing import TypeVar
 
 from terra_connections.connection import About, Facts, Kind
 from terra_connections.connection_store import ConnectionStore
+from terra_connections.erasure import Clock, Found, end
+from terra_connections.erasure import Outcome as Erasure
 from terra_connections.errors import TooManyRequests
 from terra_connections.ids import UserId
 from terra_connections.sweep import (
@@ -44,6 +46,8 @@ _AT_ONCE = 4  # requests towards Terra, in each invocation
 _ASK_WITHIN = timedelta(seconds=5)
 _ASK_FOR = timedelta(seconds=30)
 """With the list before it (10 s) and what is under way when it ends (10 s) this stays below the function's 60 s."""
+_ERASE_FOR = timedelta(seconds=18)
+"""Before up to three lists (30 s) this stays below the function's 60 s."""
 _REVOKED_AT_ONCE = 32
 
 
@@ -117,15 +121,40 @@ class Sweeper:
         if sweep is not None and sweep.sweep_id == step.sweep_id and sweep.has_reported:
             self.queue.send(Step(step.sweep_id, Task.VERDICT, segments=step.segments))
 
-    def _ours(self, step: Step) -> Page:
-        """Look for a page of ours in a list of Terra's."""
+    def _ours(self, step: Step) -> Page | None:
+        """Look for a page of ours in a list of Terra's; None when time is up and something erased is left of it."""
         ours, last = self.connections.page(step.segment, of=step.segments, start=step.start, limit=OUR_PAGE)
+        erased = self.connections.erased_among(ours)
+        if erased:
+            if not self._erase(erased):
+                return None
+            ours = [facts for facts in ours if facts not in erased]
         believed = [facts.user_id for facts in ours if is_believed(facts)]
         named: set[UserId] = set()
         for some in _in_parts(believed, _LOOKED_FOR_AT_ONCE):
             named |= self.terra.known_among(some)
         following = None if last is None else replace(step, number=step.number + 1, start=last)
         return Page(len(believed), tuple(user_id for user_id in believed if user_id not in named), following)
+
+    def _erase(self, left: Sequence[Facts]) -> bool:
+        """Erase what an erasure has left, or a backup brought back; False when time is up."""
+        clock = Clock(_ERASE_FOR)
+
+        def work(facts: Facts) -> bool:
+            # What has a tombstone of its own was asked about before that was set.
+            outcome = end(
+                Found(facts.user_id, facts, is_announced=True),
+                facts.owner,
+                terra=self.terra,
+                connections=self.connections,
+                clock=clock,
+            )
+            if outcome is Erasure.ERASED:
+                self.on_drift(Drift.ERASED_ALIVE, 1)
+            return outcome is not Erasure.LEFT
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return all(pool.map(work, left))
 
     def _theirs(self, step: Step, *, now: datetime) -> Page | None:
         """Look for a page of Terra's list here; None when time is up and somebody has not been asked about."""

@@ -290,9 +290,9 @@ class TerraApi:
             raise _nonsense()
         return UserPage(tuple(_user_ids(data.get("results"))), following)
 
-    def deauthenticate(self, user_id: UserId) -> None:
+    def deauthenticate(self, user_id: UserId, *, within: timedelta = ANSWER_WITHIN) -> None:
         """End a connection at Terra, irreversibly. That Terra has forgotten it already (404) is done, too."""
-        status, content = self._ask("DELETE", "/auth/deauthenticateUser", params={"user_id": user_id})
+        status, content = self._ask("DELETE", "/auth/deauthenticateUser", params={"user_id": user_id}, within=within)
         if status != HTTPStatus.NOT_FOUND:
             _believed(status, content)
 

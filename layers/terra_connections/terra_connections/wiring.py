@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from terra_connections.sweep_queue import SweepQueue
     from terra_connections.sweep_store import SweepStore
     from terra_connections.terra_api import TerraApi
+    from terra_connections.user_limits import UserLimits
+    from terra_connections.user_store import UserStore
     from terra_connections.user_token import UserTokens
 
 # Terra waits 8 s for a webhook: one call, its one retry included, may take 5 of them.
@@ -106,11 +108,37 @@ def pseudonyms() -> "Pseudonyms":
 
 
 @cache
+def users() -> "UserStore":
+    """Users: tombstones, and what they have begun."""
+    from terra_connections.user_store import UserStore
+
+    return UserStore(
+        dynamodb(),
+        connections_table=settings().connections_table,
+        sessions_table=settings().sessions_table,
+        pseudonyms=pseudonyms(),
+    )
+
+
+def user_limits(what: str) -> "UserLimits":
+    """How often a user may do one thing: `syncs`, `mobile-tokens` or `erasures`."""
+    from terra_connections.user_limits import Limited, UserLimits
+
+    at_most = {
+        Limited.SYNCS: settings().syncs_per_user_per_minute,
+        Limited.MOBILE_TOKENS: settings().mobile_tokens_per_user_per_hour,
+        Limited.ERASURES: settings().erasures_per_user_per_hour,
+    }
+    limited = Limited(what)
+    return UserLimits(dynamodb(), settings().sessions_table, pseudonyms(), limited, int(at_most[limited]))
+
+
+@cache
 def connections() -> "ConnectionStore":
     """Connections."""
     from terra_connections.connection_store import ConnectionStore
 
-    return ConnectionStore(dynamodb(), settings().connections_table)
+    return ConnectionStore(dynamodb(), settings().connections_table, users=users())
 
 
 @cache

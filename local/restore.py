@@ -1,0 +1,106 @@
+"""`make restore STAGE=... FROM=<table>`: put back into a stage's Connections what a restored backup holds.
+
+DynamoDB restores a backup into a new table. The stage's own table keeps the tombstones of users who were erased since,
+so what comes back is merged into it by the code that takes Terra's events: what is newer stays, and of an erased user
+nothing is written. `make reconcile`, or the next run of the schedule, then asks Terra about it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local import stages
+from local.environment import ROOT
+from local.progress import say
+from terra_connections.connection_store import ConnectionStore
+from terra_connections.pseudonym import Pseudonyms
+from terra_connections.user_store import UserStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_PAGE = 300
+_AT_ONCE = 20  # connections; a transaction takes 100 writes
+
+
+def put_back(client: DynamoDBClient, *, source: str, target: str, sessions: str, key: str) -> tuple[int, int]:
+    """Merge a restored table into the stage's own.
+
+    Args:
+        client: of DynamoDB.
+        source: the restored table.
+        target: the stage's Connections.
+        sessions: the stage's Sessions.
+        key: what the secret PseudonymKey holds under `key`.
+
+    Returns:
+        How many connections the backup holds, and how many tombstones.
+    """
+    pseudonyms = Pseudonyms(key)
+    users = UserStore(client, connections_table=target, sessions_table=sessions, pseudonyms=pseudonyms)
+    tombstones = _put_back_tombstones(client, source=source, target=target)
+    backup, own = (ConnectionStore(client, table, users=users) for table in (source, target))
+    connections, start = 0, None
+    while True:
+        found, start = backup.page(0, of=1, start=start, limit=_PAGE)
+        for first in range(0, len(found), _AT_ONCE):
+            own.record(found[first : first + _AT_ONCE])
+        connections += len(found)
+        if start is None:
+            return connections, tombstones
+
+
+def _put_back_tombstones(client: DynamoDBClient, *, source: str, target: str) -> int:
+    """Copy the tombstones that the stage's own table lacks: it was emptied, perhaps. Its own are newer, and stay."""
+    pages = client.get_paginator("scan").paginate(
+        TableName=source,
+        FilterExpression="begins_with(user_id, :erased)",
+        ExpressionAttributeValues={":erased": {"S": "erased:"}},
+    )
+    count = 0
+    for item in (item for page in pages for item in page["Items"]):
+        count += 1
+        tombstone: Any = item
+        try:
+            client.put_item(TableName=target, Item=tombstone, ConditionExpression="attribute_not_exists(user_id)")
+        except client.exceptions.ConditionalCheckFailedException:
+            continue
+    return count
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Put back what a restored table holds, with your AWS credentials."""
+    parser = argparse.ArgumentParser(prog="make restore", description=__doc__)
+    parser.add_argument("stage", nargs="?", default="", help="a stage of samconfig.toml")
+    parser.add_argument("--source", required=True, metavar="TABLE", help="the restored table")
+    asked = parser.parse_args(arguments)
+    try:
+        stage = stages.read(asked.stage, ROOT / "samconfig.toml")
+        outputs, session = stages.outputs(stage), stage.session()
+        held = session.client("secretsmanager").get_secret_value(SecretId=outputs["PseudonymKeyArn"])
+        connections, tombstones = put_back(
+            session.client("dynamodb"),
+            source=asked.source,
+            target=outputs["ConnectionsTable"],
+            sessions=outputs["SessionsTable"],
+            key=json.loads(held["SecretString"])["key"],
+        )
+    except stages.StageError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except (BotoCoreError, ClientError) as error:
+        sys.stderr.write(f"AWS refused: {error}\n")
+        return 1
+    say(f"The backup held {connections} connections and {tombstones} tombstones. Users erased since stay erased.")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
