@@ -1,7 +1,8 @@
 """`make secrets STAGE=...`: put Terra's API key and signing secret where the stage's functions read them.
 
 They are asked for without echo, or taken from TERRA_API_KEY and TERRA_SIGNING_SECRET. They are on no command line, in
-no file, and in no parameter of the stack.
+no file, and in no parameter of the stack. In place of the API key a data token (terra_dt_...) may be given, which can
+do less: it needs the scopes auth:write, connections:read, connections:write and providers:read.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 API_KEY = "TERRA_API_KEY"
 SIGNING_SECRET = "TERRA_SIGNING_SECRET"  # noqa: S105 - the name of a variable
+DATA_TOKEN = "terra_dt_"  # noqa: S105 - how one begins
+OF_THE_ADMIN_API = ("terra_at_", "terra_st_")
+"""How tokens begin that never open the data API."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,13 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stage = stages.read(asked.stage, asked.config)
         outputs = stages.outputs(stage)
         client = stage.session().client("secretsmanager")
-        api_key = given(API_KEY, "Terra's API key")
+        api_key = given(API_KEY, "Terra's API key or data token")
         signing_secret = (
             "" if asked.forget else given(SIGNING_SECRET, "The signing secret of Terra's webhook destination")
         )
         if api_key:
             put(client, outputs["TerraSecretArn"], {"api_key": api_key})
-            say("Terra's API key is put.")
+            say("Terra's data token is put." if api_key.startswith(DATA_TOKEN) else "Terra's API key is put.")
         if signing_secret or asked.forget:
             valid = signing_secrets(client, outputs["SigningSecretsArn"])
             valid.pop(asked.forget, None)
@@ -75,6 +79,12 @@ def given(name: str, what: str) -> str:
     value = value.strip()
     if trouble := trouble_in(value):
         message = f"{what} was copied with something else: {trouble}."
+        raise stages.StageError(message)
+    if value.startswith(OF_THE_ADMIN_API):
+        message = (
+            f"{what} is a token of Terra's Admin API or dashboard, which the data API refuses: give the API key, or a "
+            f"data token ({DATA_TOKEN}...)."
+        )
         raise stages.StageError(message)
     return value
 

@@ -1,7 +1,8 @@
 """The supervisor: starts every part of the stack, tells where they are, and leaves nothing running.
 
 `python -m local.stack [--directory .local] [--in-memory]`; ports come by API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT,
-DEMO_PORT and OIDC_PORT (0 is a free one), the database engine by DATABASE.
+DEMO_PORT and OIDC_PORT (0 is a free one), the database engine by DATABASE, another Terra by TERRA_API_URL and the other
+variables of `terra_account`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import socket
 import sys
 import time
 from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from local import aws_services, database, fetch, messages, oidc_issuer, sam_local, setup
+from local import aws_services, database, fetch, messages, oidc_issuer, sam_local, setup, terra_account
 from local.children import Nursery, StackError, answers
 from local.demo import problems_page
 from local.environment import ROOT, forget_aws, variable, without_aws
@@ -239,7 +240,14 @@ class Supervisor:
         self._ports = ports
         self._urls = {name: f"http://{LOOPBACK}:{number}" for name, number in ports.items()}
         self._python, self._version, self._packages = setup.functions_python()
-        self._keys = aws_services.keys(options.directory)
+        own = aws_services.keys(options.directory)
+        self._terra = terra_account.read(
+            self._urls["TERRA_PORT"], dev_id=DEV_ID, api_key=own.terra_api_key, signing_secret=own.signing_secret
+        )
+        self._keys = replace(own, terra_api_key=self._terra.api_key, signing_secret=self._terra.signing_secret)
+        # What opens another Terra is not the simulator's to know.
+        self._simulator_keys = self._keys if self._terra.is_simulator else own
+        self._simulator_dev_id = self._terra.dev_id if self._terra.is_simulator else DEV_ID
         self._tables = database.declared_tables(options.template)
         self._message_ids = messages.physical_ids(options.template, self._urls["AWS_PORT"])
         self._parameters: Mapping[str, str] = {}
@@ -257,7 +265,9 @@ class Supervisor:
                 # Before SAM starts, what a killed stack left; after its end, what it did not find time for.
                 await asyncio.to_thread(sam_local.sweep, logs)
                 ends.push_async_callback(asyncio.to_thread, sam_local.sweep, logs)
-            nursery = Nursery(logs, without_aws())
+            # The functions get Terra's key from Secrets Manager, as on AWS; no other part needs it.
+            inherited = {name: v for name, v in without_aws().items() if name not in terra_account.VARIABLES}
+            nursery = Nursery(logs, inherited)
             ends.push_async_callback(nursery.end)
             functions_log = ends.enter_context((logs / "functions.log").open("w"))
             work = asyncio.create_task(self._work(nursery, ends, FunctionLog(functions_log)))
@@ -330,11 +340,13 @@ class Supervisor:
     async def _start_sam(self, nursery: Nursery, ends: AsyncExitStack, stack: Stack) -> SamLocal:
         """Start the API in containers. They reach what functions call; the API and the demo page are for browsers."""
         called = [url for name, url in self._urls.items() if name not in ("API_PORT", "DEMO_PORT")]
-        reached = await sam_local.reachable(called, ends)
+        reached = await sam_local.reachable(sorted({*called, *self._terra.urls_here}), ends)
         environments = {
             name: sam_local.seen_from_container(spec.environment, reached) for name, spec in stack.functions.items()
         }
-        sam = SamLocal(nursery, self._directory, self._ports["API_PORT"], DEV_ID, environments, stack.routes)
+        sam = SamLocal(
+            nursery, self._directory, self._ports["API_PORT"], self._terra.dev_id, environments, stack.routes
+        )
         await sam.start()
         say("  sam local listens")
         return sam
@@ -349,14 +361,14 @@ class Supervisor:
     async def _start_simulator(self, nursery: Nursery) -> None:
         url = self._urls["TERRA_PORT"]
         command = [sys.executable, "-m", "local.terra_simulator", "--port", str(self._ports["TERRA_PORT"])]
-        command += ["--dev-id", DEV_ID, "--webhook-url", f"{self._urls['API_PORT']}/webhooks/terra"]
+        command += ["--dev-id", self._simulator_dev_id, "--webhook-url", f"{self._urls['API_PORT']}/webhooks/terra"]
         command += ["--retry-scale", str(self._options.retry_scale)]
         if not self._options.in_memory:
             command += ["--state", str(self._directory / "terra.json")]
         # On the command line every user of the machine could read them.
         secrets = {
-            "TERRA_SIMULATOR_API_KEY": self._keys.terra_api_key,
-            "TERRA_SIMULATOR_SIGNING_SECRET": self._keys.signing_secret,
+            "TERRA_SIMULATOR_API_KEY": self._simulator_keys.terra_api_key,
+            "TERRA_SIMULATOR_SIGNING_SECRET": self._simulator_keys.signing_secret,
         }
         child = await nursery.start("terra", command, environment=secrets, directory=ROOT, follows=True)
         await answers(child, f"{url}/_control/health")
@@ -380,10 +392,10 @@ class Supervisor:
 
     def _gateway(self, arns: Mapping[str, str], log: FunctionLog) -> Gateway:
         self._parameters = {
-            "TerraDevId": DEV_ID,
-            "TerraApiUrl": f"{self._urls['TERRA_PORT']}/api/v2",
-            "TerraWidgetUrl": f"{self._urls['TERRA_PORT']}/api/widget/session",
             **{f"{name}Arn": arn for name, arn in arns.items() if name != PSEUDONYM_KEY},
+            "TerraDevId": self._terra.dev_id,
+            "TerraApiUrl": self._terra.api_url,
+            "TerraWidgetUrl": self._terra.widget_url,
             "ReturnTargets": json.dumps(
                 {
                     "web": f"{self._urls['DEMO_PORT']}/connected",
@@ -448,8 +460,8 @@ class Supervisor:
         return {
             "api_url": self._urls["API_PORT"],
             "terra_url": self._urls["TERRA_PORT"],
-            "terra_dev_id": DEV_ID,
-            "terra_api_key": self._keys.terra_api_key,
+            "terra_dev_id": self._simulator_dev_id,
+            "terra_api_key": self._simulator_keys.terra_api_key,
             "dynamodb_url": self._urls["DYNAMODB_PORT"],
             "aws_url": self._urls["AWS_PORT"],
             "control_url": control_url,
@@ -458,7 +470,7 @@ class Supervisor:
             "parameters": self._parameters,
             "region": aws_services.REGION,
             "service_key": self._keys.service_key,
-            "signing_secret": self._keys.signing_secret,
+            "signing_secret": self._simulator_keys.signing_secret,
             "tables": {name.lower(): name for name in self._tables},
             "demo_url": self._urls["DEMO_PORT"],
             "oidc_issuer": self._urls["OIDC_PORT"],
@@ -470,12 +482,17 @@ class Supervisor:
     def _tell(self, engine: str, took: float) -> None:
         """Say the same to people, and what to try."""
         api, key = self._urls["API_PORT"], self._keys.service_key
+        terra = (
+            f"the simulator, {self._urls['TERRA_PORT']}   (dev-id {self._terra.dev_id})"
+            if self._terra.is_simulator
+            else f"{self._terra.api_url}   (dev-id {self._terra.dev_id}; widget {self._terra.widget_url})"
+        )
         kept = "in memory" if self._options.in_memory else f"kept in {shown(self._directory)}"
         say(f"""
 Everything answers, after {took:.0f} s. Ctrl-C ends it.
 
   API              {api}
-  Terra simulator  {self._urls["TERRA_PORT"]}   (dev-id {DEV_ID})
+  Terra            {terra}
   demo page        {self._urls["DEMO_PORT"]}
   OIDC issuer      {self._urls["OIDC_PORT"]}   (a token for anybody: POST /token)
   database         {self._urls["DYNAMODB_PORT"]}   ({engine}, {kept})

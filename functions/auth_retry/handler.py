@@ -22,6 +22,7 @@ _starter = SessionStarter(
     wiring.users(),
     wiring.return_targets(),
     open_limit=int(_settings.open_sessions_per_person),
+    catalogue=wiring.offered(),
 )
 
 

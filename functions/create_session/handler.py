@@ -19,6 +19,7 @@ _starter = SessionStarter(
     wiring.users(),
     wiring.return_targets(),
     open_limit=int(_settings.open_sessions_per_person),
+    catalogue=wiring.offered(),
 )
 
 
@@ -40,6 +41,9 @@ def create_session(request: Request) -> Response:
     )
     session_id = started.answer["session_id"]
     request.notes["session_id"] = session_id
+    if "warnings" in started.answer:
+        # Their number only: they are Terra's own words about what the caller sent.
+        request.notes["warnings"] = len(started.answer["warnings"])
     headers = {"location": f"/sessions/{session_id}"}
     if started.is_replay:
         headers["idempotent-replayed"] = "true"

@@ -33,6 +33,7 @@ PATIENCE: Final = timedelta(seconds=15)
 CLOCKS_DIFFER_BY: Final = 30.0  # seconds
 NOBODY: Final = "doctor"
 """A reference_id that stands for no person."""
+_ACCOUNT_REFUSED: Final = {httpx.codes.PAYMENT_REQUIRED, httpx.codes.FORBIDDEN, httpx.codes.SERVICE_UNAVAILABLE}
 _LOOPBACK: Final = {"127.0.0.1", "localhost"}
 
 
@@ -135,8 +136,9 @@ class Doctor:
                 what, f"{api_url}: {error}", "Is TerraApiUrl right? Otherwise it is Terra's: https://status.tryterra.co"
             )
             return
-        yield fine(what, f"dev-id {dev_id} and its key are taken")
-        yield from self._widget({"dev-id": dev_id, "x-api-key": api_key})
+        kind = "data token" if api_key.startswith(terra_api.DATA_TOKEN_PREFIX) else "API key"
+        yield fine(what, f"dev-id {dev_id} and its {kind} are accepted")
+        yield from self._widget(terra_api.credentials(dev_id, api_key))
 
     def _widget(self, credentials: Mapping[str, str]) -> Iterator[Finding]:
         what, url = "Terra's widget", self.stack.parameters["TerraWidgetUrl"]
@@ -151,6 +153,9 @@ class Doctor:
             yield fine(what, "opens")
         elif answer.status_code == httpx.codes.GONE:
             yield wrong(what, f"{url} is switched off (410)", remedy)
+        elif answer.status_code in _ACCOUNT_REFUSED:
+            refused = terra_api.refusal(answer.status_code, answer.content)
+            yield wrong(what, str(refused), "docs/problems.md says more: terra_user_limit and the codes beside it.")
         else:
             yield wrong(what, f"{url} answers {answer.status_code}, and no address", remedy)
 

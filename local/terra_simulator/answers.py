@@ -11,11 +11,16 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 
 def problem(
-    request: Request, status: int, detail: str | None = None, *, media_type: str = "application/problem+json"
+    request: Request,
+    status: int,
+    detail: str | None = None,
+    *,
+    media_type: str = "application/problem+json",
+    **more: str,
 ) -> Response:
-    """Answer with Terra's schema `Problem`."""
+    """Answer with Terra's schema `Problem`; `code` and `product` are its newer members."""
     query = f"?{request.url.query}" if request.url.query else ""
-    content = {"type": "about:blank", "title": _phrase(status).lower(), "instance": f"{request.url.path}{query}"}
+    content = {"type": "about:blank", "title": _phrase(status).lower(), "instance": f"{request.url.path}{query}"} | more
     if detail is not None:
         content["detail"] = detail
     return JSONResponse(content, status, media_type=media_type)

@@ -30,9 +30,9 @@ class RestApi:
     def routes(self) -> list[BaseRoute]:
         """Return the paths; everything else under /api is Terra's 404."""
         table: list[tuple[str, str, Endpoint]] = [
-            ("POST", "/api/v2/auth/authenticateUser", self._guarded(self.authenticate_user)),
-            ("POST", "/api/v2/auth/tokens", self._guarded(self.mobile_token)),
-            ("POST", "/api/v2/auth/generateAuthToken", self._guarded(self.mobile_token)),
+            ("POST", "/api/v2/auth/authenticateUser", self._guarded(self._entitled(self.authenticate_user))),
+            ("POST", "/api/v2/auth/tokens", self._guarded(self._entitled(self.mobile_token))),
+            ("POST", "/api/v2/auth/generateAuthToken", self._guarded(self._entitled(self.mobile_token))),
             ("POST", "/api/v2/auth/generateWidgetSession", self._guarded(self.generate_widget_session)),
             ("DELETE", "/api/v2/auth/deauthenticateUser", self._guarded(self.deauthenticate_user)),
             ("GET", "/api/v2/userInfo", self._guarded(self.user_info)),
@@ -40,7 +40,7 @@ class RestApi:
             ("GET", "/api/v2/subscriptions", self._guarded(self.subscriptions)),
             ("GET", "/api/v2/integrations", self.integrations),
             ("GET", "/api/v2/integrations/detailed", self.integrations_detailed),
-            ("POST", "/api/widget/session", self._guarded(self.widget_session)),
+            ("POST", "/api/widget/session", self._guarded(self._entitled(self.widget_session), is_widget=True)),
         ]
         routes: list[BaseRoute] = [
             Route(path, self._door(endpoint), methods=[method]) for method, path, endpoint in table
@@ -75,23 +75,56 @@ class RestApi:
 
         return enter
 
-    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+    def _guarded(self, endpoint: Endpoint, *, is_widget: bool = False) -> Endpoint:
         """Let only the developer's own credentials pass."""
 
         async def check(request: Request) -> Response:
-            dev_id, api_key = request.headers.get("dev-id"), request.headers.get("x-api-key")
-            if not dev_id or not api_key:
-                return answers.problem(
-                    request, HTTPStatus.UNAUTHORIZED, "dev-id or x-api-key headers are missing or malformed"
-                )
-            if dev_id != self._terra.dev_id:
-                return answers.problem(request, HTTPStatus.UNAUTHORIZED, "dev-id and x-api-key do not match")
-            if not hmac.compare_digest(api_key.encode(), self._terra.api_key.encode()):
-                # Terra's document gives this one answer the plain media type.
-                return answers.problem(
-                    request, HTTPStatus.FORBIDDEN, "invalid credentials", media_type="application/json"
-                )
-            return await endpoint(request)
+            refused = self._refused_credentials(request)
+            if refused is None:
+                return await endpoint(request)
+            status, detail = refused
+            if is_widget and not self._terra.settings.is_july:
+                return answers.legacy(HTTPStatus.FORBIDDEN, detail)
+            # Terra's document gives 403 the plain media type.
+            is_plain = status == HTTPStatus.FORBIDDEN
+            return answers.problem(
+                request, status, detail, media_type="application/json" if is_plain else "application/problem+json"
+            )
+
+        return check
+
+    def _refused_credentials(self, request: Request) -> tuple[HTTPStatus, str] | None:
+        """Say what is wrong with a request's credentials: `dev-id` and `x-api-key`, or a data token."""
+        dev_id, api_key = request.headers.get("dev-id"), request.headers.get("x-api-key")
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        valid = {self._terra.api_key, self._terra.settings.data_token or self._terra.api_key}
+        if scheme.lower() == "bearer":
+            given, valid = token, {each for each in valid if each.startswith("terra_dt_")}
+        elif dev_id and api_key:
+            given, valid = api_key, {each for each in valid if not each.startswith("terra_dt_")}
+        else:
+            return HTTPStatus.UNAUTHORIZED, "dev-id or x-api-key headers are missing or malformed"
+        if dev_id and dev_id != self._terra.dev_id:
+            return HTTPStatus.UNAUTHORIZED, "dev-id and x-api-key do not match"
+        if not any(hmac.compare_digest(given.encode(), each.encode()) for each in valid):
+            return HTTPStatus.FORBIDDEN, "invalid credentials"
+        return None
+
+    def _entitled(self, endpoint: Endpoint) -> Endpoint:
+        """Refuse what the account may not do at the moment (https://docs.tryterra.co, OpenAPI document 2026.10.08)."""
+
+        async def check(request: Request) -> Response:
+            match self._terra.settings.account:
+                case "in_order":
+                    return await endpoint(request)
+                case "user_limit":
+                    return answers.problem(request, HTTPStatus.PAYMENT_REQUIRED, "past the user limit")
+                case "authorization_unavailable" as code:
+                    return answers.problem(request, HTTPStatus.SERVICE_UNAVAILABLE, "try again", code=code)
+                case code:
+                    return answers.problem(
+                        request, HTTPStatus.FORBIDDEN, "not on this account", code=code, product="unified_api"
+                    )
 
         return check
 
@@ -135,20 +168,26 @@ class RestApi:
             asked = LoginRequest.model_validate(fields)
         except ValidationError as error:
             return answers.legacy(HTTPStatus.BAD_REQUEST, _explained(error))
-        names = [name.strip() for name in listed.split(",")] if listed else self._terra.settings.enabled_providers
-        providers = [name for name in names if name in PROVIDERS]
-        if not providers:
+        settings = self._terra.settings
+        names = [name.strip() for name in listed.split(",")] if listed else list(settings.enabled_providers)
+        if settings.is_july:
+            providers, unknown = [name for name in names if name in PROVIDERS], []
+        else:
+            providers = [name for name in names if name in settings.enabled_providers]
+            unknown = [name for name in names if name not in providers]
+        if not providers and settings.is_july:
             return answers.legacy(HTTPStatus.BAD_REQUEST, "no valid provider in providers")
-        session = self._terra.open_widget(providers, asked)
-        return JSONResponse(
-            {
-                "status": "success",
-                "session_id": session.session_id,
-                "url": f"{self._terra.settings.public_url}/widget/session/{session.session_id}",
-                "expires_in": int(self._terra.settings.widget_expires_in_s),
-            },
-            self._terra.settings.widget_status,
-        )
+        # No document says what the newer page offers if it knows none of them.
+        session = self._terra.open_widget(providers or list(settings.enabled_providers), asked)
+        content: dict[str, object] = {
+            "status": "success",
+            "session_id": session.session_id,
+            "url": f"{settings.public_url}/widget/session/{session.session_id}",
+            "expires_in": int(settings.widget_opens_for_s),
+        }
+        if unknown:
+            content["warnings"] = [f"provider {name} is unknown or not enabled" for name in unknown]
+        return JSONResponse(content, settings.widget_status or (200 if settings.is_july else 201))
 
     async def generate_widget_session(self, request: Request) -> Response:
         """Answer as the endpoint that Terra has switched off."""
@@ -204,8 +243,10 @@ class RestApi:
     async def subscriptions(self, request: Request) -> Response:
         """Describe everybody, in one answer or in pages."""
         users = [user.as_terra() for user in self._terra.people.listed(pending=self._listed_pending)]
-        if "page" not in request.query_params:
-            return JSONResponse({"users": users})
+        is_july = self._terra.settings.is_july
+        shape = self._terra.settings.subscriptions_shape or ("data" if is_july else "flat")
+        if "page" not in request.query_params or shape == "users":
+            return JSONResponse({"users": users} if is_july else {"status": "success", "users": users})
         try:
             page = int(request.query_params["page"])
             size = int(request.query_params.get("per_page", DEFAULT_PAGE_SIZE))
@@ -213,16 +254,15 @@ class RestApi:
             return answers.problem(request, HTTPStatus.BAD_REQUEST, "page and per_page must be integers")
         if page < 0 or size < 1:
             return answers.problem(request, HTTPStatus.BAD_REQUEST, "page or per_page is out of range")
+        size = min(size, self._terra.settings.largest_page or size)
         last = max(0, (len(users) - 1) // size)
-        return JSONResponse(
-            {
-                "data": {
-                    "next": page + 1 if page < last else None,
-                    "max_page": last,
-                    "results": users[page * size : (page + 1) * size],
-                }
-            }
-        )
+        found: dict[str, object] = {
+            "next": page + 1 if page < last else None,
+            # The last index until July, the number of pages from October on.
+            "max_page": last if shape == "data" else last + 1,
+            "results": users[page * size : (page + 1) * size],
+        }
+        return JSONResponse({"data": found} if shape == "data" else {"status": "success", **found})
 
     @property
     def _listed_pending(self) -> bool:

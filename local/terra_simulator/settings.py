@@ -75,6 +75,25 @@ class Settings(BaseModel):
     """None: the order of Terra's parameters changes from one redirect to the next."""
     redirect_omits: tuple[RedirectParameter, ...] = ()
 
+    version: Literal["october", "july"] = "october"
+    """Of Terra's documents: 2026.10.08, or 2026.07.17.1. It decides what the three settings with None leave to it.
+
+    In July /subscriptions put its pages into `data`, and the widget answered 200, opened for 900 s, gave no warning of
+    unknown providers and wrote wrong credentials as a problem.
+    """
+    subscriptions_shape: Literal["flat", "data", "users"] | None = None
+    """`users` answers with all users at once, whatever page was asked for."""
+    largest_page: int | None = Field(default=None, ge=1)
+    """The most that a page of /subscriptions holds, whatever `per_page` asks for."""
+    widget_status: Literal[200, 201] | None = None
+    widget_expires_in_s: float | None = Field(default=None, ge=0)
+    data_token: str | None = Field(default=None, pattern="^terra_dt_")
+    """Accepted as a bearer token, beside the API key."""
+    account: Literal[
+        "in_order", "user_limit", "entitlement_required", "environment_disabled", "authorization_unavailable"
+    ] = "in_order"
+    """What keeps Terra from beginning logins: 402, 403 with a code, or 503 with a code."""
+
     userinfo_reference_shape: Literal["array", "object"] = "array"
     unknown_reference: Literal["empty", "not_found"] = "empty"
     pending_user_active: bool = True
@@ -82,8 +101,6 @@ class Settings(BaseModel):
     lists_include_pending: bool = True
     """Whether lists of users hold those who never finished a login."""
     enabled_providers: tuple[str, ...] = ENABLED_AT_FIRST
-    widget_status: Literal[200, 201] = 201
-    widget_expires_in_s: float = Field(default=900.0, ge=0)
 
     @field_validator("enabled_providers")
     @classmethod
@@ -93,6 +110,18 @@ class Settings(BaseModel):
             message = f"unknown providers: {', '.join(unknown)}"
             raise ValueError(message)
         return names
+
+    @property
+    def is_july(self) -> bool:
+        """Whether answers are those of the older document."""
+        return self.version == "july"
+
+    @property
+    def widget_opens_for_s(self) -> float:
+        """How long a widget's link opens."""
+        if self.widget_expires_in_s is not None:
+            return self.widget_expires_in_s
+        return 900.0 if self.is_july else 86_400.0
 
     def changed(self, changes: Mapping[str, object]) -> Self:
         """Return these settings with changes; raises pydantic's ValidationError for a name or value that is none."""

@@ -139,7 +139,7 @@ class Simulator:
 
     def has_expired(self, session: WidgetSession) -> bool:
         """Tell whether a widget session is too old."""
-        return self.clock() > session.created_at + self.settings.widget_expires_in_s
+        return self.clock() > session.created_at + self.settings.widget_opens_for_s
 
     def login_from_widget(self, session: WidgetSession, resource: str) -> Login:
         """Go on with the provider that a person picked."""

@@ -40,9 +40,9 @@ def test_bad_input_is_refused_and_the_field_is_named(api: httpx.Client, terra: T
     assert terra.calls("/authenticateUser") == []
 
 
-def test_a_resource_that_terra_does_not_have_is_not_found(api: httpx.Client, person: str) -> None:
+def test_a_resource_that_terra_does_not_have_is_the_callers_mistake(api: httpx.Client, person: str) -> None:
     answer = api.post("/sessions", json={"reference_id": person, "resource": "NOSUCH"})
-    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_resource")
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_resource")
 
 
 def test_what_is_not_there_is_not_found(api: httpx.Client) -> None:

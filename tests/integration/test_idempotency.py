@@ -305,7 +305,7 @@ def test_a_release_that_fails_as_well_does_not_hide_the_first_trouble(
     run = handlers.run(
         "create_session", event_for(key, body_for(person)), broken("dynamodb.DeleteItem*:before", "silence")
     )
-    assert (run.status, run.json["code"]) == (404, "unknown_resource")
+    assert (run.status, run.json["code"]) == (422, "unknown_resource")
     claim = the_claim(tables, before)
     assert claim is not None
     assert ask(api, key, body_for(person)).status_code == 409

@@ -166,10 +166,10 @@ def test_an_unknown_return_target_is_422_before_terra_is_asked(
 
 
 @pytest.mark.parametrize("resource", ["NOSUCHTHING", "FITBIT2", "__"])
-def test_an_unknown_resource_is_404(api: httpx.Client, terra: Terra, tables: Tables, resource: str) -> None:
+def test_an_unknown_resource_is_422(api: httpx.Client, terra: Terra, tables: Tables, resource: str) -> None:
     before = tables.count()
     answer = api.post("/sessions", json={**GOOD, "resource": resource})
-    assert refusal(answer) == (404, "unknown_resource", set())
+    assert refusal(answer) == (422, "unknown_resource", set())
     assert len(terra.calls("/authenticateUser")) == 1
     assert tables.count() == before
 

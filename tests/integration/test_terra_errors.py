@@ -64,17 +64,45 @@ SHAPES: list[object] = [
     {"user_id": "a", "auth_url": "javascript:alert(1)"},
     {"user_id": "a", "auth_url": "//example.com"},
     {"user_id": "a", "auth_url": "https://[half"},
+    {"user_id": "a", "auth_url": "https://"},
+    {"user_id": "a", "auth_url": "http://example.com"},
+    {"user_id": "a", "auth_url": "http://127.0.0.1.example.com"},
+    {"user_id": "a", "auth_url": "https://example.com/\r\nset-cookie: a=b"},
+    {"user_id": "a", "auth_url": "https://example.com/a b"},
+    {"user_id": "a", "auth_url": "https://example.com/\u00fc"},
 ]
+
+
+def coded(status: int, code: object, **more: object) -> dict[str, Any]:
+    """Terra's newer problems."""
+    problem = {"type": "about:blank", "title": "no", "instance": "/", "code": code, **more}
+    return {"kind": "wrong_shape", "status": status, "body": problem}
+
+
 MAPPED: list[tuple[dict[str, Any], int, str]] = [
-    ({"kind": "status", "status": 400}, 502, "terra_rejected"),
-    ({"kind": "legacy", "status": 400}, 502, "terra_rejected"),
+    ({"kind": "status", "status": 400}, 422, "refused_by_terra"),
+    ({"kind": "legacy", "status": 400}, 422, "refused_by_terra"),
+    ({"kind": "html", "status": 400}, 422, "refused_by_terra"),
+    ({"kind": "empty", "status": 409}, 422, "refused_by_terra"),
+    ({"kind": "empty", "status": 422}, 422, "refused_by_terra"),
+    ({"kind": "status", "status": 404}, 422, "unknown_resource"),
+    ({"kind": "html", "status": 404}, 422, "unknown_resource"),
     ({"kind": "status", "status": 401}, 502, "terra_rejected"),
     ({"kind": "status", "status": 403}, 502, "terra_rejected"),
     ({"kind": "html", "status": 403}, 502, "terra_rejected"),
-    ({"kind": "status", "status": 404}, 404, "unknown_resource"),
-    ({"kind": "html", "status": 404}, 404, "unknown_resource"),
     ({"kind": "legacy", "status": 410}, 502, "terra_rejected"),
-    ({"kind": "empty", "status": 422}, 502, "terra_rejected"),
+    ({"kind": "empty", "status": 405}, 502, "terra_rejected"),
+    *(({"kind": kind, "status": 402}, 502, "terra_user_limit") for kind in ("status", "legacy", "html", "empty")),
+    (coded(403, "entitlement_required", product="unified_api"), 502, "terra_entitlement_required"),
+    (coded(403, "entitlement_required", product=["<b>"]), 502, "terra_entitlement_required"),
+    (coded(403, "environment_disabled"), 502, "terra_environment_disabled"),
+    (coded(403, "something_new"), 502, "terra_rejected"),
+    (coded(403, 7), 502, "terra_rejected"),
+    (coded(401, "environment_disabled"), 502, "terra_rejected"),
+    ({"kind": "wrong_shape", "status": 403, "body": ["entitlement_required"]}, 502, "terra_rejected"),
+    (coded(503, "authorization_unavailable"), 503, "terra_authorization_unavailable"),
+    (coded(503, "something_new"), 503, "terra_unavailable"),
+    (coded(500, "authorization_unavailable"), 503, "terra_unavailable"),
     ({"kind": "legacy", "status": 200}, 502, "terra_rejected"),
     ({"kind": "status", "status": 500}, 503, "terra_unavailable"),
     ({"kind": "html", "status": 500}, 503, "terra_unavailable"),

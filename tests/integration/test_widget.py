@@ -145,6 +145,8 @@ def test_a_retired_endpoint_is_told_with_what_to_set(api: httpx.Client, terra: T
         {"status": "success", "session_id": "a b", "url": "https://widget.example.com/x"},
         {"status": "success", "session_id": "x", "url": "javascript:alert(1)"},
         {"status": "success", "session_id": "x", "url": 7},
+        {"status": "success", "session_id": "x", "url": "http://widget.example.com/x"},
+        {"status": "success", "session_id": "x", "url": "https://widget.example.com/\r\nx"},
     ],
 )
 def test_an_answer_without_what_it_must_hold_is_none(

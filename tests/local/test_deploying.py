@@ -192,6 +192,15 @@ def test_secrets_are_asked_for_on_the_terminal_and_not_shown(deployed: Deployed)
     assert deployed.holds("SigningSecretsArn") == {}
 
 
+def test_a_token_of_the_admin_api_is_refused_with_what_to_give_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERRA_API_KEY", "terra_at_0123456789")
+    with pytest.raises(stages.StageError, match=r"Admin API .* data token \(terra_dt_") as refused:
+        put_secrets.given("TERRA_API_KEY", "Terra's API key or data token")
+    assert "0123456789" not in str(refused.value)
+    monkeypatch.setenv("TERRA_API_KEY", "terra_dt_0123456789")
+    assert put_secrets.given("TERRA_API_KEY", "Terra's API key or data token") == "terra_dt_0123456789"
+
+
 def until(terminal: Any, text: bytes) -> bytes:  # noqa: ANN401 - a raw file
     shown = b""
     while text not in shown:

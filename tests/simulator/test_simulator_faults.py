@@ -38,7 +38,7 @@ def test_terra_can_be_broken(
     assert response.status_code == status
     assert response.headers.get("content-type") == media_type
     terra.control("DELETE", "/faults")
-    assert terra.back_end.get(PATH).json() == {"users": []}
+    assert terra.back_end.get(PATH).json() == {"status": "success", "users": []}
 
 
 def test_the_forms_of_errors_are_terras(terra: Terra) -> None:
@@ -71,7 +71,7 @@ def test_a_slow_answer_is_a_proper_one(terra: Terra) -> None:
     fault(terra, "slow", delay_s=0.3)
     started = time.monotonic()
 
-    assert terra.back_end.get(PATH).json() == {"users": []}
+    assert terra.back_end.get(PATH).json() == {"status": "success", "users": []}
     assert time.monotonic() - started >= 0.3
 
 

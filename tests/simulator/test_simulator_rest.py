@@ -32,6 +32,7 @@ GUARDED = [
 def test_only_the_developers_own_credentials_pass(
     terra: Terra, method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
+    terra.set(version="july")  # since then the widget alone refuses in another way
     response = terra.browser.request(method, path, headers=headers)
 
     assert response.status_code == status
@@ -127,7 +128,9 @@ def test_bulk_user_info_leaves_strangers_out(terra: Terra) -> None:
     assert terra.back_end.post("/api/v2/bulkUserInfo", content=b"").status_code == 400
 
 
-def test_subscriptions_come_whole_or_in_pages(terra: Terra) -> None:
+@pytest.mark.parametrize("version", ["october", "july"])
+def test_subscriptions_come_whole_or_in_pages(terra: Terra, version: str) -> None:
+    terra.set(version=version)
     everybody = [terra.connect(f"person-{number}") for number in range(5)]
 
     whole = terra.back_end.get("/api/v2/subscriptions").json()
@@ -136,8 +139,10 @@ def test_subscriptions_come_whole_or_in_pages(terra: Terra) -> None:
     found: list[str] = []
     page: int | None = 0
     while page is not None:
-        data = terra.back_end.get("/api/v2/subscriptions", params={"page": page, "per_page": 2}).json()["data"]
-        assert data["max_page"] == 2
+        answer = terra.back_end.get("/api/v2/subscriptions", params={"page": page, "per_page": 2}).json()
+        assert answer.keys() == ({"data"} if version == "july" else {"status", "next", "max_page", "results"})
+        data = answer.get("data", answer)
+        assert data["max_page"] == (2 if version == "july" else 3)
         found += [user["user_id"] for user in data["results"]]
         page = data["next"]
     assert found == everybody
@@ -225,13 +230,14 @@ def widget_session(terra: Terra, **fields: object) -> httpx.Response:
     return terra.back_end.post("/api/widget/session", json=fields)
 
 
-def test_a_widget_session_takes_providers_as_one_text(terra: Terra) -> None:
+@pytest.mark.parametrize(("version", "status", "expires_in"), [("october", 201, 86_400), ("july", 200, 900)])
+def test_a_widget_session_takes_providers_as_one_text(terra: Terra, version: str, status: int, expires_in: int) -> None:
+    terra.set(version=version)
     response = widget_session(terra, providers="GARMIN,FITBIT", reference_id="anna")
 
-    assert response.status_code == 201
     answer = response.json()
     assert answer.keys() == {"status", "session_id", "url", "expires_in"}
-    assert answer["expires_in"] == 900
+    assert (response.status_code, answer["expires_in"]) == (status, expires_in)
     page = terra.browser.get(answer["url"]).text
     assert 'value="GARMIN"' in page
     assert 'value="OURA"' not in page
@@ -245,10 +251,73 @@ def test_a_widget_session_breaks_on_a_list_of_providers(terra: Terra) -> None:
 
 
 def test_a_widget_session_refuses_nonsense(terra: Terra) -> None:
-    assert widget_session(terra, providers="NOBODY").status_code == 400
     assert widget_session(terra, reference_id=7).status_code == 400
     assert terra.back_end.post("/api/widget/session", content=b"{").status_code == 400
     assert terra.back_end.post("/api/widget/session", content=b"[]").status_code == 400
+
+
+def test_a_widget_session_warns_of_providers_that_are_unknown_or_not_enabled(terra: Terra) -> None:
+    answer = widget_session(terra, providers="NOBODY,OURA,STRAVA").json()
+    assert len(answer["warnings"]) == 2
+    assert "NOBODY" in answer["warnings"][0]
+    assert "STRAVA" in answer["warnings"][1]
+    page = terra.browser.get(answer["url"]).text
+    assert 'value="OURA"' in page
+    assert 'value="STRAVA"' not in page
+    assert len(widget_session(terra, providers="NOBODY").json()["warnings"]) == 1
+
+
+def test_an_older_widget_session_refuses_where_it_knows_no_provider_and_warns_of_none(terra: Terra) -> None:
+    terra.set(version="july")
+    assert widget_session(terra, providers="NOBODY").status_code == 400
+    assert "warnings" not in widget_session(terra, providers="NOBODY,OURA").json()
+
+
+def test_the_widget_writes_wrong_credentials_in_the_older_form_and_always_403(terra: Terra) -> None:
+    for headers in ({}, {"dev-id": "somebody-else", "x-api-key": API_KEY}, {"dev-id": DEV_ID, "x-api-key": "wrong"}):
+        response = terra.browser.post("/api/widget/session", headers=headers)
+        assert response.status_code == 403
+        assert response.json().keys() == {"status", "message"}
+
+
+@pytest.mark.parametrize(
+    ("account", "status", "code"),
+    [
+        ("user_limit", 402, None),
+        ("entitlement_required", 403, "entitlement_required"),
+        ("environment_disabled", 403, "environment_disabled"),
+        ("authorization_unavailable", 503, "authorization_unavailable"),
+    ],
+)
+def test_an_account_that_is_not_in_order_begins_no_login_and_can_be_asked(
+    terra: Terra, account: str, status: int, code: str | None
+) -> None:
+    terra.set(account=account)
+    login = terra.back_end.post("/api/v2/auth/authenticateUser?resource=FITBIT")
+    for response in (login, widget_session(terra), terra.back_end.post("/api/v2/auth/generateAuthToken")):
+        assert (response.status_code, response.json().get("code")) == (status, code)
+        assert response.headers["content-type"] == "application/problem+json"
+    assert terra.back_end.get("/api/v2/subscriptions").status_code == 200
+
+
+TOKEN = "terra_dt_0123456789"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"authorization": f"Bearer {TOKEN}"}, 200),
+        ({"authorization": f"Bearer {TOKEN}", "dev-id": DEV_ID}, 200),
+        ({"authorization": f"Bearer {TOKEN}", "dev-id": "somebody-else"}, 401),
+        ({"authorization": "Bearer terra_dt_other"}, 403),
+        ({"authorization": f"Bearer {API_KEY}", "dev-id": DEV_ID}, 403),
+        ({"x-api-key": TOKEN, "dev-id": DEV_ID}, 403),
+        ({"x-api-key": API_KEY, "dev-id": DEV_ID}, 200),
+    ],
+)
+def test_a_data_token_is_a_bearer_token_and_no_key(terra: Terra, headers: dict[str, str], status: int) -> None:
+    terra.set(data_token=TOKEN)
+    assert terra.browser.get("/api/v2/subscriptions", headers=headers).status_code == status
 
 
 def test_the_widget_session_may_also_answer_200(terra: Terra) -> None:

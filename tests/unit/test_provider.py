@@ -8,7 +8,15 @@ from typing import Any
 import httpcore
 import pytest
 
-from terra_connections.errors import RetryLater, TerraRejected, TerraUnavailable, TooManyRequests
+from terra_connections.errors import (
+    InputRefused,
+    RetryLater,
+    SdkOnlyProvider,
+    TerraRejected,
+    TerraUnavailable,
+    TooManyRequests,
+    UnknownResource,
+)
 from terra_connections.provider import (
     ASK_AGAIN_AFTER,
     FIRST_WITHIN,
@@ -248,3 +256,63 @@ def test_what_is_no_list_of_providers_is_not_believed(answers: Answers) -> None:
 def test_an_error_with_status_200_is_not_believed(path: str) -> None:
     with pytest.raises(TerraRejected):
         asked_of(TerraHere(GOOD | {path: {**GOOD[path], "status": "error"}}))
+
+
+# -- what explains a refusal -------------------------------------------------------------------------------------------
+
+APPLE = Provider("APPLE", "Apple Health", ProviderType.SDK, None)
+REFUSED = InputRefused("no")
+
+
+def test_a_provider_of_the_sdk_is_refused_by_a_fresh_list_without_asking_terra() -> None:
+    terra = Terra([APPLE, *named("FITBIT")])
+    terra.catalogue.check("APPLE")
+    assert terra.asked == []
+    terra.read()
+    with pytest.raises(SdkOnlyProvider, match="POST /mobile-tokens"):
+        terra.catalogue.check("APPLE")
+    assert len(terra.asked) == 1
+
+
+def test_an_old_list_refuses_nothing_and_no_list_refuses_what_may_have_been_enabled_since() -> None:
+    terra = Terra([APPLE])
+    terra.read()
+    terra.catalogue.check("GARMIN")
+    terra.wait(FRESH_FOR)
+    terra.catalogue.check("APPLE")
+    assert len(terra.asked) == 1
+
+
+def test_a_refusal_is_explained_by_the_list() -> None:
+    terra = Terra([APPLE, *named("FITBIT", "GARMIN")])
+    unknown = terra.catalogue.explained(REFUSED, ["GARMINN"])
+    assert isinstance(unknown, UnknownResource)
+    assert "Did you mean GARMIN?" in str(unknown)
+    assert isinstance(terra.catalogue.explained(REFUSED, ["APPLE"]), SdkOnlyProvider)
+    assert terra.catalogue.explained(REFUSED, ["FITBIT"]) is REFUSED
+    assert terra.catalogue.explained(REFUSED, ["APPLE", "FITBIT"]) is REFUSED
+    assert terra.catalogue.explained(REFUSED, []) is REFUSED
+    assert len(terra.asked) == 1
+
+
+def test_a_name_like_no_other_is_given_no_other() -> None:
+    terra = Terra(named("FITBIT"))
+    assert "Did you mean" not in str(terra.catalogue.explained(REFUSED, ["ZZZ"]))
+
+
+@pytest.mark.parametrize("trouble", [DOWN, TooManyRequests("slow")], ids=str)
+def test_without_a_list_a_refusal_stays_what_it_is(trouble: Exception) -> None:
+    assert Terra(trouble).catalogue.explained(REFUSED, ["APPLE"]) is REFUSED
+
+
+def test_where_not_even_the_list_is_given_it_is_the_operators_fault() -> None:
+    rejected = TerraRejected("no")
+    assert Terra(rejected).catalogue.explained(REFUSED, ["FITBIT"]) is rejected
+
+
+def test_of_several_providers_one_that_is_offered_is_enough() -> None:
+    terra = Terra(named("FITBIT"))
+    terra.catalogue.require_one_of(["ZZZ", "FITBIT"])
+    with pytest.raises(UnknownResource, match="ZZZ, YYY"):
+        terra.catalogue.require_one_of(["ZZZ", "YYY"])
+    Terra(DOWN).catalogue.require_one_of(["ZZZ"])

@@ -6,11 +6,16 @@ TerraConnectionsError
 ├── Forbidden                the caller may not do this
 ├── NotFound                 no such thing, or not the caller's to see
 ├── UnknownResource          Terra does not know this provider, or it is not enabled
+├── SdkOnlyProvider          the provider connects inside a phone app only
+├── InputRefused             Terra refuses what the caller asks for, for another reason
 ├── RequestInProgress        the first request with this idempotency key is still running
 ├── ErasureInProgress        the user is being erased: nothing new begins
 ├── IdempotencyKeyReused     the same idempotency key came with another body
 ├── UnknownReturnTarget      no return target of this name is configured
 ├── TerraRejected            Terra refused our credentials or our request
+│   ├── TerraUserLimit       the Terra environment is past its user limit
+│   ├── EntitlementRequired  the Terra account does not include the product
+│   └── EnvironmentDisabled  Terra has disabled the environment
 ├── NotSigned                a webhook that Terra did not sign
 └── RetryLater               worth a repeat; says after how many seconds
     ├── TooManyRequests      Terra's rate limit
@@ -18,6 +23,7 @@ TerraConnectionsError
     ├── ErasureUnfinished    an erasure needs another call
     ├── TooManySessions      one person's logins that nobody has finished
     ├── TerraUnavailable     Terra timed out, failed or answered nonsense
+    │   └── AuthorizationUnavailable  Terra cannot check what the account includes
     ├── NotDurable           contention outlasted the time there is; nothing was written
     └── Misconfigured        a secret or a setting is missing or malformed
 ```
@@ -54,6 +60,14 @@ class NotFound(TerraConnectionsError):
 
 class UnknownResource(TerraConnectionsError):
     """Terra does not know this provider, or it is not enabled for the account."""
+
+
+class SdkOnlyProvider(TerraConnectionsError):
+    """The provider has no login page: it connects inside a phone app, through Terra's SDK."""
+
+
+class InputRefused(TerraConnectionsError):
+    """Terra refuses what the caller asks for, and neither the provider's name nor its type explains it."""
 
 
 class RequestInProgress(TerraConnectionsError):
@@ -104,8 +118,24 @@ class TerraRejected(TerraConnectionsError):
     """Terra refused our credentials or our request: a repeat will not help."""
 
 
+class TerraUserLimit(TerraRejected):
+    """The Terra environment is past its user limit (402)."""
+
+
+class EntitlementRequired(TerraRejected):
+    """The Terra account does not include the product that the call belongs to (403)."""
+
+
+class EnvironmentDisabled(TerraRejected):
+    """Terra has disabled the environment that the credentials belong to (403)."""
+
+
 class TerraUnavailable(RetryLater):
     """Terra timed out, failed, or answered something that proves nothing."""
+
+
+class AuthorizationUnavailable(TerraUnavailable):
+    """Terra cannot check at the moment what the account includes (503)."""
 
 
 class NotSigned(TerraConnectionsError):

@@ -23,7 +23,7 @@ BY: dict[str, tuple[str, ...]] = {
     "UserTokens": ("outcome",),
     # milliseconds
     "TerraLatency": ("call", "outcome"),
-    # calls that Terra did not answer, failed, or refused our credentials for
+    # calls that Terra did not answer, failed, or refused for what only the operator can mend
     "TerraFailures": (),
     # connections in which the table and Terra had come apart, once a sweep has made them agree; see sweep.Drift
     "Drift": ("kind",),
@@ -32,7 +32,8 @@ BY: dict[str, tuple[str, ...]] = {
 }
 """Every metric, by its dimensions."""
 
-_CREDENTIALS_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+_ACCOUNT_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}
+"""Of the credentials, of the environment's user limit, and of what the account includes."""
 
 
 def delivery_taken(*, type_: str, is_new: bool, age_seconds: float, secret_name: str) -> None:
@@ -58,7 +59,7 @@ def terra_asked(call: str, status: int | None, milliseconds: float) -> None:
     outcome = "none" if status is None else f"{status // 100}xx"
     _emit("TerraCalls", 1, call=call, outcome=outcome)
     _emit("TerraLatency", milliseconds, MetricUnit.Milliseconds, call=call, outcome=outcome)
-    if status is None or status in _CREDENTIALS_REFUSED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status is None or status in _ACCOUNT_REFUSED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _emit("TerraFailures", 1)
 
 

@@ -11,9 +11,17 @@ from urllib.parse import urlencode
 
 from terra_connections.caller import Caller
 from terra_connections.connection_store import ConnectionStore
-from terra_connections.errors import ErasureInProgress, InvalidRequest, RequestInProgress, TooManySessions
+from terra_connections.errors import (
+    ErasureInProgress,
+    InputRefused,
+    InvalidRequest,
+    RequestInProgress,
+    TooManySessions,
+    UnknownResource,
+)
 from terra_connections.ids import ReferenceId, SessionId
 from terra_connections.patience import Patience
+from terra_connections.provider import Catalogue
 from terra_connections.return_target import ReturnTargets
 from terra_connections.session import (
     KEPT_FOR,
@@ -85,6 +93,8 @@ class SessionStarter:
     users: UserStore
     targets: ReturnTargets
     open_limit: int
+    catalogue: Catalogue
+    """Asked only where Terra has refused something; what it holds then spares Terra the next such request."""
 
     def start(
         self,
@@ -108,7 +118,8 @@ class SessionStarter:
 
         Raises:
             UnknownReturnTarget, RequestInProgress, IdempotencyKeyReused: nothing was asked of Terra.
-            TooManySessions, UnknownResource, TerraRejected, TerraUnavailable, TooManyRequests: the key is free again.
+            TooManySessions, UnknownResource, SdkOnlyProvider, InputRefused, TerraRejected, TerraUnavailable,
+                TooManyRequests: the key is free again.
         """
         if asked.return_to is not None:
             self.targets.check(asked.return_to)
@@ -140,8 +151,8 @@ class SessionStarter:
 
         Raises:
             NotDurable: it took too long.
-            UnknownReturnTarget, TooManySessions, UnknownResource, TerraRejected, TerraUnavailable, TooManyRequests:
-                as `start` does.
+            UnknownReturnTarget, TooManySessions, UnknownResource, SdkOnlyProvider, InputRefused, TerraRejected,
+                TerraUnavailable, TooManyRequests: as `start` does.
         """
         claim = Claim(session.retry_claim_id, secrets.token_hex(16), session.failure_hash)
         patience = Patience()
@@ -233,17 +244,29 @@ class SessionStarter:
             expires_at=int((now + OPEN_FOR).timestamp() * 1000),
             ttl=int((now + KEPT_FOR).timestamp()),
         )
+        warnings: tuple[str, ...] = ()
         if session.resource is None:
-            widget = self.terra.widget_session(login, resources=session.resources)
-            auth_url = widget.url
+            try:
+                widget = self.terra.widget_session(login, resources=session.resources)
+            except InputRefused as refused:
+                raise self.catalogue.explained(refused, session.resources) from refused
+            auth_url, warnings = widget.url, widget.warnings
+            if warnings and session.resources:
+                # No document says what the page offers if Terra knows none of the providers: perhaps all that it has.
+                self.catalogue.require_one_of(session.resources)
             # Whoever comes later finds a dead link: to go on waiting, or to be given it again, would be no use.
             link_ends = int((now + widget.open_for).timestamp() * 1000)
             session = replace(
                 session, widget_session_id=widget.session_id, expires_at=min(session.expires_at, link_ends)
             )
         else:
-            issued = self.terra.authenticate_user(login, resource=session.resource)
+            self.catalogue.check(session.resource)
+            try:
+                issued = self.terra.authenticate_user(login, resource=session.resource)
+            except (UnknownResource, InputRefused) as refused:
+                raise self.catalogue.explained(refused, [session.resource]) from refused
             auth_url = issued.auth_url
             session = replace(session, user_id=issued.user_id)
         view = SessionView(session, SessionStatus.PENDING)
-        return session, {**view.as_json(), "auth_url": auth_url}
+        answer = {**view.as_json(), "auth_url": auth_url}
+        return session, {**answer, "warnings": list(warnings)} if warnings else answer

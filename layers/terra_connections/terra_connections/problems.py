@@ -14,7 +14,21 @@ TABLE: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
     errors.NotSigned: (HTTPStatus.UNAUTHORIZED, "not_signed", "Not signed by Terra"),
     errors.Forbidden: (HTTPStatus.FORBIDDEN, "forbidden", "Not allowed"),
     errors.NotFound: (HTTPStatus.NOT_FOUND, "not_found", "Not found"),
-    errors.UnknownResource: (HTTPStatus.NOT_FOUND, "unknown_resource", "Terra does not offer this provider"),
+    errors.UnknownResource: (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "unknown_resource",
+        "Terra does not offer this provider",
+    ),
+    errors.SdkOnlyProvider: (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "sdk_only_provider",
+        "This provider connects inside a phone app only",
+    ),
+    errors.InputRefused: (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "refused_by_terra",
+        "Terra does not accept what the request asks for",
+    ),
     errors.RequestInProgress: (HTTPStatus.CONFLICT, "request_in_progress", "The first request is still running"),
     errors.ErasureInProgress: (HTTPStatus.CONFLICT, "erasure_in_progress", "The user is being erased"),
     errors.IdempotencyKeyReused: (
@@ -32,6 +46,26 @@ TABLE: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
     errors.UserLimitReached: (HTTPStatus.TOO_MANY_REQUESTS, "user_limit_reached", "Too many for this user"),
     errors.ErasureUnfinished: (HTTPStatus.SERVICE_UNAVAILABLE, "erasure_unfinished", "Repeat to go on"),
     errors.TerraRejected: (HTTPStatus.BAD_GATEWAY, "terra_rejected", "Terra refused the request"),
+    errors.TerraUserLimit: (
+        HTTPStatus.BAD_GATEWAY,
+        "terra_user_limit",
+        "The user limit at Terra is reached",
+    ),
+    errors.EntitlementRequired: (
+        HTTPStatus.BAD_GATEWAY,
+        "terra_entitlement_required",
+        "The Terra account does not include this product",
+    ),
+    errors.EnvironmentDisabled: (
+        HTTPStatus.BAD_GATEWAY,
+        "terra_environment_disabled",
+        "The Terra environment is disabled",
+    ),
+    errors.AuthorizationUnavailable: (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "terra_authorization_unavailable",
+        "Terra cannot check what the account includes",
+    ),
     errors.TerraUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "terra_unavailable", "Terra cannot be reached"),
     errors.NotDurable: (HTTPStatus.SERVICE_UNAVAILABLE, "not_durable", "Nothing was saved; try again"),
     errors.Misconfigured: (HTTPStatus.SERVICE_UNAVAILABLE, "misconfigured", "The stack is not set up completely"),

@@ -1,7 +1,7 @@
 """What can be connected: the providers that are enabled for the account, as Terra lists them, kept for a while.
 
-The list feeds a connect screen and decides about nobody, so an old one is better than none, and one strange entry costs
-that entry and not the others.
+The list feeds a connect screen and explains what Terra refuses. It decides about no connection, so an old one is better
+than none, and one strange entry costs that entry and not the others.
 """
 
 import re
@@ -13,7 +13,14 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from terra_connections.errors import TerraRejected, TerraUnavailable, TooManyRequests
+from terra_connections.errors import (
+    InputRefused,
+    SdkOnlyProvider,
+    TerraRejected,
+    TerraUnavailable,
+    TooManyRequests,
+    UnknownResource,
+)
 
 FRESH_FOR = timedelta(minutes=5)
 """A provider that is switched on in Terra's dashboard shows within this."""
@@ -114,6 +121,23 @@ class Listing:
         """The contract's answer of GET /providers."""
         return {"providers": [provider.as_json() for provider in self.providers]}
 
+    def find(self, resource: str) -> Provider | None:
+        """The provider of this name, if it is enabled."""
+        return next((provider for provider in self.providers if provider.resource == resource), None)
+
+    def without(self, resources: Sequence[str]) -> UnknownResource:
+        """The error that says that these are not offered, with the names that they may have been meant to be."""
+        from difflib import get_close_matches  # noqa: PLC0415 - only a refusal needs it
+
+        offered = [provider.resource for provider in self.providers]
+        meant = [name for resource in resources for name in get_close_matches(resource, offered, n=1)]
+        hint = f" Did you mean {', '.join(dict.fromkeys(meant))}?" if meant else ""
+        message = (
+            f"Terra does not offer {', '.join(resources)} to this account.{hint} "
+            "GET /providers lists what can be connected."
+        )
+        return UnknownResource(message)
+
 
 class Catalogue:
     """Asks Terra now and then, and serves what it said last."""
@@ -137,6 +161,52 @@ class Catalogue:
             self._refresh()
         return Listing(self._providers or (), self._is_stale)
 
+    def check(self, resource: str) -> None:
+        """Refuse a provider of Terra's SDK, if a fresh list is here. Terra is not asked.
+
+        A provider that the list does not have is left to Terra: it may have been enabled since.
+
+        Raises:
+            SdkOnlyProvider: it has no login page.
+        """
+        if self._providers is not None and self._clock() < self._ask_at:
+            provider = Listing(self._providers, self._is_stale).find(resource)
+            if provider is not None and provider.type is ProviderType.SDK:
+                raise _sdk_only(resource)
+
+    def explained(
+        self, refused: UnknownResource | InputRefused, resources: Sequence[str]
+    ) -> UnknownResource | SdkOnlyProvider | InputRefused | TerraRejected:
+        """Why Terra refuses a login at these providers, as the list tells; the refusal itself where it does not.
+
+        Asks Terra for the list if none is fresh.
+        """
+        try:
+            listing = self.read()
+        except TerraUnavailable as unreadable:
+            # Not even the list is there: it is the address or the dev-id that is wrong, and not the request.
+            return unreadable.__cause__ if isinstance(unreadable.__cause__, TerraRejected) else refused
+        missing = [resource for resource in resources if listing.find(resource) is None]
+        if missing:
+            return listing.without(missing)
+        providers = [provider for resource in resources if (provider := listing.find(resource))]
+        if len(providers) == 1 and providers[0].type is ProviderType.SDK:
+            return _sdk_only(providers[0].resource)
+        return refused
+
+    def require_one_of(self, resources: Sequence[str]) -> None:
+        """Make sure that at least one of these is offered, as far as the list can be read.
+
+        Raises:
+            UnknownResource: none is.
+        """
+        try:
+            listing = self.read()
+        except TerraUnavailable:
+            return
+        if not any(listing.find(resource) for resource in resources):
+            raise listing.without(resources)
+
     def _refresh(self) -> None:
         try:
             providers = tuple(self._ask(FIRST_WITHIN if self._providers is None else REFRESH_WITHIN))
@@ -151,3 +221,11 @@ class Catalogue:
             return
         self._providers, self._is_stale = providers, False
         self._ask_at = self._clock() + FRESH_FOR.total_seconds()
+
+
+def _sdk_only(resource: str) -> SdkOnlyProvider:
+    message = (
+        f"{resource} has no login page: it connects inside a phone app, through Terra's mobile SDK. "
+        "Get a token from POST /mobile-tokens and pass it to the SDK."
+    )
+    return SdkOnlyProvider(message)

@@ -1,8 +1,8 @@
 """Terra's REST API, as far as this stack asks it, over an `httpcore.ConnectionPool` that is passed in.
 
-Source: Terra's OpenAPI document (2026.07) and FAQ. Errors come in four forms (RFC 9457 without a status, an older
-`{status, message}`, HTML, empty), so only the status code is believed; and a 200 is believed only if it holds what it
-must. No call follows redirects.
+Source: Terra's OpenAPI documents (2026.07 and 2026.10) and FAQ. Errors come in four forms (RFC 9457 without a status,
+an older `{status, message}`, HTML, empty): the status code decides, and where a JSON body has a `code`, it says more.
+A success is accepted only if it holds what it must. No call follows redirects.
 """
 
 import json
@@ -19,7 +19,17 @@ from urllib.parse import quote, urlencode, urlsplit
 import certifi
 import httpcore
 
-from terra_connections.errors import TerraRejected, TerraUnavailable, TooManyRequests, UnknownResource
+from terra_connections.errors import (
+    AuthorizationUnavailable,
+    EntitlementRequired,
+    EnvironmentDisabled,
+    InputRefused,
+    TerraRejected,
+    TerraUnavailable,
+    TerraUserLimit,
+    TooManyRequests,
+    UnknownResource,
+)
 from terra_connections.event import scopes_from
 from terra_connections.ids import (
     ReferenceId,
@@ -37,11 +47,34 @@ LOGIN_WITHIN = timedelta(seconds=18)
 ANSWER_WITHIN = timedelta(seconds=10)
 
 WIDGET_OPEN_FOR = timedelta(seconds=900)
-"""How long a widget's link opens where Terra does not say: what its documentation shows."""
+"""How long a widget's link opens if Terra does not say: the shorter of the two values in its documents (900, 86400)."""
+
+DATA_TOKEN_PREFIX = "terra_dt_"  # noqa: S105 - the mark of such a token, not one
+"""A data token of Terra's is sent as a bearer token, an API key in a header of its own.
+
+Source: tryterra/agent-skills, terra-mobile-sdk/SKILL.md (2026). Terra's Vantage document (2026.10.22) sends `dev-id`
+beside a data token, and no document forbids it.
+"""
 
 _MAX_ANSWER = 5_000_000  # bytes; a page of 500 users has a few hundred thousand
 _MAX_RETRY_AFTER = 3600
 _MAX_SECONDS = 86_400
+_MAX_WARNINGS = 20
+_MAX_WARNING = 300  # characters
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+_ADDRESS = re.compile(r"[!-~]+", re.ASCII)
+_PRODUCT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_OPERATORS_TO_MEND = {
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.PAYMENT_REQUIRED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.GONE,
+}
+"""Refusals that no caller of ours can cause: of credentials, of the account, and of the address that is configured."""
 _WIDGET_IS_ELSEWHERE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _NO_ANSWER = (
@@ -129,11 +162,13 @@ class WidgetSession:
         session_id: Terra's; its events name the login by it.
         url: where to send the person, exactly as Terra gave it.
         open_for: after this the link is dead; a login that began before may still finish.
+        warnings: what Terra did not do of what was asked, in its words; a provider that it does not offer, for example.
     """
 
     session_id: SessionId
     url: str
     open_for: timedelta
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +206,8 @@ class MobileToken:
 class TerraApi:
     """Terra, asked with the account's credentials.
 
-    Every call raises `TerraRejected` (401, 403 and other refusals), `TooManyRequests` (429) or `TerraUnavailable`
-    (no answer in time, 5xx, or an answer that does not hold what it must).
+    Every call raises `TerraRejected` or one of its kinds (401, 402, 403 and other refusals), `TooManyRequests` (429),
+    or `TerraUnavailable` or its kind (no answer in time, 5xx, or an answer that does not hold what it must).
     """
 
     def __init__(
@@ -184,11 +219,13 @@ class TerraApi:
         dev_id: str,
         api_key: Callable[[], str],
         mobile_token_path: str = "/auth/tokens",  # noqa: S107 - a path
+        is_local: bool = False,
         asked: Callable[[str, int | None, float], None] = lambda _call, _status, _milliseconds: None,
     ) -> None:
         """Ask by `client`; `asked` is told of each call: its path, the answer's status if any, and how long it took.
 
-        `widget_url` is the whole address of the widget's endpoint: Terra has published several.
+        `widget_url` is the whole address of the widget's endpoint: Terra has published several. `api_key` gives an API
+        key or a data token. `is_local`, or a Terra on this machine, lets login addresses on this machine be http.
         """
         self._client = client
         self._asked = asked
@@ -197,12 +234,14 @@ class TerraApi:
         self._dev_id = dev_id
         self._api_key = api_key
         self._mobile_token_path = mobile_token_path
+        self._is_local = is_local or urlsplit(api_url).hostname in _LOOPBACK
 
     def authenticate_user(self, asked: LoginAsked, *, resource: str) -> Login:
         """Prepare a login at one provider. Each call makes another pending user at Terra.
 
         Raises:
             UnknownResource: Terra does not know the provider, or it is not enabled.
+            InputRefused: Terra refuses the request for another reason; a provider of its SDK is one.
         """
         status, content = self._ask(
             "POST",
@@ -214,16 +253,22 @@ class TerraApi:
         if status == HTTPStatus.NOT_FOUND:
             message = f"Terra does not offer {resource} to this account."
             raise UnknownResource(message)
+        _check_input(status)
         answer = _object(_believed(status, content))
-        user_id, auth_url = user_id_from(answer.get("user_id")), answer.get("auth_url")
-        if user_id is None or not isinstance(auth_url, str) or not _is_web_address(auth_url):
+        user_id, auth_url = user_id_from(answer.get("user_id")), self._web_address(answer.get("auth_url"))
+        if user_id is None or auth_url is None:
             raise _nonsense()
         return Login(user_id, auth_url)
 
     def widget_session(self, asked: LoginAsked, *, resources: Sequence[str]) -> WidgetSession:
         """Prepare a page on which the person picks one of these providers; of all that are enabled, if none is named.
 
-        Source: Terra's "Widget" page (November 2026). `providers` is one text with commas; to a list Terra answers 500.
+        Source: Terra's "Widget" page (November 2026) and widget document (2026.10.08). `providers` is one text with
+        commas; to a list Terra answers 500. A success is 200 or 201. A provider that Terra does not offer is a warning
+        in the newer answer, and 400 in the older one if no other is named.
+
+        Raises:
+            InputRefused: Terra refuses the request, for example because it offers none of the providers.
         """
         body = asked.as_terra() | ({"providers": ",".join(resources)} if resources else {})
         status, content = self._ask("POST", "/widget/session", url=self._widget_url, body=body, within=LOGIN_WITHIN)
@@ -233,11 +278,13 @@ class TerraApi:
                 "TerraWidgetUrl (TERRA_WIDGET_URL) to the address in Terra's current documentation."
             )
             raise TerraRejected(message)
+        _check_input(status)
         answer = _object(_believed(status, content))
-        session_id, url = session_id_from(answer.get("session_id")), answer.get("url")
-        if session_id is None or not isinstance(url, str) or not _is_web_address(url):
+        session_id, link = session_id_from(answer.get("session_id")), self._web_address(answer.get("url"))
+        if session_id is None or link is None:
             raise _nonsense()
-        return WidgetSession(session_id, url, _seconds(answer.get("expires_in")) or WIDGET_OPEN_FOR)
+        open_for = _seconds(answer.get("expires_in")) or WIDGET_OPEN_FOR
+        return WidgetSession(session_id, link, open_for, _warnings(answer.get("warnings")))
 
     def user_info(self, user_id: UserId, *, within: timedelta) -> UserInfo | None:
         """What Terra knows of one connection, or None where it answers that there is none (404)."""
@@ -276,19 +323,24 @@ class TerraApi:
         return set(_user_ids(_believed(status, content))) & set(user_ids)
 
     def everybody(self, page: int, *, per_page: int = 500) -> UserPage:
-        """One page of everybody whom Terra lists."""
+        """One page of all users that Terra lists.
+
+        Source: Terra's documents. `{users}` holds everything; `{next, max_page, results}` is a page, which stood in a
+        `data` until 2026.10. `next` alone leads on: `max_page` has meant the last index and the number of pages.
+        """
         params = {"page": str(page), "per_page": str(per_page)}
         status, content = self._ask("GET", "/subscriptions", params=params)
         answer = _object(_believed(status, content))
-        if "data" not in answer:
-            return UserPage(tuple(_user_ids(answer.get("users"))), None)
-        data = answer["data"]
-        if not isinstance(data, dict):
-            raise _nonsense()
-        following = data.get("next", page)
+        if "users" in answer:
+            # What mixes the shapes does not say whether there is more.
+            if answer.keys() & {"data", "next", "results"}:
+                raise _nonsense()
+            return UserPage(tuple(_user_ids(answer["users"])), None)
+        listed = _object(answer["data"]) if "data" in answer else answer
+        following = listed.get("next", page)
         if following is not None and (type(following) is not int or following <= page):
             raise _nonsense()
-        return UserPage(tuple(_user_ids(data.get("results"))), following)
+        return UserPage(tuple(_user_ids(listed.get("results"))), following)
 
     def deauthenticate(self, user_id: UserId, *, within: timedelta = ANSWER_WITHIN) -> None:
         """End a connection at Terra, irreversibly. That Terra has forgotten it already (404) is done, too."""
@@ -344,9 +396,8 @@ class TerraApi:
 
         `path` is the call's name, and where it is unless `url` says otherwise.
         """
-        headers = {"accept": "application/json", "dev-id": self._dev_id, "user-agent": "terra-connections"}
-        if not is_keyless:
-            headers["x-api-key"] = self._api_key()
+        headers = {"accept": "application/json", "user-agent": "terra-connections"}
+        headers |= {"dev-id": self._dev_id} if is_keyless else credentials(self._dev_id, self._api_key())
         content = None if method == "GET" else b""
         if body is not None:
             content = json.dumps(body).encode()
@@ -381,6 +432,24 @@ class TerraApi:
             raise TerraUnavailable(message) from error
         return _Answer(response.status, dict(response.headers), bytes(received))
 
+    def _web_address(self, value: object) -> str | None:
+        """An address that a browser may be sent to, exactly as Terra gave it; None if it is none."""
+        if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
+            return None
+        try:
+            scheme, host = urlsplit(value).scheme, urlsplit(value).hostname
+        except ValueError:
+            return None
+        is_allowed = scheme == "https" or (scheme == "http" and self._is_local and host in _LOOPBACK)
+        return value if is_allowed and host else None
+
+
+def credentials(dev_id: str, api_key: str) -> dict[str, str]:
+    """The headers that prove who asks: an API key in `x-api-key`, a data token as a bearer token."""
+    if api_key.startswith(DATA_TOKEN_PREFIX):
+        return {"dev-id": dev_id, "authorization": f"Bearer {api_key}"}
+    return {"dev-id": dev_id, "x-api-key": api_key}
+
 
 class _Answer(NamedTuple):
     status: int
@@ -389,13 +458,9 @@ class _Answer(NamedTuple):
 
 
 def _believed(status: int, content: bytes) -> Any:  # noqa: ANN401 - JSON
-    """The JSON of a success; everything else is an error, told by the status alone."""
-    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        message = f"Terra refused the request ({status})."
-        raise TerraRejected(message)
+    """The JSON of a success; everything else is an error."""
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        message = f"Terra failed ({status})."
-        raise TerraUnavailable(message)
+        raise refusal(status, content)
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
@@ -404,6 +469,53 @@ def _believed(status: int, content: bytes) -> Any:  # noqa: ANN401 - JSON
         message = "Terra refused the request."
         raise TerraRejected(message)
     return answer
+
+
+def refusal(status: int, content: bytes) -> TerraRejected | TerraUnavailable:
+    """What an answer that is no success means, and what the operator can do about it.
+
+    Source: Terra's OpenAPI document (2026.10.08), `Problem` with `code` and `product`; 402 from the reference of
+    2026.11.19, which shows no body. A body in another form, or with another code, leaves the status as it is.
+    """
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        answer = None
+    code, product = (answer.get("code"), answer.get("product")) if isinstance(answer, dict) else (None, None)
+    if status == HTTPStatus.PAYMENT_REQUIRED:
+        message = (
+            "The Terra environment has reached its user limit (402): raise the limit in Terra's dashboard, or "
+            "disconnect users that are no longer needed."
+        )
+        return TerraUserLimit(message)
+    if (status, code) == (HTTPStatus.FORBIDDEN, "entitlement_required"):
+        what = f"the product {product}" if isinstance(product, str) and _PRODUCT.fullmatch(product) else "this product"
+        message = f"The Terra account does not include {what} (403 entitlement_required): add it in Terra's dashboard."
+        return EntitlementRequired(message)
+    if (status, code) == (HTTPStatus.FORBIDDEN, "environment_disabled"):
+        message = (
+            "Terra has disabled the environment of this dev-id (403 environment_disabled): enable it in Terra's "
+            "dashboard, or ask Terra's support."
+        )
+        return EnvironmentDisabled(message)
+    if (status, code) == (HTTPStatus.SERVICE_UNAVAILABLE, "authorization_unavailable"):
+        message = "Terra cannot check at the moment what the account includes (503 authorization_unavailable)."
+        return AuthorizationUnavailable(message)
+    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return TerraRejected(f"Terra answered {status}.")
+    return TerraUnavailable(f"Terra failed ({status}).")
+
+
+def _check_input(status: int) -> None:
+    """Tell a refusal of what the caller asks for from one that only the operator can mend.
+
+    Raises:
+        InputRefused: it is the caller's.
+    """
+    is_refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+    if is_refused and status not in _OPERATORS_TO_MEND:
+        message = f"Terra does not accept this provider, reference_id or language ({status})."
+        raise InputRefused(message)
 
 
 def _object(answer: object) -> dict[str, Any]:
@@ -433,15 +545,14 @@ def _seconds(value: object) -> timedelta | None:
     return timedelta(seconds=value)
 
 
+def _warnings(value: object) -> tuple[str, ...]:
+    """Terra's warnings, as far as they can be read: they never make an answer invalid."""
+    listed = value if isinstance(value, list) else [value]
+    texts = [_UNPRINTABLE.sub(" ", text).strip() for text in listed if isinstance(text, str)]
+    return tuple(text[:_MAX_WARNING] for text in texts if text)[:_MAX_WARNINGS]
+
+
 def _retry_after(headers: Mapping[bytes, bytes]) -> int:
     """Terra's Retry-After in seconds, within reason; a date or nonsense counts as the shortest wait that helps."""
     values = [value.decode("latin-1") for name, value in headers.items() if name.lower() == b"retry-after"]
     return min(max(int(values[0]), 1), _MAX_RETRY_AFTER) if values and _SECONDS.fullmatch(values[0]) else 5
-
-
-def _is_web_address(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        return False
-    return parts.scheme in {"https", "http"} and bool(parts.netloc)

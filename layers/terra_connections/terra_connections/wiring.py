@@ -220,8 +220,17 @@ def terra() -> "TerraApi":
         dev_id=settings().terra_dev_id,
         api_key=lambda: secret.value("api_key"),
         mobile_token_path=settings().terra_mobile_token_path,
+        is_local=settings().is_local,
         asked=metrics.terra_asked,
     )
+
+
+@cache
+def offered() -> "Catalogue":
+    """What can be connected, for a function that asks Terra for logins and has a client of Terra's anyway."""
+    from terra_connections.provider import Catalogue
+
+    return Catalogue(lambda within: terra().providers(within=within))
 
 
 @cache
