@@ -1,39 +1,61 @@
 """`make deploy STAGE=...`: hand what `make build` built to SAM, with what samconfig.toml says of the stage.
 
-SAM moves the functions' alias for new code only. So that a changed parameter takes effect, too, each function's folder
-gets a hash of the stage's parameters: new parameters are new code, equal ones change nothing.
+SAM publishes a version of a function when the template or the place of its code has changed, and Lambda refuses one
+whose code is the same. So that a changed parameter takes effect, and a changed place is no failure, each function's
+folder gets a hash of them: whatever is new is new code, and the same again changes nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from local import setup, stages
 from local.environment import ROOT, everything, variable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 BUILT = ROOT / ".aws-sam" / "build"
 MARK = "parameters.sha256"
 REQUIRED = "TerraDevId"
+_STAGE_NAMES_IT = "STAGE names a table of samconfig.toml."
+NOT_OPTIONS = {
+    "--parameter-overrides": "its place is parameter_overrides of [{stage}.deploy.parameters] in samconfig.toml.",
+    "--config-env": _STAGE_NAMES_IT,
+    "--config-file": _STAGE_NAMES_IT,
+    "--guided": "run `sam deploy --guided` by itself; what it writes is STAGE=default.",
+    "-g": "run `sam deploy --guided` by itself; what it writes is STAGE=default.",
+    "--template": "it deploys what make build has built.",
+    "--template-file": "it deploys what make build has built.",
+    "-t": "it deploys what make build has built.",
+}
+"""Options that would deploy something else than what this program has looked at; and what to do instead."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Hand over to `sam deploy`."""
-    parser = argparse.ArgumentParser(prog="make deploy")
+    parser = argparse.ArgumentParser(prog="make deploy", allow_abbrev=False)
     parser.add_argument("stage", nargs="?", default="", help="a stage of samconfig.toml")
+    parser.add_argument("--s3-bucket")
+    parser.add_argument("--s3-prefix")
     asked, more = parser.parse_known_args(arguments)
     try:
         stage = stages.read(asked.stage)
-        parameters = complete(stage)
-        mark(BUILT, parameters)
+        refuse(more, stage)
         program = setup.sam_program()
+        parameters, overrides = read(stage, program.parent / "python")
+        if REQUIRED not in parameters:
+            parameters[REQUIRED] = dev_id(stage)
+            overrides.append(f'{REQUIRED}="{parameters[REQUIRED]}"')
+        place = {"s3_bucket": asked.s3_bucket, "s3_prefix": asked.s3_prefix}
+        place = {name: value or stage.settings.get(name) for name, value in place.items()}
+        mark(BUILT, parameters, place)
     except (stages.StageError, setup.SetupError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -42,41 +64,88 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Here, unlike in the other uses of SAM, the user's own AWS configuration is what counts.
     ours = {name: value for name, value in setup.sam_environment().items() if not name.startswith("AWS_")}
     command = [str(program), "deploy", "--config-env", stage.name, "--no-fail-on-empty-changeset", *more]
-    command += ["--parameter-overrides", *parameters]
+    for name in ("s3_bucket", "s3_prefix"):
+        if value := getattr(asked, name):
+            command += [f"--{name.replace('_', '-')}", value]
+    command += ["--parameter-overrides", *overrides]
     return subprocess.run(command, cwd=ROOT, env=everything() | ours, check=False).returncode  # noqa: S603 - SAM
 
 
-def complete(stage: stages.Stage) -> list[str]:
-    """Return the stage's parameters with the one that has no default, which is asked for where samconfig.toml lacks it.
+def refuse(options: Sequence[str], stage: stages.Stage) -> None:
+    """Refuse options that samconfig.toml has the place for.
+
+    Raises:
+        StageError: there is one.
+    """
+    for option in options:
+        name = option.partition("=")[0]
+        if name in NOT_OPTIONS:
+            message = f"OPTIONS cannot hold {name}: {NOT_OPTIONS[name].format(stage=stage.name)}"
+            raise stages.StageError(message)
+
+
+def read(stage: stages.Stage, python: Path) -> tuple[dict[str, str], list[str]]:
+    """Return the stage's parameters as CloudFormation will get them, and the same for SAM's command line.
+
+    Args:
+        stage: whose.
+        python: the Python that SAM is installed in.
+
+    Raises:
+        StageError: SAM would deploy something else than what is written.
+    """
+    (answer,) = ask_sam([stage.parameters], python)
+    if "error" in answer:
+        message = f"samconfig.toml, parameter_overrides of [{stage.name}.deploy.parameters]: {answer['error']}"
+        raise stages.StageError(message)
+    return answer["parameters"], answer["arguments"]
+
+
+def ask_sam(written: Sequence[object], python: Path) -> list[dict[str, Any]]:
+    """Return what SAM makes of each: see local/sam_parameters.py."""
+    done = subprocess.run(  # noqa: S603 - our own program
+        [str(python), "-m", "local.sam_parameters"],
+        cwd=ROOT,
+        input=json.dumps(written, default=str),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    answers: list[dict[str, Any]] = json.loads(done.stdout)
+    return answers
+
+
+def dev_id(stage: stages.Stage) -> str:
+    """Return the parameter that has no default, which is asked for where samconfig.toml lacks it.
 
     Raises:
         StageError: nobody can be asked.
     """
-    parameters = list(stage.parameters)
-    if any(f"{REQUIRED}=" in text or f"ParameterKey={REQUIRED}," in text for text in parameters):
-        return parameters
-    dev_id = variable("TERRA_DEV_ID")
-    if not dev_id and sys.stdin.isatty():
-        dev_id = input("TerraDevId, the dev-id of your Terra account (its dashboard, API credentials): ").strip()
-    if not dev_id:
+    given = variable("TERRA_DEV_ID")
+    if not given and sys.stdin.isatty():
+        given = input("TerraDevId, the dev-id of your Terra account (its dashboard, API credentials): ").strip()
+    if not given:
         message = (
-            f'TerraDevId is missing: add "{REQUIRED}=..." to parameter_overrides of [{stage.name}.deploy.parameters].'
+            f"TerraDevId is missing: add it to parameter_overrides of [{stage.name}.deploy.parameters] "
+            "in samconfig.toml, or set TERRA_DEV_ID."
         )
         raise stages.StageError(message)
-    return [*parameters, f"{REQUIRED}={dev_id}"]
+    return given
 
 
-def mark(built: Path, parameters: Sequence[str]) -> None:
-    """Make the parameters a part of each function.
+def mark(built: Path, parameters: Mapping[str, str], place: Mapping[str, str | None]) -> None:
+    """Make what decides about versions a part of each function: the parameters, the template, and where code is put.
 
     Raises:
         StageError: nothing is built.
     """
     functions = [handler.parent for handler in built.glob("*/handler.py")]
-    if not functions:
+    template = built / "template.yaml"
+    if not functions or not template.is_file():
         message = "Nothing is built: make build first."
         raise stages.StageError(message)
-    digest = hashlib.sha256("\n".join(sorted(parameters)).encode()).hexdigest()
+    told = json.dumps([sorted(parameters.items()), sorted(place.items())]).encode()
+    digest = hashlib.sha256(told + template.read_bytes()).hexdigest()
     for function in functions:
         (function / MARK).write_text(f"{digest}\n")
 

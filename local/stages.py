@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.environment import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -33,14 +34,16 @@ class Stage:
         name: as in `make deploy STAGE=name`.
         stack_name: of its CloudFormation stack.
         region, profile: None is what the user's AWS configuration says.
-        parameters: what samconfig.toml says of the template's parameters, as `sam deploy` takes it.
+        parameters: what samconfig.toml says of the template's parameters, in any of the forms that `sam deploy` takes.
+        settings: everything that it says of a deployment.
     """
 
     name: str
     stack_name: str
     region: str | None
     profile: str | None
-    parameters: tuple[str, ...]
+    parameters: object
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def session(self) -> boto3.Session:
         """Return what makes clients of AWS, as the user who deploys."""
@@ -56,20 +59,23 @@ def read(name: str, config: Path = ROOT / "samconfig.toml") -> Stage:
     stages = {key: of for key, of in tomllib.loads(config.read_text()).items() if isinstance(of, dict)}
     if name not in stages:
         known = ", ".join(sorted(stages.keys() - {"default"}))
-        message = f"There is no stage {name!r}: say STAGE= one of {known} (the tables of samconfig.toml)."
+        message = (
+            f"There is no stage {name!r}: say STAGE= one of {known} (the tables of samconfig.toml), "
+            "or STAGE=default for what `sam deploy --guided` has written."
+        )
         raise StageError(message)
     commands = [stages[name].get(command, {}).get("parameters", {}) for command in ("global", "deploy")]
     settings = {key: value for parameters in commands for key, value in parameters.items()}
     if "stack_name" not in settings:
         message = f"samconfig.toml does not name the stack of {name}: add stack_name to [{name}.global.parameters]."
         raise StageError(message)
-    parameters = settings.get("parameter_overrides", [])
     return Stage(
         name,
         settings["stack_name"],
         settings.get("region"),
         settings.get("profile"),
-        (parameters,) if isinstance(parameters, str) else tuple(parameters),
+        settings.get("parameter_overrides", []),
+        settings,
     )
 
 

@@ -163,7 +163,9 @@ def _grants_of(function: str, statement: Mapping[str, Any]) -> Iterator[Grant]:
     assert not condition, f"say here what this condition means: {condition}"
     for action in listed(statement["Action"]):
         for resource in listed(statement["Resource"]):
-            yield Grant(function, action, name_of(resource), None if keys is None else tuple(keys))
+            # A kind of item each, so that a kind that is never used is seen.
+            for kinds in [None] if keys is None else [(key,) for key in keys]:
+                yield Grant(function, action, name_of(resource), kinds)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -210,3 +212,15 @@ def not_needed(grants: Iterable[Grant], rights: Iterable[Right]) -> list[Grant]:
     """What is granted and not needed."""
     known = list(rights)
     return [grant for grant in grants if not any(grant.allows(right) for right in known)]
+
+
+def too_wide(grants: Iterable[Grant], rights: Iterable[Right]) -> list[Grant]:
+    """What is granted for every kind of item in a table, and needed for some only, which a condition can name."""
+    known = list(rights)
+    found: list[Grant] = []
+    for grant in grants:
+        kinds = {right.namespace for right in known if grant.allows(right)}
+        there_are = {right.namespace for right in known if right.resource == grant.resource}
+        if grant.namespaces is None and kinds and not kinds & {None, ""} and kinds < there_are:
+            found.append(grant)
+    return found

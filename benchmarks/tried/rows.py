@@ -111,6 +111,9 @@ def environment(dynamodb_url: str) -> dict[str, str]:
     settings = re.findall(r"^    (\w+): str$", _SETTINGS.read_text(), re.MULTILINE)
     return {
         **{name.upper(): "1" for name in settings},
+        "PUBLIC_BASE_URL": "",
+        "TERRA_API_URL": "https://terra.example.com/api/v2",
+        "TERRA_WIDGET_URL": "https://terra.example.com/api/widget/session",
         "LANG": "en_US.UTF-8",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "none",

@@ -30,5 +30,10 @@ def test_every_call_that_a_function_made_is_allowed_to_it(
 
 
 @pytest.mark.usefixtures("all_suites")
+def test_a_right_to_one_kind_of_item_says_which(needed: set[rights.Right], resources: rights.Resources) -> None:
+    assert rights.too_wide(rights.granted(resources), needed) == []
+
+
+@pytest.mark.usefixtures("all_suites")
 def test_every_right_that_a_function_has_was_used(needed: set[rights.Right], resources: rights.Resources) -> None:
     assert rights.not_needed(rights.granted(resources), needed) == []

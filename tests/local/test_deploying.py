@@ -1,10 +1,13 @@
 """Stages, their secrets, and what a changed parameter does to a deployment."""
 
+import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +17,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from local import deploy, put_secrets, stages
+from local import deploy, put_secrets, setup, stages
 from local.aws_services import CREDENTIALS
+from local.doctor.stack import deployed as looked_at
 from local.environment import ROOT
 from local.testing import Stack
 from tests import cloudformation
@@ -26,18 +30,35 @@ if TYPE_CHECKING:
 SECRETS = ("TerraSecret", "SigningSecrets", "ServiceKeys")
 
 
+@pytest.fixture(scope="module")
+def sam_python() -> Path:
+    """The Python that the SAM CLI is installed in."""
+    return setup.sam_program().parent / "python"
+
+
+def in_stage(parameters: object) -> stages.Stage:
+    return stages.Stage("dev", "stack", None, None, parameters)
+
+
 @pytest.mark.parametrize("name", ["dev", "staging", "prod"])
-def test_a_stage_is_a_stack_of_its_own_with_parameters_that_exist(name: str) -> None:
+def test_a_stage_is_a_stack_of_its_own_with_parameters_that_exist(name: str, sam_python: Path) -> None:
     declared = cloudformation.parsed()["Parameters"]
     stage = stages.read(name)
     assert stage.stack_name == f"terra-connections-{name}"
-    for parameter, _, value in (text.partition("=") for text in stage.parameters):
+    parameters, _ = deploy.read(stage, sam_python)
+    for parameter, value in parameters.items():
         assert value in map(str, declared[parameter].get("AllowedValues", [value]))
 
 
-def test_prod_shifts_its_traffic_and_nobody_waits_for_that_in_dev() -> None:
-    assert "SafeDeployments=true" in stages.read("prod").parameters
-    assert "SafeDeployments=true" not in stages.read("dev").parameters
+def test_prod_shifts_its_traffic_and_nobody_waits_for_that_in_dev(sam_python: Path) -> None:
+    assert deploy.read(stages.read("prod"), sam_python)[0]["SafeDeployments"] == "true"
+    assert "SafeDeployments" not in deploy.read(stages.read("dev"), sam_python)[0]
+
+
+def test_no_two_stages_share_what_sam_uploads_and_a_first_deployment_that_fails_goes() -> None:
+    names = ("default", "dev", "staging", "prod")
+    assert len({stages.read(name).settings["s3_prefix"] for name in names}) == len(names)
+    assert {stages.read(name).settings["on_failure"] for name in names} == {"DELETE"}
 
 
 def test_an_unknown_stage_is_told_with_those_that_there_are() -> None:
@@ -54,6 +75,7 @@ def built(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
         (tmp_path / name / "handler.py").touch()
     (tmp_path / "DependenciesLayer").mkdir()
+    (tmp_path / "template.yaml").write_text("Resources: {}")
     return tmp_path
 
 
@@ -61,27 +83,182 @@ def content(folder: Path) -> dict[str, str]:
     return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_new_parameters_are_new_code_of_every_function_and_of_no_layer(built: Path) -> None:
-    deploy.mark(built, ["TerraDevId=a", "LogRetentionDays=7"])
-    before = content(built)
-    deploy.mark(built, ["LogRetentionDays=7", "TerraDevId=a"])
-    assert content(built) == before
-    deploy.mark(built, ["TerraDevId=a", "LogRetentionDays=30"])
-    changed = {name for name, text in content(built).items() if before[name] != text}
-    assert changed == {f"{name}/{deploy.MARK}" for name in ("Authorize", "TerraWebhook")}
+PARAMETERS = {"TerraDevId": "a", "LogRetentionDays": "7"}
+PLACE = {"s3_bucket": None, "s3_prefix": "dev"}
+
+
+def marked(built: Path, parameters: dict[str, str], place: dict[str, str | None]) -> dict[str, str]:
+    deploy.mark(built, parameters, place)
+    return content(built)
+
+
+def test_whatever_makes_a_new_version_is_new_code_of_every_function_and_of_no_layer(built: Path) -> None:
+    before = marked(built, PARAMETERS, PLACE)
+    assert marked(built, dict(reversed(PARAMETERS.items())), PLACE) == before
+    marks = {f"{name}/{deploy.MARK}" for name in ("Authorize", "TerraWebhook")}
+
+    def changed(now: dict[str, str]) -> set[str]:
+        return {name for name, text in now.items() if before[name] != text}
+
+    assert changed(marked(built, PARAMETERS | {"LogRetentionDays": "30"}, PLACE)) == marks
+    assert changed(marked(built, PARAMETERS, PLACE | {"s3_prefix": "other"})) == marks
+    assert changed(marked(built, PARAMETERS, PLACE | {"s3_bucket": "other"})) == marks
+    (built / "template.yaml").write_text("Resources: {Other: {}}")
+    assert changed(marked(built, PARAMETERS, PLACE)) == marks | {"template.yaml"}
 
 
 def test_nothing_is_deployed_that_was_not_built(tmp_path: Path) -> None:
     with pytest.raises(stages.StageError, match="make build"):
-        deploy.mark(tmp_path, [])
+        deploy.mark(tmp_path, {}, {})
 
 
 def test_only_a_missing_dev_id_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERRA_DEV_ID", "mine")
-    stage = stages.Stage("dev", "stack", None, None, ("LogRetentionDays=7",))
-    assert deploy.complete(stage) == ["LogRetentionDays=7", "TerraDevId=mine"]
-    known = stages.Stage("dev", "stack", None, None, ("LogRetentionDays=7 TerraDevId=theirs",))
-    assert deploy.complete(known) == ["LogRetentionDays=7 TerraDevId=theirs"]
+    assert deploy.dev_id(in_stage([])) == "mine"
+    monkeypatch.delenv("TERRA_DEV_ID")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(stages.StageError, match=r"TerraDevId is missing.*\[dev\.deploy\.parameters\]"):
+        deploy.dev_id(in_stage([]))
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (
+            "--parameter-overrides",
+            "its place is parameter_overrides of [dev.deploy.parameters] in samconfig.toml",
+        ),
+        (
+            "--parameter-overrides=BrandName=Acme",
+            "its place is parameter_overrides of [dev.deploy.parameters] in samconfig.toml",
+        ),
+        ("--config-env", "STAGE"),
+        ("--config-file=other.toml", "STAGE"),
+        ("--guided", "sam deploy --guided"),
+        ("-g", "sam deploy --guided"),
+        ("--template-file", "make build"),
+    ],
+)
+def test_an_option_that_would_deploy_something_else_is_refused_by_its_name(
+    option: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert deploy.main(["dev", option, "BrandName=Acme"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"OPTIONS cannot hold {option.partition('=')[0]}: ")
+    assert says in told
+    assert told.count("\n") == 1
+
+
+# --- what SAM makes of samconfig.toml ---------------------------------------------------------------------------------
+
+TARGETS = '{"web": "https://app.example.com/connected?a=b&c=d", "ios": "exampleapp://connected"}'
+HARD = [
+    "Acme Health",
+    "  two  spaces ",
+    TARGETS,
+    "cron(0 */6 * * ? *)",
+    "rate(1 hour)",
+    "https://app.example.com,http://localhost:5173",
+    "O'Brien & Sons",
+    'the "best" one',
+    "a=b c=d",
+    "Other=1 Another=2",
+    "file://none",
+    "Gesundheit für Ärzte ✓",
+    "",
+]
+
+
+def test_every_string_parameter_of_the_table_that_the_documents_show_is_deployed_whole(sam_python: Path) -> None:
+    strings = [name for name, of in cloudformation.parsed()["Parameters"].items() if of["Type"] == "String"]
+    tables = [dict.fromkeys(strings, value) | {"ReturnTargets": TARGETS} for value in HARD]
+    answers = deploy.ask_sam(tables, sam_python)
+    assert [answer["parameters"] for answer in answers] == tables
+    # And again on SAM's command line, as `make deploy` gives them.
+    again = deploy.ask_sam([answer["arguments"] for answer in answers], sam_python)
+    assert [answer["parameters"] for answer in again] == tables
+
+
+def test_what_a_document_shows_is_deployed_whole(sam_python: Path) -> None:
+    shown = [commented((ROOT / "samconfig.toml").read_text())]
+    for file in ("deploying.md", "return-targets.md"):
+        found = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / file).read_text(), re.DOTALL)
+        assert found, file
+        shown += found
+    tables = [tomllib.loads(each)["dev"]["deploy"]["parameters"]["parameter_overrides"] for each in shown]
+    expected = [{name: str(value) for name, value in table.items()} for table in tables]
+    assert [answer["parameters"] for answer in deploy.ask_sam(tables, sam_python)] == expected
+
+
+def commented(text: str) -> str:
+    """The example in the comment at the top."""
+    return "\n".join(line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   "))
+
+
+def test_every_form_that_sam_takes_is_deployed_as_it_is_written(sam_python: Path, tmp_path: Path) -> None:
+    (tmp_path / "some.yaml").write_text("BrandName: Acme Health\nLogRetentionDays: 7\n")
+    forms: list[object] = [
+        {"BrandName": "Acme Health", "LogRetentionDays": 7},
+        ["BrandName='Acme Health'", "LogRetentionDays=7"],
+        ['BrandName="Acme Health"', ["LogRetentionDays=7"]],
+        ["LogRetentionDays=7 BrandName='Acme Health'"],
+        "BrandName='Acme Health' LogRetentionDays=7",
+        "ParameterKey=BrandName,ParameterValue='Acme Health' ParameterKey=LogRetentionDays,ParameterValue=7",
+        [{"BrandName": "Acme Health"}, "LogRetentionDays=7"],
+        [f"file://{tmp_path}/some.yaml"],
+        {"$include": f"file://{tmp_path}/some.yaml"},
+    ]
+    for form, answer in zip(forms, deploy.ask_sam(forms, sam_python), strict=True):
+        assert answer["parameters"] == {"BrandName": "Acme Health", "LogRetentionDays": "7"}, form
+        assert sorted(answer["arguments"]) == ["BrandName='Acme Health'", "LogRetentionDays='7'"], form
+    # What is in a file counts as what is written here.
+    (tmp_path / "some.yaml").write_text("BrandName: Other\n")
+    assert deploy.read(in_stage([f"file://{tmp_path}/some.yaml"]), sam_python)[0] == {"BrandName": "Other"}
+
+
+CUT = {
+    f"ReturnTargets={TARGETS}": TARGETS,
+    'ReturnTargets={"web":"https://app.example.com/connected"}': '{"web":"https://app.example.com/connected"}',
+    'ParameterKey=ReturnTargets,ParameterValue={"web":"https://a.example"}': '{"web":"https://a.example"}',
+    "BrandName=Acme Health": "Acme Health",
+    "SweepSchedule=rate(12 hours)": "rate(12 hours)",
+    "SweepSchedule=cron(0 */6 * * ? *)": "cron(0 */6 * * ? *)",
+    "BrandName=": "",
+}
+
+
+def test_an_entry_that_sam_would_cut_is_refused_with_the_line_to_write(sam_python: Path) -> None:
+    forms = [form for entry in CUT for form in ([entry], entry, ["LogRetentionDays=7", entry])]
+    told = [answer["error"] for answer in deploy.ask_sam(forms, sam_python)]
+    corrected: list[object] = []
+    for error in told:
+        assert error.startswith("SAM would leave ")
+        in_list, _, in_table = error.partition("Write it as ")[2].partition(", or in a table as ")
+        corrected += [tomllib.loads(f"list = [{in_list}]")["list"], tomllib.loads(in_table)]
+    taken = [answer["parameters"] for answer in deploy.ask_sam(corrected, sam_python)]
+    assert [value for each in taken for value in each.values()] == [value for value in CUT.values() for _ in range(6)]
+
+
+def test_what_sam_would_change_without_a_word_is_refused_in_one_line(sam_python: Path) -> None:
+    table: list[tuple[object, str]] = [
+        ({"SafeDeployments": True}, 'SafeDeployments = "true"'),
+        ({"ReturnTargets": {"web": "https://a.example"}}, """ReturnTargets = '{"web": "https://a.example"}'"""),
+        ({"BrandName": '"Acme"'}, "without these quotes"),
+        (["ReturnTargets={"], "no JSON object"),
+        ({"ReturnTargets": "web"}, "no JSON object"),
+        (["BrandNam=Acme"], "Is BrandName meant"),
+        (["file://nowhere.yaml"], "file://nowhere.yaml was not found"),
+        ("nonsense", "'nonsense'"),
+        (["LogRetentionDays=7 BrandName=Acme Health"], "an entry of its own"),
+        ({"BrandName": "O'Brien \\"}, "BrandName"),
+    ]
+    answers = deploy.ask_sam([written for written, _ in table], sam_python)
+    for (written, says), answer in zip(table, answers, strict=True):
+        assert says in answer["error"], written
+        assert "\n" not in answer["error"], written
+    with pytest.raises(stages.StageError) as refused:
+        deploy.read(in_stage(table[0][0]), sam_python)
+    assert str(refused.value).startswith("samconfig.toml, parameter_overrides of [dev.deploy.parameters]: SAM would ")
 
 
 # --- make secrets, with the real template's secrets in a stack of the local CloudFormation ----------------------------
@@ -244,3 +421,23 @@ def test_a_stage_that_is_not_deployed_is_told_in_one_line(deployed: Deployed, tm
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "make deploy STAGE=test" in done.stderr
+
+
+@pytest.mark.usefixtures("deployed")
+def test_the_doctor_looks_with_the_profile_of_the_stage(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, credentials = tmp_path / "samconfig.toml", tmp_path / "credentials"
+    config.write_text(config.read_text() + f'profile = "work"\nregion = "{stack.region}"\n')
+    keys = "\n".join(f"{name.lower()} = {value}" for name, value in CREDENTIALS.items())
+    credentials.write_text(f"[work]\n{keys}\n")
+    for name in CREDENTIALS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", stack.aws_url)
+    # It was found: this part of the template has no ApiUrl.
+    with pytest.raises(stages.StageError, match="CREATE_COMPLETE and has no outputs"):
+        looked_at("test", config)
+    config.write_text(config.read_text().replace("work", "missing"))
+    with pytest.raises(stages.StageError, match="missing"):
+        looked_at("test", config)

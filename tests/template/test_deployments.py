@@ -49,6 +49,12 @@ def test_a_new_layer_publishes_every_function_that_has_it(template: Template) ->
     assert not set(before.values()) & set(after.values())
 
 
+def test_a_version_that_is_rolled_back_goes_so_that_the_same_release_can_be_tried_again(transformed: Template) -> None:
+    for name, resource in transformed["Resources"].items():
+        if resource["Type"] == "AWS::Lambda::Version":
+            assert resource["DeletionPolicy"] == "Delete", name
+
+
 def test_every_route_calls_the_alias(transformed: Template) -> None:
     (api,) = of_type(transformed, "AWS::ApiGatewayV2::Api").values()
     calls = [

@@ -21,12 +21,15 @@ from tests.rights import (
     needed_by_lambda,
     not_allowed,
     not_needed,
+    too_wide,
 )
 
 Resources = dict[str, dict[str, Any]]
 
 BASIC = "service-role/AWSLambdaBasicExecutionRole"
 MAY_SCAN = {"SweepPage"}
+# Only in the boundary, which grants nothing: Lambda's own key, for the environment, by its alias.
+ENVIRONMENT_S_KEY = "OwnEnvironment"
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,10 @@ def roles_of_functions(resources: Resources) -> dict[str, dict[str, Any]]:
 def test_no_statement_holds_a_wildcard(resources: Resources) -> None:
     for name, statement in statements(resources):
         assert statement["Effect"] == "Allow", name
+        if name == "FunctionsBoundary" and statement["Sid"] == ENVIRONMENT_S_KEY:
+            assert statement["Action"] == "kms:Decrypt"
+            assert statement["Condition"] == {"ForAnyValue:StringEquals": {"kms:ResourceAliases": ["alias/aws/lambda"]}}
+            continue
         assert "*" not in json.dumps([statement["Action"], statement["Resource"]]), name
         assert not {"NotAction", "NotResource"} & statement.keys(), name
 
@@ -110,6 +117,7 @@ def boundary(resources: Resources) -> set[tuple[str, str]]:
     return {
         (action, name_of(resource))
         for statement in policy["Statement"]
+        if statement["Sid"] != ENVIRONMENT_S_KEY
         for action in listed(statement["Action"])
         for resource in listed(statement["Resource"])
     }
@@ -198,6 +206,26 @@ def test_a_condition_on_keys_allows_those_keys_only() -> None:
     grant = Grant("F", "dynamodb:PutItem", "Sessions", ("sweep:*",))
     theirs, others = (Right("F", "dynamodb:PutItem", "Sessions", namespace) for namespace in ("sweep:", ""))
     assert not_allowed([theirs, others], [grant]) == [others]
+
+
+def test_a_right_to_every_kind_of_item_where_one_kind_is_written_is_told() -> None:
+    grant = Grant("F", "dynamodb:UpdateItem", "Sessions")
+    one = [Right("F", "dynamodb:UpdateItem", "Sessions", "widget:"), Right("G", "dynamodb:GetItem", "Sessions", "")]
+    assert too_wide([grant], one) == [grant]
+    assert too_wide([grant], one[:1]) == []  # there is no other kind
+    assert too_wide([grant], [*one, Right("F", "dynamodb:UpdateItem", "Sessions", "")]) == []
+    assert too_wide([Grant("F", "dynamodb:UpdateItem", "Sessions", ("widget:*",))], one) == []
+
+
+def test_each_kind_of_a_condition_has_to_be_used(resources: Resources) -> None:
+    grants = {grant for grant in granted(resources) if grant.namespaces is not None}
+    assert all(len(grant.namespaces or ()) == 1 for grant in grants)
+    writes = {(grant.function, grant.action, grant.namespaces) for grant in grants if grant.function != "SweepPage"}
+    assert writes >= {
+        ("TerraWebhook", "dynamodb:UpdateItem", ("widget:*",)),
+        ("CreateSession", "dynamodb:DeleteItem", ("idempotency:*",)),
+        ("AuthRetry", "dynamodb:DeleteItem", ("retry:*",)),
+    }
 
 
 def test_what_is_too_little_and_what_is_too_much_is_told() -> None:

@@ -12,7 +12,7 @@ from local.environment import ROOT
 from terra_connections import metrics
 from terra_connections.connection_store import ERASED_FOR
 from terra_connections.erasure import WORK_FOR
-from terra_connections.settings import Settings
+from terra_connections.settings import BrandSettings, ReturnSettings, Settings
 from terra_connections.sweep import SEGMENTS
 from terra_connections.sweep_store import PAGES_KEPT_FOR
 from terra_connections.user_store import TOMBSTONE_KEPT_FOR
@@ -21,6 +21,9 @@ from tests.rights import name_of
 Template = dict[str, Any]
 Functions = dict[str, dict[str, Any]]
 
+FUNCTION = "AWS::Serverless::Function"
+LAYER = "AWS::Serverless::LayerVersion"
+LONG_SETTINGS = {field.name.upper() for of in (ReturnSettings, BrandSettings) for field in fields(of)}
 PUBLIC = {"GET /auth/success", "GET /auth/failure", "POST /auth/retry", "POST /webhooks/terra"}
 # Read by boto3 and by Powertools themselves.
 OTHERS_SETTINGS = {
@@ -58,9 +61,25 @@ def test_the_environment_is_what_settings_reads(template: Template) -> None:
     assert declared >= OTHERS_SETTINGS
 
 
+def test_a_function_has_the_long_settings_only_if_it_reads_them(functions: Functions) -> None:
+    for name, function in functions.items():
+        handler = (ROOT / function["CodeUri"] / "handler.py").read_text()
+        shows_pages, leads_back = "wiring.way_back()" in handler, "wiring.return_targets()" in handler
+        read = {field.name.upper() for field in fields(ReturnSettings) if shows_pages or leads_back}
+        read |= {field.name.upper() for field in fields(BrandSettings) if shows_pages}
+        assert set(function.get("Environment", {}).get("Variables", {})) & LONG_SETTINGS == read, name
+
+
+def test_the_long_settings_fit_into_what_lambda_gives_an_environment(template: Template) -> None:
+    # Of the 4,096 bytes the other variables, with their names, take about 1,600.
+    longest = sum(template["Parameters"][name]["MaxLength"] for name in ("ReturnTargets", "BrandName", "BrandLogo"))
+    assert longest <= 4096 - 1700
+
+
 def test_settings_and_parameters_have_the_same_names(template: Template) -> None:
-    variables = template["Globals"]["Function"]["Environment"]["Variables"]
-    for name, value in variables.items():
+    every = [template["Globals"]["Function"], *(each["Properties"] for each in of_type(template, FUNCTION).values())]
+    variables = [found for each in every for found in each.get("Environment", {}).get("Variables", {}).items()]
+    for name, value in variables:
         if isinstance(value, dict) and value.get("Ref") in template["Parameters"]:
             assert "".join(word.capitalize() for word in name.split("_")) == value["Ref"]
 
@@ -112,7 +131,9 @@ def test_tables_keep_what_must_be_kept(template: Template) -> None:
         assert table["Properties"]["SSESpecification"] == {"SSEEnabled": True}
         assert table["Properties"]["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
     connections = tables["Connections"]
-    assert connections["DeletionPolicy"] == connections["UpdateReplacePolicy"] == "Retain"
+    # Not where its own first deployment is rolled back: an empty table would be left behind at every try.
+    assert connections["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert connections["UpdateReplacePolicy"] == "Retain"
     assert connections["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert connections["Properties"]["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
 
@@ -121,9 +142,18 @@ def test_whatever_holds_something_says_what_becomes_of_it(template: Template) ->
     holding = ("DynamoDB::Table", "SQS::Queue", "Logs::LogGroup", "SecretsManager::Secret", "Events::EventBus")
     for type_ in holding:
         for name, resource in of_type(template, f"AWS::{type_}").items():
-            assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"], name
-            is_kept = name in {"Connections", "PseudonymKey"}
-            assert resource["DeletionPolicy"] == ("Retain" if is_kept else "Delete"), name
+            kept = name in {"Connections", "PseudonymKey"}
+            assert resource["DeletionPolicy"] == ("RetainExceptOnCreate" if kept else "Delete"), name
+            assert resource["UpdateReplacePolicy"] == ("Retain" if kept else "Delete"), name
+
+
+def test_connections_is_protected_from_deletion_by_a_parameter_that_a_first_deployment_leaves_off(
+    template: Template,
+) -> None:
+    connections = template["Resources"]["Connections"]["Properties"]
+    assert connections["DeletionProtectionEnabled"] == {"Fn::If": ["ProtectsConnections", True, False]}
+    assert template["Conditions"]["ProtectsConnections"] == {"Fn::Equals": [{"Ref": "ProtectConnections"}, "true"]}
+    assert template["Parameters"]["ProtectConnections"]["Default"] == "false"
 
 
 def test_every_log_ends(template: Template) -> None:
@@ -194,7 +224,8 @@ def test_the_pseudonym_key_reaches_functions_by_a_dynamic_reference_and_is_kept_
     key = template["Resources"]["PseudonymKey"]
     variables = template["Globals"]["Function"]["Environment"]["Variables"]
     assert variables["PSEUDONYM_KEY"] == {"Fn::Sub": "{{resolve:secretsmanager:${PseudonymKey}:SecretString:key}}"}
-    assert key["DeletionPolicy"] == key["UpdateReplacePolicy"] == template["Resources"]["Connections"]["DeletionPolicy"]
+    for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
+        assert key[policy] == template["Resources"]["Connections"][policy]
 
 
 def test_the_webhook_has_its_own_high_throttle_and_what_is_open_to_the_world_a_lower_one(
@@ -220,9 +251,71 @@ def test_lines_of_the_access_log_are_json_also_where_there_is_an_error(template:
 def test_access_logs_hold_no_path_no_query_and_no_address(template: Template) -> None:
     log = template["Resources"]["HttpApi"]["Properties"]["AccessLogSettings"]["Format"]
     told = set(re.findall(r"\$context\.[A-Za-z.]+", log))
-    assert json.loads(log)
     assert "$context.routeKey" in told
     assert not told & {"$context.path", "$context.identity.sourceIp", "$context.identity.userAgent"}
+
+
+def test_an_access_log_line_is_json_also_after_an_error(template: Template) -> None:
+    log = template["Resources"]["HttpApi"]["Properties"]["AccessLogSettings"]["Format"]
+    # "The quoted value of $context.error.message"
+    # (https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html).
+    values = {"$context.error.messageString": '"Forbidden"', "$context.error.message": "Forbidden"}
+    line = re.sub(r"\$context\.[A-Za-z.]+", lambda found: values.get(found[0], "-"), log)
+    assert json.loads(line)["error"] == "Forbidden"
+
+
+def test_the_access_log_takes_no_room_in_the_account_s_log_policy(template: Template) -> None:
+    group = template["Resources"]["HttpApiLog"]["Properties"]["LogGroupName"]
+    assert group == {"Fn::Sub": "/aws/vendedlogs/apis/${AWS::StackName}"}
+
+
+def test_layers_are_named_after_their_stack_also_if_its_name_is_as_long_as_it_can_be(template: Template) -> None:
+    names = [layer["Properties"]["LayerName"]["Fn::Sub"] for layer in of_type(template, LAYER).values()]
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert name.startswith("${AWS::StackName}-")
+        assert len(name.replace("${AWS::StackName}", "s" * 128)) <= 140
+
+
+def test_with_a_domain_the_api_s_own_address_is_closed(transformed: Template) -> None:
+    (api,) = of_type(transformed, "AWS::ApiGatewayV2::Api").values()
+    (server,) = api["Properties"]["Body"]["servers"]
+    closed = server["x-amazon-apigateway-endpoint-configuration"]["disableExecuteApiEndpoint"]
+    assert closed == {"Fn::If": ["HasDomain", True, False]}
+
+
+def test_no_warning_of_the_import_refuses_a_deployment(template: Template) -> None:
+    # SAM writes path parameters without a schema: swagger-parser warns of them, in a version that AWS does not publish.
+    assert "FailOnWarnings" not in template["Resources"]["HttpApi"]["Properties"]
+
+
+def test_parameters_that_need_each_other_are_refused_alone(template: Template) -> None:
+    def named(condition: dict[str, Any]) -> str:
+        return name_of(condition["Fn::Not"][0]["Fn::Equals"][0])
+
+    rules = {name: template["Rules"][name] for name in ("DomainHasItsCertificate", "RecordBelongsToADomain")}
+    needs = {
+        (named(rule["RuleCondition"]), named(each["Assert"])) for rule in rules.values() for each in rule["Assertions"]
+    }
+    assert needs == {("DomainName", "CertificateArn"), ("HostedZoneId", "DomainName")}
+
+
+def test_return_targets_that_are_no_json_object_are_refused_at_deployment(template: Template) -> None:
+    parameter = template["Parameters"]["ReturnTargets"]
+    documented = re.findall(r"```json\n(.*?)```", (ROOT / "docs/return-targets.md").read_text(), re.DOTALL)[0]
+    for value in ("{}", documented, json.dumps(json.loads(documented))):
+        assert re.fullmatch(parameter["AllowedPattern"], value.strip()), value
+        assert len(value) <= parameter["MaxLength"]
+    for value in ("{", "", "web", "[]", '{"web": "https://app.example.com/"', "'{}'"):
+        assert not re.fullmatch(parameter["AllowedPattern"], value), value
+
+
+def test_what_other_stacks_build_on_is_exported_as_the_documents_import_it(template: Template) -> None:
+    exported = {
+        name: output["Export"]["Name"]["Fn::Sub"] for name, output in template["Outputs"].items() if "Export" in output
+    }
+    assert exported == {name: f"${{AWS::StackName}}-{name}" for name in ("ApiUrl", "EventBusName", "ConnectionsTable")}
+    assert "!ImportValue terra-connections-dev-EventBusName" in (ROOT / "docs/events.md").read_text()
 
 
 def test_time_limits_fit_terra_and_the_gateway(functions: Functions) -> None:
@@ -299,6 +392,21 @@ def test_a_sum_over_metrics_counts_silence_as_nothing(template: Template) -> Non
         expressions = [part["Expression"] for part in alarm.get("Metrics", []) if "Expression" in part]
         for expression in expressions:
             assert all(f"FILL({part}, 0)" in expression for part in parts), name
+
+
+def test_an_alarm_that_fills_gaps_looks_at_more_than_the_newest_period(template: Template) -> None:
+    # The newest period may have no data yet: what FILL puts there would decide alone.
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
+    filling = {name: alarm for name, alarm in alarms(template).items() if "FILL(" in json.dumps(alarm)}
+    assert filling
+    for name, alarm in filling.items():
+        assert alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"], name
+
+
+def test_a_difference_of_metrics_that_come_at_different_times_has_to_be_seen_twice(template: Template) -> None:
+    for name, alarm in alarms(template).items():
+        if any(" - " in part.get("Expression", "") for part in alarm.get("Metrics", [])):
+            assert alarm["DatapointsToAlarm"] >= 2, name
 
 
 def test_alarms_on_a_route_have_metrics_of_that_route(template: Template) -> None:

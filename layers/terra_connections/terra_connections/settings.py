@@ -1,11 +1,21 @@
 """What a deployment decides. The only module that reads the environment; template.yaml declares every name."""
 
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+from terra_connections.errors import Misconfigured
 from terra_connections.signature import Tolerance
+
+_ADDRESS = re.compile(r"(https?)://([A-Za-z0-9.-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
+_LOOPBACK = frozenset({"127.0.0.1", "localhost"})
+
+
+def _environment(names: Iterable[str]) -> dict[str, str]:
+    return {name: os.environ[name.upper()] for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +36,8 @@ class Settings:
     pseudonym_key: str
     signature_max_age_seconds: str
     signature_max_ahead_seconds: str
-    return_targets: str
     public_base_url: str
     problems_url: str
-    brand_name: str
-    brand_color: str
-    brand_logo: str
     oidc_issuer: str
     oidc_audience: str
     oidc_algorithms: str
@@ -50,8 +56,29 @@ class Settings:
 
         Raises:
             KeyError: a variable that template.yaml declares is missing.
+            Misconfigured: an address is unsafe: Terra's API key, or the secret of a redirect, would travel readably.
         """
-        return cls(**{name: os.environ[name.upper()] for name in cls.__dataclass_fields__})
+        settings = cls(**_environment(cls.__dataclass_fields__))
+        for name in ("public_base_url", "terra_api_url", "terra_widget_url"):
+            settings._check(name)
+        return settings
+
+    def _check(self, name: str) -> None:
+        """Refuse what the template's AllowedPattern refuses, for an environment that was changed by other means."""
+        address: str = getattr(self, name)
+        if name == "public_base_url" and not address:
+            return
+        found = _ADDRESS.fullmatch(address)
+        # A local stack's containers reach this machine by other names than localhost.
+        is_safe = found is not None and (found[1] == "https" or found[2] in _LOOPBACK or self.is_local)
+        if not is_safe or (found and found[4] and name == "public_base_url"):
+            path = "" if name == "public_base_url" else "[/path]"
+            # Without the value: a password may stand in it.
+            message = (
+                f"{name.upper()} must read https://host[:port]{path}, without user name, query, fragment or spaces; "
+                "http is for localhost only."
+            )
+            raise Misconfigured(message)
 
     @property
     def tolerance(self) -> Tolerance:
@@ -64,4 +91,41 @@ class Settings:
     @property
     def is_local(self) -> bool:
         """Whether the stack itself runs on a laptop: its own address says so."""
-        return urlsplit(self.public_base_url).hostname in {"127.0.0.1", "localhost"}
+        return urlsplit(self.public_base_url).hostname in _LOOPBACK
+
+
+# Lambda gives a function's whole environment 4 kB: what may be long is given only to the functions that read it.
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnSettings:
+    """For the functions that send users back to the app."""
+
+    return_targets: str
+
+    @classmethod
+    def read(cls) -> "ReturnSettings":
+        """These settings.
+
+        Raises:
+            KeyError: template.yaml does not give them to this function.
+        """
+        return cls(**_environment(cls.__dataclass_fields__))
+
+
+@dataclass(frozen=True, slots=True)
+class BrandSettings:
+    """For the functions that show pages."""
+
+    brand_name: str
+    brand_color: str
+    brand_logo: str
+
+    @classmethod
+    def read(cls) -> "BrandSettings":
+        """These settings.
+
+        Raises:
+            KeyError: template.yaml does not give them to this function.
+        """
+        return cls(**_environment(cls.__dataclass_fields__))

@@ -8,7 +8,7 @@ from botocore.config import Config
 
 from terra_connections.errors import Misconfigured
 from terra_connections.secret import Secret
-from terra_connections.settings import Settings
+from terra_connections.settings import BrandSettings, ReturnSettings, Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -193,7 +193,7 @@ def return_targets() -> "ReturnTargets":
     """The configured return targets, checked."""
     from terra_connections.return_target import ReturnTargets
 
-    return ReturnTargets.parse(settings().return_targets, is_local=settings().is_local)
+    return ReturnTargets.parse(ReturnSettings.read().return_targets, is_local=settings().is_local)
 
 
 @cache
@@ -203,7 +203,8 @@ def way_back() -> "WayBack":
     from terra_connections.pages import Pages
     from terra_connections.redirect import WayBack
 
-    brand = Brand.parse(settings().brand_name, settings().brand_color, settings().brand_logo)
+    configured = BrandSettings.read()
+    brand = Brand.parse(configured.brand_name, configured.brand_color, configured.brand_logo)
     return WayBack(return_targets(), Pages(brand, is_local=settings().is_local))
 
 
