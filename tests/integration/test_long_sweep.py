@@ -21,10 +21,11 @@ from local import database, messages
 from local.aws_services import CREDENTIALS
 from local.environment import ROOT
 from local.gateway import Gateway
+from local.stack import PSEUDONYM_KEY
 from local.testing import Stack
 from tests import cloudformation
 from tests.gateway.running import until
-from tests.integration.handlers import secret_arns
+from tests.integration.handlers import held, secret_arns
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -117,6 +118,7 @@ def sweeping(stack: Stack, root: Path, *, loops: str | None) -> Iterator[tuple[G
     asyncio.run(database.make_tables(stack.dynamodb_url, {tables[name]: declared[name] for name in declared}))
     messages.make(template, stack.aws_url)
     queues = messages.physical_ids(template, stack.aws_url)
+    arns = secret_arns(stack)
     log: list[str] = []
     with terra_with_many_pages() as terra_url:
         gateway = Gateway(
@@ -129,9 +131,16 @@ def sweeping(stack: Stack, root: Path, *, loops: str | None) -> Iterator[tuple[G
                 "AwsEndpointUrlSecretsManager": stack.aws_url,
                 "AwsEndpointUrlSqs": stack.aws_url,
                 "AwsEndpointUrlEventbridge": stack.aws_url,
-                **{f"{name}Arn": arn for name, arn in secret_arns(stack).items()},
+                **{f"{name}Arn": arn for name, arn in arns.items() if name != PSEUDONYM_KEY},
             },
-            physical_ids={**tables, "Deliveries": "none", "EventBus": "none", **queues},
+            physical_ids={
+                **tables,
+                "Deliveries": "none",
+                "EventBus": "none",
+                PSEUDONYM_KEY: arns[PSEUDONYM_KEY],
+                **queues,
+            },
+            secrets={arns[PSEUDONYM_KEY]: held(stack, arns[PSEUDONYM_KEY])},
             port=0,
             python=Path(sys.executable),
             dependencies=Path(sysconfig.get_path("purelib")),
