@@ -237,7 +237,7 @@ def test_a_mistake_is_answered_with_what_is_wrong_and_what_to_do(
 
 def test_the_type_of_a_problem_is_a_link_to_what_to_do(api: httpx.Client) -> None:
     link = httpx.URL(api.get("/sessions/nosuch").json()["type"])
-    page = httpx.get(link)
+    page = httpx.get(link, timeout=30)
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert f'<h2 id="{link.fragment}">' in page.text
     assert "A session is forgotten after" in page.text
@@ -266,7 +266,7 @@ def test_what_api_gateway_refuses_has_its_own_shape(
 
 
 def test_another_user_is_refused_to_a_user_s_token(browser: httpx.Client, stack: Stack) -> None:
-    token = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": "alice"}).json()["access_token"]
+    token = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": "alice"}, timeout=30).json()["access_token"]
     headers = {"Authorization": f"Bearer {token}"}
     for answer in (
         browser.post("/sessions", json={"reference_id": "bob"}, headers=headers),
