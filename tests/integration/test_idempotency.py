@@ -173,8 +173,8 @@ def test_a_claim_ends_with_its_session(api: httpx.Client, terra: Terra, tables: 
 POINTS = [
     "dynamodb.PutItem:before",
     "dynamodb.PutItem:after",
-    "dynamodb.Query:before",
-    "dynamodb.Query:after",
+    "dynamodb.BatchGetItem:before",
+    "dynamodb.BatchGetItem:after",
     "secrets-manager.GetSecretValue:before",
     "secrets-manager.GetSecretValue:after",
     "terra.authenticateUser:before",
