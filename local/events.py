@@ -106,7 +106,8 @@ def walk(stack: Stack) -> dict[str, str]:
 
         # The first change of the table: a session's own is that Terra has announced a user_id.
         connected = {"reference_id": PERSON, "provider": "GARMIN"}
-        httpx.post(f"{stack.terra_url}/_control/users", json=connected, trust_env=False).raise_for_status()
+        made = httpx.post(f"{stack.terra_url}/_control/users", json=connected, trust_env=False).raise_for_status()
+        user_id: str = made.json()["user"]["user_id"]  # whom the first webhook is about
         session = call("POST", "/sessions", {"reference_id": PERSON, "resource": "FITBIT", "return_to": "web"})
         allowed = decide(session["auth_url"], "allow")
         browser.get(allowed)
@@ -114,10 +115,10 @@ def walk(stack: Stack) -> dict[str, str]:
         again = dict(FIELD.findall(browser.get(denied).text))
         browser.post("/auth/retry", data=again)
         call("GET", f"/sessions/{session['session_id']}")
-        connections = wait_until(
-            lambda: call("GET", f"/connections?reference_id={PERSON}")["connections"], "the webhook"
+        wait_until(
+            lambda: user_id in json.dumps(call("GET", f"/connections?reference_id={PERSON}")["connections"]),
+            "the webhook",
         )
-        user_id = connections[0]["user_id"]
         call("GET", f"/connections/{user_id}")
         call("GET", "/providers")
         call("POST", "/mobile-tokens", {"reference_id": PERSON})
