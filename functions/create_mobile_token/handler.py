@@ -1,5 +1,6 @@
 """POST /mobile-tokens: a single-use token for Terra's mobile SDKs, bound to one user."""
 
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 from terra_connections import wiring
@@ -9,6 +10,8 @@ from terra_connections.request_body import Person
 
 _pseudonyms = wiring.pseudonyms()
 _terra = wiring.terra()
+_users = wiring.users()
+_limits = wiring.user_limits("mobile-tokens")
 
 
 def create_mobile_token(request: Request) -> Response:
@@ -19,6 +22,7 @@ def create_mobile_token(request: Request) -> Response:
     # A user's token need not name its own subject, so it needs no body.
     reference_id = request.caller.person(Person.parse(request.body or b"{}").reference_id)
     request.notes["person"] = _pseudonyms.in_logs(reference_id)
+    _users.begin_mobile_token(reference_id, _limits, now=datetime.now(UTC))
     token = _terra.mobile_token(reference_id)
     return json_response(HTTPStatus.CREATED, {"token": token.token, "expires_in": token.expires_in})
 

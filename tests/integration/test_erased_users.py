@@ -111,6 +111,8 @@ def test_while_a_user_is_being_erased_they_begin_nothing(
         assert (answer.status_code, answer.json()["code"]) == (409, "erasure_in_progress")
         assert int(answer.headers["retry-after"]) > 0
         assert len(terra.calls("/auth/authenticateUser")) == before
+        answer = api.post("/mobile-tokens", json={"reference_id": person})
+        assert (answer.status_code, answer.json()["code"]) == (409, "erasure_in_progress")
         erasing.go_on()
         assert erasing.end().status == httpx.codes.NO_CONTENT
     assert create_session(api, person)["status"] == "pending"

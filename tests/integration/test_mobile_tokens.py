@@ -141,7 +141,7 @@ def test_the_older_spelling_of_the_path_can_be_configured(
     event = http_event("POST", "/mobile-tokens", body=json.dumps(named))
     run = handlers.run("create_mobile_token", event, environment={"TERRA_MOBILE_TOKEN_PATH": OLDER_PATH})
 
-    assert (run.status, run.trips) == (201, ["terra.generateAuthToken"])
+    assert (run.status, run.trips) == (201, ["dynamodb.TransactWriteItems", "terra.generateAuthToken"])
     assert [call["query"] for call in terra.calls(OLDER_PATH)] == [named]
 
 
@@ -204,7 +204,7 @@ def test_the_token_and_its_user_are_in_no_log(handlers: Handlers, named: dict[st
     run = handlers.run("create_mobile_token", http_event("POST", "/mobile-tokens", body=json.dumps(named)))
 
     assert run.status == httpx.codes.CREATED
-    assert run.trips == ["terra.tokens"]
+    assert run.trips == ["dynamodb.TransactWriteItems", "terra.tokens"]
     assert run.json["token"] not in run.log
     assert named["reference_id"] not in run.log
     assert '"status":201' in run.log

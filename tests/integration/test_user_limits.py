@@ -12,6 +12,7 @@ from tests.support import Terra, create_session, decide
 
 LIMITS = {
     "sync_connections": ("/connections/sync", "SYNCS_PER_USER_PER_MINUTE", 60),
+    "create_mobile_token": ("/mobile-tokens", "MOBILE_TOKENS_PER_USER_PER_HOUR", 3600),
     "erase_person": ("/erasures", "ERASURES_PER_USER_PER_HOUR", 3600),
 }
 
@@ -63,7 +64,7 @@ def test_zero_is_no_limit(handlers: Handlers, person: str, function: str) -> Non
     assert not [run for run in (ask(handlers, function, person, limit=0) for _ in range(3)) if run.status == 429]
 
 
-@pytest.mark.parametrize("function", ["sync_connections"])
+@pytest.mark.parametrize("function", ["sync_connections", "create_mobile_token"])
 def test_an_erasure_gives_nothing_back(handlers: Handlers, api: httpx.Client, person: str, function: str) -> None:
     window = LIMITS[function][2]
     in_one_window(window)

@@ -425,16 +425,16 @@ def test_a_stage_that_is_not_deployed_is_told_in_one_line(deployed: Deployed, tm
 
 @pytest.mark.usefixtures("deployed")
 def test_the_doctor_looks_with_the_profile_of_the_stage(
-    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    account: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, credentials = tmp_path / "samconfig.toml", tmp_path / "credentials"
-    config.write_text(config.read_text() + f'profile = "work"\nregion = "{stack.region}"\n')
+    config.write_text(config.read_text() + f'profile = "work"\nregion = "{account.region}"\n')
     keys = "\n".join(f"{name.lower()} = {value}" for name, value in CREDENTIALS.items())
     credentials.write_text(f"[work]\n{keys}\n")
     for name in CREDENTIALS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", stack.aws_url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", account.aws_url)
     # It was found: this part of the template has no ApiUrl.
     with pytest.raises(stages.StageError, match="CREATE_COMPLETE and has no outputs"):
         looked_at("test", config)

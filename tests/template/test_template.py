@@ -404,9 +404,29 @@ def test_an_alarm_that_fills_gaps_looks_at_more_than_the_newest_period(template:
 
 
 def test_a_difference_of_metrics_that_come_at_different_times_has_to_be_seen_twice(template: Template) -> None:
+    differences = 0
     for name, alarm in alarms(template).items():
-        if any(" - " in part.get("Expression", "") for part in alarm.get("Metrics", [])):
-            assert alarm["DatapointsToAlarm"] >= 2, name
+        metrics = {
+            part["Id"]: part["MetricStat"]["Metric"] for part in alarm.get("Metrics", []) if "MetricStat" in part
+        }
+        for expression in (part["Expression"] for part in alarm.get("Metrics", []) if "Expression" in part):
+            first, *taken_away = re.findall(r"(?:^|- )FILL\((\w+), 0\)", expression)
+            sources = {metrics[part]["Namespace"] for part in (first, *taken_away)}
+            differences += bool(taken_away)
+            # One service's metrics arrive together, another service's later.
+            assert len(sources) == 1 or alarm["DatapointsToAlarm"] >= 2, name
+    assert differences
+
+
+def test_an_erasure_that_needs_another_call_takes_no_release_back(template: Template) -> None:
+    resources = template["Resources"]
+    for name in ("ApiFailing", "DeploymentFailing"):
+        metrics = {part["Id"]: part for part in resources[name]["Properties"]["Metrics"]}
+        assert "FILL(answers, 0) - FILL(erasures, 0) + FILL(erasing, 0)" in metrics["failing"]["Expression"]
+        assert {"Name": "Resource", "Value": "/erasures"} in metrics["erasures"]["MetricStat"]["Metric"]["Dimensions"]
+        # What the function did not answer at all is a fault of the release, and counts.
+        failed = metrics["erasing"]["MetricStat"]["Metric"]
+        assert (failed["MetricName"], failed["Dimensions"][0]["Value"]) == ("Errors", {"Ref": "ErasePerson"})
 
 
 def test_alarms_on_a_route_have_metrics_of_that_route(template: Template) -> None:
