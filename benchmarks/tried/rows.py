@@ -114,6 +114,7 @@ def environment(dynamodb_url: str) -> dict[str, str]:
         "PUBLIC_BASE_URL": "",
         "TERRA_API_URL": "https://terra.example.com/api/v2",
         "TERRA_WIDGET_URL": "https://terra.example.com/api/widget/session",
+        "PSEUDONYM_KEY": "1" * 64,
         "LANG": "en_US.UTF-8",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "none",

@@ -29,7 +29,7 @@ PACKAGES = [name for name in LAYERS if name != "TerraConnectionsLayer"]
 LARGEST = {
     "AuthorizerDependenciesLayer": (32_000_000, 12_000_000),
     "DependenciesLayer": (32_000_000, 12_000_000),
-    "TerraConnectionsLayer": (800_000, 400_000),
+    "TerraConnectionsLayer": (900_000, 420_000),
 }
 LARGEST_FUNCTION = (10_000, 6_000)
 
