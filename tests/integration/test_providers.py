@@ -20,8 +20,9 @@ from local import aws_services
 from local.environment import ROOT
 from local.gateway import Gateway
 from local.gateway.template import HTTP_API, LAYER
+from local.stack import PSEUDONYM_KEY
 from local.testing import Stack
-from tests.integration.handlers import secret_arns
+from tests.integration.handlers import held, secret_arns
 from tests.support import BUSY, Terra
 
 SECOND = "timedelta(seconds=1)"
@@ -80,7 +81,7 @@ def project(folder: Path) -> Path:
 def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     folder, log = project(tmp_path_factory.mktemp("providers")), list[str]()
     # The functions' environment names tables, queues and buses that these two do not use.
-    named = {name: name for name in whole_template()["Resources"]}
+    named, arns = {name: name for name in whole_template()["Resources"]}, secret_arns(stack)
     gateway = Gateway(
         folder / "template.yaml",
         parameters={
@@ -88,9 +89,10 @@ def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             "TerraApiUrl": f"{stack.terra_url}/api/v2",
             "AwsEndpointUrlDynamodb": stack.dynamodb_url,
             "AwsEndpointUrlSecretsManager": stack.aws_url,
-            **{f"{name}Arn": arn for name, arn in secret_arns(stack).items()},
+            **{f"{name}Arn": arn for name, arn in arns.items() if name != PSEUDONYM_KEY},
         },
-        physical_ids=named,
+        physical_ids={**named, PSEUDONYM_KEY: arns[PSEUDONYM_KEY]},
+        secrets={arns[PSEUDONYM_KEY]: held(stack, arns[PSEUDONYM_KEY])},
         port=0,
         python=Path(sys.executable),
         dependencies=Path(sysconfig.get_path("purelib")),
