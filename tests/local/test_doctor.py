@@ -572,7 +572,7 @@ def test_a_deployment_that_failed_is_told(stack: Stack) -> None:
 def test_a_local_stack_is_looked_at_where_it_runs(
     stack: Stack, plan: Deployed, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    queue, sqs = stack.queues["UnpublishedEvents"], plan.client("sqs")
+    queue, sqs = stack.queues["UnpublishedEvents"], replace(plan, stack=stack).client("sqs")
     sqs.send_message(QueueUrl=queue, MessageBody="{}")
     try:
         assert main(["--directory", str(stack.directory)]) == 1
@@ -586,8 +586,6 @@ def test_a_local_stack_is_looked_at_where_it_runs(
 
 
 def test_what_is_not_there_cannot_be_looked_at(plan: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--directory", str(plan.samconfig.parent)]) == 2
-    assert capsys.readouterr().err.startswith("No stack is running here: start one with make run")
     plan.samconfig.write_text('[dev.deploy.parameters]\nstack_name = "nobody"\nregion = "us-east-1"\n[prod.deploy]\n')
     command = ["--samconfig", str(plan.samconfig), "--stage"]
     assert main([*command, "dev"]) == 2
@@ -601,3 +599,6 @@ def test_what_is_not_there_cannot_be_looked_at(plan: Deployed, capsys: pytest.Ca
     assert "does not name the stack of prod" in capsys.readouterr().err
     assert main([*command, "staging"]) == 2
     assert "There is no stage 'staging'" in capsys.readouterr().err
+    # Last, because a look at the local stack drops the AWS settings of the process.
+    assert main(["--directory", str(plan.samconfig.parent)]) == 2
+    assert capsys.readouterr().err.startswith("No stack is running here: start one with make run")
