@@ -99,11 +99,12 @@ def working(stack: Stack, size: int, more: Mapping[str, str] | None = None) -> I
     """A worker on the tables of this size, under the functions' interpreter; `more` are further variables for it."""
     python, _, _ = setup.functions_python()
     tables = {f"{name.upper()}_TABLE": f"{name}{size}" for name in database.declared_tables(ROOT / "template.yaml")}
-    # Every function has the same environment, but for its name.
     # The stack's own queue would be emptied by the stack.
     queue = messages.services("", stack.aws_url).queues().create_queue(QueueName=f"FlatCost{size}")["QueueUrl"]
     given = {"PATH": everything()["PATH"], **tables, "SWEEP_QUEUE_URL": queue, **(more or {})}
-    environment = {**environments(stack)["terra_webhook"], **given}
+    # One process runs every function: it has the variables of all of them.
+    declared = {name: value for of in environments(stack).values() for name, value in of.items()}
+    environment = {**declared, **given}
     process = subprocess.Popen(  # noqa: S603  # our own program
         [python, ROOT / "benchmarks" / "flat_cost" / "worker.py", ROOT],
         stdin=subprocess.PIPE,

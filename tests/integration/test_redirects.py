@@ -525,7 +525,9 @@ def test_a_crash_while_confirming_is_healed_by_a_reload(
     is_kept = CONFIRMING.index(point) > CONFIRMING.index("dynamodb.TransactWriteItems:before")
     item = tables.session(begun.session_id)
     assert item is not None
-    assert ("confirmed_user_ids" in item) == (tables.connection(begun.user_id) is not None) == is_kept
+    connection = tables.connection(begun.user_id)
+    assert connection is not None
+    assert ("confirmed_user_ids" in item) == ("connected" in connection["facts"]) == is_kept
     assert session_status(api, begun.session)["status"] == ("connected" if is_kept else "pending")
     allow_again(tables, begun)
     assert CONNECTED in begun.come_back(browser).text

@@ -1,11 +1,15 @@
 """POST /connections/sync: the table agrees with Terra afterwards, whatever webhooks were lost."""
 
+import time
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.support import Terra, auth_event, connections_of, eventually, new_user_id
+
+AN_HOUR_AGO = int(time.time() - 3600) * 1000
+"""As an ordering timestamp: older than any answer of Terra's to a test, and not too old to count."""
 
 
 def sync(api: httpx.Client, person: str) -> list[dict[str, Any]]:
@@ -45,7 +49,7 @@ def test_absence_does_not_outrank_a_webhook_of_the_last_two_minutes(
 
 def test_an_old_connection_that_terra_has_forgotten_is_revoked(api: httpx.Client, terra: Terra, person: str) -> None:
     user_id = new_user_id()
-    [answer] = terra.deliver(auth_event(user_id, person), ordering_timestamp=1_700_000_000_000)
+    [answer] = terra.deliver(auth_event(user_id, person), ordering_timestamp=AN_HOUR_AGO)
     assert answer["status"] == httpx.codes.OK
     assert [c["user_id"] for c in connections_of(api, person)] == [user_id]
     assert sync(api, person) == []
@@ -94,7 +98,7 @@ def test_an_answer_that_proves_nothing_changes_nothing(
     times: int,
 ) -> None:
     user_id = new_user_id()
-    terra.deliver(auth_event(user_id, person), ordering_timestamp=1_700_000_000_000)
+    terra.deliver(auth_event(user_id, person), ordering_timestamp=AN_HOUR_AGO)
     if times == 2:
         # The list is answered well; what fails is the question about one connection.
         terra.fault("/userInfo", "wrong_shape", times=1, body=[])
@@ -107,9 +111,9 @@ def test_an_answer_that_proves_nothing_changes_nothing(
 def test_an_error_is_healed_by_terras_word(api: httpx.Client, terra: Terra, person: str) -> None:
     user = terra.connect(person, silent=True)
     event = auth_event(user["user_id"], person)
-    terra.deliver(event, ordering_timestamp=1_700_000_000_000)
+    terra.deliver(event, ordering_timestamp=AN_HOUR_AGO)
     error = {"type": "connection_error", "status": "warning", "message": "", "user": event["user"]}
-    terra.deliver(error, ordering_timestamp=1_700_000_100_000)
+    terra.deliver(error, ordering_timestamp=AN_HOUR_AGO + 1000)
     assert [c["status"] for c in connections_of(api, person)] == ["needs_reauth"]
     assert [c["status"] for c in sync(api, person)] == ["connected"]
 
