@@ -129,8 +129,8 @@ class Sweeping:
         return state
 
     def kept(self) -> list[Item]:
-        """All that is kept of sweeps."""
-        return self._all(self.sessions_table)
+        """All that is kept of sweeps. What a user began is kept in the same table, under the user's pseudonym."""
+        return [item for item in self._all(self.sessions_table) if not item["session_id"].startswith("user:")]
 
     def change(self, session_id: str, **changes: object) -> None:
         item = self._get(self.sessions_table, "session_id", session_id)

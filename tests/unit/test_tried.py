@@ -46,12 +46,14 @@ def test_what_is_read_is_a_login_that_worked() -> None:
     assert (facts.owner, facts.scopes) == ("person-0a1b2c3d", ("ACTIVITY", "SLEEP"))
 
 
-def test_the_transaction_is_the_four_writes_of_a_new_connection() -> None:
+def test_the_transaction_is_that_of_a_new_connection() -> None:
     writes = clients.writes_of(BODY)
     assert [(kind, write["TableName"]) for each in writes for kind, write in each.items()] == [
         ("Put", "Deliveries"),
         ("Put", "Deliveries"),
         ("Put", "Connections"),
+        ("ConditionCheck", "Connections"),
+        ("Update", "Sessions"),
         ("ConditionCheck", "Connections"),
     ]
 
