@@ -133,7 +133,9 @@ def prepare_own(kind: str) -> None:
     forget_stamp(VENV)
     with step(f"installing {count(lock_file)} packages into .venv (requirements/{kind}.txt)"):
         install_uv()
-        uv("pip", "sync", "--python", str(python), "--require-hashes", str(lock_file), str(REQUIREMENTS / "uv.txt"))
+        # With byte-code: where PYTHONDONTWRITEBYTECODE is set, every process would compile every module again.
+        options = ("--python", str(python), "--require-hashes", "--compile-bytecode")
+        uv("pip", "sync", *options, str(lock_file), str(REQUIREMENTS / "uv.txt"))
     write_stamp(VENV, wanted)
 
 

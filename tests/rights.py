@@ -51,8 +51,8 @@ def needed_by(call: Mapping[str, Any], resources: Resources) -> Iterator[Right]:
                 namespace = None if item is None else _namespace(item, name, resources)
                 yield Right(function, f"dynamodb:{operation}", name + index, namespace)
         case "secretsmanager":
-            # Secrets Manager ends an ARN with a dash and six characters of its own.
-            yield Right(function, action, params["SecretId"].rpartition("/")[2].rpartition("-")[0])
+            # Secrets Manager, too, ends an ARN with a dash and six characters.
+            yield Right(function, action, _without_suffix(params["SecretId"].rpartition("/")[2]))
         case "sqs":
             yield Right(function, action, _without_suffix(params["QueueUrl"].rpartition("/")[2]))
         case "events":
@@ -64,7 +64,7 @@ def needed_by(call: Mapping[str, Any], resources: Resources) -> Iterator[Right]:
 
 
 def _without_suffix(name: str) -> str:
-    """Tests that make a table or a queue of their own add a dash and more to the template's name."""
+    """Tests that make a table, a queue or a secret of their own add a dash and more to the template's name."""
     return name.partition("-")[0]
 
 

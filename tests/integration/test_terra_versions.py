@@ -55,7 +55,10 @@ def credential(stack: Stack, terra: Terra, request: pytest.FixtureRequest) -> It
         aws_access_key_id=aws_services.CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=aws_services.CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
     )
-    arn = secrets.create_secret(Name=f"data-token-{uuid4()}", SecretString=json.dumps({"api_key": DATA_TOKEN}))["ARN"]
+    made = secrets.create_secret(
+        Name=f"terra-connections/TerraSecret-{uuid4()}", SecretString=json.dumps({"api_key": DATA_TOKEN})
+    )
+    arn = made["ARN"]
     yield {"TERRA_SECRET_ARN": arn}
     secrets.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
 

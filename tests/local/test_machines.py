@@ -216,23 +216,23 @@ def test_the_stack_starts_in_an_odd_shell_and_in_an_odd_place(tmp_path: Path) ->
     ports = dict.fromkeys(("API_PORT", "TERRA_PORT", "DYNAMODB_PORT", "AWS_PORT", "DEMO_PORT", "OIDC_PORT"), "0")
     odd = {name: value for variables in LOCAL_ONLY.values() for name, value in variables.items()}
     odd = {name: value for name, value in odd.items() if not name.startswith("PYTHON")}
+    output = tmp_path / "output.txt"
     old = os.umask(0o077)
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "local.stack", "--directory", str(place), "--parent", str(os.getpid())],
-            cwd=ROOT,
-            env={**everything(), **odd, **ports},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-        )
+        with output.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "local.stack", "--directory", str(place), "--parent", str(os.getpid())],
+                cwd=ROOT,
+                env={**everything(), **odd, **ports},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
     finally:
         os.umask(old)
     try:
         eventually(lambda: (place / "stack.json").exists() or process.poll() is not None, within=600)
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, output.read_text()
         found = doctor("--directory", str(place), **odd)
         assert found.returncode == 0, said(found)
     finally:
