@@ -24,7 +24,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from local import pythons
+from local import pip_settings, pythons
 from local.environment import ROOT, everything, variable
 from local.progress import say
 
@@ -147,7 +147,8 @@ def install(lock: Path, target: Path, architecture: str) -> None:
     command += ["--no-compile", "--require-hashes", "--no-deps", "--only-binary=:all:", "--implementation=cp"]
     command += [f"--python-version={RUNTIME}", *(f"--platform={name}_{architecture}" for name in _PLATFORMS)]
     command += ["--requirement", str(lock), "--target", str(target)]
-    if subprocess.run(command, check=False).returncode:  # noqa: S603  # our own command line
+    environment = pip_settings.environment(sys.executable)
+    if subprocess.run(command, check=False, env=environment).returncode:  # noqa: S603  # our own command line
         message = f"pip could not install {lock} for {architecture}."
         raise BuildError(message)
     # Built for the stable ABI, a module's name does not tell its architecture; one that does is found first.

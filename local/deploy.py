@@ -12,6 +12,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from local import setup, stages
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 BUILT = ROOT / ".aws-sam" / "build"
 MARK = "parameters.sha256"
 REQUIRED = "TerraDevId"
+READ_HERE = ("--s3-bucket", "--s3-prefix", "--profile", "--region")
+"""Options of `sam deploy` that this program takes note of, and hands on."""
 _STAGE_NAMES_IT = "STAGE names a table of samconfig.toml."
 NOT_OPTIONS = {
     "--parameter-overrides": "its place is parameter_overrides of [{stage}.deploy.parameters] in samconfig.toml.",
@@ -42,12 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Hand over to `sam deploy`."""
     parser = argparse.ArgumentParser(prog="make deploy", allow_abbrev=False)
     parser.add_argument("stage", nargs="?", default="", help="a stage of samconfig.toml")
-    parser.add_argument("--s3-bucket")
-    parser.add_argument("--s3-prefix")
+    for option in READ_HERE:
+        parser.add_argument(option)
     asked, more = parser.parse_known_args(arguments)
     try:
         stage = stages.read(asked.stage)
         refuse(more, stage)
+        stage = replace(stage, region=asked.region or stage.region, profile=asked.profile or stage.profile)
+        stages.sign_in(stage)
         program = setup.sam_program()
         parameters, overrides = read(stage, program.parent / "python")
         if REQUIRED not in parameters:
@@ -64,9 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Here, unlike in the other uses of SAM, the user's own AWS configuration is what counts.
     ours = {name: value for name, value in setup.sam_environment().items() if not name.startswith("AWS_")}
     command = [str(program), "deploy", "--config-env", stage.name, "--no-fail-on-empty-changeset", *more]
-    for name in ("s3_bucket", "s3_prefix"):
-        if value := getattr(asked, name):
-            command += [f"--{name.replace('_', '-')}", value]
+    for option in READ_HERE:
+        if value := getattr(asked, option.strip("-").replace("-", "_")):
+            command += [option, value]
     command += ["--parameter-overrides", *overrides]
     return subprocess.run(command, cwd=ROOT, env=everything() | ours, check=False).returncode  # noqa: S603 - SAM
 

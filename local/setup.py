@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from local import pythons
+from local import pip_settings, pythons
 from local.environment import ROOT, cache, everything, home, variable
 from local.progress import say, step
 
@@ -50,13 +50,7 @@ LOCKS: Final = (
     "audit",
 )
 LAST_LINES: Final = 12
-# The settings of pip, and the variables of uv, that say from where packages come and how.
-_OF_PIP: Final = frozenset(
-    {
-        *("index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "cert", "client-cert", "proxy"),
-        *("timeout", "default-timeout", "retries", "cache-dir", "no-cache-dir", "keyring-provider"),
-    }
-)
+# The variables of uv that say from where packages come and how.
 _OF_UV: Final = re.compile("INDEX|FIND_LINKS|INSECURE|TLS|CERT|CACHE|LINK_MODE|OFFLINE|HTTP|CONCURRENT|KEYRING|CONFIG")
 
 
@@ -162,7 +156,7 @@ def install_uv() -> None:
     run(
         [*command, "--require-hashes", "-r", str(REQUIREMENTS / "uv.txt")],
         "pip could not install uv",
-        pip_environment(),
+        pip_settings.environment(VENV / "bin" / "python"),
     )
     marker.write_text(wanted)
 
@@ -336,38 +330,9 @@ def uv_environment() -> dict[str, str]:
     return environment if configured else {**pip_configuration(), **environment}
 
 
-def pip_environment() -> dict[str, str]:
-    """Return pip's environment: the user's settings of from where packages come, and no other setting of theirs.
-
-    With PIP_USER, PIP_TARGET, PIP_NO_BINARY and the like, in the environment or in a file, pip would install something
-    else, or elsewhere.
-    """
-    environment = {name: value for name, value in everything().items() if not name.startswith("PIP_")}
-    environment["PIP_CONFIG_FILE"] = os.devnull
-    kept = {name: value for name, value in pip_settings().items() if name in _OF_PIP}
-    return environment | {f"PIP_{name.upper().replace('-', '_')}": value for name, value in kept.items()}
-
-
-def pip_settings() -> dict[str, str]:
-    """Return pip's settings, of its files and of the environment."""
-    command = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "config", "list"]
-    environment = {name: value for name, value in everything().items() if name != "PIP_PYTHON"}
-    listed = subprocess.run(  # noqa: S603  # our own pip
-        command, env=environment, capture_output=True, text=True, check=False
-    ).stdout
-    values: dict[str, str] = {}
-    # pip's own precedence: the file's general part, its part for `install`, the environment.
-    for section in ("global.", "install.", ":env:."):
-        for line in listed.splitlines():
-            name, _, value = line.partition("=")
-            if name.startswith(section):
-                values[name.removeprefix(section)] = value.strip("'\"").replace("\\n", " ").strip()
-    return values
-
-
 def pip_configuration() -> dict[str, str]:
     """Return what pip is configured to install from, in uv's words."""
-    values = pip_settings()
+    values = pip_settings.read(VENV / "bin" / "python")
     words = {
         "index-url": "UV_DEFAULT_INDEX",
         "extra-index-url": "UV_INDEX",

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 # What boto3 raises where AWS, or the user's own configuration of it, does not work: a profile that is not there, a
 # credential_process or AWS_CA_BUNDLE that is no file (OSError), an endpoint or a region that is none (ValueError).
 AWS_TROUBLES: Final = (BotoCoreError, ClientError, Boto3Error, OSError, ValueError)
+CHECK_CONFIGURATION: Final = (
+    "Check your AWS configuration: AWS_PROFILE, the files of ~/.aws, the AWS_ and PROXY variables of this shell "
+    "(aws sts get-caller-identity tries it)."
+)
 
 
 class StageError(Exception):
@@ -79,14 +83,24 @@ def read(name: str, config: Path = ROOT / "samconfig.toml") -> Stage:
     )
 
 
+def sign_in(stage: Stage) -> None:
+    """Ask AWS who deploys, so that a configuration with a fault is one line and not SAM's traceback.
+
+    Raises:
+        StageError: AWS cannot be asked, or does not accept the credentials.
+    """
+    try:
+        stage.session().client("sts").get_caller_identity()
+    except AWS_TROUBLES as error:
+        message = f"AWS cannot be asked to deploy {stage.stack_name}: {one_line(error)} {CHECK_CONFIGURATION}"
+        raise StageError(message) from error
+
+
 def unknown(stage: Stage, error: Exception) -> str:
     """Return one line for a stack of which AWS says nothing, with what to do."""
-    remedy = f"Deployed yet? (make deploy STAGE={stage.name})"
-    if not isinstance(error, ClientError):
-        remedy = (
-            "Check your AWS configuration: AWS_PROFILE, the files of ~/.aws, the AWS_ variables of this shell "
-            "(aws sts get-caller-identity tries it)."
-        )
+    remedy = (
+        f"Deployed yet? (make deploy STAGE={stage.name})" if isinstance(error, ClientError) else CHECK_CONFIGURATION
+    )
     return f"AWS tells nothing of the stack {stage.stack_name}: {one_line(error)} {remedy}"
 
 

@@ -1,5 +1,6 @@
 """What `sam build` makes, built once for the run."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from local import pythons
 from local.environment import ROOT, everything
+from tests.odd_shells import odd_shell
 
 
 def sam_build(template: Path, target: Path, *options: str, **environment: str) -> str:
@@ -37,8 +39,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def built_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same sources at another place, built for the other architecture, with other temporary files and rights."""
-    place = tmp_path_factory.mktemp("elsewhere")
+    """The same sources at another place, built for the other architecture, with other temporary files and rights.
+
+    The shell is an odd one, but its proxies are the machine's: packages may have to be downloaded.
+    """
+    place = tmp_path_factory.mktemp("Ada's ünï place")
     for name in ("functions", "layers", "local"):
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "template.yaml", place)
@@ -46,14 +51,12 @@ def built_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.chmod(0o600)
     (place / "tmp").mkdir()
     target = place / "built"
-    sam_build(
-        place / "template.yaml",
-        target,
-        "--parameter-overrides",
-        "Architecture=x86_64",
-        TMPDIR=str(place / "tmp"),
-        PYTHONHASHSEED="7",
-    )
+    odd = odd_shell(proxies=False) | {"TMPDIR": str(place / "tmp"), "PYTHONHASHSEED": "7"}
+    old = os.umask(0o077)
+    try:
+        sam_build(place / "template.yaml", target, "--parameter-overrides", "Architecture=x86_64", **odd)
+    finally:
+        os.umask(old)
     return target
 
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local import setup
+from local import pip_settings, setup
 from local.environment import ROOT, everything
+from tests.odd_shells import LOCAL_ONLY, ODD_PIP, odd_shell
 from tests.processes import end_with_all_it_started
 from tests.support import eventually
 
@@ -25,46 +26,6 @@ if TYPE_CHECKING:
 
     from local.testing import Stack
 
-DEAD = "http://127.0.0.1:9"
-DEAD_PROXIES = {name: DEAD for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (upper, upper.lower())}
-ODD_PYTHON = {
-    "PYTHONHOME": "/nonexistent",
-    "PYTHONPATH": "/nonexistent",
-    "PYTHONSTARTUP": "/nonexistent",
-    "PYTHONOPTIMIZE": "2",
-    "PYTHONWARNINGS": "error",
-    "PYTHONSAFEPATH": "1",
-    "PYTHONHASHSEED": "no number",
-    "PYTHONUSERBASE": "/nonexistent",
-    "PYTEST_ADDOPTS": "--no-such-option",
-}
-ODD_PIP = {
-    "PIP_USER": "1",
-    "PIP_TARGET": "/nonexistent",
-    "PIP_NO_BINARY": ":all:",
-    "PIP_REQUIRE_VIRTUALENV": "1",
-    "PIP_CONSTRAINT": "/nonexistent",
-    "PIP_PYTHON": "/nonexistent",
-    "PIP_DRY_RUN": "1",
-    "UV_SYSTEM_PYTHON": "1",
-    "UV_NO_BINARY": "1",
-    "UV_PYTHON": "2.7",
-    "UV_CONSTRAINT": "/nonexistent",
-}
-LOCAL_ONLY = {
-    "a profile that is not there": {"AWS_PROFILE": "nobody"},
-    "half of the keys": {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": ""},
-    "another endpoint": {"AWS_ENDPOINT_URL": DEAD},
-    "a bundle that is not there": {"AWS_CA_BUNDLE": "/nonexistent"},
-    "a region that is none": {"AWS_REGION": "eu west 1", "AWS_DEFAULT_REGION": "eu west 1"},
-    "dead proxies": DEAD_PROXIES,
-    "a SOCKS proxy": {"ALL_PROXY": "socks5://127.0.0.1:9", "all_proxy": "socks5h://127.0.0.1:9"},
-    "a proxy that is no address": {"HTTPS_PROXY": "://", "HTTP_PROXY": "nonsense"},
-    "odd Python settings": ODD_PYTHON,
-    "odd pip settings": ODD_PIP,
-    "a virtual environment of another project": {"VIRTUAL_ENV": "/nonexistent", "CONDA_PREFIX": "/nonexistent"},
-    "a bare terminal": {"TERM": "dumb", "LANG": "C", "LC_ALL": "C", "TZ": "Nowhere/Land", "COLUMNS": "1"},
-}
 AWS = {
     "a profile that is not there": ({"AWS_PROFILE": "nobody"}, "nobody"),
     "a credential_process that is not there": ({"AWS_PROFILE": "process"}, "no-such-program"),
@@ -73,8 +34,9 @@ AWS = {
     "an endpoint that is none": ({"AWS_ENDPOINT_URL": "nonsense"}, "nonsense"),
     "a region that is none": ({"AWS_DEFAULT_REGION": "eu west 1"}, "eu west 1"),
     "a file of settings that is none": ({"AWS_CONFIG_FILE": "{here}/broken"}, "broken"),
-    "a SOCKS proxy": ({"ALL_PROXY": "socks5://127.0.0.1:9"}, "ALL_PROXY"),
+    "a SOCKS proxy": ({"ALL_PROXY": "socks5://127.0.0.1:9"}, "PROXY"),
 }
+OF_A_STAGE = {"doctor": ("doctor", "--stage", "dev"), "deploy": ("deploy", "dev"), "secrets": ("put_secrets", "dev")}
 PROFILES = """
 [profile process]
 credential_process = /nonexistent/no-such-program
@@ -135,9 +97,10 @@ def test_the_doctor_of_the_local_stack_needs_nothing_of_the_shell(stack: Stack, 
     assert said(done).rstrip().endswith("All is well.")
 
 
+@pytest.mark.parametrize("command", OF_A_STAGE.values(), ids=OF_A_STAGE)
 @pytest.mark.parametrize(("variables", "cause"), AWS.values(), ids=AWS)
-def test_the_doctor_of_a_stage_says_in_one_line_what_aws_lacks(
-    tmp_path: Path, variables: dict[str, str], cause: str
+def test_a_command_for_a_stage_says_in_one_line_what_aws_lacks(
+    tmp_path: Path, variables: dict[str, str], cause: str, command: tuple[str, ...]
 ) -> None:
     (tmp_path / "config").write_text(PROFILES)
     (tmp_path / "broken").write_text("no section\n")
@@ -146,16 +109,18 @@ def test_the_doctor_of_a_stage_says_in_one_line_what_aws_lacks(
     aws |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1", "AWS_DEFAULT_REGION": "us-east-1"}
     keys = {} if "AWS_PROFILE" in variables else {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     given = {name: value.format(here=tmp_path) for name, value in variables.items()}
+    program, *arguments = command
     done = subprocess.run(
-        [sys.executable, "-m", "local.doctor", "--stage", "dev"],
+        [sys.executable, "-m", f"local.{program}", *arguments],
         cwd=ROOT,
         env={**ours, "PYTHONPATH": "layers/terra_connections", **aws, **keys, **given},
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
     text = said(done)
-    assert (done.returncode, len(text.splitlines())) == (2, 1), text
+    assert (done.returncode, len(text.splitlines())) == (2 if program == "doctor" else 1, 1), text
     assert cause in text
 
 
@@ -178,7 +143,7 @@ def test_a_home_that_cannot_be_written_is_one_line_with_the_way_out(unwritable: 
 def test_uv_and_pip_install_what_we_say_from_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**ODD_PIP, "PIP_INDEX_URL": "https://index.example/simple", "UV_OFFLINE": "1"}.items():
         monkeypatch.setenv(name, value)
-    pip = {name: value for name, value in setup.pip_environment().items() if name.startswith("PIP_")}
+    pip = {name: value for name, value in pip_settings.environment(sys.executable).items() if name.startswith("PIP_")}
     assert pip.keys().isdisjoint(ODD_PIP)
     assert pip["PIP_INDEX_URL"] == "https://index.example/simple"
     assert pip["PIP_CONFIG_FILE"] == os.devnull
@@ -214,8 +179,7 @@ def test_the_stack_starts_in_an_odd_shell_and_in_an_odd_place(tmp_path: Path) ->
     """Everything at once: what the shell says of AWS, of proxies and of Python, a space and no ASCII in the path."""
     place = tmp_path / "Ada's ünï place"
     ports = dict.fromkeys(("API_PORT", "TERRA_PORT", "DYNAMODB_PORT", "AWS_PORT", "DEMO_PORT", "OIDC_PORT"), "0")
-    odd = {name: value for variables in LOCAL_ONLY.values() for name, value in variables.items()}
-    odd = {name: value for name, value in odd.items() if not name.startswith("PYTHON")}
+    odd = odd_shell(proxies=True)
     output = tmp_path / "output.txt"
     old = os.umask(0o077)
     try:

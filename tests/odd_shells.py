@@ -1,0 +1,52 @@
+"""What a developer's shell may have set for other programs: no command that works on this machine alone depends on it."""
+
+DEAD = "http://127.0.0.1:9"
+DEAD_PROXIES = {name: DEAD for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (upper, upper.lower())}
+ODD_PYTHON = {
+    "PYTHONHOME": "/nonexistent",
+    "PYTHONPATH": "/nonexistent",
+    "PYTHONSTARTUP": "/nonexistent",
+    "PYTHONOPTIMIZE": "2",
+    "PYTHONWARNINGS": "error",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONHASHSEED": "no number",
+    "PYTHONUSERBASE": "/nonexistent",
+    "PYTEST_ADDOPTS": "--no-such-option",
+}
+ODD_PIP = {
+    "PIP_USER": "1",
+    "PIP_TARGET": "/nonexistent",
+    "PIP_NO_BINARY": ":all:",
+    "PIP_REQUIRE_VIRTUALENV": "1",
+    "PIP_CONSTRAINT": "/nonexistent",
+    "PIP_PYTHON": "/nonexistent",
+    "PIP_DRY_RUN": "1",
+    "UV_SYSTEM_PYTHON": "1",
+    "UV_NO_BINARY": "1",
+    "UV_PYTHON": "2.7",
+    "UV_CONSTRAINT": "/nonexistent",
+}
+PROXIES = {
+    "dead proxies": DEAD_PROXIES,
+    "a SOCKS proxy": {"ALL_PROXY": "socks5://127.0.0.1:9", "all_proxy": "socks5h://127.0.0.1:9"},
+    "a proxy that is no address": {"HTTPS_PROXY": "://", "HTTP_PROXY": "nonsense"},
+}
+LOCAL_ONLY = {
+    "a profile that is not there": {"AWS_PROFILE": "nobody"},
+    "half of the keys": {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": ""},
+    "another endpoint": {"AWS_ENDPOINT_URL": DEAD},
+    "a bundle that is not there": {"AWS_CA_BUNDLE": "/nonexistent"},
+    "a region that is none": {"AWS_REGION": "eu west 1", "AWS_DEFAULT_REGION": "eu west 1"},
+    **PROXIES,
+    "odd Python settings": ODD_PYTHON,
+    "odd pip settings": ODD_PIP,
+    "a virtual environment of another project": {"VIRTUAL_ENV": "/nonexistent", "CONDA_PREFIX": "/nonexistent"},
+    "a bare terminal": {"TERM": "dumb", "LANG": "C", "LC_ALL": "C", "TZ": "Nowhere/Land", "COLUMNS": "1"},
+}
+
+
+def odd_shell(*, proxies: bool) -> dict[str, str]:
+    """All of it at once, but for Python's own variables, which make does not hand on."""
+    shells = [variables for name, variables in LOCAL_ONLY.items() if proxies or name not in PROXIES]
+    odd = {name: value for variables in shells for name, value in variables.items()}
+    return {name: value for name, value in odd.items() if not name.startswith("PYTHON")}
