@@ -1,4 +1,4 @@
-"""What a developer's shell may have set for other programs: no command that works on this machine alone depends on it."""
+"""What a shell may have set for other programs: no command that works on this machine alone depends on it."""
 
 DEAD = "http://127.0.0.1:9"
 DEAD_PROXIES = {name: DEAD for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (upper, upper.lower())}

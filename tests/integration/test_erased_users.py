@@ -267,6 +267,33 @@ def test_an_erasure_that_does_not_fit_its_time_goes_on_by_repeats_and_ends(
     assert everything(dynamodb, stack, person) == []
 
 
+class CutShort(Clock):
+    """Time for Terra's list and so many deauthentications; those after them are given up under way."""
+
+    def __init__(self, deauthentications: int) -> None:
+        super().__init__(timedelta(minutes=1))
+        self._left = deauthentications + 1
+
+    def left(self, at_most: timedelta) -> timedelta:
+        if at_most == timedelta(seconds=10):
+            self._left -= 1
+            return at_most if self._left >= 0 else timedelta(milliseconds=100)
+        return at_most if self._left >= 0 else timedelta(0)
+
+
+def test_an_erasure_whose_time_ends_under_a_request_is_unfinished_and_no_outage_of_terra_s(
+    eraser: Eraser, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+) -> None:
+    terra.settings(send_webhooks=False)
+    for number in range(8):
+        terra.connect(person, account=f"{person}-{number}")
+    terra.fault(DEAUTHENTICATE, "slow", delay_s=1)
+    with pytest.raises(ErasureUnfinished):
+        eraser.erase(ReferenceId(person), clock=CutShort(3))
+    eraser.erase(ReferenceId(person))
+    assert everything(dynamodb, stack, person) == []
+
+
 def test_a_terra_that_does_not_answer_does_not_outlast_the_time_of_an_erasure(
     eraser: Eraser, terra: Terra, person: str
 ) -> None:

@@ -19,7 +19,14 @@ from typing import TypeVar
 
 from terra_connections.connection import Facts, Kind
 from terra_connections.connection_store import ConnectionStore
-from terra_connections.errors import ErasureUnfinished, Misconfigured, RetryLater, TerraRejected, TooManyRequests
+from terra_connections.errors import (
+    ErasureUnfinished,
+    Misconfigured,
+    RetryLater,
+    TerraRejected,
+    TerraUnavailable,
+    TooManyRequests,
+)
 from terra_connections.ids import ReferenceId, SessionId, UserId, session_id_from
 from terra_connections.session import Session
 from terra_connections.session_store import SessionStore
@@ -224,10 +231,15 @@ class _Erasing:
         self.erased += outcomes.count(Outcome.ERASED)
         pairs = zip(user_ids, outcomes, strict=True)
         self.anothers |= {one.user_id for one, outcome in pairs if outcome is Outcome.ANOTHERS}
-        if self.errors:
+        if self.errors and not self._was_cut_short():
             raise max(self.errors, key=lambda error: isinstance(error, TooManyRequests))
-        if Outcome.LEFT in outcomes:
+        if self.errors or Outcome.LEFT in outcomes:
             raise _unfinished()
+
+    def _was_cut_short(self) -> bool:
+        """Whether Terra was answering, and requests failed because the time of this call ended under them."""
+        is_over = not self.clock.left(_LEAST)
+        return is_over and self.erased > 0 and all(isinstance(error, TerraUnavailable) for error in self.errors)
 
     def _forget(self, sessions: Iterable[Session], logins: Iterable[SessionId]) -> None:
         """Remove sessions whose connections are gone, and what Terra's events have reported of their logins."""
