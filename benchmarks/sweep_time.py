@@ -34,7 +34,7 @@ from local import database, messages
 from local.environment import ROOT
 from local.progress import say
 from local.testing import running_stack
-from terra_connections.sweep import SEGMENTS
+from terra_connections.reconciliation.sweep import SEGMENTS
 from tests.support import Terra, auth_event
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local import stages
 from local.environment import ROOT
 from local.progress import say
-from terra_connections.connection_store import ConnectionStore
-from terra_connections.pseudonym import Pseudonyms
-from terra_connections.user_store import UserStore
+from terra_connections.connections.store import ConnectionStore
+from terra_connections.users.pseudonym import Pseudonyms
+from terra_connections.users.store import UserStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

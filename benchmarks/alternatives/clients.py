@@ -8,13 +8,14 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 
-from terra_connections import event, wiring
-from terra_connections.connection_store import ConnectionStore
-from terra_connections.delivery import delivery, position
-from terra_connections.delivery_store import DeliveryStore
-from terra_connections.pseudonym import SHORTEST_KEY, Pseudonyms
-from terra_connections.signature import Proof, Tolerance
-from terra_connections.user_store import UserStore
+from terra_connections import wiring
+from terra_connections.connections.store import ConnectionStore
+from terra_connections.users.pseudonym import SHORTEST_KEY, Pseudonyms
+from terra_connections.users.store import UserStore
+from terra_connections.webhooks import payload as event
+from terra_connections.webhooks.delivery import delivery, position
+from terra_connections.webhooks.delivery_store import DeliveryStore
+from terra_connections.webhooks.signature import Proof, Tolerance
 
 
 def client(*, is_told_its_name: bool = False, parameter_validation: bool = True) -> Any:  # noqa: ANN401 - as wiring's

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from terra_connections.connection import About, Position, logged_in
-from terra_connections.event import Event
+from terra_connections.connections.connection import About, Position, logged_in
 from terra_connections.ids import ReferenceId, SessionId, UserId
-from terra_connections.session import Report
+from terra_connections.sessions.session import Report
+from terra_connections.webhooks.payload import Event
 
 
 def success(

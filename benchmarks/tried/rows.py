@@ -168,7 +168,7 @@ def reading(places: Places) -> list[Row]:
         load = f"{load}\nbody = {BODY!r}\ncalls = {{'event': lambda: {call}}}"
         return Row(name, folders, load, plain, READINGS, upon=upon)
 
-    code, parse = "from terra_connections.event import parse", "parse(body, 1700000000000)"
+    code, parse = "from terra_connections.webhooks.payload import parse", "parse(body, 1700000000000)"
     by = "from benchmarks.alternatives.by_{} import parse"
     return [
         row("json.loads alone", [], "import json", "json.loads(body)"),

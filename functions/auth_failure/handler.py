@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from terra_connections import wiring
-from terra_connections.door import door
-from terra_connections.http_api import Request, Response
-from terra_connections.outcome import outcome_of
-from terra_connections.redirect import session_of
-from terra_connections.session import hash_of, new_secret, reason_from
+from terra_connections.api_gateway import Request, Response
+from terra_connections.handler import door
+from terra_connections.redirects.redirect import session_of
+from terra_connections.sessions.outcome import outcome_of
+from terra_connections.sessions.session import hash_of, new_secret, reason_from
 
 _sessions = wiring.sessions()
 _connections = wiring.connections()

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from terra_connections import wiring
-from terra_connections.door import door
-from terra_connections.http_api import Request, Response
-from terra_connections.new_session import SessionStarter
-from terra_connections.outcome import outcome_of
-from terra_connections.pages import PRIVATE
-from terra_connections.redirect import session_to_retry
+from terra_connections.api_gateway import Request, Response
+from terra_connections.handler import door
+from terra_connections.redirects.pages import PRIVATE
+from terra_connections.redirects.redirect import session_to_retry
+from terra_connections.sessions.outcome import outcome_of
+from terra_connections.sessions.start import SessionStarter
 
 _settings = wiring.settings()
 _sessions = wiring.sessions()

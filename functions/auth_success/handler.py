@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 
 from terra_connections import wiring
-from terra_connections.confirm import confirm
-from terra_connections.door import door
-from terra_connections.http_api import Request, Response
-from terra_connections.outcome import outcome_of
-from terra_connections.redirect import session_of
-from terra_connections.session import SessionStatus
+from terra_connections.api_gateway import Request, Response
+from terra_connections.handler import door
+from terra_connections.redirects.redirect import session_of
+from terra_connections.sessions.confirm import confirm
+from terra_connections.sessions.outcome import outcome_of
+from terra_connections.sessions.session import SessionStatus
 
 _sessions = wiring.sessions()
 _connections = wiring.connections()

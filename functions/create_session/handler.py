@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from terra_connections import wiring
-from terra_connections.door import door
-from terra_connections.http_api import Request, Response, json_response
-from terra_connections.language import preferred
-from terra_connections.new_session import SessionStarter, claim_for
+from terra_connections.api_gateway import Request, Response, json_response
+from terra_connections.handler import door
+from terra_connections.redirects.language import preferred
 from terra_connections.request_body import NewSession
+from terra_connections.sessions.start import SessionStarter, claim_for
 
 _settings = wiring.settings()
 _pseudonyms = wiring.pseudonyms()

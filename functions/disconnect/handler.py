@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from terra_connections import wiring
-from terra_connections.connection import no_connection
+from terra_connections.api_gateway import Request, Response
+from terra_connections.connections.connection import no_connection
 from terra_connections.disconnect import disconnect as disconnect_at_terra
-from terra_connections.door import door
-from terra_connections.http_api import Request, Response
+from terra_connections.handler import door
 from terra_connections.ids import user_id_from
 
 _terra = wiring.terra()

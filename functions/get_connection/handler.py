@@ -3,9 +3,9 @@
 from http import HTTPStatus
 
 from terra_connections import wiring
-from terra_connections.connection import no_connection
-from terra_connections.door import door
-from terra_connections.http_api import Request, Response, json_response
+from terra_connections.api_gateway import Request, Response, json_response
+from terra_connections.connections.connection import no_connection
+from terra_connections.handler import door
 from terra_connections.ids import user_id_from
 
 _connections = wiring.connections()

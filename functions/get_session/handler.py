@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from terra_connections import wiring
-from terra_connections.door import door
+from terra_connections.api_gateway import Request, Response, json_response
 from terra_connections.errors import NotFound
-from terra_connections.http_api import Request, Response, json_response
+from terra_connections.handler import door
 from terra_connections.ids import session_id_from
-from terra_connections.outcome import outcome_of
+from terra_connections.sessions.outcome import outcome_of
 
 _sessions = wiring.sessions()
 _connections = wiring.connections()

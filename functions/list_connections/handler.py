@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from terra_connections import wiring
-from terra_connections.connection import listing
-from terra_connections.door import door
+from terra_connections.api_gateway import Request, Response, json_response
+from terra_connections.connections.connection import listing
 from terra_connections.errors import InvalidRequest
-from terra_connections.http_api import Request, Response, json_response
+from terra_connections.handler import door
 from terra_connections.ids import reference_id_error, reference_id_from
 from terra_connections.unknown_name import unknown
 

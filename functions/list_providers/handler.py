@@ -3,9 +3,9 @@
 from http import HTTPStatus
 
 from terra_connections import wiring
-from terra_connections.door import door
+from terra_connections.api_gateway import Request, Response, json_response
 from terra_connections.etag import unless_known
-from terra_connections.http_api import Request, Response, json_response
+from terra_connections.handler import door
 
 _catalogue = wiring.catalogue()
 

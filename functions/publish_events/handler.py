@@ -7,8 +7,9 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 
-from terra_connections import published, wiring
-from terra_connections.connection_store import change_from
+from terra_connections import wiring
+from terra_connections.change_events import change_event as published
+from terra_connections.connections.store import change_from
 
 _log = Logger()
 _connections = wiring.connections()

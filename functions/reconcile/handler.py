@@ -8,7 +8,7 @@ from uuid import uuid4
 from aws_lambda_powertools.logging import Logger
 
 from terra_connections import wiring
-from terra_connections.new_sweep import start_sweep
+from terra_connections.reconciliation.start import start_sweep
 
 _sweeps = wiring.sweeps()
 _queue = wiring.sweep_queue()

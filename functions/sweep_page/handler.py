@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from terra_connections import metrics, wiring
 from terra_connections.queue_door import Notes, queue_door
-from terra_connections.sweep import Limit, Outcome, Step
-from terra_connections.sweeper import Sweeper
+from terra_connections.reconciliation.sweep import Limit, Outcome, Step
+from terra_connections.reconciliation.worker import Sweeper
 
 _sweeper = Sweeper(
     terra=wiring.terra(),

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from terra_connections import wiring
-from terra_connections.door import door
-from terra_connections.http_api import Request, Response, json_response
+from terra_connections.api_gateway import Request, Response, json_response
+from terra_connections.handler import door
 from terra_connections.request_body import Person
 from terra_connections.sync import Syncer
 

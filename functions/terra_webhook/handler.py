@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from terra_connections import event, wiring
-from terra_connections.connection import revocations
-from terra_connections.delivery import delivery, position
-from terra_connections.door import door
-from terra_connections.http_api import Request, Response, json_response
+from terra_connections import wiring
+from terra_connections.api_gateway import Request, Response, json_response
+from terra_connections.connections.connection import revocations
+from terra_connections.handler import door
 from terra_connections.metrics import delivery_taken
-from terra_connections.signature import verify
+from terra_connections.webhooks import payload as event
+from terra_connections.webhooks.delivery import delivery, position
+from terra_connections.webhooks.signature import verify
 
 _tolerance = wiring.settings().tolerance
 _signing_secrets = wiring.signing_secrets()

@@ -16,12 +16,12 @@ import httpx
 from local.doctor import app_links
 from local.doctor.finding import Finding, Sign, fine, unseen, wrong
 from local.doctor.inside import OWN_DELIVERY
-from terra_connections import terra_api
+from terra_connections.auth.user_token import usable_keys
 from terra_connections.errors import Misconfigured, TerraRejected, TerraUnavailable, TooManyRequests
 from terra_connections.ids import UserId
-from terra_connections.return_target import ReturnTargets
-from terra_connections.signature import sign
-from terra_connections.user_token import usable_keys
+from terra_connections.sessions.return_target import ReturnTargets
+from terra_connections.terra import client as terra_api
+from terra_connections.webhooks.signature import sign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

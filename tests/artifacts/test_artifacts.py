@@ -129,7 +129,7 @@ def test_no_artefact_tells_where_it_was_built(built: Path) -> None:
 @pytest.mark.usefixtures("lambda_python")
 def test_byte_code_names_its_place_in_lambda(built: Path) -> None:
     door = built / "TerraConnectionsLayer/python/terra_connections/__pycache__/door.cpython-313.pyc"
-    assert b"/opt/python/terra_connections/door.py" in door.read_bytes()
+    assert b"/opt/python/terra_connections/handler.py" in door.read_bytes()
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -272,7 +272,7 @@ for service, call in calls.items():
         outcome = "refused" if "CERTIFICATE_VERIFY_FAILED" in str(error) else str(error)
     found[service] = [*read[0], outcome]
 read.clear()
-from terra_connections import terra_api
+from terra_connections.terra import client as terra_api
 terra_api.client()
 print(json.dumps([found, read]))
 """

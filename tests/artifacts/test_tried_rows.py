@@ -104,7 +104,7 @@ def test_an_alternative_reads_what_plain_code_reads(bench: Bench, alternative: s
     folders = [places.alternatives, places.ours, places.packages, places.instead]
     program = f"""
 from benchmarks.alternatives import by_{alternative}
-from terra_connections import event
+from terra_connections.webhooks import payload as event
 for body in {BODIES!r}:
     ours, theirs = event.parse(body, 7), by_{alternative}.parse(body, 7)
     assert ours == theirs, (body[:500], ours, theirs)

@@ -6,11 +6,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from terra_connections.brand import Brand
-from terra_connections.http_api import Response
-from terra_connections.language import LANGUAGES
-from terra_connections.pages import Pages, Ways
-from terra_connections.session import Reason, SessionStatus, SessionView
+from terra_connections.api_gateway import Response
+from terra_connections.redirects.branding import Brand
+from terra_connections.redirects.language import LANGUAGES
+from terra_connections.redirects.pages import Pages, Ways
+from terra_connections.sessions.session import Reason, SessionStatus, SessionView
 from tests.browser.chromium import ARTIFACTS, DESKTOP, PHONE, OpenPage
 from tests.unit.test_session import SESSION
 

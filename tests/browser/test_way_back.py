@@ -6,7 +6,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from terra_connections.language import LANGUAGES
+from terra_connections.redirects.language import LANGUAGES
 from tests.browser.chromium import PHONE, OpenPage
 from tests.support import Terra, connections_of, create_session, eventually, query_of, session_status
 from tests.unit.test_pages import said

@@ -10,14 +10,14 @@ import httpx
 import pytest
 
 from local.testing import Stack
-from terra_connections import terra_api
-from terra_connections.connection_store import ConnectionStore
+from terra_connections.connections.store import ConnectionStore
 from terra_connections.erasure import Clock, Eraser
 from terra_connections.errors import ErasureUnfinished, TerraUnavailable
 from terra_connections.ids import ReferenceId
-from terra_connections.pseudonym import Pseudonyms
-from terra_connections.session_store import SessionStore
-from terra_connections.user_store import UserStore
+from terra_connections.sessions.store import SessionStore
+from terra_connections.terra import client as terra_api
+from terra_connections.users.pseudonym import Pseudonyms
+from terra_connections.users.store import UserStore
 from tests.integration.handlers import NOTHING_FOUND_BY_INDEX, Handlers, Run, http_event, pause
 from tests.integration.redirects import begin, begin_widget
 from tests.integration.test_erasure import everything

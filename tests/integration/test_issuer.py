@@ -15,8 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from terra_connections.auth.jwks import WITHIN, Issuer, IssuerUnreachable
 from terra_connections.errors import Misconfigured
-from terra_connections.issuer import WITHIN, Issuer, IssuerUnreachable
 from tests.support import BUSY
 
 KEYS = [{"kty": "RSA", "kid": "1"}]

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from terra_connections.ids import ReferenceId
-from terra_connections.pseudonym import Pseudonyms
+from terra_connections.users.pseudonym import Pseudonyms
 from tests.integration.handlers import Handlers, Run, http_event
 from tests.integration.redirects import begin
 from tests.integration.webhooks import Webhook

@@ -14,8 +14,8 @@ import pytest
 from local import restore
 from local.testing import Stack
 from terra_connections.ids import ReferenceId
-from terra_connections.pseudonym import Pseudonyms
-from terra_connections.user_store import UserStore
+from terra_connections.users.pseudonym import Pseudonyms
+from terra_connections.users.store import UserStore
 from tests.integration.handlers import Handlers, kill, pause, settled
 from tests.integration.sweeping import LONG_AGO, Message, Sweeping, connection_item, counted, event_of, notes, outcomes
 from tests.integration.sweeping import own_sweeping as own_sweeping_of

@@ -20,18 +20,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from local.testing import Stack
-from terra_connections import event
-from terra_connections.connection import About, Facts, Kind, Position, connected, listing, revocations
-from terra_connections.connection_store import ConnectionStore
-from terra_connections.delivery import delivery, position
-from terra_connections.delivery_store import DeliveryStore
+from terra_connections.connections.connection import About, Facts, Kind, Position, connected, listing, revocations
+from terra_connections.connections.store import ConnectionStore
 from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_from
-from terra_connections.outcome import outcome_of
-from terra_connections.pseudonym import SHORTEST_KEY, Pseudonyms
-from terra_connections.session import Flow, Session, hash_of, reason_from
-from terra_connections.session_store import SessionStore
-from terra_connections.signature import Proof, Tolerance
-from terra_connections.user_store import UserStore
+from terra_connections.sessions.outcome import outcome_of
+from terra_connections.sessions.session import Flow, Session, hash_of, reason_from
+from terra_connections.sessions.store import SessionStore
+from terra_connections.users.pseudonym import SHORTEST_KEY, Pseudonyms
+from terra_connections.users.store import UserStore
+from terra_connections.webhooks import payload as event
+from terra_connections.webhooks.delivery import delivery, position
+from terra_connections.webhooks.delivery_store import DeliveryStore
+from terra_connections.webhooks.signature import Proof, Tolerance
 from tests.oracle import Asked, Attempt, Heard, Returned, Seen, Told, World
 from tests.stories import Teller, captured, retried
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from local.environment import ROOT
 from terra_connections import errors, problems
-from terra_connections.connection import Connection, Position, Status
+from terra_connections.connections.connection import Connection, Position, Status
 from terra_connections.ids import ReferenceId, SessionId, UserId
-from terra_connections.provider import Provider, ProviderType
 from terra_connections.request_body import NewSession
-from terra_connections.session import Flow, Reason, Session, SessionStatus, SessionView
+from terra_connections.sessions.session import Flow, Reason, Session, SessionStatus, SessionView
+from terra_connections.terra.providers import Provider, ProviderType
 
 Document = dict[str, Any]
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from terra_connections.auth.user_token import NO_IDENTITY, Policy
 from terra_connections.errors import Misconfigured
-from terra_connections.user_token import NO_IDENTITY, Policy
 
 Template = dict[str, Any]
 

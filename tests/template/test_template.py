@@ -10,12 +10,12 @@ from typing import Any
 
 from local.environment import ROOT
 from terra_connections import metrics
-from terra_connections.connection_store import ERASED_FOR
+from terra_connections.connections.store import ERASED_FOR
 from terra_connections.erasure import WORK_FOR
+from terra_connections.reconciliation.store import PAGES_KEPT_FOR
+from terra_connections.reconciliation.sweep import SEGMENTS
 from terra_connections.settings import BrandSettings, ReturnSettings, Settings
-from terra_connections.sweep import SEGMENTS
-from terra_connections.sweep_store import PAGES_KEPT_FOR
-from terra_connections.user_store import TOMBSTONE_KEPT_FOR
+from terra_connections.users.store import TOMBSTONE_KEPT_FOR
 from tests.rights import name_of
 
 Template = dict[str, Any]

@@ -5,7 +5,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from terra_connections.attribute import deserialize, serialize
+from terra_connections.dynamodb import deserialize, serialize
 
 TEXTS = st.text(st.characters(codec="utf-8"))
 INTEGERS = st.integers(-(10**37), 10**37)  # DynamoDB keeps 38 digits

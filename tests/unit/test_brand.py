@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from terra_connections.brand import Brand
 from terra_connections.errors import Misconfigured
-from terra_connections.pages import PAPERS
+from terra_connections.redirects.branding import Brand
+from terra_connections.redirects.pages import PAPERS
 
 
 def picture(kind: str, content: bytes) -> str:

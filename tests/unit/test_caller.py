@@ -2,7 +2,7 @@
 
 import pytest
 
-from terra_connections.caller import Caller
+from terra_connections.auth.caller import Caller
 from terra_connections.errors import Forbidden, InvalidRequest
 from terra_connections.ids import ReferenceId
 

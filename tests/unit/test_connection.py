@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from terra_connections.connection import (
+from terra_connections.connections.connection import (
     About,
     Connection,
     Fact,

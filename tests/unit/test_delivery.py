@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from terra_connections.delivery import Delivery, delivery, position
-from terra_connections.signature import Proof, Tolerance
+from terra_connections.webhooks.delivery import Delivery, delivery, position
+from terra_connections.webhooks.signature import Proof, Tolerance
 
 TOLERANCE = Tolerance(past=timedelta(hours=25), future=timedelta(minutes=5))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from terra_connections.api_gateway import json_response
 from terra_connections.etag import unless_known
-from terra_connections.http_api import json_response
 
 ANSWER = json_response(HTTPStatus.OK, {"a": "ä"}, headers={"cache-control": "private, max-age=300"})
 ETAG = unless_known(ANSWER, None).headers["etag"]

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from terra_connections import event
-from terra_connections.connection import (
+from terra_connections.connections.connection import (
     About,
     Connection,
     Facts,
@@ -27,13 +26,14 @@ from terra_connections.connection import (
     connected,
     listing,
 )
-from terra_connections.connection_store import ConnectionStore
-from terra_connections.delivery import delivery, position
+from terra_connections.connections.store import ConnectionStore
 from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_from
-from terra_connections.outcome import outcome_of
-from terra_connections.session import Flow, Session, hash_of, reason_from
-from terra_connections.session_store import SessionStore
-from terra_connections.signature import Proof, Tolerance
+from terra_connections.sessions.outcome import outcome_of
+from terra_connections.sessions.session import Flow, Session, hash_of, reason_from
+from terra_connections.sessions.store import SessionStore
+from terra_connections.webhooks import payload as event
+from terra_connections.webhooks.delivery import delivery, position
+from terra_connections.webhooks.signature import Proof, Tolerance
 from tests.oracle import Announced, Asked, Attempt, Heard, Outcome, Returned, Seen, Told, World, taken
 from tests.stories import Story, Teller, captured, everything
 

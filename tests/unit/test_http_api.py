@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terra_connections.caller import Caller
+from terra_connections.api_gateway import Request, Response, json_response
+from terra_connections.auth.caller import Caller
 from terra_connections.errors import Forbidden, InvalidRequest
-from terra_connections.http_api import Request, Response, json_response
 from terra_connections.ids import ReferenceId
 
 

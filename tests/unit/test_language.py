@@ -1,6 +1,6 @@
 import pytest
 
-from terra_connections.language import of_tag, preferred
+from terra_connections.redirects.language import of_tag, preferred
 
 
 @pytest.mark.parametrize(

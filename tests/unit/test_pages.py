@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from terra_connections import pages
-from terra_connections.brand import Brand
-from terra_connections.http_api import Response
-from terra_connections.language import LANGUAGES
-from terra_connections.pages import Pages, Ways
-from terra_connections.session import Reason, SessionStatus, SessionView
+from terra_connections.api_gateway import Response
+from terra_connections.redirects import pages
+from terra_connections.redirects.branding import Brand
+from terra_connections.redirects.language import LANGUAGES
+from terra_connections.redirects.pages import Pages, Ways
+from terra_connections.sessions.session import Reason, SessionStatus, SessionView
 from tests.unit.test_session import SESSION
 
 TEXTS = Path(pages.__file__).parent / "texts"

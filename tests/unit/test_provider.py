@@ -17,7 +17,8 @@ from terra_connections.errors import (
     TooManyRequests,
     UnknownResource,
 )
-from terra_connections.provider import (
+from terra_connections.terra.client import TerraApi
+from terra_connections.terra.providers import (
     ASK_AGAIN_AFTER,
     FIRST_WITHIN,
     FRESH_FOR,
@@ -27,7 +28,6 @@ from terra_connections.provider import (
     ProviderType,
     enabled_providers,
 )
-from terra_connections.terra_api import TerraApi
 
 FITBIT = {"provider": "FITBIT", "name": "Fitbit", "icon": "https://icons.example/fitbit.webp", "enabled": True}
 DOWN = TerraUnavailable("down")

@@ -7,7 +7,7 @@ import pytest
 
 from terra_connections.errors import Misconfigured
 from terra_connections.ids import ReferenceId
-from terra_connections.pseudonym import SHORTEST_KEY, Pseudonyms
+from terra_connections.users.pseudonym import SHORTEST_KEY, Pseudonyms
 
 ADA = ReferenceId("ada@example.com")
 KEY = "k" * SHORTEST_KEY

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from terra_connections import published
-from terra_connections.connection import (
+from terra_connections.change_events import change_event as published
+from terra_connections.change_events.change_event import Event, Type
+from terra_connections.connections.connection import (
     About,
     Change,
     Connection,
@@ -25,7 +26,6 @@ from terra_connections.connection import (
     troubled,
 )
 from terra_connections.ids import ReferenceId, UserId
-from terra_connections.published import Event, Type
 
 ADA, BOB = ReferenceId("ada"), ReferenceId("bob")
 A, B, C = UserId("a"), UserId("b"), UserId("c")

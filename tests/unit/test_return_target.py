@@ -3,7 +3,7 @@ import json
 import pytest
 
 from terra_connections.errors import Misconfigured, UnknownReturnTarget
-from terra_connections.return_target import ReturnTargets
+from terra_connections.sessions.return_target import ReturnTargets
 
 
 def parse(*, is_local: bool = False, **addresses: object) -> ReturnTargets:

@@ -3,9 +3,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from terra_connections.connection import About, Facts, Family, Position, logged_in, reconnected, revoked
+from terra_connections.connections.connection import About, Facts, Family, Position, logged_in, reconnected, revoked
 from terra_connections.ids import ReferenceId, SessionId, UserId
-from terra_connections.session import (
+from terra_connections.sessions.session import (
     Flow,
     Reason,
     Session,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terra_connections.errors import NotSigned
-from terra_connections.signature import Proof, Tolerance, sign, verify
+from terra_connections.webhooks.signature import Proof, Tolerance, sign, verify
 
 TOLERANCE = Tolerance(past=timedelta(hours=25), future=timedelta(minutes=5))
 SIGNED = 12345678

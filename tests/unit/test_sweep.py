@@ -3,9 +3,19 @@ from itertools import pairwise
 
 import pytest
 
-from terra_connections.connection import About, Facts, Kind, Position, connected, failed, reconnected, revoked, troubled
+from terra_connections.connections.connection import (
+    About,
+    Facts,
+    Kind,
+    Position,
+    connected,
+    failed,
+    reconnected,
+    revoked,
+    troubled,
+)
 from terra_connections.ids import ReferenceId, UserId
-from terra_connections.sweep import (
+from terra_connections.reconciliation.sweep import (
     NEVER_TOO_MANY,
     SEGMENTS,
     Limit,

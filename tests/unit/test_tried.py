@@ -11,8 +11,8 @@ from benchmarks.alternatives import by_pydantic, clients
 from benchmarks.tried import figures, rows
 from benchmarks.tried.figures import Measured
 from benchmarks.tried.rows import BODY, Row
-from terra_connections import event
-from terra_connections.connection import Position
+from terra_connections.connections.connection import Position
+from terra_connections.webhooks import payload as event
 from tests.environment import function_environment
 
 AT = Position(1_700_000_000_000)

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
+from terra_connections.auth.jwks import IssuerUnreachable
+from terra_connections.auth.user_token import KeyRing, Policy, UserTokens
 from terra_connections.errors import Misconfigured
-from terra_connections.issuer import IssuerUnreachable
-from terra_connections.user_token import KeyRing, Policy, UserTokens
 
 ISSUER = "https://login.example.com/"
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from terra_connections.caller import Caller
-from terra_connections.connection import About, Position, no_connection, revoked
-from terra_connections.connection_store import ConnectionStore
+from terra_connections.auth.caller import Caller
+from terra_connections.connections.connection import About, Position, no_connection, revoked
+from terra_connections.connections.store import ConnectionStore
 from terra_connections.ids import UserId
-from terra_connections.terra_api import TerraApi
+from terra_connections.terra.client import TerraApi
 
 
 def disconnect(

@@ -17,8 +17,8 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import TypeVar
 
-from terra_connections.connection import Facts, Kind
-from terra_connections.connection_store import ConnectionStore
+from terra_connections.connections.connection import Facts, Kind
+from terra_connections.connections.store import ConnectionStore
 from terra_connections.errors import (
     ErasureUnfinished,
     Misconfigured,
@@ -28,10 +28,10 @@ from terra_connections.errors import (
     TooManyRequests,
 )
 from terra_connections.ids import ReferenceId, SessionId, UserId, session_id_from
-from terra_connections.session import Session
-from terra_connections.session_store import SessionStore
-from terra_connections.terra_api import TerraApi
-from terra_connections.user_store import UserStore
+from terra_connections.sessions.session import Session
+from terra_connections.sessions.store import SessionStore
+from terra_connections.terra.client import TerraApi
+from terra_connections.users.store import UserStore
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 from http import HTTPStatus
 
-from terra_connections.http_api import Response
+from terra_connections.api_gateway import Response
 
 # A tag may hold commas, so a list of them cannot be split at commas.
 _TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')

@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from terra_connections import errors
-from terra_connections.http_api import Response, json_response
+from terra_connections.api_gateway import Response, json_response
 
 TABLE: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
     errors.InvalidRequest: (HTTPStatus.BAD_REQUEST, "invalid_request", "The request is malformed"),

@@ -8,7 +8,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from terra_connections.errors import Misconfigured
-from terra_connections.signature import Tolerance
+from terra_connections.webhooks.signature import Tolerance
 
 _ADDRESS = re.compile(r"(https?)://([A-Za-z0-9.-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost"})

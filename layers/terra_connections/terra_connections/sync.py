@@ -9,10 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from terra_connections.connection import About, Connection, Facts, Family, Kind, Position, connected, listing
-from terra_connections.connection_store import ConnectionStore
+from terra_connections.connections.connection import (
+    About,
+    Connection,
+    Facts,
+    Family,
+    Kind,
+    Position,
+    connected,
+    listing,
+)
+from terra_connections.connections.store import ConnectionStore
 from terra_connections.ids import ReferenceId, UserId
-from terra_connections.terra_api import TerraApi
+from terra_connections.terra.client import TerraApi
 
 CERTAIN_SINCE = timedelta(minutes=2)
 """An answer of Terra's may be this stale: events that are newer than it outrank it."""

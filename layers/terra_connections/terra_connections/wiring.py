@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
-    from terra_connections.connection_store import ConnectionStore
-    from terra_connections.delivery_store import DeliveryStore
-    from terra_connections.event_bus import EventBus
-    from terra_connections.provider import Catalogue
-    from terra_connections.pseudonym import Pseudonyms
-    from terra_connections.redirect import WayBack
-    from terra_connections.return_target import ReturnTargets
-    from terra_connections.session_store import SessionStore
-    from terra_connections.sweep_queue import SweepQueue
-    from terra_connections.sweep_store import SweepStore
-    from terra_connections.terra_api import TerraApi
-    from terra_connections.user_limits import UserLimits
-    from terra_connections.user_store import UserStore
-    from terra_connections.user_token import UserTokens
+    from terra_connections.auth.user_token import UserTokens
+    from terra_connections.change_events.event_bus import EventBus
+    from terra_connections.connections.store import ConnectionStore
+    from terra_connections.reconciliation.queue import SweepQueue
+    from terra_connections.reconciliation.store import SweepStore
+    from terra_connections.redirects.redirect import WayBack
+    from terra_connections.sessions.return_target import ReturnTargets
+    from terra_connections.sessions.store import SessionStore
+    from terra_connections.terra.client import TerraApi
+    from terra_connections.terra.providers import Catalogue
+    from terra_connections.users.limits import UserLimits
+    from terra_connections.users.pseudonym import Pseudonyms
+    from terra_connections.users.store import UserStore
+    from terra_connections.webhooks.delivery_store import DeliveryStore
 
 # Terra waits 8 s for a webhook: one call, its one retry included, may take 5 of them.
 _QUICK = Config(connect_timeout=1, read_timeout=1.5, retries={"mode": "standard", "total_max_attempts": 2})
@@ -85,8 +85,8 @@ def user_tokens() -> "UserTokens | None":
     if not settings().oidc_issuer:
         return None
     from terra_connections import metrics
-    from terra_connections.issuer import Issuer
-    from terra_connections.user_token import KeyRing, Policy, UserTokens
+    from terra_connections.auth.jwks import Issuer
+    from terra_connections.auth.user_token import KeyRing, Policy, UserTokens
 
     policy = Policy.parse(
         issuer=settings().oidc_issuer,
@@ -102,7 +102,7 @@ def user_tokens() -> "UserTokens | None":
 @cache
 def pseudonyms() -> "Pseudonyms":
     """The stack's pseudonyms of users."""
-    from terra_connections.pseudonym import Pseudonyms
+    from terra_connections.users.pseudonym import Pseudonyms
 
     return Pseudonyms(settings().pseudonym_key)
 
@@ -110,7 +110,7 @@ def pseudonyms() -> "Pseudonyms":
 @cache
 def users() -> "UserStore":
     """Users: tombstones, and what they have begun."""
-    from terra_connections.user_store import UserStore
+    from terra_connections.users.store import UserStore
 
     return UserStore(
         dynamodb(),
@@ -122,7 +122,7 @@ def users() -> "UserStore":
 
 def user_limits(what: str) -> "UserLimits":
     """How often a user may do one thing: `syncs`, `mobile-tokens` or `erasures`."""
-    from terra_connections.user_limits import Limited, UserLimits
+    from terra_connections.users.limits import Limited, UserLimits
 
     at_most = {
         Limited.SYNCS: settings().syncs_per_user_per_minute,
@@ -136,7 +136,7 @@ def user_limits(what: str) -> "UserLimits":
 @cache
 def connections() -> "ConnectionStore":
     """Connections."""
-    from terra_connections.connection_store import ConnectionStore
+    from terra_connections.connections.store import ConnectionStore
 
     return ConnectionStore(dynamodb(), settings().connections_table, users=users())
 
@@ -144,7 +144,7 @@ def connections() -> "ConnectionStore":
 @cache
 def sessions() -> "SessionStore":
     """Sessions."""
-    from terra_connections.session_store import SessionStore
+    from terra_connections.sessions.store import SessionStore
 
     return SessionStore(dynamodb(), settings().sessions_table)
 
@@ -152,7 +152,7 @@ def sessions() -> "SessionStore":
 @cache
 def deliveries() -> "DeliveryStore":
     """Deliveries."""
-    from terra_connections.delivery_store import DeliveryStore
+    from terra_connections.webhooks.delivery_store import DeliveryStore
 
     return DeliveryStore(settings().deliveries_table)
 
@@ -166,7 +166,7 @@ def _sqs() -> "SQSClient":
 @cache
 def sweeps() -> "SweepStore":
     """Sweeps, beside the sessions."""
-    from terra_connections.sweep_store import SweepStore
+    from terra_connections.reconciliation.store import SweepStore
 
     return SweepStore(dynamodb(), settings().sessions_table)
 
@@ -174,7 +174,7 @@ def sweeps() -> "SweepStore":
 @cache
 def sweep_queue() -> "SweepQueue":
     """The steps of a sweep that wait."""
-    from terra_connections.sweep_queue import SweepQueue
+    from terra_connections.reconciliation.queue import SweepQueue
 
     return SweepQueue(_sqs(), settings().sweep_queue_url)
 
@@ -182,7 +182,7 @@ def sweep_queue() -> "SweepQueue":
 @cache
 def event_bus() -> "EventBus":
     """The stack's event bus."""
-    from terra_connections.event_bus import EventBus
+    from terra_connections.change_events.event_bus import EventBus
 
     client: EventBridgeClient = _client("events")
     return EventBus(client, settings().event_bus_name)
@@ -191,7 +191,7 @@ def event_bus() -> "EventBus":
 @cache
 def return_targets() -> "ReturnTargets":
     """The configured return targets, checked."""
-    from terra_connections.return_target import ReturnTargets
+    from terra_connections.sessions.return_target import ReturnTargets
 
     return ReturnTargets.parse(ReturnSettings.read().return_targets, is_local=settings().is_local)
 
@@ -199,9 +199,9 @@ def return_targets() -> "ReturnTargets":
 @cache
 def way_back() -> "WayBack":
     """The way back to the app, over pages in the deployment's brand."""
-    from terra_connections.brand import Brand
-    from terra_connections.pages import Pages
-    from terra_connections.redirect import WayBack
+    from terra_connections.redirects.branding import Brand
+    from terra_connections.redirects.pages import Pages
+    from terra_connections.redirects.redirect import WayBack
 
     configured = BrandSettings.read()
     brand = Brand.parse(configured.brand_name, configured.brand_color, configured.brand_logo)
@@ -211,7 +211,8 @@ def way_back() -> "WayBack":
 @cache
 def terra() -> "TerraApi":
     """Terra."""
-    from terra_connections import metrics, terra_api
+    from terra_connections import metrics
+    from terra_connections.terra import client as terra_api
 
     secret = Secret(_secrets_manager(), settings().terra_secret_arn)
     return terra_api.TerraApi(
@@ -229,7 +230,7 @@ def terra() -> "TerraApi":
 @cache
 def offered() -> "Catalogue":
     """What can be connected, for a function that asks Terra for logins and has a client of Terra's anyway."""
-    from terra_connections.provider import Catalogue
+    from terra_connections.terra.providers import Catalogue
 
     return Catalogue(lambda within: terra().providers(within=within))
 
@@ -237,8 +238,9 @@ def offered() -> "Catalogue":
 @cache
 def catalogue() -> "Catalogue":
     """What can be connected. Terra is asked without a key, which this door may not read."""
-    from terra_connections import metrics, terra_api
-    from terra_connections.provider import Catalogue
+    from terra_connections import metrics
+    from terra_connections.terra import client as terra_api
+    from terra_connections.terra.providers import Catalogue
 
     terra = terra_api.TerraApi(
         terra_api.client(),

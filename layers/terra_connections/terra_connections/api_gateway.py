@@ -1,0 +1,161 @@
+"""An API Gateway HTTP API event (payload format 2.0) as a request, and an answer as its result.
+
+Source: AWS, "Create AWS Lambda proxy integrations for HTTP APIs". Header names arrive in lower case from API Gateway
+and as the client wrote them from `sam local`; both are read.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl, unquote_plus
+
+from terra_connections.auth.caller import Caller
+from terra_connections.errors import Forbidden, InvalidRequest
+from terra_connections.ids import reference_id_from
+
+_MAX_PARAMETERS = 50
+_APPENDED_BY = re.compile(r"[&?](?:amp;)*")
+"""What separates the parameters of a redirect: some senders append with a second "?", or escape "&" as HTML does."""
+_SECURITY = {
+    "x-content-type-options": "nosniff",
+    # Without includeSubDomains: a custom domain may have subdomains that are not this stack's.
+    "strict-transport-security": "max-age=31536000",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request.
+
+    Attributes:
+        event: as the runtime gave it.
+        notes: what the handler adds to the one log line of this request: ids only, nothing personal.
+    """
+
+    event: Mapping[str, Any]
+    notes: dict[str, str | int | bool] = field(default_factory=dict)
+
+    @property
+    def method(self) -> str:
+        """GET, POST, ..."""
+        method: str = self.event["requestContext"]["http"]["method"]
+        return method
+
+    def header(self, name: str) -> str | None:
+        """A header's value; copies of one header are joined by commas."""
+        wanted = name.lower()
+        headers = self.event.get("headers") or {}
+        return next((value for key, value in headers.items() if key.lower() == wanted), None)
+
+    @property
+    def body(self) -> bytes:
+        """The bytes as the client sent them.
+
+        Raises:
+            InvalidRequest: the gateway said that they are base64, and they are not.
+        """
+        body = self.event.get("body") or ""
+        if not self.event.get("isBase64Encoded"):
+            return bytes(body, "utf-8", "surrogatepass")
+        try:
+            return base64.b64decode(body, validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidRequest([("body", "is not base64")]) from None
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters.
+
+        Raises:
+            InvalidRequest: one is given twice, there are too many, or they are not UTF-8.
+        """
+        try:
+            pairs = parse_qsl(
+                self.event.get("rawQueryString") or "",
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=_MAX_PARAMETERS,
+            )
+        except ValueError:
+            raise InvalidRequest([("query", "is not a query string in UTF-8 of at most 50 parameters")]) from None
+        query = dict(pairs)
+        if len(query) != len(pairs):
+            twice = sorted({name for name, _ in pairs if [key for key, _ in pairs].count(name) > 1})
+            raise InvalidRequest([(name, "is given more than once") for name in twice])
+        return query
+
+    @property
+    def redirect_query(self) -> dict[str, str]:
+        """The query of a redirect, which Terra and providers append to as they like: untrusted, and never refused.
+
+        Of a repeated parameter the first value counts: ours stand first in the address that Terra has. What is not
+        UTF-8 is decoded with replacement characters, which no id and no secret has.
+        """
+        query: dict[str, str] = {}
+        for part in _APPENDED_BY.split(self.event.get("rawQueryString") or ""):
+            name, _, value = part.partition("=")
+            query.setdefault(unquote_plus(name, errors="replace"), unquote_plus(value, errors="replace"))
+        return query
+
+    def path(self, name: str) -> str:
+        """A path parameter."""
+        value: str = self.event["pathParameters"][name]
+        return value
+
+    @property
+    def caller(self) -> Caller:
+        """Who calls, as the authorizer found out.
+
+        Raises:
+            Forbidden: no authorizer has spoken, or nothing that is understood here.
+        """
+        context = self.event["requestContext"].get("authorizer", {}).get("lambda") or {}
+        name, subject = context.get("caller"), reference_id_from(context.get("reference_id"))
+        if name == "service":
+            return Caller(name)
+        if name == "user" and subject is not None:
+            return Caller(name, subject)
+        message = "The caller is not known."
+        raise Forbidden(message)
+
+    def base_url(self, configured: str) -> str:
+        """This API's own address: as configured, else its own domain name. Never from Host or X-Forwarded-*."""
+        return configured.rstrip("/") or f"https://{self.event['requestContext']['domainName']}"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer."""
+
+    status: HTTPStatus
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def as_result(self) -> dict[str, Any]:
+        """What API Gateway takes."""
+        return {
+            "statusCode": self.status.value,
+            "headers": {**_SECURITY, **self.headers},
+            "body": self.body,
+            "isBase64Encoded": False,
+        }
+
+
+def json_response(
+    status: HTTPStatus,
+    content: Mapping[str, Any],
+    *,
+    headers: Mapping[str, str] | None = None,
+    content_type: str = "application/json",
+) -> Response:
+    """An answer in JSON. What is said of people is nobody's to keep."""
+    return Response(
+        status,
+        json.dumps(content, ensure_ascii=False),
+        {"content-type": content_type, "cache-control": "no-store", **(headers or {})},
+    )

@@ -1,0 +1,48 @@
+"""The stack's EventBridge bus: what is put there is taken, or it is an error."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from terra_connections.change_events.change_event import Event
+from terra_connections.connections.connection import Connection
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+
+SOURCE = "terra-connections"
+
+
+class NotPublished(Exception):
+    """EventBridge did not take an event. No caller is waiting: the record comes again."""
+
+
+class EventBus:
+    """Where events go."""
+
+    def __init__(self, client: "EventBridgeClient", name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def put(self, events: Iterable[tuple[Event, list[Connection]]]) -> None:
+        """Publish what a change brought, each with the person's full list; at most ten, in one round trip.
+
+        Raises:
+            NotPublished: EventBridge refused some of them; a repeat is safe, and brings the same ids.
+        """
+        entries = [self._entry(event, connections) for event, connections in events]
+        answer = self._client.put_events(Entries=entries)
+        if answer["FailedEntryCount"]:
+            codes = sorted({entry["ErrorCode"] for entry in answer["Entries"] if "ErrorCode" in entry})
+            message = f"{answer['FailedEntryCount']} of {len(entries)} events: {', '.join(codes)}"
+            raise NotPublished(message)
+
+    def _entry(self, event: Event, connections: list[Connection]) -> Any:  # noqa: ANN401 - a TypedDict of the stubs
+        return {
+            "EventBusName": self._name,
+            "Source": SOURCE,
+            "DetailType": event.type.value,
+            "Time": datetime.fromtimestamp(event.at / 1000, UTC),
+            "Detail": json.dumps(event.detail(connections), ensure_ascii=False),
+        }

@@ -1,0 +1,493 @@
+"""Connections in DynamoDB: the truth about each Terra `user_id`, and by an index the list of a person.
+
+```text
+key        user_id, or "erased:<sha256 of user_id>", or "erased:<sha256 of widget:<Terra's widget session id>>"
+index      by-reference-id (reference_id, user_id); an item without a known owner is not in it
+item       user_id, version, first_connected?, reference_id? (the owner), facts {kind: {at, value?}}
+announced  an item whose only fact is that Terra issued the user_id for a login: with the ttl of the login's session,
+           with which it is written, and without reference_id. Only `record` sees it; any other fact makes it an item
+tombstone  user_id, ttl; what it stands for is never written again while it is there, nor what that login brings;
+           confirmed? (nothing of it is left, here or at Terra)
+user       the tombstone of a whole user: see `user_store`
+```
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from terra_connections.auth.caller import Caller
+from terra_connections.connections.connection import Change, Connection, Fact, Facts, Family, Kind, Position
+from terra_connections.dynamodb import deserialize, serialize
+from terra_connections.errors import ErasureInProgress
+from terra_connections.ids import ReferenceId, SessionId, UserId
+from terra_connections.patience import CONTENTION, Patience
+from terra_connections.sessions.session import KEPT_FOR
+from terra_connections.users.store import LOGIN_MAY_TAKE, Begun, Name, UserStore
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+ERASED_FOR = timedelta(days=36)
+"""Longer than a backup goes back (35 days), and than any webhook of Terra's is under way."""
+_ASKED_BACK = timedelta(minutes=2)
+"""An answer of Terra's counts as of this long before it was asked for (`sync.CERTAIN_SINCE`)."""
+
+_BATCH = 100  # BatchGetItem takes no more keys
+
+_Key = dict[str, dict[str, str]]
+
+
+class ConnectionStore:
+    """Facts about connections, read consistently and written all or nothing."""
+
+    def __init__(
+        self, client: "DynamoDBClient", table: str, *, users: UserStore, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._users = users
+        self._clock = clock
+
+    def read(self, user_ids: Iterable[UserId]) -> list[Facts]:
+        """What is known about these `user_id`s, read consistently in one round trip; unknown ones are left out."""
+        return _known_of(self._read(user_ids, Patience(), with_tombstones=False)[0])
+
+    def read_with_erased(self, user_ids: Iterable[UserId]) -> tuple[list[Facts], set[UserId]]:
+        """Both at once: what is known about these `user_id`s, and which of them were erased."""
+        known, erased, _ = self._read(user_ids, Patience())
+        return _known_of(known), set(map(UserId, erased))
+
+    def read_for_erasure(self, user_ids: Iterable[UserId]) -> tuple[dict[UserId, Facts], set[UserId]]:
+        """What is known about these `user_id`s, announcements included, and of which nothing is left anywhere."""
+        known, erased, _ = self._read(user_ids, Patience())
+        gone = {UserId(name) for name, is_confirmed in erased.items() if is_confirmed and name not in known}
+        return {user_id: facts for user_id, (facts, _) in known.items()}, gone
+
+    def erased_among(self, some: Sequence[Facts]) -> list[Facts]:
+        """Which of these were erased, or are left of an erased user: an erasure did not end, or a backup came back."""
+        owners = {facts.owner for facts in some if facts.owner is not None}
+        _, erased, users = self._read(
+            (facts.user_id for facts in some), Patience(), owners=owners, tombstones_only=True
+        )
+        return [
+            facts
+            for facts in some
+            if facts.user_id in erased or (facts.owner in users and not _is_newer(facts, than=users[facts.owner]))
+        ]
+
+    def family_of(self, user_ids: Iterable[UserId]) -> Family:
+        """Whatever reconnects have made of these `user_id`s, and they of others; one round trip for each link."""
+        return Family(self.related_to(user_ids))
+
+    def related_to(self, user_ids: Iterable[UserId]) -> list[Facts]:
+        """What is known about these `user_id`s, and about all that reconnects link them to, read consistently."""
+        asked = set(user_ids)
+        return self._with_related(self.read(asked), asked)
+
+    def _with_related(self, known: Sequence[Facts], asked: set[UserId]) -> list[Facts]:
+        found = list(known)
+        while unread := {name for facts in found for name in (facts.replaced_by, *facts.replaces) if name} - asked:
+            found += self.read(unread)
+            asked = asked | unread
+        return found
+
+    def find(self, user_id: UserId, *, caller: Caller) -> Connection | None:
+        """The connection that a `user_id` belongs to now, if there is one and it is the caller's to see.
+
+        Another person's costs one read, as one that does not exist does: nobody learns which it is from the time.
+        """
+        known = self.read([user_id])
+        if any(facts.owner is not None and not caller.may_see(facts.owner) for facts in known):
+            return None
+        connection = Family(self._with_related(known, {user_id})).view(user_id)
+        return connection if connection and caller.may_see(connection.reference_id) else None
+
+    def of_person(self, reference_id: ReferenceId) -> list[Facts]:
+        """What is known about this person's connections, and about what replaced them.
+
+        May lag a write by moments, as any index does.
+        """
+        known = self._query(reference_id)
+        while (unread := Family(known).unread) and (found := self.read(unread)):
+            known += found
+        return known
+
+    def _query(self, reference_id: ReferenceId) -> list[Facts]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName="by-reference-id",
+            KeyConditionExpression="reference_id = :reference_id",
+            ExpressionAttributeValues={":reference_id": {"S": reference_id}},
+        )
+        return [_facts_from(item)[0] for page in pages for item in page["Items"]]
+
+    def page(self, segment: int, *, of: int, start: str | None, limit: int) -> tuple[list[Facts], str | None]:
+        """A page of everything there is, in so many segments: the only Scan. Only a sweep asks for it.
+
+        Args:
+            segment: which one, from 0.
+            of: how many there are.
+            start: the key that the page comes after, as the page before it told; None for the first one.
+            limit: how many items are looked at.
+
+        Returns:
+            What is known, tombstones and announcements left out, and the key that the next page comes after, if any.
+        """
+        after: dict[str, Any] = {} if start is None else {"ExclusiveStartKey": _key(start)}
+        answer = self._client.scan(TableName=self._table, Segment=segment, TotalSegments=of, Limit=limit, **after)
+        last = answer.get("LastEvaluatedKey")
+        found = [_facts_from(item)[0] for item in answer["Items"] if "facts" in item]
+        return [facts for facts in found if not facts.is_only_announced], str(last["user_id"]["S"]) if last else None
+
+    def record(
+        self,
+        told: Sequence[Facts],
+        *,
+        together_with: Sequence[Any] = (),
+        login: SessionId | None = None,
+        of_login: Sequence[Any] = (),
+        are_new: bool = False,
+        begun: Begun | None = None,
+    ) -> list[Facts] | None:
+        """Add what was told to what is known, in one transaction with other writes.
+
+        Each connection is written on condition that nobody wrote it since it was read; if somebody did, it is read and
+        merged anew.
+
+        What was erased stays so: facts about it are dropped, and what a late reconnect made of it, or a login that was
+        under way, is erased, too. So is a connection of an erased user that no login after the erasure explains.
+
+        Args:
+            told: new facts, at most one for a `user_id`.
+            together_with: writes of other stores, each with its own condition.
+            login: the widget session that the facts came from.
+            of_login: writes of other stores that are left out where that, or whom it connected, was erased, and where
+                a condition of theirs fails.
+            are_new: the `user_id`s were just issued, so nothing is read before the first try. If something is known of
+                one of them after all, the conditions of that try fail.
+            begun: the login that the facts belong to, if it is known. It is kept under its user.
+
+        Returns:
+            What is known of these `user_id`s now, erased ones left out. None when a condition of `together_with`
+            failed: then nothing was written.
+
+        Raises:
+            ErasureInProgress: the user was erased after `begun`, or is being erased; nothing was written.
+            NotDurable: other writers, or a throttled table, were in the way for too long.
+        """
+        patience = Patience()
+        while True:
+            merged, added = self._writes(told, patience, login, of_login, are_new=are_new, begun=begun)
+            writes = [*together_with, *added]
+            if not writes:
+                return merged
+            try:
+                self._client.transact_write_items(TransactItems=writes)
+            except self._client.exceptions.TransactionCanceledException as error:
+                codes = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
+                if "ConditionalCheckFailed" in codes[: len(together_with)]:
+                    return None
+                if not set(codes) <= CONTENTION | {"None", "ConditionalCheckFailed"}:
+                    raise
+                refused = [w for w, code in zip(writes, codes, strict=False) if code == "ConditionalCheckFailed"]
+                if any(write in of_login for write in refused):
+                    of_login = ()
+            except self._client.exceptions.TransactionInProgressException:
+                # Our own first try, whose answer was lost, is still running.
+                pass
+            else:
+                return merged
+            if are_new:
+                are_new = False  # reading tells what was in the way, at once
+            else:
+                patience.wait()
+
+    def erase(self, user_ids: Iterable[UserId]) -> None:
+        """Remove what is known about these `user_id`s; their tombstones have to stand already."""
+        for user_id in user_ids:
+            self._client.delete_item(TableName=self._table, Key=_key(user_id))
+
+    def bury(self, user_ids: Iterable[UserId], *, logins: Iterable[SessionId] = ()) -> None:
+        """Put up tombstones: from now on nothing about these `user_id`s is written, nor what these logins bring."""
+        for name in (*user_ids, *map(_login_name, logins)):
+            self._client.put_item(TableName=self._table, Item=self._tombstone(name))
+
+    def finish_erasure(self, user_id: UserId) -> None:
+        """Remove what is known about a `user_id` that Terra has ended, and say so in its tombstone."""
+        confirmed = {**self._tombstone(user_id), "confirmed": {"BOOL": True}}
+        self._client.transact_write_items(
+            TransactItems=[
+                {"Put": {"TableName": self._table, "Item": confirmed}},
+                {"Delete": {"TableName": self._table, "Key": _key(user_id)}},
+            ]
+        )
+
+    def _read(
+        self,
+        user_ids: Iterable[UserId],
+        patience: Patience,
+        *,
+        login: SessionId | None = None,
+        owners: Iterable[ReferenceId] = (),
+        with_tombstones: bool = True,
+        tombstones_only: bool = False,
+    ) -> tuple[dict[UserId, tuple[Facts, int]], dict[str, bool], dict[ReferenceId, int]]:
+        """Facts with the version that they were read at, and what was erased: of the `user_id`s, the login, the owners.
+
+        Of an erased `user_id` or login it is said whether Terra has confirmed it; of a user, until when.
+        An announcement past its ttl is read as an item without facts: DynamoDB deletes it when it finds time.
+        """
+        asked = list(dict.fromkeys(user_ids))
+        mortal = [*asked, *([] if login is None else [_login_name(login)])] if with_tombstones else []
+        graves = {_grave(name): name for name in mortal}
+        stones = {self._users.tombstone_key(owner): owner for owner in owners}
+        keys = [_key(name) for name in (*([] if tombstones_only else asked), *graves, *stones)]
+        known: dict[UserId, tuple[Facts, int]] = {}
+        erased: dict[str, bool] = {}
+        users: dict[ReferenceId, int] = {}
+        while keys:
+            answer = self._client.batch_get_item(
+                RequestItems={self._table: {"Keys": keys[:_BATCH], "ConsistentRead": True}}
+            )
+            for item in answer["Responses"].get(self._table, []):
+                name = str(item["user_id"]["S"])
+                if name in stones:
+                    if self._users.is_standing(item):
+                        users[stones[name]] = int(item["until"]["N"])
+                elif name not in graves:
+                    facts, version = _facts_from(item)
+                    is_over = facts.is_only_announced and int(item["ttl"]["N"]) <= self._clock()
+                    known[facts.user_id] = (Facts(facts.user_id) if is_over else facts), version
+                elif int(item["ttl"]["N"]) > self._clock():
+                    erased[graves[name]] = "confirmed" in item
+            rest = answer["UnprocessedKeys"].get(self._table)
+            keys = [*(cast("list[_Key]", rest["Keys"]) if rest else []), *keys[_BATCH:]]
+            if rest:
+                # The table is throttled.
+                patience.wait()
+        return known, erased, users
+
+    def _writes(
+        self,
+        told: Sequence[Facts],
+        patience: Patience,
+        login: SessionId | None,
+        of_login: Sequence[Any],
+        *,
+        are_new: bool,
+        begun: Begun | None,
+    ) -> tuple[list[Facts], list[dict[str, Any]]]:
+        """What is known once what was told is added to it, and the writes that add it."""
+        known: dict[UserId, tuple[Facts, int]] = {}
+        buried: dict[str, bool] = {}
+        users: dict[ReferenceId, int] = {}
+        owners = {facts.owner for facts in told if facts.owner is not None}
+        if begun is not None:
+            owners.add(begun.reference_id)
+        if not are_new:
+            known, buried, users = self._read(
+                (facts.user_id for facts in told), patience, login=login, owners=sorted(owners)
+            )
+        if begun is not None and users.get(begun.reference_id, -1) >= begun.at:
+            message = "This user is being erased, or was erased after this login began. Begin a new one."
+            raise ErasureInProgress(message)
+        erased = set(buried)
+        is_login_erased = login is not None and _login_name(login) in erased
+        heirs = {facts.user_id for facts in told if is_login_erased or _is_heir(facts, told, erased)}
+        heirs |= {facts.user_id for facts in told if self._is_unexplained(facts, known, users, login, begun)}
+        heirs -= erased
+        living = [facts for facts in told if facts.user_id not in erased | heirs]
+        writes = [write for user_id in sorted(heirs) for write in self._erasure(user_id)]
+        merged = [known.get(facts.user_id, (Facts(facts.user_id), 0))[0].merged(facts) for facts in living]
+        writes += [write for facts in merged for write in self._write(known, facts)]
+        # An erasure that has begun since the reading removes items; one that is not there yet it cannot remove.
+        unseen: list[str] = [facts.user_id for facts in living if facts.user_id not in known]
+        if login is not None and not is_login_erased and len(living) == len(told):
+            writes += of_login
+            unseen = [_login_name(login), *(facts.user_id for facts in living)]
+        writes += self._begins(living, known, users, begun)
+        return merged, writes + [self._unless_erased(name) for name in unseen]
+
+    def _is_unexplained(
+        self,
+        told: Facts,
+        known: Mapping[UserId, tuple[Facts, int]],
+        users: Mapping[ReferenceId, int],
+        login: SessionId | None,
+        begun: Begun | None,
+    ) -> bool:
+        """Whether this is of an erased user, from a login that may have begun before the erasure.
+
+        It may where it finished within the time that a login takes, unless one that was begun since explains it.
+        """
+        until = None if told.owner is None else users.get(told.owner)
+        if told.owner is None or until is None or (begun is not None and begun.reference_id == told.owner):
+            return False
+        before, _ = known.get(told.user_id, (Facts(told.user_id), 0))
+        at = max((fact.at for fact in told.newest.values()), default=Position(0))
+        if at > until + _milliseconds(LOGIN_MAY_TAKE):
+            return False
+        if before.owner == told.owner and _is_newer(before, than=until):
+            return False
+        provider = told.text(Kind.PROVIDER) or before.text(Kind.PROVIDER)
+        explains = {("user_id", told.user_id), ("widget", login), ("provider", provider), ("provider", "*")}
+        since = datetime.fromtimestamp(until / 1000, UTC)
+        return not any(
+            name.at > until and (name.kind, name.name) in explains
+            for name in self._users.begun(told.owner, since=since)
+        )
+
+    def _begins(
+        self,
+        living: Sequence[Facts],
+        known: Mapping[UserId, tuple[Facts, int]],
+        users: Mapping[ReferenceId, int],
+        begun: Begun | None,
+    ) -> list[dict[str, Any]]:
+        """The writes by which users get connections, and begin logins, unless they have been erased in between."""
+        now = int(self._clock() * 1000)
+        names: dict[ReferenceId, list[Name]] = {}
+        for facts in living:
+            before = known.get(facts.user_id)
+            if facts.owner is not None and (before is None or before[0].owner != facts.owner):
+                names.setdefault(facts.owner, []).append(Name(now, "user_id", facts.user_id))
+        if begun is not None:
+            names.setdefault(begun.reference_id, []).extend(begun.names)
+        writes: list[dict[str, Any]] = []
+        for owner, begins in names.items():
+            if begun is not None and owner == begun.reference_id:
+                writes.append(self._users.unless_erased_after(owner, begun_at=begun.at))
+            else:
+                writes.append(self._users.unless_erased_since(owner, read=users.get(owner)))
+            if begins:
+                writes.append(self._users.begins(owner, begins))
+        return writes
+
+    def _write(self, known: Mapping[UserId, tuple[Facts, int]], merged: Facts) -> list[dict[str, Any]]:
+        """The write of a whole item; none where it says nothing new: facts only grow, nothing takes one away."""
+        facts, version = known.get(merged.user_id, (None, 0))
+        if merged == facts:
+            return []
+        item = _item_from(merged, version + 1)
+        if version == 0:
+            put = {"TableName": self._table, "Item": item, "ConditionExpression": "attribute_not_exists(user_id)"}
+            return [{"Put": put}]
+        put = {
+            "TableName": self._table,
+            "Item": item,
+            "ConditionExpression": "version = :read",
+            "ExpressionAttributeValues": {":read": {"N": str(version)}},
+        }
+        return [{"Put": put}]
+
+    def _unless_erased(self, name: str) -> dict[str, Any]:
+        """The condition that no tombstone stands for a `user_id` or a login."""
+        check = {
+            "TableName": self._table,
+            "Key": _key(_grave(name)),
+            "ConditionExpression": "attribute_not_exists(user_id) OR #ttl <= :now",
+            "ExpressionAttributeNames": {"#ttl": "ttl"},
+            "ExpressionAttributeValues": {":now": {"N": str(int(self._clock()))}},
+        }
+        return {"ConditionCheck": check}
+
+    def _erasure(self, user_id: UserId) -> list[dict[str, Any]]:
+        """The writes that erase a `user_id` at once."""
+        return [
+            {"Put": {"TableName": self._table, "Item": self._tombstone(user_id)}},
+            {"Delete": {"TableName": self._table, "Key": _key(user_id)}},
+        ]
+
+    def _tombstone(self, name: str) -> dict[str, Any]:
+        gone_at = int(self._clock() + ERASED_FOR.total_seconds())
+        return {"user_id": {"S": _grave(name)}, "ttl": {"N": str(gone_at)}}
+
+
+def _is_newer(facts: Facts, *, than: int) -> bool:
+    """Whether a connection became its user's after a moment, in unix milliseconds: asking Terra dates it back."""
+    at = facts.at(Kind.OWNER) or facts.at(Kind.ANNOUNCED)
+    return at is not None and at > than - _milliseconds(_ASKED_BACK)
+
+
+def _milliseconds(span: timedelta) -> int:
+    return int(span.total_seconds() * 1000)
+
+
+def _key(name: str) -> _Key:
+    return {"user_id": {"S": name}}
+
+
+def _grave(name: str) -> str:
+    """The key of a tombstone; no `user_id` can have it, and none can be read from it."""
+    return f"erased:{hashlib.sha256(name.encode()).hexdigest()}"
+
+
+def _login_name(widget_session_id: SessionId) -> str:
+    """What a login is buried under; no `user_id` has a colon."""
+    return f"widget:{widget_session_id}"
+
+
+def _is_heir(facts: Facts, told: Sequence[Facts], erased: set[str]) -> bool:
+    """Whether this is what a reconnect made of an erased `user_id` of the same person, told late."""
+    owners = {other.user_id: other.owner for other in told}
+    return any(
+        old in erased and (facts.owner is None or owners.get(old) in (None, facts.owner)) for old in facts.replaces
+    )
+
+
+def change_from(record: Mapping[str, Any]) -> Change | None:
+    """What a record of the table's stream tells; None where it is of no connection (a tombstone, an announcement)."""
+    written = record["dynamodb"]
+    images = [written.get(name) for name in ("OldImage", "NewImage")]
+    stored = [_facts_from(image) if image and "facts" in image else None for image in images]
+    old, new = (None if image is None or image[0].is_only_announced else image for image in stored)
+    latest = new or old
+    if latest is None:
+        return None
+    facts, version = latest
+    at = Position(int(float(written["ApproximateCreationDateTime"]) * 1000))
+    return Change(facts.user_id, old and old[0], new and new[0], version, at)
+
+
+def _known_of(read: Mapping[UserId, tuple[Facts, int]]) -> list[Facts]:
+    """What is known, without those of whom it is nothing but an announcement."""
+    return [facts for facts, _ in read.values() if facts.newest and not facts.is_only_announced]
+
+
+def _item_from(facts: Facts, version: int) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "user_id": facts.user_id,
+        "version": version,
+        "facts": {str(kind): _stored(fact) for kind, fact in facts.newest.items()},
+    }
+    if facts.first_connected is not None:
+        item["first_connected"] = facts.first_connected
+    if facts.is_only_announced:
+        item["ttl"] = facts.newest[Kind.ANNOUNCED].at // 1000 + int(KEPT_FOR.total_seconds())
+    elif facts.owner is not None:
+        item["reference_id"] = facts.owner
+    return {name: serialize(value) for name, value in item.items()}
+
+
+def _stored(fact: Fact) -> dict[str, Any]:
+    if fact.value is None:
+        return {"at": fact.at}
+    return {"at": fact.at, "value": list(fact.value) if isinstance(fact.value, tuple) else fact.value}
+
+
+def _facts_from(item: Mapping[str, Any]) -> tuple[Facts, int]:
+    stored = {name: deserialize(value) for name, value in item.items()}
+    newest: dict[str, Fact] = {}
+    for kind, fact in stored["facts"].items():
+        value = fact.get("value")
+        newest[kind] = Fact(Position(int(fact["at"])), tuple(value) if isinstance(value, list) else value)
+    first_connected = stored.get("first_connected")
+    facts = Facts(
+        UserId(stored["user_id"]),
+        newest,
+        None if first_connected is None else Position(int(first_connected)),
+    )
+    return facts, int(stored["version"])

@@ -1,0 +1,20 @@
+"""The beginning of a sweep."""
+
+from datetime import datetime
+
+from terra_connections.reconciliation.queue import SweepQueue
+from terra_connections.reconciliation.store import SweepStore
+from terra_connections.reconciliation.sweep import first_steps
+
+
+def start_sweep(sweep_id: str, *, sweeps: SweepStore, queue: SweepQueue, now: datetime) -> bool:
+    """Start a sweep, unless another one is under way. The same one may be started again: that repeats its messages.
+
+    Returns:
+        Whether it runs.
+    """
+    if not sweeps.start(sweep_id, parts=len(first_steps(sweep_id)), now=now):
+        return False
+    for step in first_steps(sweep_id):
+        queue.send(step)
+    return True

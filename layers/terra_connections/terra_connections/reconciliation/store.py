@@ -1,0 +1,319 @@
+"""The sweep under way, what its pages reported, and who is waiting to be asked about again; in the table of sessions.
+
+```text
+key      "sweep:current", "sweep:page:<sweep_id>:<page>", "sweep:waiting:<sha256 of user_id>"
+current  sweep_id, phase, moved_at, wait_until, open_parts, checked, candidates, candidate_pages?, unsettled, ttl
+page     checked, candidates? (until they are settled), following? (until that has reported), ttl
+waiting  since, ask_at, ttl
+```
+
+At most one sweep is current. A page is reported in one transaction with its numbers, on condition that it was not
+reported before and that its sweep is still the current one: doubled messages count once, late ones not at all.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from terra_connections.dynamodb import deserialize, serialize
+from terra_connections.ids import UserId
+from terra_connections.patience import CONTENTION, Patience
+from terra_connections.reconciliation.sweep import (
+    ASKED_AT_LEAST_EVERY,
+    DEAD_AFTER,
+    Page,
+    Phase,
+    Step,
+    Sweep,
+    Task,
+    Waiting,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+KEPT_FOR = timedelta(days=7)
+PAGES_KEPT_FOR = timedelta(days=1)
+"""While a sweep runs, its pages name users. Of one that died this is what forgets them: half of the two days after
+which nothing may name an erased user, since DynamoDB deletes what is past its ttl when it finds time."""
+
+_CURRENT = "sweep:current"
+_BATCH = 100  # BatchGetItem takes no more keys
+
+
+class SweepStore:
+    """The state of sweeps."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def start(self, sweep_id: str, *, parts: int, now: datetime) -> bool:
+        """Make this the current sweep, if none is under way that still moves; whether it is."""
+        item = {
+            "session_id": _CURRENT,
+            "sweep_id": sweep_id,
+            "phase": Phase.COLLECTING.value,
+            "moved_at": _seconds(now),
+            "wait_until": 0,
+            "open_parts": parts,
+            "checked": 0,
+            "candidates": 0,
+            "unsettled": 0,
+            "ttl": _seconds(now + KEPT_FOR),
+        }
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=_item_from(item),
+                ConditionExpression=(
+                    "attribute_not_exists(session_id) OR moved_at <= :dead OR phase = :refused "
+                    "OR (phase = :revoking AND unsettled = :none)"
+                ),
+                ExpressionAttributeValues=_item_from(
+                    {
+                        ":dead": _seconds(now - DEAD_AFTER),
+                        ":refused": Phase.REFUSED.value,
+                        ":revoking": Phase.REVOKING.value,
+                        ":none": 0,
+                    }
+                ),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except self._client.exceptions.ConditionalCheckFailedException as error:
+            # The stubs do not know that the refusal carries the item.
+            standing: Mapping[str, Any] = error.response["Item"]  # type: ignore[typeddict-item]
+            return bool(standing["sweep_id"]["S"] == sweep_id)
+        return True
+
+    def current(self) -> Sweep | None:
+        """The sweep under way, or the last one."""
+        answer = self._client.get_item(TableName=self._table, Key=_key(_CURRENT), ConsistentRead=True)
+        return _sweep_from(answer["Item"]) if "Item" in answer else None
+
+    def look(self, step: Step) -> tuple[Sweep | None, Page | None]:
+        """The step's sweep, if it is the current one, and what the step's page reported, if it did."""
+        page_key = _page_key(step.sweep_id, step.page_id)
+        found = self._get([_CURRENT, page_key])
+        sweep = _sweep_from(found[_CURRENT]) if _CURRENT in found else None
+        if sweep is None or sweep.sweep_id != step.sweep_id:
+            return None, None
+        return sweep, _page_from(found[page_key]) if page_key in found else None
+
+    def report(self, step: Step, page: Page, *, now: datetime) -> bool:
+        """Keep what a page found; False when another message has done so, or the sweep is no longer collecting."""
+        record = {
+            "session_id": _page_key(step.sweep_id, step.page_id),
+            "checked": page.checked,
+            "candidates": list(page.candidates) or None,
+            "following": page.following and page.following.as_text(),
+            "ttl": _seconds(now + PAGES_KEPT_FOR),
+        }
+        values = {
+            ":now": _seconds(now),
+            ":mine": step.sweep_id,
+            ":phase": Phase.COLLECTING.value,
+            ":checked": page.checked,
+            ":candidates": len(page.candidates),
+            ":ended": 0 if page.following else -1,
+            ":pages": {step.page_id} if page.candidates else None,
+        }
+        put = {
+            "TableName": self._table,
+            "Item": _item_from(record),
+            "ConditionExpression": "attribute_not_exists(session_id)",
+        }
+        count = {
+            "TableName": self._table,
+            "Key": _key(_CURRENT),
+            "UpdateExpression": "SET moved_at = :now ADD checked :checked, candidates :candidates, open_parts :ended"
+            + (", candidate_pages :pages" if page.candidates else ""),
+            "ConditionExpression": "sweep_id = :mine AND phase = :phase",
+            "ExpressionAttributeValues": _item_from(values),
+        }
+        return self._write([{"Put": put}, {"Update": count}, *self._passed(step)])
+
+    def _passed(self, step: Step) -> list[Any]:
+        """The write by which the page before this one forgets where it goes on: our cursors are people's ids."""
+        if step.task is not Task.OURS or step.number == 0:
+            return []
+        before = replace(step, number=step.number - 1)
+        return [self._without("following", before, "attribute_exists(session_id)")]
+
+    def _without(self, name: str, step: Step, condition: str) -> dict[str, Any]:
+        """The write by which a page's record loses an attribute."""
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": _key(_page_key(step.sweep_id, step.page_id)),
+                "UpdateExpression": f"REMOVE {name}",
+                "ConditionExpression": condition,
+            }
+        }
+
+    def forget(self, step: Step) -> None:
+        """Forget a page's candidates: they are not believed in. Nothing happens if they were forgotten already."""
+        self._write([self._without("candidates", step, "attribute_exists(candidates)")])
+
+    def decide(self, sweep: Sweep, phase: Phase, *, now: datetime) -> None:
+        """Keep the verdict; nothing happens if there is one."""
+        values = {
+            ":now": _seconds(now),
+            ":mine": sweep.sweep_id,
+            ":collecting": Phase.COLLECTING.value,
+            ":phase": phase.value,
+            ":unsettled": len(sweep.candidate_pages),
+            ":none": 0,
+        }
+        self._write(
+            [
+                {
+                    "Update": {
+                        "TableName": self._table,
+                        "Key": _key(_CURRENT),
+                        "UpdateExpression": "SET phase = :phase, moved_at = :now, unsettled = :unsettled",
+                        "ConditionExpression": "sweep_id = :mine AND phase = :collecting AND open_parts = :none",
+                        "ExpressionAttributeValues": _item_from(values),
+                    }
+                }
+            ]
+        )
+
+    def settle(self, step: Step, *, now: datetime) -> None:
+        """Forget a page's candidates: they have been asked about. Nothing happens if they were forgotten already."""
+        values = {":mine": step.sweep_id, ":phase": Phase.REVOKING.value, ":now": _seconds(now), ":one": -1}
+        count = {
+            "TableName": self._table,
+            "Key": _key(_CURRENT),
+            "UpdateExpression": "SET moved_at = :now ADD unsettled :one",
+            "ConditionExpression": "sweep_id = :mine AND phase = :phase",
+            "ExpressionAttributeValues": _item_from(values),
+        }
+        self._write([self._without("candidates", step, "attribute_exists(candidates)"), {"Update": count}])
+
+    def moved(self, sweep_id: str, *, now: datetime) -> None:
+        """Remember that the sweep is alive."""
+        self._move(sweep_id, now, "SET moved_at = :now", "sweep_id = :mine")
+
+    def wait(self, sweep_id: str, *, until: datetime) -> None:
+        """Remember until when Terra wants no requests. Till then the sweep is no less alive."""
+        self._move(sweep_id, until, "SET wait_until = :now, moved_at = :now", "sweep_id = :mine AND wait_until < :now")
+
+    def _move(self, sweep_id: str, moment: datetime, update: str, condition: str) -> None:
+        values = {":mine": sweep_id, ":now": _seconds(moment)}
+        change = {
+            "TableName": self._table,
+            "Key": _key(_CURRENT),
+            "UpdateExpression": update,
+            "ConditionExpression": condition,
+            "ExpressionAttributeValues": _item_from(values),
+        }
+        self._write([{"Update": change}])
+
+    def waiting(self, user_ids: Iterable[UserId], *, now: datetime) -> dict[UserId, Waiting]:
+        """Who of these was asked about before."""
+        names = {_waiting_key(user_id): user_id for user_id in user_ids}
+        return {
+            names[name]: Waiting(int(item["since"]["N"]), int(item["ask_at"]["N"]))
+            for name, item in self._get(names).items()
+            if int(item["ttl"]["N"]) > now.timestamp()
+        }
+
+    def add_waiting(self, user_id: UserId, waiting: Waiting) -> None:
+        """Remember that somebody was asked about, for twice as long as until the next time."""
+        item = {
+            "session_id": _waiting_key(user_id),
+            "since": waiting.since,
+            "ask_at": waiting.ask_at,
+            "ttl": waiting.ask_at + 2 * int(ASKED_AT_LEAST_EVERY.total_seconds()),
+        }
+        self._client.put_item(TableName=self._table, Item=_item_from(item))
+
+    def _get(self, names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+        """Items by their keys, read consistently."""
+        keys = [_key(name) for name in names]
+        found: dict[str, Mapping[str, Any]] = {}
+        patience = Patience()
+        while keys:
+            answer = self._client.batch_get_item(
+                RequestItems={self._table: {"Keys": keys[:_BATCH], "ConsistentRead": True}}
+            )
+            found |= {item["session_id"]["S"]: item for item in answer["Responses"].get(self._table, [])}
+            rest: list[Any] = list(answer["UnprocessedKeys"].get(self._table, {"Keys": []})["Keys"])
+            keys = [*rest, *keys[_BATCH:]]
+            if rest:
+                patience.wait()
+        return found
+
+    def _write(self, writes: list[Any]) -> bool:
+        """Write all or nothing; False when a condition failed. Pages that report at the same time wait for each other.
+
+        Raises:
+            NotDurable: others were in the way for too long.
+        """
+        patience = Patience()
+        while True:
+            try:
+                self._client.transact_write_items(TransactItems=writes)
+            except self._client.exceptions.TransactionCanceledException as error:
+                codes = {reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])}
+                if "ConditionalCheckFailed" in codes:
+                    return False
+                if not codes <= CONTENTION | {"None"}:
+                    raise
+            except self._client.exceptions.TransactionInProgressException:
+                # Our own first try, whose answer was lost, is still running.
+                pass
+            else:
+                return True
+            patience.wait()
+
+
+def _key(name: str) -> dict[str, dict[str, str]]:
+    return {"session_id": {"S": name}}
+
+
+def _page_key(sweep_id: str, page_id: str) -> str:
+    return f"sweep:page:{sweep_id}:{page_id}"
+
+
+def _waiting_key(user_id: UserId) -> str:
+    """A hash, so that nothing of an erased person is left here."""
+    return f"sweep:waiting:{hashlib.sha256(user_id.encode()).hexdigest()}"
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
+
+
+def _item_from(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: serialize(value) for name, value in values.items() if value is not None}
+
+
+def _values(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: deserialize(value) for name, value in item.items()}
+
+
+def _sweep_from(item: Mapping[str, Any]) -> Sweep:
+    stored = _values(item)
+    return Sweep(
+        sweep_id=stored["sweep_id"],
+        phase=Phase(stored["phase"]),
+        open_parts=int(stored["open_parts"]),
+        checked=int(stored["checked"]),
+        candidates=int(stored["candidates"]),
+        candidate_pages=frozenset(stored.get("candidate_pages", ())),
+        unsettled=int(stored["unsettled"]),
+        wait_until=int(stored["wait_until"]),
+    )
+
+
+def _page_from(item: Mapping[str, Any]) -> Page:
+    stored = _values(item)
+    return Page(
+        checked=int(stored["checked"]),
+        candidates=tuple(map(UserId, stored.get("candidates", ()))),
+        following=Step.parse(stored["following"]) if "following" in stored else None,
+    )

@@ -1,0 +1,136 @@
+"""A success redirect believes nothing; it may make us ask Terra.
+
+Only Terra's own `is_authenticated: true`, for a connection of this person and of a provider that this session allows,
+connects. Whatever else comes back - another person's connection, an error, nonsense - leaves the session as it was.
+
+A login on Terra's own page may have come back without having connected anything: whoever picks a source that lives in a
+phone's app is sent to success without a `user_id`. Only Terra can tell that it knows of nothing new.
+"""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from terra_connections.connections.connection import About, Facts, Family, Kind, connected
+from terra_connections.connections.store import ConnectionStore
+from terra_connections.errors import RetryLater, TerraRejected
+from terra_connections.ids import UserId, user_id_from
+from terra_connections.sessions.session import Flow, Session, SessionStatus, SessionView, connected_by_name, view_of
+from terra_connections.sessions.store import SessionStore
+from terra_connections.sync import position_of_asking
+from terra_connections.terra.client import TerraApi, UserInfo
+
+ASK_AT_MOST_EVERY = timedelta(seconds=5)
+ASK_FOR = timedelta(seconds=3)
+"""In all: a person is waiting for the page."""
+
+_ASK_ABOUT = 12  # of one person's users at Terra
+_AT_ONCE = 6  # requests towards Terra
+
+
+def confirm(
+    view: SessionView,
+    hint: str | None,
+    *,
+    terra: TerraApi,
+    sessions: SessionStore,
+    connections: ConnectionStore,
+    now: datetime,
+) -> SessionView:
+    """Ask Terra whether this login made a connection, keep what it says, and tell how the session stands then.
+
+    Args:
+        view: the attempt as it stands; the caller has checked its secret state.
+        hint: the query's `user_id`, which anybody can have typed.
+        terra: whom to ask.
+        sessions: keeps what the redirect brought.
+        connections: keeps what Terra said.
+        now: the asking time.
+    """
+    session = view.session
+    if not sessions.may_ask_terra(session.session_id, now=now, at_most_every=ASK_AT_MOST_EVERY):
+        return view
+    asking = _Asking(session, terra)
+    # Terra writes no `user_id` as nothing, as the text "null", or not at all.
+    hinted = None if hint == "null" else user_id_from(hint)
+    info = asking.first_of([user_id for user_id in dict.fromkeys([session.user_id, hinted]) if user_id is not None])
+    if session.flow is Flow.WIDGET and hinted is None:
+        info = asking.anything_new(connections)
+        if info is None and asking.is_complete:
+            sessions.add_needs_app(session.session_id)
+            return view if view.status is SessionStatus.FAILED else replace(view, status=SessionStatus.NEEDS_APP)
+    if info is None:
+        return view
+    told = connected(
+        About(info.user_id, owner=info.reference_id, provider=info.provider, scopes=info.scopes),
+        position_of_asking(now),
+    )
+    confirmation = sessions.confirmation(session.session_id, info.user_id)
+    known = connections.record([told], together_with=[confirmation], begun=session.comes_back)
+    # An event that is newer than the answer may have named another owner, or the user may have been erased.
+    made = connected_by_name(replace(session, confirmed_user_ids=frozenset({info.user_id})), Family(known or ()))
+    return view if made is None else view_of(session, connected=made, provider=info.provider, now=now)
+
+
+class _Asking:
+    """Questions to Terra about one session, within one time limit. What is not answered proves nothing.
+
+    Attributes:
+        is_complete: whether everything that was asked has been answered.
+    """
+
+    def __init__(self, session: Session, terra: TerraApi) -> None:
+        self._session = session
+        self._terra = terra
+        self._ends_at = time.monotonic() + ASK_FOR.total_seconds()
+        self.is_complete = True
+
+    def first_of(self, user_ids: list[UserId]) -> UserInfo | None:
+        """The first of these connections that is what this session was for."""
+        return next((info for user_id in user_ids if (info := self._about(user_id)) is not None), None)
+
+    def anything_new(self, connections: ConnectionStore) -> UserInfo | None:
+        """A connection that Terra lists for the person and that was not known to be connected before this session."""
+        try:
+            listed = self._terra.users_of(self._session.reference_id, within=self._left)
+        except (TerraRejected, RetryLater):
+            self.is_complete = False
+            return None
+        known = {facts.user_id: facts for facts in connections.read(listed)}
+        candidates = [user_id for user_id in listed if self._may_be_new(known.get(user_id))]
+        if len(candidates) > _ASK_ABOUT:
+            self.is_complete = False
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            answers = list(pool.map(self._about, candidates[:_ASK_ABOUT]))
+        return next((info for info in answers if info is not None), None)
+
+    def _may_be_new(self, facts: Facts | None) -> bool:
+        """Whether it can be what this login made: not connected before, and not by another widget session."""
+        if facts is None or facts.first_connected is None:
+            return True
+        is_others = facts.text(Kind.WIDGET_SESSION) not in (None, self._session.widget_session_id)
+        return facts.first_connected >= self._session.created_at and not is_others
+
+    def _about(self, user_id: UserId) -> UserInfo | None:
+        """What Terra knows of a connection, if it is what this session was for."""
+        left = self._left
+        try:
+            info = self._terra.user_info(user_id, within=left) if left > timedelta(0) else None
+        except (TerraRejected, RetryLater):
+            # Proves nothing about this one; the next may still be answered.
+            info, left = None, timedelta(0)
+        if left <= timedelta(0):
+            self.is_complete = False
+        if (
+            info is not None
+            and info.is_authenticated
+            and info.reference_id == self._session.reference_id
+            and (self._session.allows(info.provider) or (info.provider is None and user_id == self._session.user_id))
+        ):
+            return info
+        return None
+
+    @property
+    def _left(self) -> timedelta:
+        return timedelta(seconds=self._ends_at - time.monotonic())

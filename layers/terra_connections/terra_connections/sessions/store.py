@@ -1,0 +1,406 @@
+"""Sessions in DynamoDB, with the idempotency claims of their creation and what Terra reports by its own ids.
+
+```text
+key    session_id, or "idempotency:<sha256 of caller and key>", or "widget:<Terra's widget session id>"
+index  by-reference-id (reference_id, created_at); sessions only
+session   as session.Session; ttl
+claim     token, body_hash, expires_at, ttl, answer? (none while the request runs)
+widget    user_ids, failed_reasons: what Terra's events say of the login, sets; ttl
+```
+
+DynamoDB deletes what is past its TTL when it finds time: here it does not exist from that second on.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from terra_connections.dynamodb import deserialize, serialize
+from terra_connections.errors import IdempotencyKeyReused, RequestInProgress
+from terra_connections.ids import ReferenceId, SessionId, UserId
+from terra_connections.patience import Patience
+from terra_connections.sessions.session import KEPT_FOR, OPEN_FOR, Flow, Reason, Report, Session
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_MOST_OF_A_LOGIN = 100
+"""Connections that are remembered of one widget session; an item takes 400 kB, and every event has to be kept."""
+CLAIM_LEASE = timedelta(seconds=30)
+"""A claim whose request died is free again after this; no request lives longer."""
+_BATCH = 100  # BatchGetItem takes no more keys
+
+_MAX_RETRY_BUTTONS = 50  # a page that is loaded more often has none
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to be the one request of an idempotency key.
+
+    Attributes:
+        claim_id: the key that it is stored under.
+        token: random; tells this request's claim from that of one which took over.
+        body_hash: what the key stands for.
+    """
+
+    claim_id: str
+    token: str
+    body_hash: str
+
+
+class SessionStore:
+    """Sessions, and what has to be kept beside them."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def find(self, session_id: SessionId, *, now: datetime) -> Session | None:
+        """The session, read consistently."""
+        answer = self._client.get_item(TableName=self._table, Key=_key(session_id), ConsistentRead=True)
+        item = answer.get("Item")
+        session = _session_from(item) if item else None
+        return session if session and session.ttl > now.timestamp() else None
+
+    def of_person(self, reference_id: ReferenceId) -> list[Session]:
+        """A person's sessions. May lag a write by moments, as any index does."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName="by-reference-id",
+            KeyConditionExpression="reference_id = :reference_id",
+            ExpressionAttributeValues={":reference_id": {"S": reference_id}},
+        )
+        return [_session_from(item) for page in pages for item in page["Items"]]
+
+    def read(self, session_ids: Iterable[SessionId]) -> list[Session]:
+        """These sessions, read consistently; those that are not there are left out."""
+        return [_session_from(item) for item in self._get(map(_key, session_ids))]
+
+    def with_reports(self, sessions: Iterable[Session]) -> list[Session]:
+        """Sessions as `with_report` gives them, read together."""
+        found = list(sessions)
+        logins = {session.widget_session_id for session in found if session.widget_session_id is not None}
+        reports = [_report_from(item) for item in self._get(map(_report_key, logins))]
+        by_login = {report.widget_session_id: report for report in reports}
+        told = [by_login.get(session.widget_session_id) if session.widget_session_id else None for session in found]
+        return [session.with_report(report) if report else session for session, report in zip(found, told, strict=True)]
+
+    def _get(self, keys: Iterable[dict[str, dict[str, str]]]) -> list[Mapping[str, Any]]:
+        """Items by their keys, read consistently."""
+        rest = list(keys)
+        found: list[Mapping[str, Any]] = []
+        patience = Patience()
+        while rest:
+            answer = self._client.batch_get_item(
+                RequestItems={self._table: {"Keys": rest[:_BATCH], "ConsistentRead": True}}
+            )
+            found += answer["Responses"].get(self._table, [])
+            unread: Any = answer["UnprocessedKeys"].get(self._table, {"Keys": []})["Keys"]
+            rest = [*unread, *rest[_BATCH:]]
+            if unread:
+                patience.wait()
+        return found
+
+    def ends_of_open(self, reference_id: ReferenceId, *, now: datetime) -> list[int]:
+        """When a person's sessions that no redirect has finished expire, in unix milliseconds; expired ones left out.
+
+        May lag a write by moments, as any index does. A session that only a webhook has finished still counts.
+        """
+        now_ms = int(now.timestamp() * 1000)
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName="by-reference-id",
+            KeyConditionExpression="reference_id = :reference_id AND created_at > :begun",
+            FilterExpression=(
+                "expires_at > :now AND attribute_not_exists(failed_reasons) "
+                "AND attribute_not_exists(confirmed_user_ids) AND attribute_not_exists(needs_app)"
+            ),
+            ProjectionExpression="expires_at",
+            ExpressionAttributeValues={
+                ":reference_id": {"S": reference_id},
+                ":begun": {"N": str(now_ms - int(OPEN_FOR.total_seconds() * 1000))},
+                ":now": {"N": str(now_ms)},
+            },
+        )
+        return [int(item["expires_at"]["N"]) for page in pages for item in page["Items"]]
+
+    def with_report(self, session: Session) -> Session:
+        """The session with what Terra's events have told of it by its widget session's id, read consistently."""
+        if session.widget_session_id is None:
+            return session
+        key = _report_key(session.widget_session_id)
+        item = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+        return session.with_report(_report_from(item)) if item else session
+
+    def erase(self, session: Session) -> None:
+        """Remove a session, and what a repeat of its request would be answered with."""
+        for key in (session.claim_id, session.session_id):
+            if key is not None:
+                self._client.delete_item(TableName=self._table, Key=_key(key))
+
+    def erase_reports(self, widget_session_ids: Iterable[SessionId]) -> None:
+        """Remove what Terra's events have told of these widget sessions."""
+        for widget_session_id in widget_session_ids:
+            self._client.delete_item(TableName=self._table, Key=_report_key(widget_session_id))
+
+    def creation(self, session: Session, claim: Claim | None, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The writes that keep a new session and, if it was claimed, what a repeat of its request is answered with.
+
+        The session's own is unconditional. The claim's fails if its lease ran out and another request took over.
+        """
+        writes = [{"Put": self._put(session)}]
+        if claim is None:
+            return writes
+        settled = {
+            "session_id": claim.claim_id,
+            "token": claim.token,
+            "body_hash": claim.body_hash,
+            "expires_at": session.expires_at,
+            "ttl": session.expires_at // 1000,
+            "answer": json.dumps(answer),
+        }
+        put = {
+            "TableName": self._table,
+            "Item": _item_from(settled),
+            "ConditionExpression": "#token = :token",
+            "ExpressionAttributeNames": {"#token": "token"},
+            "ExpressionAttributeValues": {":token": {"S": claim.token}},
+        }
+        return [*writes, {"Put": put}]
+
+    def claim(self, claim: Claim, *, now: datetime) -> dict[str, Any] | None:
+        """Claim an idempotency key, in one round trip.
+
+        Returns:
+            None when the claim is ours; the answer of the first request when that is done.
+
+        Raises:
+            RequestInProgress: the first request is still running.
+            IdempotencyKeyReused: the key stands for another body.
+        """
+        now_ms = int(now.timestamp() * 1000)
+        lease_ends = now_ms + int(CLAIM_LEASE.total_seconds() * 1000)
+        item = {
+            "session_id": claim.claim_id,
+            "token": claim.token,
+            "body_hash": claim.body_hash,
+            "expires_at": lease_ends,
+            "ttl": lease_ends // 1000,
+        }
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=_item_from(item),
+                # A repeat of our own try, whose answer was lost, is still our claim.
+                ConditionExpression="attribute_not_exists(session_id) OR expires_at <= :now OR #token = :token",
+                ExpressionAttributeNames={"#token": "token"},
+                ExpressionAttributeValues={":now": {"N": str(now_ms)}, ":token": {"S": claim.token}},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except self._client.exceptions.ConditionalCheckFailedException as error:
+            # The stubs do not know that the refusal carries the item.
+            standing: Mapping[str, Any] = error.response["Item"]  # type: ignore[typeddict-item]
+            if standing["body_hash"]["S"] != claim.body_hash:
+                message = "A repeat has the same body, byte for byte. Use a new key for a new request."
+                raise IdempotencyKeyReused(message) from None
+            if "answer" not in standing:
+                message = "Send this request again in a second: it gets the response of the first one."
+                raise RequestInProgress(message) from None
+            answer: dict[str, Any] = json.loads(standing["answer"]["S"])
+            return answer
+        return None
+
+    def release(self, claim: Claim) -> None:
+        """Give a claim back, so that the request can be repeated at once. Nothing happens if it is no longer ours.
+
+        Nothing is raised either, since that would hide what made it necessary: the lease frees the key by itself.
+        """
+        with suppress(BotoCoreError, ClientError):
+            self._client.delete_item(
+                TableName=self._table,
+                Key=_key(claim.claim_id),
+                ConditionExpression="#token = :token AND attribute_not_exists(answer)",
+                ExpressionAttributeNames={"#token": "token"},
+                ExpressionAttributeValues={":token": {"S": claim.token}},
+            )
+
+    def may_ask_terra(self, session_id: SessionId, *, now: datetime, at_most_every: timedelta) -> bool:
+        """Whether it is this request's turn to ask Terra about a session: reloads and prefetches must not hammer it."""
+        now_ms = int(now.timestamp() * 1000)
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_key(session_id),
+                UpdateExpression="SET asked_at = :now",
+                ConditionExpression=(
+                    "attribute_exists(session_id) AND (attribute_not_exists(asked_at) OR asked_at <= :before)"
+                ),
+                ExpressionAttributeValues={
+                    ":now": {"N": str(now_ms)},
+                    ":before": {"N": str(now_ms - int(at_most_every.total_seconds() * 1000))},
+                },
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def may_offer_retry(self, session: Session) -> bool:
+        """Whether a page may still show a button "Try again": none was pressed with success, and there are few so far.
+
+        The first page of a session costs no read.
+        """
+        if not session.retry_hashes:
+            return True
+        if len(session.retry_hashes) >= _MAX_RETRY_BUTTONS:
+            return False
+        answer = self._client.get_item(TableName=self._table, Key=_key(session.retry_claim_id), ConsistentRead=True)
+        return "answer" not in answer.get("Item", {})
+
+    def add_failure(self, session_id: SessionId, reason: Reason, *, retry_hash: str | None = None) -> None:
+        """Remember that a failure redirect came, and the secret of the button "Try again" on its page, if it has one.
+
+        Both are sets: order and repetition change nothing.
+        """
+        added = {"failed_reasons": [reason], **({"retry_hashes": [retry_hash]} if retry_hash else {})}
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_key(session_id),
+                UpdateExpression=f"ADD {', '.join(f'{name} :{name}' for name in added)}",
+                ConditionExpression="attribute_exists(session_id)",
+                ExpressionAttributeValues={f":{name}": {"SS": values} for name, values in added.items()},
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            # The session was erased in between: there is nothing to remember.
+            return
+
+    def add_needs_app(self, session_id: SessionId) -> None:
+        """Remember that a success redirect came while Terra knew of nothing new."""
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_key(session_id),
+                UpdateExpression="SET needs_app = :true",
+                ConditionExpression="attribute_exists(session_id)",
+                ExpressionAttributeValues={":true": {"BOOL": True}},
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            # The session was erased in between: there is nothing to remember.
+            return
+
+    def confirmation(self, session_id: SessionId, user_id: UserId) -> dict[str, Any]:
+        """The write by which a session remembers a `user_id` that a redirect brought and Terra confirmed."""
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": _key(session_id),
+                "UpdateExpression": "ADD confirmed_user_ids :user_id",
+                "ConditionExpression": "attribute_exists(session_id)",
+                "ExpressionAttributeValues": {":user_id": {"SS": [user_id]}},
+            }
+        }
+
+    def writes(self, report: Report | None, *, now: datetime) -> list[dict[str, Any]]:
+        """The write by which is remembered what Terra tells of a login by its widget session's id, if it names one.
+
+        Sets: order and repetition change nothing. There need not be a session yet: Terra may be quicker than we are.
+        Its condition fails where so many connections are remembered already that no login can have made them.
+        """
+        if report is None:
+            return []
+        told = {"user_ids": sorted(report.user_ids), "failed_reasons": sorted(report.reasons)}
+        sets = {name: values for name, values in told.items() if values}
+        update = {
+            "TableName": self._table,
+            "Key": _report_key(report.widget_session_id),
+            "UpdateExpression": f"ADD {', '.join(f'{name} :{name}' for name in sets)} SET #ttl = :ttl",
+            "ConditionExpression": "attribute_not_exists(user_ids) OR size(user_ids) < :most",
+            "ExpressionAttributeNames": {"#ttl": "ttl"},
+            "ExpressionAttributeValues": {
+                **{f":{name}": {"SS": values} for name, values in sets.items()},
+                ":ttl": {"N": str(int((now + KEPT_FOR).timestamp()))},
+                ":most": {"N": str(_MOST_OF_A_LOGIN)},
+            },
+        }
+        return [{"Update": update}]
+
+    def _put(self, session: Session) -> dict[str, Any]:
+        return {
+            "TableName": self._table,
+            "Item": _item_from(
+                {
+                    "session_id": session.session_id,
+                    "reference_id": session.reference_id,
+                    "flow": session.flow.value,
+                    "resource": session.resource,
+                    "user_id": session.user_id,
+                    "widget_session_id": session.widget_session_id,
+                    "resources": list(session.resources) or None,
+                    "success_hash": session.success_hash,
+                    "failure_hash": session.failure_hash,
+                    "return_to": session.return_to,
+                    "language": session.language,
+                    "claim_id": session.claim_id,
+                    "created_at": session.created_at,
+                    "expires_at": session.expires_at,
+                    "ttl": session.ttl,
+                }
+            ),
+        }
+
+
+def _key(session_id: str) -> dict[str, dict[str, str]]:
+    return {"session_id": {"S": session_id}}
+
+
+def _report_key(widget_session_id: SessionId) -> dict[str, dict[str, str]]:
+    return _key(f"widget:{widget_session_id}")
+
+
+def _item_from(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: serialize(value) for name, value in values.items() if value is not None}
+
+
+def _session_from(item: Mapping[str, Any]) -> Session:
+    stored = {name: deserialize(value) for name, value in item.items()}
+    user_id, widget_session_id = stored.get("user_id"), stored.get("widget_session_id")
+    return Session(
+        session_id=SessionId(stored["session_id"]),
+        reference_id=ReferenceId(stored["reference_id"]),
+        flow=Flow(stored["flow"]),
+        resource=stored.get("resource"),
+        user_id=None if user_id is None else UserId(user_id),
+        widget_session_id=None if widget_session_id is None else SessionId(widget_session_id),
+        resources=tuple(stored.get("resources", ())),
+        # Before the redirects had secrets of their own, sessions had one for both.
+        success_hash=stored.get("success_hash") or stored["state_hash"],
+        failure_hash=stored.get("failure_hash") or stored["state_hash"],
+        return_to=stored.get("return_to"),
+        language=stored.get("language"),
+        claim_id=stored.get("claim_id"),
+        created_at=int(stored["created_at"]),
+        expires_at=int(stored["expires_at"]),
+        ttl=int(stored["ttl"]),
+        confirmed_user_ids=frozenset(map(UserId, _texts(stored.get("confirmed_user_ids")))),
+        failed_reasons=frozenset(map(Reason, _texts(stored.get("failed_reasons")))),
+        needs_app=stored.get("needs_app", False),
+        retry_hashes=frozenset(_texts(stored.get("retry_hashes"))),
+    )
+
+
+def _report_from(item: Mapping[str, Any]) -> Report:
+    stored = {name: deserialize(value) for name, value in item.items()}
+    return Report(
+        SessionId(stored["session_id"].partition(":")[2]),
+        user_ids=frozenset(map(UserId, _texts(stored.get("user_ids")))),
+        reasons=frozenset(map(Reason, _texts(stored.get("failed_reasons")))),
+    )
+
+
+def _texts(values: object) -> Iterable[str]:
+    return values if isinstance(values, set) else ()

@@ -1,0 +1,558 @@
+"""Terra's REST API, as far as this stack asks it, over an `httpcore.ConnectionPool` that is passed in.
+
+Source: Terra's OpenAPI documents (2026.07 and 2026.10) and FAQ. Errors come in four forms (RFC 9457 without a status,
+an older `{status, message}`, HTML, empty): the status code decides, and where a JSON body has a `code`, it says more.
+A success is accepted only if it holds what it must. No call follows redirects.
+"""
+
+import json
+import re
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode, urlsplit
+
+import certifi
+import httpcore
+
+from terra_connections.errors import (
+    AuthorizationUnavailable,
+    EntitlementRequired,
+    EnvironmentDisabled,
+    InputRefused,
+    TerraRejected,
+    TerraUnavailable,
+    TerraUserLimit,
+    TooManyRequests,
+    UnknownResource,
+)
+from terra_connections.ids import (
+    ReferenceId,
+    SessionId,
+    UserId,
+    reference_id_from,
+    session_id_from,
+    user_id_from,
+)
+from terra_connections.terra.providers import Provider, enabled_providers, resource_of
+from terra_connections.webhooks.payload import scopes_from
+
+CONNECT_WITHIN = timedelta(seconds=3)
+LOGIN_WITHIN = timedelta(seconds=18)
+"""With two tries to connect this stays below the 28 s that the function has, and API Gateway's 30."""
+ANSWER_WITHIN = timedelta(seconds=10)
+
+WIDGET_OPEN_FOR = timedelta(seconds=900)
+"""How long a widget's link opens if Terra does not say: the shorter of the two values in its documents (900, 86400)."""
+
+DATA_TOKEN_PREFIX = "terra_dt_"  # noqa: S105 - the mark of such a token, not one
+"""A data token of Terra's is sent as a bearer token, an API key in a header of its own.
+
+Source: tryterra/agent-skills, terra-mobile-sdk/SKILL.md (2026). Terra's Vantage document (2026.10.22) sends `dev-id`
+beside a data token, and no document forbids it.
+"""
+
+_MAX_ANSWER = 5_000_000  # bytes; a page of 500 users has a few hundred thousand
+_MAX_RETRY_AFTER = 3600
+_MAX_SECONDS = 86_400
+_MAX_WARNINGS = 20
+_MAX_WARNING = 300  # characters
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+_ADDRESS = re.compile(r"[!-~]+", re.ASCII)
+_PRODUCT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_OPERATORS_TO_MEND = {
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.PAYMENT_REQUIRED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.GONE,
+}
+"""Refusals that no caller of ours can cause: of credentials, of the account, and of the address that is configured."""
+_WIDGET_IS_ELSEWHERE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
+_NO_ANSWER = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+)
+
+
+def client() -> httpcore.ConnectionPool:
+    """An HTTP client for Terra: what httpx is made of, and all of it that is needed here.
+
+    It tries to connect twice. Nothing else is ever repeated: a request that was sent may have made a pending user, and
+    Terra's auth endpoints have no idempotency key.
+    """
+    return httpcore.ConnectionPool(
+        ssl_context=ssl.create_default_context(cafile=certifi.where()),
+        # Terra, or what lies between, may have forgotten an older one while the function was frozen.
+        keepalive_expiry=5,
+        retries=1,
+    )
+
+
+class _Deadline(dict[str, float]):
+    """The `timeout` extension of a request, as one limit for all of it.
+
+    httpcore's timeouts are of silence, each for one step: an answer that stalls or drips would have several of them.
+    It asks for a step's limit when the step begins, and is told what is left. Connecting has two steps (TCP and TLS)
+    and may be tried twice.
+    """
+
+    def __init__(self, within: timedelta) -> None:
+        super().__init__()
+        self._connect = min(CONNECT_WITHIN, within / 4).total_seconds()
+        self._ends_at = time.monotonic() + within.total_seconds()
+
+    @property
+    def has_passed(self) -> bool:
+        return time.monotonic() > self._ends_at
+
+    def get(self, step: str, _default: object = None) -> float:
+        # Not zero, which would mean not to wait at all.
+        left = max(self._ends_at - time.monotonic(), 0.001)
+        return min(self._connect, left) if step in {"connect", "pool"} else left
+
+
+@dataclass(frozen=True, slots=True)
+class LoginAsked:
+    """What Terra is told about any login: whose it is, and where the browser comes back to."""
+
+    reference_id: ReferenceId
+    language: str | None
+    success_url: str
+    failure_url: str
+
+    def as_terra(self) -> dict[str, str]:
+        """The body that Terra takes."""
+        body = {
+            "reference_id": self.reference_id,
+            "auth_success_redirect_url": self.success_url,
+            "auth_failure_redirect_url": self.failure_url,
+        }
+        return body if self.language is None else {**body, "language": self.language}
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A login that Terra has prepared.
+
+    Attributes:
+        user_id: issued for the user being created; nothing promises that it is the final one.
+        auth_url: where to send the person, exactly as Terra gave it.
+    """
+
+    user_id: UserId
+    auth_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class WidgetSession:
+    """A page that Terra has prepared, on which the person picks a provider.
+
+    Attributes:
+        session_id: Terra's; its events name the login by it.
+        url: where to send the person, exactly as Terra gave it.
+        open_for: after this the link is dead; a login that began before may still finish.
+        warnings: what Terra did not do of what was asked, in its words; a provider that it does not offer, for example.
+    """
+
+    session_id: SessionId
+    url: str
+    open_for: timedelta
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UserInfo:
+    """What Terra knows of one connection. `is_authenticated` is the reliable flag, `user.active` is not."""
+
+    user_id: UserId
+    is_authenticated: bool
+    provider: str | None
+    reference_id: ReferenceId | None
+    scopes: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserPage:
+    """One page of everybody that Terra lists.
+
+    Attributes:
+        user_ids: whom it lists; people who never finished a login may be among them.
+        next_page: the page to ask for next, or None after the last.
+    """
+
+    user_ids: tuple[UserId, ...]
+    next_page: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MobileToken:
+    """A single-use token for Terra's mobile SDKs; `expires_in` is in seconds."""
+
+    token: str
+    expires_in: int
+
+
+class TerraApi:
+    """Terra, asked with the account's credentials.
+
+    Every call raises `TerraRejected` or one of its kinds (401, 402, 403 and other refusals), `TooManyRequests` (429),
+    or `TerraUnavailable` or its kind (no answer in time, 5xx, or an answer that does not hold what it must).
+    """
+
+    def __init__(
+        self,
+        client: httpcore.ConnectionPool,
+        *,
+        api_url: str,
+        widget_url: str,
+        dev_id: str,
+        api_key: Callable[[], str],
+        mobile_token_path: str = "/auth/tokens",  # noqa: S107 - a path
+        is_local: bool = False,
+        asked: Callable[[str, int | None, float], None] = lambda _call, _status, _milliseconds: None,
+    ) -> None:
+        """Ask by `client`; `asked` is told of each call: its path, the answer's status if any, and how long it took.
+
+        `widget_url` is the whole address of the widget's endpoint: Terra has published several. `api_key` gives an API
+        key or a data token. `is_local`, or a Terra on this machine, lets login addresses on this machine be http.
+        """
+        self._client = client
+        self._asked = asked
+        self._api_url = api_url.rstrip("/")
+        self._widget_url = widget_url
+        self._dev_id = dev_id
+        self._api_key = api_key
+        self._mobile_token_path = mobile_token_path
+        self._is_local = is_local or urlsplit(api_url).hostname in _LOOPBACK
+
+    def authenticate_user(self, asked: LoginAsked, *, resource: str) -> Login:
+        """Prepare a login at one provider. Each call makes another pending user at Terra.
+
+        Raises:
+            UnknownResource: Terra does not know the provider, or it is not enabled.
+            InputRefused: Terra refuses the request for another reason; a provider of its SDK is one.
+        """
+        status, content = self._ask(
+            "POST",
+            "/auth/authenticateUser",
+            params={"resource": resource},
+            body=asked.as_terra(),
+            within=LOGIN_WITHIN,
+        )
+        if status == HTTPStatus.NOT_FOUND:
+            message = f"Terra does not offer {resource} to this account."
+            raise UnknownResource(message)
+        _check_input(status)
+        answer = _object(_believed(status, content))
+        user_id, auth_url = user_id_from(answer.get("user_id")), self._web_address(answer.get("auth_url"))
+        if user_id is None or auth_url is None:
+            raise _nonsense()
+        return Login(user_id, auth_url)
+
+    def widget_session(self, asked: LoginAsked, *, resources: Sequence[str]) -> WidgetSession:
+        """Prepare a page on which the person picks one of these providers; of all that are enabled, if none is named.
+
+        Source: Terra's "Widget" page (November 2026) and widget document (2026.10.08). `providers` is one text with
+        commas; to a list Terra answers 500. A success is 200 or 201. A provider that Terra does not offer is a warning
+        in the newer answer, and 400 in the older one if no other is named.
+
+        Raises:
+            InputRefused: Terra refuses the request, for example because it offers none of the providers.
+        """
+        body = asked.as_terra() | ({"providers": ",".join(resources)} if resources else {})
+        status, content = self._ask("POST", "/widget/session", url=self._widget_url, body=body, within=LOGIN_WITHIN)
+        if status in _WIDGET_IS_ELSEWHERE:
+            message = (
+                f"Terra has no widget at the configured address, or has retired it ({status}): set the parameter "
+                "TerraWidgetUrl (TERRA_WIDGET_URL) to the address in Terra's current documentation."
+            )
+            raise TerraRejected(message)
+        _check_input(status)
+        answer = _object(_believed(status, content))
+        session_id, link = session_id_from(answer.get("session_id")), self._web_address(answer.get("url"))
+        if session_id is None or link is None:
+            raise _nonsense()
+        open_for = _seconds(answer.get("expires_in")) or WIDGET_OPEN_FOR
+        return WidgetSession(session_id, link, open_for, _warnings(answer.get("warnings")))
+
+    def user_info(self, user_id: UserId, *, within: timedelta) -> UserInfo | None:
+        """What Terra knows of one connection, or None where it answers that there is none (404)."""
+        status, content = self._ask("GET", "/userInfo", params={"user_id": user_id}, within=within)
+        if status == HTTPStatus.NOT_FOUND:
+            return None
+        answer = _object(_believed(status, content))
+        user, is_authenticated = answer.get("user"), answer.get("is_authenticated")
+        if not isinstance(user, dict) or user.get("user_id") != user_id or not isinstance(is_authenticated, bool):
+            raise _nonsense()
+        provider = user.get("provider")
+        return UserInfo(
+            user_id=user_id,
+            is_authenticated=is_authenticated,
+            provider=provider.upper() if isinstance(provider, str) else None,
+            reference_id=reference_id_from(user.get("reference_id")),
+            scopes=scopes_from(user.get("scopes")),
+        )
+
+    def users_of(self, reference_id: ReferenceId, *, within: timedelta = ANSWER_WITHIN) -> list[UserId]:
+        """Whom Terra lists for a person: hints about whom to ask, and no proof of anything."""
+        status, content = self._ask("GET", "/userInfo", params={"reference_id": reference_id}, within=within)
+        if status == HTTPStatus.NOT_FOUND:
+            return []
+        answer = _believed(status, content)
+        # Two shapes are documented: a bare array, and an object that holds it.
+        return _user_ids(answer.get("users") if isinstance(answer, dict) else answer)
+
+    def known_among(self, user_ids: Sequence[UserId]) -> set[UserId]:
+        """Which of these `user_id`s a list of Terra's names: presence proves little, absence makes a candidate."""
+        status, content = self._ask("POST", "/bulkUserInfo", body=list(user_ids))
+        if status == HTTPStatus.NOT_FOUND:
+            # Documented, but not whether of one, some or all of them it is said: halves tell.
+            half = len(user_ids) // 2
+            return self.known_among(user_ids[:half]) | self.known_among(user_ids[half:]) if half else set()
+        return set(_user_ids(_believed(status, content))) & set(user_ids)
+
+    def everybody(self, page: int, *, per_page: int = 500) -> UserPage:
+        """One page of all users that Terra lists.
+
+        Source: Terra's documents. `{users}` holds everything; `{next, max_page, results}` is a page, which stood in a
+        `data` until 2026.10. `next` alone leads on: `max_page` has meant the last index and the number of pages.
+        """
+        params = {"page": str(page), "per_page": str(per_page)}
+        status, content = self._ask("GET", "/subscriptions", params=params)
+        answer = _object(_believed(status, content))
+        if "users" in answer:
+            # What mixes the shapes does not say whether there is more.
+            if answer.keys() & {"data", "next", "results"}:
+                raise _nonsense()
+            return UserPage(tuple(_user_ids(answer["users"])), None)
+        listed = _object(answer["data"]) if "data" in answer else answer
+        following = listed.get("next", page)
+        if following is not None and (type(following) is not int or following <= page):
+            raise _nonsense()
+        return UserPage(tuple(_user_ids(listed.get("results"))), following)
+
+    def deauthenticate(self, user_id: UserId, *, within: timedelta = ANSWER_WITHIN) -> None:
+        """End a connection at Terra, irreversibly. That Terra has forgotten it already (404) is done, too."""
+        status, content = self._ask("DELETE", "/auth/deauthenticateUser", params={"user_id": user_id}, within=within)
+        if status != HTTPStatus.NOT_FOUND:
+            _believed(status, content)
+
+    def mobile_token(self, reference_id: ReferenceId) -> MobileToken:
+        """A single-use token for Apple Health, Samsung Health and Health Connect, bound to this user.
+
+        Terra then ignores the `reference_id` that the SDK sends. In a body, ours would be ignored and the token bound
+        to no user; the answer does not tell which. Source: Terra's OpenAPI document (2026.10.08), "/auth/tokens".
+        """
+        status, content = self._ask("POST", self._mobile_token_path, params={"reference_id": reference_id})
+        answer = _object(_believed(status, content))
+        token, expires_in = answer.get("token"), answer.get("expires_in")
+        if not isinstance(token, str) or not token or not isinstance(expires_in, int) or isinstance(expires_in, bool):
+            raise _nonsense()
+        return MobileToken(token, expires_in)
+
+    def providers(self, *, within: timedelta) -> list[Provider]:
+        """The providers that are enabled for the account. Terra wants no API key for this.
+
+        Two questions, because Terra documents no other mark of a provider of its SDK than the list `sdk_providers`.
+        """
+        ends_at = time.monotonic() + within.total_seconds()
+        status, content = self._ask(
+            "GET", "/integrations/detailed", params={"sdk": "true"}, within=within, is_keyless=True
+        )
+        entries = _object(_believed(status, content)).get("providers")
+        remaining = timedelta(seconds=max(ends_at - time.monotonic(), 0.1))
+        status, content = self._ask("GET", "/integrations", within=remaining, is_keyless=True)
+        sdk = _object(_believed(status, content)).get("sdk_providers")
+        if not isinstance(entries, list) or not isinstance(sdk, list):
+            raise _nonsense()
+        # No provider at all is an answer, a list of something else is none.
+        if entries and not any(resource_of(entry) for entry in entries):
+            raise _nonsense()
+        return enabled_providers(entries, sdk=sdk)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        url: str | None = None,
+        params: Mapping[str, str] | None = None,
+        within: timedelta = ANSWER_WITHIN,
+        body: Mapping[str, str] | Sequence[str] | None = None,
+        is_keyless: bool = False,
+    ) -> tuple[int, bytes]:
+        """One request; the answer's status and bytes, as far as the answer may be believed at all.
+
+        `path` is the call's name, and where it is unless `url` says otherwise.
+        """
+        headers = {"accept": "application/json", "user-agent": "terra-connections"}
+        headers |= {"dev-id": self._dev_id} if is_keyless else credentials(self._dev_id, self._api_key())
+        content = None if method == "GET" else b""
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers["content-type"] = "application/json"
+        address = self._api_url + path if url is None else url
+        address = f"{address}?{urlencode(params, quote_via=quote)}" if params else address
+        started, answer = time.perf_counter(), None
+        try:
+            answer = self._exchange(method, address, headers, content, within=within)
+        finally:
+            status = answer.status if answer else None
+            self._asked(path, status, (time.perf_counter() - started) * 1000)
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            message = "Terra's rate limit is used up."
+            raise TooManyRequests(message, retry_after=_retry_after(answer.headers))
+        return answer.status, answer.content
+
+    def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None, *, within: timedelta
+    ) -> "_Answer":
+        deadline = _Deadline(within)
+        sent, limits = list(headers.items()), {"timeout": deadline}
+        try:
+            with self._client.stream(method, url, headers=sent, content=content, extensions=limits) as response:
+                received = bytearray()
+                for chunk in response.iter_stream():
+                    received += chunk
+                    if len(received) > _MAX_ANSWER or deadline.has_passed:
+                        raise _nonsense()
+        except _NO_ANSWER as error:
+            message = "Terra did not answer in time."
+            raise TerraUnavailable(message) from error
+        return _Answer(response.status, dict(response.headers), bytes(received))
+
+    def _web_address(self, value: object) -> str | None:
+        """An address that a browser may be sent to, exactly as Terra gave it; None if it is none."""
+        if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
+            return None
+        try:
+            scheme, host = urlsplit(value).scheme, urlsplit(value).hostname
+        except ValueError:
+            return None
+        is_allowed = scheme == "https" or (scheme == "http" and self._is_local and host in _LOOPBACK)
+        return value if is_allowed and host else None
+
+
+def credentials(dev_id: str, api_key: str) -> dict[str, str]:
+    """The headers that prove who asks: an API key in `x-api-key`, a data token as a bearer token."""
+    if api_key.startswith(DATA_TOKEN_PREFIX):
+        return {"dev-id": dev_id, "authorization": f"Bearer {api_key}"}
+    return {"dev-id": dev_id, "x-api-key": api_key}
+
+
+class _Answer(NamedTuple):
+    status: int
+    headers: Mapping[bytes, bytes]
+    content: bytes
+
+
+def _believed(status: int, content: bytes) -> Any:  # noqa: ANN401 - JSON
+    """The JSON of a success; everything else is an error."""
+    if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        raise refusal(status, content)
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        raise _nonsense() from None
+    if isinstance(answer, dict) and answer.get("status") == "error":
+        message = "Terra refused the request."
+        raise TerraRejected(message)
+    return answer
+
+
+def refusal(status: int, content: bytes) -> TerraRejected | TerraUnavailable:
+    """What an answer that is no success means, and what the operator can do about it.
+
+    Source: Terra's OpenAPI document (2026.10.08), `Problem` with `code` and `product`; 402 from the reference of
+    2026.11.19, which shows no body. A body in another form, or with another code, leaves the status as it is.
+    """
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        answer = None
+    code, product = (answer.get("code"), answer.get("product")) if isinstance(answer, dict) else (None, None)
+    if status == HTTPStatus.PAYMENT_REQUIRED:
+        message = (
+            "The Terra environment has reached its user limit (402): raise the limit in Terra's dashboard, or "
+            "disconnect users that are no longer needed."
+        )
+        return TerraUserLimit(message)
+    if (status, code) == (HTTPStatus.FORBIDDEN, "entitlement_required"):
+        what = f"the product {product}" if isinstance(product, str) and _PRODUCT.fullmatch(product) else "this product"
+        message = f"The Terra account does not include {what} (403 entitlement_required): add it in Terra's dashboard."
+        return EntitlementRequired(message)
+    if (status, code) == (HTTPStatus.FORBIDDEN, "environment_disabled"):
+        message = (
+            "Terra has disabled the environment of this dev-id (403 environment_disabled): enable it in Terra's "
+            "dashboard, or ask Terra's support."
+        )
+        return EnvironmentDisabled(message)
+    if (status, code) == (HTTPStatus.SERVICE_UNAVAILABLE, "authorization_unavailable"):
+        message = "Terra cannot check at the moment what the account includes (503 authorization_unavailable)."
+        return AuthorizationUnavailable(message)
+    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return TerraRejected(f"Terra answered {status}.")
+    return TerraUnavailable(f"Terra failed ({status}).")
+
+
+def _check_input(status: int) -> None:
+    """Tell a refusal of what the caller asks for from one that only the operator can mend.
+
+    Raises:
+        InputRefused: it is the caller's.
+    """
+    is_refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+    if is_refused and status not in _OPERATORS_TO_MEND:
+        message = f"Terra does not accept this provider, reference_id or language ({status})."
+        raise InputRefused(message)
+
+
+def _object(answer: object) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise _nonsense()
+    return answer
+
+
+def _user_ids(users: object) -> list[UserId]:
+    """The ids of a list of users. One without an id makes all of it nonsense: a partial list proves nothing."""
+    if not isinstance(users, list):
+        raise _nonsense()
+    user_ids = [user_id_from(user.get("user_id")) if isinstance(user, dict) else None for user in users]
+    if None in user_ids:
+        raise _nonsense()
+    return [user_id for user_id in user_ids if user_id is not None]
+
+
+def _nonsense() -> TerraUnavailable:
+    return TerraUnavailable("Terra answered something that cannot be used.")
+
+
+def _seconds(value: object) -> timedelta | None:
+    """A duration in seconds, if this is a sensible one."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MAX_SECONDS:
+        return None
+    return timedelta(seconds=value)
+
+
+def _warnings(value: object) -> tuple[str, ...]:
+    """Terra's warnings, as far as they can be read: they never make an answer invalid."""
+    listed = value if isinstance(value, list) else [value]
+    texts = [_UNPRINTABLE.sub(" ", text).strip() for text in listed if isinstance(text, str)]
+    return tuple(text[:_MAX_WARNING] for text in texts if text)[:_MAX_WARNINGS]
+
+
+def _retry_after(headers: Mapping[bytes, bytes]) -> int:
+    """Terra's Retry-After in seconds, within reason; a date or nonsense counts as the shortest wait that helps."""
+    values = [value.decode("latin-1") for name, value in headers.items() if name.lower() == b"retry-after"]
+    return min(max(int(values[0]), 1), _MAX_RETRY_AFTER) if values and _SECONDS.fullmatch(values[0]) else 5

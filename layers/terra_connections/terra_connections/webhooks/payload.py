@@ -1,0 +1,182 @@
+"""What Terra tells us, parsed: a signed body becomes facts, and nothing that it holds can make the parser fail.
+
+Shapes: Terra's OpenAPI document, "webhooks" (2026.07), and the older ones that are still met: a success with
+`reference_id` beside `user`, a failed login told as `auth` with `status: error`, and a `user_reauth` with a plain
+`old_user_id` beside `new_user` or `user` (Terra's help centre, "Reauth webhook: user_id changes").
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from terra_connections.connections.connection import (
+    LONGEST_SCOPE,
+    MOST_SCOPES,
+    About,
+    Facts,
+    Position,
+    failed,
+    logged_in,
+    reconnected,
+    rescoped,
+    revoked,
+    troubled,
+)
+from terra_connections.ids import reference_id_from, session_id_from, user_id_from
+from terra_connections.sessions.session import Report, reason_from
+
+MALFORMED = "malformed"
+
+_TYPE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_PROVIDER = re.compile(r"[A-Za-z0-9_]{2,64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A signed body, read.
+
+    Attributes:
+        type: Terra's type, or `malformed` where the body does not hold what its type needs.
+        facts: what it says about connections.
+        report: what it says about a login, where it names one by Terra's own id.
+    """
+
+    type: str
+    facts: tuple[Facts, ...] = ()
+    report: Report | None = None
+
+
+class _Malformed(Exception):
+    """The body lacks what its type needs; it is recorded and counted as such."""
+
+
+def parse(body: bytes, at: Position) -> Event:
+    """Read a body whose signature was proven. Never raises: what cannot be read is an event of type `malformed`.
+
+    Args:
+        body: the bytes as received.
+        at: the event's position.
+    """
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return Event(MALFORMED)
+    if not isinstance(content, dict):
+        return Event(MALFORMED)
+    type_ = content.get("type")
+    if not isinstance(type_, str) or not _TYPE.fullmatch(type_):
+        return Event(MALFORMED)
+    read = _READERS.get(type_)
+    if read is None:
+        return Event(type_)
+    try:
+        return read(content, at)
+    except _Malformed:
+        return Event(MALFORMED)
+
+
+def _auth(content: Mapping[str, Any], at: Position) -> Event:
+    status = content.get("status")
+    if status == "error":
+        return _login_failed(content, at)
+    if status != "success":
+        raise _Malformed
+    user, login = _user(content), session_id_from(content.get("widget_session_id"))
+    report = Report(login, user_ids=frozenset({user.user_id})) if login else None
+    return Event("auth", facts=(logged_in(user, at, widget_session_id=login),), report=report)
+
+
+def _auth_cancelled(content: Mapping[str, Any], at: Position) -> Event:
+    return Event("auth_cancelled", report=_login_failed(content, at).report)
+
+
+def _login_failed(content: Mapping[str, Any], at: Position) -> Event:
+    """A failed login is matched to its session by an id only: the person may have another login under way."""
+    reason, login = reason_from(content.get("reason")), session_id_from(content.get("widget_session_id"))
+    report = Report(login, reasons=frozenset({reason})) if login else None
+    try:
+        user = _user(content)
+    except _Malformed:
+        # The newer shape names no user.
+        return Event("auth", report=report)
+    return Event("auth", facts=(failed(user, at, reason=reason),), report=report)
+
+
+def _user_reauth(content: Mapping[str, Any], at: Position) -> Event:
+    new = _user(content, "new_user" if "new_user" in content else "user")
+    # `old_user` may be null, and what cannot be read of it must not cost the connection its new id.
+    old = None
+    if user_id_from(_member(content, "old_user").get("user_id")):
+        old = _user(content, "old_user")
+    elif flat := user_id_from(content.get("old_user_id")):
+        old = About(flat)
+    return Event("user_reauth", facts=tuple(reconnected(new, old, at)))
+
+
+def _deauth(content: Mapping[str, Any], at: Position) -> Event:
+    return Event("deauth", facts=(revoked(_user(content), at, by="deauth"),))
+
+
+def _access_revoked(content: Mapping[str, Any], at: Position) -> Event:
+    return Event("access_revoked", facts=(revoked(_user(content), at, by="access_revoked"),))
+
+
+def _connection_error(content: Mapping[str, Any], at: Position) -> Event:
+    return Event("connection_error", facts=(troubled(_user(content), at),))
+
+
+def _permission_change(content: Mapping[str, Any], at: Position) -> Event:
+    added, removed = scopes_from(content.get("scopes_added")), scopes_from(content.get("scopes_removed"))
+    facts = rescoped(_user(content), at, added=added or (), removed=removed or ())
+    return Event("permission_change", facts=(facts,))
+
+
+_READERS = {
+    "access_revoked": _access_revoked,
+    "auth": _auth,
+    "auth_cancelled": _auth_cancelled,
+    "connection_error": _connection_error,
+    "deauth": _deauth,
+    "permission_change": _permission_change,
+    "user_reauth": _user_reauth,
+}
+
+
+def _member(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    member = content.get(name)
+    return member if isinstance(member, dict) else {}
+
+
+def _user(content: Mapping[str, Any], name: str = "user") -> About:
+    user = _member(content, name)
+    user_id = user_id_from(user.get("user_id"))
+    if user_id is None:
+        raise _Malformed
+    provider = _text(user.get("provider"), _PROVIDER) or _text(content.get("provider"), _PROVIDER)
+    return About(
+        user_id,
+        owner=reference_id_from(user.get("reference_id")) or reference_id_from(content.get("reference_id")),
+        provider=provider.upper() if provider else None,
+        scopes=scopes_from(user.get("scopes")),
+    )
+
+
+def scopes_from(value: object) -> tuple[str, ...] | None:
+    """A user's scopes as Terra sends them, comma-separated. More than any provider has is silence, as nonsense is."""
+    if not isinstance(value, str) or len(value) > MOST_SCOPES * (LONGEST_SCOPE + 2):
+        return None
+    scopes = tuple(scope.strip() for scope in value.split(",") if scope.strip())
+    if len(scopes) > MOST_SCOPES or any(len(scope) > LONGEST_SCOPE for scope in scopes) or not _storable(value):
+        return None
+    return scopes
+
+
+def _text(value: object, pattern: re.Pattern[str]) -> str | None:
+    return value if isinstance(value, str) and pattern.fullmatch(value) else None
+
+
+def _storable(text: str) -> bool:
+    """Whether DynamoDB can hold it: JSON can spell lone surrogates, UTF-8 cannot."""
+    return text.isprintable()
