@@ -9,9 +9,9 @@ from typing import Any, Literal
 import msgspec
 
 from benchmarks.alternatives.success import success
-from terra_connections.connections.connection import Position
+from terra_connections.connections.facts import Position, scopes_from
 from terra_connections.ids import reference_id_from, session_id_from, user_id_from
-from terra_connections.webhooks.payload import _PROVIDER, MALFORMED, Event, _text, scopes_from
+from terra_connections.webhooks.payload import _PROVIDER, MALFORMED, Event, _text
 
 
 class _User(msgspec.Struct):

@@ -9,9 +9,9 @@ from pydantic import BaseModel, GetCoreSchemaHandler, StringConstraints, Validat
 from pydantic_core import CoreSchema, core_schema
 
 from benchmarks.alternatives.success import success
-from terra_connections.connections.connection import Position
+from terra_connections.connections.facts import Position, scopes_from
 from terra_connections.ids import ReferenceId, SessionId, UserId
-from terra_connections.webhooks.payload import MALFORMED, Event, scopes_from
+from terra_connections.webhooks.payload import MALFORMED, Event
 
 
 class _OrNone:

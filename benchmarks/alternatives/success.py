@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from terra_connections.connections.connection import About, Position, logged_in
+from terra_connections.connections.facts import About, Position, logged_in
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.sessions.session import Report
 from terra_connections.webhooks.payload import Event

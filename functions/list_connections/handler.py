@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response, json_response
-from terra_connections.connections.connection import listing
+from terra_connections.connections.lineage import listing
 from terra_connections.errors import InvalidRequest
 from terra_connections.handler import door
 from terra_connections.ids import reference_id_error, reference_id_from

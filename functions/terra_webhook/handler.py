@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response, json_response
-from terra_connections.connections.connection import revocations
+from terra_connections.connections.facts import revocations
 from terra_connections.handler import door
 from terra_connections.metrics import delivery_taken
 from terra_connections.webhooks import payload as event

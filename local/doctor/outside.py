@@ -16,7 +16,7 @@ import httpx
 from local.doctor import app_links
 from local.doctor.finding import Finding, Sign, fine, unseen, wrong
 from local.doctor.inside import OWN_DELIVERY
-from terra_connections.auth.user_token import usable_keys
+from terra_connections.auth.jwks import usable_keys
 from terra_connections.errors import Misconfigured, TerraRejected, TerraUnavailable, TooManyRequests
 from terra_connections.ids import UserId
 from terra_connections.sessions.return_target import ReturnTargets

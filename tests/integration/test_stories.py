@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from local.testing import Stack
-from terra_connections.connections.connection import About, Facts, Kind, Position, connected, listing, revocations
+from terra_connections.connections.facts import About, Facts, Kind, Position, connected, revocations, scopes_from
+from terra_connections.connections.lineage import listing
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_from
 from terra_connections.sessions.outcome import outcome_of
@@ -145,7 +146,7 @@ def facts_of(asked: Asked) -> Facts:
     about, at = About(UserId(asked.user_id)), Position(asked.at)
     if asked.answer != "authenticated":
         return about.facts(at, **{Kind.ABSENT if asked.answer == "unknown" else Kind.PRESENT: None})
-    owner, granted = reference_id_from(asked.reference_id), event.scopes_from(asked.scopes)
+    owner, granted = reference_id_from(asked.reference_id), scopes_from(asked.scopes)
     return connected(replace(about, owner=owner, provider=asked.provider, scopes=granted), at)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from local.environment import ROOT
 from terra_connections import errors, problems
-from terra_connections.connections.connection import Connection, Position, Status
+from terra_connections.connections.connection import Connection
+from terra_connections.connections.facts import Position, Status
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.request_body import NewSession
 from terra_connections.sessions.session import Flow, Reason, Session, SessionStatus, SessionView

@@ -7,25 +7,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from terra_connections.connections.connection import (
+from terra_connections.connections.connection import Connection, iso
+from terra_connections.connections.facts import (
     About,
-    Connection,
     Fact,
     Facts,
-    Family,
     Kind,
     Position,
     Status,
     connected,
     failed,
-    iso,
-    listing,
     logged_in,
     reconnected,
     rescoped,
     revoked,
     troubled,
 )
+from terra_connections.connections.lineage import Family, listing
 from terra_connections.ids import ReferenceId, UserId
 
 USER = UserId("u1")

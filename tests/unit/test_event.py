@@ -6,7 +6,7 @@ from boto3.dynamodb.types import TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terra_connections.connections.connection import Kind, Position
+from terra_connections.connections.facts import Kind, Position
 from terra_connections.ids import SessionId, UserId
 from terra_connections.sessions.session import Reason, Report
 from terra_connections.webhooks.payload import MALFORMED, Event, parse

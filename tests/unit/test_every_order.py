@@ -14,18 +14,9 @@ from typing import Any
 
 import pytest
 
-from terra_connections.connections.connection import (
-    About,
-    Connection,
-    Facts,
-    Family,
-    Kind,
-    Position,
-    Status,
-    announced,
-    connected,
-    listing,
-)
+from terra_connections.connections.connection import Connection
+from terra_connections.connections.facts import About, Facts, Kind, Position, Status, announced, connected, scopes_from
+from terra_connections.connections.lineage import Family, listing
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_from
 from terra_connections.sessions.outcome import outcome_of
@@ -89,7 +80,7 @@ def facts_of(heard: Heard) -> tuple[Facts, ...]:
     if heard.answer != "authenticated":
         kind = Kind.ABSENT if heard.answer == "unknown" else Kind.PRESENT
         return (about.facts(at, **{kind: None}),)
-    owner, granted = reference_id_from(heard.reference_id), event.scopes_from(heard.scopes)
+    owner, granted = reference_id_from(heard.reference_id), scopes_from(heard.scopes)
     return (connected(replace(about, owner=owner, provider=heard.provider, scopes=granted), at),)
 
 

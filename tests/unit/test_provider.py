@@ -18,16 +18,8 @@ from terra_connections.errors import (
     UnknownResource,
 )
 from terra_connections.terra.client import TerraApi
-from terra_connections.terra.providers import (
-    ASK_AGAIN_AFTER,
-    FIRST_WITHIN,
-    FRESH_FOR,
-    REFRESH_WITHIN,
-    Catalogue,
-    Provider,
-    ProviderType,
-    enabled_providers,
-)
+from terra_connections.terra.provider_cache import ASK_AGAIN_AFTER, FIRST_WITHIN, FRESH_FOR, REFRESH_WITHIN, Catalogue
+from terra_connections.terra.providers import Provider, ProviderType, enabled_providers
 
 FITBIT = {"provider": "FITBIT", "name": "Fitbit", "icon": "https://icons.example/fitbit.webp", "enabled": True}
 DOWN = TerraUnavailable("down")

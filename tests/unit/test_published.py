@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 
 from terra_connections.change_events import change_event as published
 from terra_connections.change_events.change_event import Event, Type
-from terra_connections.connections.connection import (
+from terra_connections.connections.change import Change
+from terra_connections.connections.connection import Connection
+from terra_connections.connections.facts import (
     About,
-    Change,
-    Connection,
     Facts,
     Position,
     Status,
     connected,
     failed,
-    listing,
     reconnected,
     rescoped,
     revoked,
     troubled,
 )
+from terra_connections.connections.lineage import listing
 from terra_connections.ids import ReferenceId, UserId
 
 ADA, BOB = ReferenceId("ada"), ReferenceId("bob")

@@ -3,7 +3,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from terra_connections.connections.connection import About, Facts, Family, Position, logged_in, reconnected, revoked
+from terra_connections.connections.facts import About, Facts, Position, logged_in, reconnected, revoked
+from terra_connections.connections.lineage import Family
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.sessions.session import (
     Flow,

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from terra_connections.connections.connection import (
+from terra_connections.connections.facts import (
     About,
     Facts,
     Kind,

@@ -11,7 +11,7 @@ from benchmarks.alternatives import by_pydantic, clients
 from benchmarks.tried import figures, rows
 from benchmarks.tried.figures import Measured
 from benchmarks.tried.rows import BODY, Row
-from terra_connections.connections.connection import Position
+from terra_connections.connections.facts import Position
 from terra_connections.webhooks import payload as event
 from tests.environment import function_environment
 

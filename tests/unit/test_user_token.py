@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from terra_connections.auth.jwks import IssuerUnreachable
-from terra_connections.auth.user_token import KeyRing, Policy, UserTokens
+from terra_connections.auth.jwks import IssuerUnreachable, KeyRing
+from terra_connections.auth.user_token import Policy, UserTokens
 from terra_connections.errors import Misconfigured
 
 ISSUER = "https://login.example.com/"

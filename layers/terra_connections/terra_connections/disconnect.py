@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from terra_connections.auth.caller import Caller
-from terra_connections.connections.connection import About, Position, no_connection, revoked
+from terra_connections.connections.connection import no_connection
+from terra_connections.connections.facts import About, Position, revoked
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.ids import UserId
 from terra_connections.terra.client import TerraApi

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import TypeVar
 
-from terra_connections.connections.connection import Facts, Kind
+from terra_connections.connections.facts import Facts, Kind
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.errors import (
     ErasureUnfinished,

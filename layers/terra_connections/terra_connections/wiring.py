@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from terra_connections.sessions.return_target import ReturnTargets
     from terra_connections.sessions.store import SessionStore
     from terra_connections.terra.client import TerraApi
-    from terra_connections.terra.providers import Catalogue
+    from terra_connections.terra.provider_cache import Catalogue
     from terra_connections.users.limits import UserLimits
     from terra_connections.users.pseudonym import Pseudonyms
     from terra_connections.users.store import UserStore
@@ -85,8 +85,8 @@ def user_tokens() -> "UserTokens | None":
     if not settings().oidc_issuer:
         return None
     from terra_connections import metrics
-    from terra_connections.auth.jwks import Issuer
-    from terra_connections.auth.user_token import KeyRing, Policy, UserTokens
+    from terra_connections.auth.jwks import Issuer, KeyRing
+    from terra_connections.auth.user_token import Policy, UserTokens
 
     policy = Policy.parse(
         issuer=settings().oidc_issuer,
@@ -230,7 +230,7 @@ def terra() -> "TerraApi":
 @cache
 def offered() -> "Catalogue":
     """What can be connected, for a function that asks Terra for logins and has a client of Terra's anyway."""
-    from terra_connections.terra.providers import Catalogue
+    from terra_connections.terra.provider_cache import Catalogue
 
     return Catalogue(lambda within: terra().providers(within=within))
 
@@ -240,7 +240,7 @@ def catalogue() -> "Catalogue":
     """What can be connected. Terra is asked without a key, which this door may not read."""
     from terra_connections import metrics
     from terra_connections.terra import client as terra_api
-    from terra_connections.terra.providers import Catalogue
+    from terra_connections.terra.provider_cache import Catalogue
 
     terra = terra_api.TerraApi(
         terra_api.client(),

@@ -4,28 +4,20 @@ Nothing in a token is believed before its signature is, by a key of the configur
 `x5u`), not a key that it brings along (`jwk`, `x5c`). Its `alg` and `kid` choose among what is allowed.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
 
 import jwt
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from terra_connections.auth.jwks import IssuerUnreachable
+from terra_connections.auth.jwks import KeyRing
 from terra_connections.errors import Misconfigured
 from terra_connections.ids import ReferenceId, reference_id_from
 
 LEEWAY = timedelta(seconds=30)
 """By how much the issuer's clock may differ from ours."""
-KEYS_KEPT_FOR = timedelta(hours=1)
-"""A key that the issuer withdraws opens for this long at most, unless it is down all the while."""
-ASKED_AT_MOST_EVERY = timedelta(seconds=30)
-"""Whatever `kid`s are invented; a new key of the issuer's is known within this."""
-ASKED_AGAIN_AFTER = timedelta(seconds=5)
-"""While no key is known."""
 
 _ASYMMETRIC = frozenset(f"{kind}{bits}" for kind in ("RS", "PS", "ES") for bits in (256, 384, 512)) | {"EdDSA"}
 """A secret that both sides share proves no issuer; and `none` proves nothing."""
@@ -85,100 +77,6 @@ class Policy:
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part for part in (part.strip() for part in text.split(",")) if part)
-
-
-class KeyRing:
-    """An issuer's public keys: asked for when they are needed, kept for an hour, and served on while it is down."""
-
-    def __init__(
-        self,
-        ask: Callable[[], Sequence[object]],
-        *,
-        algorithms: Sequence[str],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Start with no key.
-
-        Args:
-            ask: for the entries of the issuer's JWK Set; raises `IssuerUnreachable`.
-            algorithms: that keys are wanted for.
-            clock: seconds that only go forward.
-        """
-        self._ask = ask
-        self._algorithms = algorithms
-        self._clock = clock
-        self._keys: tuple[jwt.PyJWK, ...] = ()
-        self._stale_at = self._ask_at = clock()
-
-    def find(self, kid: str | None, algorithm: str) -> list[jwt.PyJWK]:
-        """The keys that may have signed a token: those under the id that it names, each once.
-
-        An id should stand for one key (RFC 7517, section 4.5), and some issuers list several. A token without an id is
-        for the only key there is for its algorithm (OpenID Connect Core, section 10.1).
-
-        Raises:
-            IssuerUnreachable: no key is known at all.
-        """
-        if self._clock() >= self._stale_at:
-            self._refresh()
-        found = self._known(kid, algorithm)
-        if not found:
-            self._refresh()
-            found = self._known(kid, algorithm)
-        return found
-
-    def _known(self, kid: str | None, algorithm: str) -> list[jwt.PyJWK]:
-        fitting = [key for key in self._keys if key.algorithm_name == algorithm and kid in (None, key.key_id)]
-        distinct = {key.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo): key for key in fitting}
-        return [] if kid is None and len(distinct) > 1 else list(distinct.values())
-
-    def _refresh(self) -> None:
-        """Ask the issuer, unless it was asked a moment ago."""
-        if self._clock() >= self._ask_at:
-            try:
-                self._keys = self._usable(self._ask())
-            except IssuerUnreachable:
-                wait = ASKED_AT_MOST_EVERY if self._keys else ASKED_AGAIN_AFTER
-                self._ask_at = self._clock() + wait.total_seconds()
-                if not self._keys:
-                    raise
-            else:
-                self._ask_at = self._clock() + ASKED_AT_MOST_EVERY.total_seconds()
-                self._stale_at = self._clock() + KEYS_KEPT_FOR.total_seconds()
-        if not self._keys:
-            message = "The issuer's keys are not known, and it was asked for them a moment ago."
-            raise IssuerUnreachable(message)
-
-    def _usable(self, entries: Sequence[object]) -> tuple[jwt.PyJWK, ...]:
-        keys = usable_keys(entries, self._algorithms)
-        if not keys:
-            message = "The issuer has no key that can be used."
-            raise IssuerUnreachable(message)
-        return keys
-
-
-def usable_keys(entries: Sequence[object], algorithms: Sequence[str]) -> tuple[jwt.PyJWK, ...]:
-    """The keys of a JWK Set, one for each algorithm that it serves. An entry that is none costs only itself."""
-    return tuple(
-        key
-        for entry in entries
-        if isinstance(entry, dict)
-        for algorithm in algorithms
-        if (key := _key_from(entry, algorithm)) is not None
-    )
-
-
-def _key_from(entry: Mapping[str, Any], algorithm: str) -> jwt.PyJWK | None:
-    """A JWK as a key for one algorithm, if it is one for that; never a private key, which proves nobody."""
-    if (entry.get("alg") or algorithm) != algorithm or (entry.get("use") or "sig") != "sig" or "d" in entry:
-        return None
-    operations = entry.get("key_ops")
-    if isinstance(operations, list) and "verify" not in operations:
-        return None
-    try:
-        return jwt.PyJWK(dict(entry), algorithm)
-    except jwt.PyJWTError:
-        return None
 
 
 class UnverifiedSubjectError(jwt.InvalidTokenError):

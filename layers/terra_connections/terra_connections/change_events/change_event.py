@@ -16,17 +16,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from terra_connections.connections.connection import (
-    Change,
-    Connection,
-    Facts,
-    Family,
-    Kind,
-    Position,
-    Status,
-    iso,
-    listing,
-)
+from terra_connections.connections.change import Change
+from terra_connections.connections.connection import Connection, iso
+from terra_connections.connections.facts import Facts, Kind, Position, Status
+from terra_connections.connections.lineage import Family, listing
 from terra_connections.ids import ReferenceId, UserId
 
 

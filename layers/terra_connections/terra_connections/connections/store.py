@@ -19,13 +19,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from terra_connections.auth.caller import Caller
-from terra_connections.connections.connection import Change, Connection, Fact, Facts, Family, Kind, Position
+from terra_connections.connections.change import Change
+from terra_connections.connections.connection import Connection
+from terra_connections.connections.facts import Fact, Facts, Kind, Position
+from terra_connections.connections.lineage import Family
 from terra_connections.dynamodb import deserialize, serialize
 from terra_connections.errors import ErasureInProgress
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.patience import CONTENTION, Patience
-from terra_connections.sessions.session import KEPT_FOR
-from terra_connections.users.store import LOGIN_MAY_TAKE, Begun, Name, UserStore
+from terra_connections.users.store import LOGIN_MAY_TAKE, SESSION_KEPT_FOR, Begun, Name, UserStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -466,7 +468,7 @@ def _item_from(facts: Facts, version: int) -> dict[str, Any]:
     if facts.first_connected is not None:
         item["first_connected"] = facts.first_connected
     if facts.is_only_announced:
-        item["ttl"] = facts.newest[Kind.ANNOUNCED].at // 1000 + int(KEPT_FOR.total_seconds())
+        item["ttl"] = facts.newest[Kind.ANNOUNCED].at // 1000 + int(SESSION_KEPT_FOR.total_seconds())
     elif facts.owner is not None:
         item["reference_id"] = facts.owner
     return {name: serialize(value) for name, value in item.items()}

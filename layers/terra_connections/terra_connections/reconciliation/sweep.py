@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from terra_connections.connections.connection import Facts, Kind, Status
+from terra_connections.connections.facts import Facts, Kind, Status
 from terra_connections.ids import UserId
 
 SEGMENTS = 4

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from terra_connections.connections.connection import About, Facts, Kind
+from terra_connections.connections.facts import About, Facts, Kind
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.erasure import Clock, Found, end
 from terra_connections.erasure import Outcome as Erasure
@@ -35,8 +35,8 @@ from terra_connections.reconciliation.sweep import (
     is_believed,
     may_be_lost,
 )
-from terra_connections.sync import answer_about, position_of_asking
 from terra_connections.terra.client import TerraApi
+from terra_connections.terra.verification import answer_about, position_of_asking
 
 T = TypeVar("T")
 

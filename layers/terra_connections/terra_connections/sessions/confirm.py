@@ -12,14 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from terra_connections.connections.connection import About, Facts, Family, Kind, connected
+from terra_connections.connections.facts import About, Facts, Kind, connected
+from terra_connections.connections.lineage import Family
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.errors import RetryLater, TerraRejected
 from terra_connections.ids import UserId, user_id_from
 from terra_connections.sessions.session import Flow, Session, SessionStatus, SessionView, connected_by_name, view_of
 from terra_connections.sessions.store import SessionStore
-from terra_connections.sync import position_of_asking
-from terra_connections.terra.client import TerraApi, UserInfo
+from terra_connections.terra.client import TerraApi
+from terra_connections.terra.models import UserInfo
+from terra_connections.terra.verification import position_of_asking
 
 ASK_AT_MOST_EVERY = timedelta(seconds=5)
 ASK_FOR = timedelta(seconds=3)

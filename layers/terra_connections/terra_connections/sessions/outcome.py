@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from terra_connections.connections.connection import Kind
+from terra_connections.connections.facts import Kind
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.sessions.session import (
     Flow,

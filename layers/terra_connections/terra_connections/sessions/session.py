@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from terra_connections.connections.connection import UNKNOWN_PROVIDER, Facts, Family, Kind, Position, announced, iso
+from terra_connections.connections.connection import UNKNOWN_PROVIDER, iso
+from terra_connections.connections.facts import Facts, Kind, Position, announced
+from terra_connections.connections.lineage import Family
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.users.store import Begun, Name
 
 OPEN_FOR = timedelta(hours=1)
 """After this a session nobody finished is shown as expired."""
-KEPT_FOR = timedelta(days=7)
-"""A login that finishes within this still connects; then the session is forgotten."""
 
 
 class Flow(StrEnum):

@@ -21,9 +21,9 @@ from terra_connections.errors import (
 )
 from terra_connections.ids import ReferenceId, SessionId
 from terra_connections.patience import Patience
+from terra_connections.sessions.idempotency import Claim
 from terra_connections.sessions.return_target import ReturnTargets
 from terra_connections.sessions.session import (
-    KEPT_FOR,
     OPEN_FOR,
     Flow,
     Session,
@@ -32,10 +32,11 @@ from terra_connections.sessions.session import (
     hash_of,
     new_secret,
 )
-from terra_connections.sessions.store import Claim, SessionStore
-from terra_connections.terra.client import LoginAsked, TerraApi
-from terra_connections.terra.providers import Catalogue
-from terra_connections.users.store import UserStore
+from terra_connections.sessions.store import SessionStore
+from terra_connections.terra.client import TerraApi
+from terra_connections.terra.models import LoginAsked
+from terra_connections.terra.provider_cache import Catalogue
+from terra_connections.users.store import SESSION_KEPT_FOR, UserStore
 
 _MAX_KEY_LENGTH = 255
 
@@ -242,7 +243,7 @@ class SessionStarter:
             claim_id=claim_id,
             created_at=int(now.timestamp() * 1000),
             expires_at=int((now + OPEN_FOR).timestamp() * 1000),
-            ttl=int((now + KEPT_FOR).timestamp()),
+            ttl=int((now + SESSION_KEPT_FOR).timestamp()),
         )
         warnings: tuple[str, ...] = ()
         if session.resource is None:

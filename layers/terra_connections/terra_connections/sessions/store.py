@@ -14,7 +14,6 @@ DynamoDB deletes what is past its TTL when it finds time: here it does not exist
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,33 +23,18 @@ from terra_connections.dynamodb import deserialize, serialize
 from terra_connections.errors import IdempotencyKeyReused, RequestInProgress
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.patience import Patience
-from terra_connections.sessions.session import KEPT_FOR, OPEN_FOR, Flow, Reason, Report, Session
+from terra_connections.sessions.idempotency import CLAIM_LEASE, Claim
+from terra_connections.sessions.session import OPEN_FOR, Flow, Reason, Report, Session
+from terra_connections.users.store import SESSION_KEPT_FOR
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _MOST_OF_A_LOGIN = 100
 """Connections that are remembered of one widget session; an item takes 400 kB, and every event has to be kept."""
-CLAIM_LEASE = timedelta(seconds=30)
-"""A claim whose request died is free again after this; no request lives longer."""
 _BATCH = 100  # BatchGetItem takes no more keys
 
 _MAX_RETRY_BUTTONS = 50  # a page that is loaded more often has none
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to be the one request of an idempotency key.
-
-    Attributes:
-        claim_id: the key that it is stored under.
-        token: random; tells this request's claim from that of one which took over.
-        body_hash: what the key stands for.
-    """
-
-    claim_id: str
-    token: str
-    body_hash: str
 
 
 class SessionStore:
@@ -323,7 +307,7 @@ class SessionStore:
             "ExpressionAttributeNames": {"#ttl": "ttl"},
             "ExpressionAttributeValues": {
                 **{f":{name}": {"SS": values} for name, values in sets.items()},
-                ":ttl": {"N": str(int((now + KEPT_FOR).timestamp()))},
+                ":ttl": {"N": str(int((now + SESSION_KEPT_FOR).timestamp()))},
                 ":most": {"N": str(_MOST_OF_A_LOGIN)},
             },
         }

@@ -38,8 +38,9 @@ ERASURE_LEASE = timedelta(minutes=5)
 """For this long an erasure that is not repeated keeps the user from new sessions."""
 LOGIN_MAY_TAKE = timedelta(hours=1)
 """A login that was begun before an erasure may finish for this long after it: as long as a session is open."""
-_BEGUN_KEPT_FOR = timedelta(days=8)
-"""A day longer than a session is kept."""
+SESSION_KEPT_FOR = timedelta(days=7)
+"""A login that finishes within this still connects; then its session is forgotten."""
+_BEGUN_KEPT_FOR = SESSION_KEPT_FOR + timedelta(days=1)
 _OPEN_KEPT_FOR = timedelta(hours=2)
 _DAY = timedelta(days=1)
 _AT_ONCE = 10

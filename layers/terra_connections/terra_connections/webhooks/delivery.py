@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from terra_connections.connections.connection import Position
+from terra_connections.connections.facts import Position
 from terra_connections.webhooks.signature import Proof, Tolerance
 
 _READABLE_TRACE_ID = re.compile(r"[\x21-\x7e]{1,256}")

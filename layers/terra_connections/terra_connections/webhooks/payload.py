@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from terra_connections.connections.connection import (
-    LONGEST_SCOPE,
-    MOST_SCOPES,
+from terra_connections.connections.facts import (
     About,
     Facts,
     Position,
@@ -22,6 +20,7 @@ from terra_connections.connections.connection import (
     reconnected,
     rescoped,
     revoked,
+    scopes_from,
     troubled,
 )
 from terra_connections.ids import reference_id_from, session_id_from, user_id_from
@@ -163,20 +162,5 @@ def _user(content: Mapping[str, Any], name: str = "user") -> About:
     )
 
 
-def scopes_from(value: object) -> tuple[str, ...] | None:
-    """A user's scopes as Terra sends them, comma-separated. More than any provider has is silence, as nonsense is."""
-    if not isinstance(value, str) or len(value) > MOST_SCOPES * (LONGEST_SCOPE + 2):
-        return None
-    scopes = tuple(scope.strip() for scope in value.split(",") if scope.strip())
-    if len(scopes) > MOST_SCOPES or any(len(scope) > LONGEST_SCOPE for scope in scopes) or not _storable(value):
-        return None
-    return scopes
-
-
 def _text(value: object, pattern: re.Pattern[str]) -> str | None:
     return value if isinstance(value, str) and pattern.fullmatch(value) else None
-
-
-def _storable(text: str) -> bool:
-    """Whether DynamoDB can hold it: JSON can spell lone surrogates, UTF-8 cannot."""
-    return text.isprintable()

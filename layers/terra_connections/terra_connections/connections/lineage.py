@@ -1,0 +1,152 @@
+"""Which `user_id`s are one connection. A reconnect gives it a new one; links are stored, and the rest is computed."""
+
+import hashlib
+from collections.abc import Collection, Iterable
+
+from terra_connections.connections.connection import CONNECTION_ID_PREFIX, UNKNOWN_PROVIDER, Connection
+from terra_connections.connections.facts import Facts, Kind, Position, Status
+from terra_connections.ids import ReferenceId, UserId
+
+
+class Family:
+    """`user_id`s that reconnects have made of one another, and the connections that they are.
+
+    A link between two people's connections carries nothing over: it ends the older one.
+    """
+
+    def __init__(self, everything: Iterable[Facts]) -> None:
+        self._members = {facts.user_id: facts for facts in everything}
+        self._replacements = {user_id: self._followed(user_id) for user_id in self._members}
+        self._goes_by = {user_id: self._last(user_id) for user_id in self._members}
+
+    @property
+    def unread(self) -> set[UserId]:
+        """What the facts name and is not among them: replacements, and predecessors whose owner may be theirs."""
+        named = {facts.replaced_by for facts in self._members.values() if facts.replaced_by}
+        named.update(*(facts.replaces for facts in self._members.values() if facts.owner is None))
+        return named - self._members.keys()
+
+    def current(self, user_id: UserId) -> UserId:
+        """The id that a `user_id` goes by now: its last replacement, or itself."""
+        return user_id if self._is_taken_over(user_id) else self._goes_by.get(user_id, user_id)
+
+    def facts(self, user_id: UserId) -> Facts | None:
+        """What is known about one `user_id`."""
+        return self._members.get(user_id)
+
+    def was_connected(self, user_id: UserId) -> bool:
+        """Whether Terra ever said that this very id is connected."""
+        facts = self._members.get(user_id)
+        return facts is not None and facts.first_connected is not None
+
+    def views(self) -> list[Connection]:
+        """Every connection that is known, replaced ids left out."""
+        shown = [user_id for user_id in self._members if self.current(user_id) == user_id]
+        return [connection for user_id in shown if (connection := self.view(user_id)) is not None]
+
+    def view(self, user_id: UserId) -> Connection | None:
+        """The connection that a `user_id` belongs to, or None until Terra has said that it was connected."""
+        facts = self._members.get(self.current(user_id))
+        if facts is None or facts.first_connected is None:
+            return None
+        connected_at, root = self._root(facts)
+        return Connection(
+            connection_id=_connection_id(root),
+            user_id=facts.user_id,
+            reference_id=self._owner(facts),
+            provider=facts.text(Kind.PROVIDER) or UNKNOWN_PROVIDER,
+            status=Status.REVOKED if self._is_taken_over(facts.user_id) else facts.status,
+            scopes=facts.scopes,
+            connected_at=connected_at,
+            updated_at=Position(max(fact.at for fact in facts.newest.values())),
+        )
+
+    def _owner(self, facts: Facts) -> ReferenceId | None:
+        """Whose connection it is: until an event names the owner, that of what it replaced, if those have one owner."""
+        if facts.owner is not None:
+            return facts.owner
+        replaced = [member for member in self._members.values() if facts.user_id in self._replacements[member.user_id]]
+        owners = {member.owner for member in replaced} - {None}
+        return owners.pop() if len(owners) == 1 else None
+
+    def _root(self, facts: Facts) -> tuple[Position, UserId]:
+        """The id that a connection began with, and when: the oldest of those of its owner that replaced none of them.
+
+        Not simply the oldest: where asking Terra found a replacement, that looks two minutes older than it is. In a
+        circle, which the links ever said may make, each replaced each; of those it is the oldest.
+        """
+        owner = self._owner(facts)
+        connected = {
+            member.user_id: member.first_connected
+            for member in self._members.values()
+            if member.first_connected is not None
+            and (member.owner == owner or member is facts)
+            and self.current(member.user_id) == facts.user_id
+        }
+        chain = connected.keys() | {later for user_id in connected for later in self._replacements[user_id]}
+        replaced = {user_id: self._ever_replaced(user_id, chain) for user_id in chain}
+        return min(
+            (at, user_id)
+            for user_id, at in connected.items()
+            if all(user_id in replaced[old] for old in replaced[user_id] & connected.keys())
+        )
+
+    def _ever_replaced(self, user_id: UserId, chain: Collection[UserId]) -> set[UserId]:
+        """What it was ever said to have replaced, directly or not, within a chain."""
+        found: set[UserId] = set()
+        unread = {user_id}
+        while unread:
+            unread = {old for new in unread for old in self._members[new].replaces if old in chain} - found
+            found |= unread
+        return found
+
+    def _followed(self, user_id: UserId) -> list[UserId]:
+        """What replaced it, in the order of the links; in a circle of them, itself at last."""
+        path: list[UserId] = []
+        following = self._link(user_id)
+        while following is not None and following not in path:
+            path.append(following)
+            following = self._link(following)
+        return path
+
+    def _last(self, user_id: UserId) -> UserId:
+        """The end of the links; in a circle of them, the id that was connected last."""
+        path = self._replacements[user_id]
+        if not path:
+            return user_id
+        circle = self._replacements[path[-1]]
+        return max(circle, key=lambda member: (self._members[member].at(Kind.CONNECTED) or 0, member), default=path[-1])
+
+    def _link(self, user_id: UserId) -> UserId | None:
+        """Its replacement, as far as it is known and not somebody else's."""
+        facts = self._members.get(user_id)
+        if facts is None or facts.replaced_by not in self._members or self._are_strangers(user_id, facts.replaced_by):
+            return None
+        return facts.replaced_by
+
+    def _is_taken_over(self, user_id: UserId) -> bool:
+        """Whether it was replaced by somebody else's connection."""
+        facts = self._members.get(user_id)
+        if facts is None:
+            return False
+        return self._are_strangers(user_id, facts.replaced_by) or self._are_strangers(user_id, self._goes_by[user_id])
+
+    def _are_strangers(self, one: UserId, other: UserId | None) -> bool:
+        """Whether both have an owner and it is not the same."""
+        owners = [member.owner for user_id in (one, other) if user_id and (member := self._members.get(user_id))]
+        return None not in owners and len(set(owners)) > 1
+
+
+def listing(reference_id: ReferenceId, everything: Iterable[Facts], *, include_revoked: bool) -> list[Connection]:
+    """A person's connections, newest first."""
+    shown = [
+        connection
+        for connection in Family(everything).views()
+        if connection.reference_id == reference_id and (include_revoked or connection.status is not Status.REVOKED)
+    ]
+    return sorted(shown, key=lambda c: (-c.connected_at, c.user_id))
+
+
+def _connection_id(root: UserId) -> str:
+    """Ours, derived from the first `user_id` of a connection, so that nothing needs to be stored or to arrive first."""
+    return CONNECTION_ID_PREFIX + hashlib.sha256(b"connection:" + root.encode()).hexdigest()[:24]
