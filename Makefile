@@ -25,7 +25,7 @@ reconcile: setup-local ## start a sweep of the running `make run` now, as its sc
 	@.venv/bin/python -m local.invoke reconcile
 
 doctor: setup-local ## say what is wrong with a stack: the running one here, or STAGE=dev of samconfig.toml
-	@PYTHONPATH=layers/terra_connections .venv/bin/python -m local.doctor $(addprefix --stage ,$(STAGE))
+	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.doctor $(addprefix --stage ,$(STAGE))
 
 test: setup-tests ## run every test, on free ports, beside a running `make run`; one of them: make test T=tests/unit
 	@.venv/bin/python -m local.stack --fetch-only
@@ -58,42 +58,42 @@ format: setup-tests ## let ruff format and fix what it can
 lint-template: setup-tests ## cfn-lint with the serverless rules, and checkov
 	.venv/bin/cfn-lint -a cfn_lint_serverless.rules -- template.yaml
 	@echo "checkov template.yaml (about a minute)"
-	@$(PYTHON) -m local.setup checkov
+	@$(PYTHON) -m tools.setup checkov
 
 build: setup-local ## build what would be deployed (.aws-sam/), and say what it holds
-	@$(PYTHON) -m local.setup sam build
-	@$(PYTHON) -m local.artifacts report
+	@$(PYTHON) -m tools.setup sam build
+	@$(PYTHON) -m tools.build report
 
 bench: setup-tests ## measure cold starts of what `make build` built, and what was tried, and write docs/performance.md
 	@.venv/bin/python -m benchmarks.cold_start
 	@.venv/bin/python -m benchmarks.tried
 
 audit: build ## look every locked package up for known vulnerabilities, and write what the layers hold (build/sbom.cdx.json)
-	@$(PYTHON) -m local.setup audit
+	@$(PYTHON) -m tools.setup audit
 
 deploy: build ## deploy a stage of samconfig.toml, as STAGE says (OPTIONS for `sam deploy`)
-	@.venv/bin/python -m local.deploy $(STAGE) $(OPTIONS)
+	@.venv/bin/python -m tools.deploy $(STAGE) $(OPTIONS)
 
 secrets: setup-local ## put Terra's API key and signing secret where the stack of STAGE reads them (NAME, FORGET: see docs/deploying.md)
-	@.venv/bin/python -m local.put_secrets $(STAGE) $(addprefix --name ,$(NAME)) $(addprefix --forget ,$(FORGET))
+	@.venv/bin/python -m tools.put_secrets $(STAGE) $(addprefix --name ,$(NAME)) $(addprefix --forget ,$(FORGET))
 
 restore: setup-local ## put back what a restored table (FROM) holds into the Connections of STAGE (docs/runbook.md)
-	@PYTHONPATH=layers/terra_connections .venv/bin/python -m local.restore $(STAGE) --source $(FROM)
+	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.restore $(STAGE) --source $(FROM)
 
 validate: setup-local ## sam validate --lint
-	@$(PYTHON) -m local.setup sam validate --lint
+	@$(PYTHON) -m tools.setup sam validate --lint
 
 lock: python ## write every requirements lock anew (LOCK_OPTIONS=--upgrade for newer versions)
-	@$(PYTHON) -m local.setup lock
+	@$(PYTHON) -m tools.setup lock
 
 clean: python ## forget the local tables, people and keys, and what was built
-	@$(PYTHON) -m local.setup clean
+	@$(PYTHON) -m tools.setup clean
 
 setup-local: python
-	@$(PYTHON) -m local.setup local
+	@$(PYTHON) -m tools.setup local
 
 setup-tests: python
-	@$(PYTHON) -m local.setup tests
+	@$(PYTHON) -m tools.setup tests
 
 # A Python that is too old cannot even read our programs: it is asked in words that every Python knows.
 python:

@@ -23,10 +23,10 @@ from benchmarks.figures import cold_table, figures, goals, plot, sizes, warm_tab
 from benchmarks.report import ENOUGH, REPORT, write
 from benchmarks.subjects import FLOOR, OUR_FLOOR, PEER, packages_of, subjects
 from benchmarks.tls import behind_tls
-from local import artifacts, setup
-from local.environment import ROOT, forget_aws
-from local.progress import say
 from local.testing import running_stack
+from tools import build, setup
+from tools.environment import ROOT, forget_aws
+from tools.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     forget_aws()
     try:
         chosen, runs = measure(asked.rounds, asked.warm, re.compile(asked.only))
-    except (WrongAnswerError, artifacts.BuildError) as error:
+    except (WrongAnswerError, build.BuildError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     found = figures(runs, chosen, FLOOR, OUR_FLOOR)
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(rounds: int, warm: int, only: re.Pattern[str]) -> tuple[list[Subject], dict[str, list[Run]]]:
     """The subjects, and every run of each."""
-    artifacts.contents()
+    build.contents()
     python, processor = prepare()
     with tempfile.TemporaryDirectory() as scratch, running_stack(more=("--record-aws-calls",)) as stack:
         folder = Path(scratch)
@@ -80,7 +80,7 @@ def measure(rounds: int, warm: int, only: re.Pattern[str]) -> tuple[list[Subject
 
         async def measured() -> tuple[list[Subject], dict[str, list[Run]]]:
             async with behind_tls((stack.dynamodb_url, stack.aws_url), folder) as tls:
-                every = await asyncio.to_thread(subjects, stack, artifacts.BUILT, packages_of(PEER), tls)
+                every = await asyncio.to_thread(subjects, stack, build.BUILT, packages_of(PEER), tls)
                 bare = {subject.bare for subject in every if only.search(subject.name)}
                 chosen = [one for one in every if one.name in {FLOOR, OUR_FLOOR, *bare} or only.search(one.name)]
                 return chosen, await measure_in_turns(chosen, machine, rounds, warm)
@@ -116,7 +116,7 @@ def conditions(rounds: int, warm: int) -> str:
         f"{rounds} cold starts of each, in turns, with {warm} warm calls after each, over TLS to AWS; "
         f"Python {version}, {os.cpu_count()} cores of {platform.machine()}, one of them for the function alone. "
         "Times are milliseconds, memory is MB at its peak. "
-        f"Artefacts: `sha256:{artifacts.digest_of(artifacts.contents())}`."
+        f"Artefacts: `sha256:{build.digest_of(build.contents())}`."
     )
 
 

@@ -12,8 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from local import artifacts, pythons
 from local.gateway.runtime_api import FunctionError, Invocation, RuntimeApi, deadline_ms
+from tools import build, pythons
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -207,7 +207,7 @@ def prepare() -> tuple[pythons.Interpreter, int]:
     """
     python = pythons.find()
     if python is None:
-        message = f"There is no Python {artifacts.RUNTIME} here, Lambda's own: nothing can be measured."
+        message = f"There is no Python {build.RUNTIME} here, Lambda's own: nothing can be measured."
         raise WrongAnswerError(message)
     processor = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, os.sched_getaffinity(0) - {processor})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from local.environment import ROOT
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -13,13 +13,14 @@ from botocore import xform_name
 
 from benchmarks.execution import Subject
 from benchmarks.tables import make_tables
-from local import artifacts, database
-from local.environment import ROOT
-from local.progress import step
+from local import database
 from tests.integration.handlers import environments, http_event
 from tests.integration.redirects import begin
 from tests.integration.webhooks import PATH, Webhook, as_bytes
 from tests.support import Terra, auth_event, connections_of, eventually, new_user_id
+from tools import build
+from tools.environment import ROOT
+from tools.progress import step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -228,7 +229,7 @@ def packages_of(folder: Path) -> Path:
     if not place.exists():
         unfinished = place.with_suffix(".new")
         with step(f"installing what {folder.relative_to(ROOT)} runs on"):
-            artifacts.make_packages(lock, unfinished, ["x86_64", "aarch64"], None)
+            build.make_packages(lock, unfinished, ["x86_64", "aarch64"], None)
         unfinished.rename(place)
     return place
 

@@ -31,11 +31,11 @@ from benchmarks.flat_cost.life import Life, working
 from benchmarks.flat_cost.load import fill, person_of, user_id_of
 from benchmarks.tables import make_tables
 from local import database, messages
-from local.environment import ROOT
-from local.progress import say
 from local.testing import running_stack
 from terra_connections.reconciliation.sweep import SEGMENTS
 from tests.support import Terra, auth_event
+from tools.environment import ROOT
+from tools.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from local import database
-from local.environment import ROOT
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from local.testing import Stack

@@ -13,7 +13,7 @@ from botocore.config import Config
 
 from local import fetch
 from local.children import Child, Nursery, StackError, answers
-from local.environment import ROOT
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

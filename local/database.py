@@ -19,8 +19,8 @@ from botocore.config import Config
 from local import fetch
 from local.aws_services import CREDENTIALS, REGION, start_ministack
 from local.children import Nursery, StackError, answers
-from local.progress import say
-from local.setup import SetupError
+from tools.progress import say
+from tools.setup import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

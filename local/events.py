@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 
-from local.environment import ROOT
-from local.progress import say, step
 from local.terra_simulator.signature import sign
 from local.testing import Stack, running_stack
+from tools.environment import ROOT
+from tools.progress import say, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,9 +20,9 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from local.environment import cache, everything, variable
-from local.progress import say, step
-from local.setup import SetupError, one_at_a_time, tool_venv
+from tools.environment import cache, everything, variable
+from tools.progress import say, step
+from tools.setup import SetupError, one_at_a_time, tool_venv
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from local.environment import ROOT
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

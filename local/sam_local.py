@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from local.children import Nursery, StackError, answers
-from local.environment import ROOT, variable, without_aws
 from local.relay import LOOPBACK, relay
-from local.setup import sam_environment, sam_program
+from tools.environment import ROOT, variable, without_aws
+from tools.setup import sam_environment, sam_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

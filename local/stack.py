@@ -22,14 +22,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from local import aws_services, database, fetch, messages, oidc_issuer, sam_local, setup, terra_account
+from local import aws_services, database, fetch, messages, oidc_issuer, sam_local, terra_account
 from local.children import Nursery, StackError, answers
 from local.demo import problems_page
-from local.environment import ROOT, forget_aws, variable, without_aws
 from local.gateway import Gateway, StartError, TemplateError
 from local.gateway.template import EVENT_BUS, QUEUE
-from local.progress import say, step
 from local.sam_local import SamLocal
+from tools import setup
+from tools.environment import ROOT, forget_aws, variable, without_aws
+from tools.progress import say, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

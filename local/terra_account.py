@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from local.children import StackError
-from local.environment import variable
+from tools.environment import variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,8 +17,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from local.environment import ROOT, everything
-from local.progress import say
+from tools.environment import ROOT, everything
+from tools.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

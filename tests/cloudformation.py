@@ -9,7 +9,7 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
-from local.environment import ROOT
+from tools.environment import ROOT
 
 Template = dict[str, Any]
 

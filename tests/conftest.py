@@ -14,10 +14,10 @@ import psutil
 import pytest
 from botocore.config import Config
 
-from local.environment import forget_aws, variable
 from local.testing import Stack, read, running_stack
 from tests.processes import command_line, end
 from tests.support import Terra
+from tools.environment import forget_aws, variable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

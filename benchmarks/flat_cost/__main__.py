@@ -15,10 +15,10 @@ from benchmarks.flat_cost.life import Life, Measured, working
 from benchmarks.flat_cost.load import fill, person_of, user_id_of
 from benchmarks.tables import make_tables
 from local import database
-from local.environment import ROOT
-from local.progress import say, step
 from local.testing import Stack, running_stack
 from tests.support import Terra, auth_event
+from tools.environment import ROOT
+from tools.progress import say, step
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -15,12 +15,13 @@ from uuid import uuid4
 import httpx
 
 from benchmarks.flat_cost.load import OF_A_PERSON, person_of, user_id_of
-from local import database, messages, setup
-from local.environment import ROOT, everything
+from local import database, messages
 from local.testing import Stack
 from tests.integration.handlers import environments, http_event
 from tests.integration.webhooks import Webhook, as_bytes
 from tests.support import Terra, auth_event, decide, query_of
+from tools import setup
+from tools.environment import ROOT, everything
 
 PAGE: Final = 300
 """Connections that a step of a sweep looks at."""

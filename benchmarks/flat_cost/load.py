@@ -11,7 +11,7 @@ from uuid import UUID
 
 import httpx
 
-from local.progress import say
+from tools.progress import say
 
 AT_ONCE: Final = 25  # BatchWriteItem takes no more
 PROCESSES: Final = 2

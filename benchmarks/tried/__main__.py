@@ -25,9 +25,9 @@ from benchmarks.subjects import PEER, packages_of
 from benchmarks.tried import figures
 from benchmarks.tried.dynamodb import answering
 from benchmarks.tried.rows import ALTERNATIVES, Places, Row, environment, tables
-from local import artifacts
-from local.environment import ROOT
-from local.progress import say
+from tools import build
+from tools.environment import ROOT
+from tools.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--rounds has to be at least 2")
     try:
         texts = measured(asked.rounds)
-    except (WrongAnswerError, artifacts.BuildError) as error:
+    except (WrongAnswerError, build.BuildError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     for text in texts.values():
@@ -65,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measured(rounds: int) -> dict[str, str]:
     """Every table, by its name, and the conditions beside them."""
-    built = artifacts.contents()
+    built = build.contents()
     python, processor = prepare()
     with tempfile.TemporaryDirectory() as scratch, answering() as dynamodb_url:
-        places = Places(artifacts.BUILT, packages_of(PEER), packages_of(ALTERNATIVES), Path(scratch))
+        places = Places(build.BUILT, packages_of(PEER), packages_of(ALTERNATIVES), Path(scratch))
         places.prepare()
         rows = tables(places)
         command = [str(python.path), "-I", "-S", str(STOPWATCH), str(processor)]
@@ -78,7 +78,7 @@ def measured(rounds: int) -> dict[str, str]:
         f"{rounds} processes of each row, in turns; Python {python.version}, {os.cpu_count()} cores of "
         f"{platform.machine()}, one of them for the measured process alone. Figures are milliseconds of the processor "
         "where nothing else is said; in brackets is the middle half, and what differs by less is no difference. "
-        f"Artefacts: `sha256:{artifacts.digest_of(built)}`."
+        f"Artefacts: `sha256:{build.digest_of(built)}`."
     )
     return {"the conditions": conditions, **{name: figures.table(name, each, runs) for name, each in rows.items()}}
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from benchmarks.execution import WrongAnswerError
-from local import artifacts
-from local.environment import ROOT
 from tests.integration.webhooks import as_bytes
 from tests.support import auth_event
+from tools import build
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,7 +91,7 @@ class Places(NamedTuple):
 
     def prepare(self) -> None:
         """Make the copies."""
-        artifacts.make_own(ALTERNATIVES, self.alternatives / "benchmarks" / "alternatives", artifacts.LAYER)
+        build.make_own(ALTERNATIVES, self.alternatives / "benchmarks" / "alternatives", build.LAYER)
         for folder, copy in zip(self.webhook, self.plain, strict=True):
             shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
 
@@ -101,7 +101,7 @@ class Places(NamedTuple):
         Raises:
             WrongAnswerError: Something was.
         """
-        if any(path.suffix == ".pyc" for folder in self.plain for path in artifacts.files(folder)):
+        if any(path.suffix == ".pyc" for folder in self.plain for path in build.files(folder)):
             message = "Byte-code was written where none may be: what ran without it was measured wrongly."
             raise WrongAnswerError(message)
 

@@ -17,8 +17,8 @@ from starlette.staticfiles import StaticFiles
 from local import leash
 from local.demo import problems_page
 from local.demo.underneath import Underneath
-from local.environment import variable
 from local.origin_guard import OriginGuard
+from tools.environment import variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

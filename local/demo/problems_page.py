@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-from local.environment import ROOT
+from tools.environment import ROOT
 
 PATH = "/docs/problems.md"
 _HEADING = re.compile(r"^## `?([^`\n]+)`?$", re.MULTILINE)

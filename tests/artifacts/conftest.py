@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from local import pythons
-from local.environment import ROOT, everything
 from tests.odd_shells import odd_shell
+from tools import pythons
+from tools.environment import ROOT, everything
 
 
 def sam_build(template: Path, target: Path, *options: str, **environment: str) -> str:
     """Build into a folder; what was printed."""
-    command = [sys.executable, "-m", "local.setup", "sam", "build", "--no-cached", "--parallel", *options]
+    command = [sys.executable, "-m", "tools.setup", "sam", "build", "--no-cached", "--parallel", *options]
     built = subprocess.run(
         [*command, "--template", str(template), "--build-dir", str(target)],
         cwd=ROOT,
@@ -44,7 +44,7 @@ def built_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     The shell is an odd one, but its proxies are the machine's: packages may have to be downloaded.
     """
     place = tmp_path_factory.mktemp("Ada's ünï place")
-    for name in ("functions", "layers", "local"):
+    for name in ("functions", "layers", "tools"):
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "template.yaml", place)
     for path in place.rglob("*.py"):

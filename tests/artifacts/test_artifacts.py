@@ -15,9 +15,9 @@ import pytest
 import trustme
 from samtranslator.yaml_helper import yaml_parse
 
-from local import artifacts, setup
-from local.environment import ROOT
 from tests.environment import function_environment
+from tools import build, setup
+from tools.environment import ROOT
 
 TEMPLATE: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
 RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
@@ -62,14 +62,14 @@ def test_everything_that_has_code_is_built_by_our_makefiles(built: Path) -> None
 
 
 def test_the_same_sources_make_the_same_artefacts(built: Path, built_elsewhere: Path) -> None:
-    ours, theirs = artifacts.contents(built), artifacts.contents(built_elsewhere)
+    ours, theirs = build.contents(built), build.contents(built_elsewhere)
     assert ours == theirs
-    assert artifacts.digest_of(ours) == artifacts.digest_of(theirs)
+    assert build.digest_of(ours) == build.digest_of(theirs)
 
 
 def test_files_have_the_same_rights_and_times_wherever_they_were_built(built: Path, built_elsewhere: Path) -> None:
     def seen(folder: Path) -> dict[str, tuple[int, float]]:
-        stats = {path.relative_to(folder).as_posix(): path.stat() for path in artifacts.files(folder)}
+        stats = {path.relative_to(folder).as_posix(): path.stat() for path in build.files(folder)}
         return {name: (stat.st_mode, stat.st_mtime) for name, stat in stats.items()}
 
     for name in (*FUNCTIONS, *LAYERS):
@@ -77,7 +77,7 @@ def test_files_have_the_same_rights_and_times_wherever_they_were_built(built: Pa
 
 
 def test_no_artefact_is_larger_than_it_has_to_be(built: Path) -> None:
-    for name, content in artifacts.contents(built).items():
+    for name, content in build.contents(built).items():
         size, zipped = LARGEST.get(name, LARGEST_FUNCTION)
         assert content.size <= size, name
         assert content.zipped <= zipped, name
@@ -119,7 +119,7 @@ def test_every_module_is_compiled_for_good(built: Path) -> None:
 
 
 def test_no_artefact_tells_where_it_was_built(built: Path) -> None:
-    for path in artifacts.files(built):
+    for path in build.files(built):
         if path != built / "template.yaml":
             text = path.read_bytes()
             assert str(built).encode() not in text, path

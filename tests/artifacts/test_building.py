@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from local import artifacts, pythons
+from tools import build, pythons
 
 ANNOTATED_TYPES = "annotated-types==0.8.0 --hash=sha256:"
 
@@ -29,8 +29,8 @@ def test_without_lambdas_python_the_build_succeeds(
 ) -> None:
     monkeypatch.delenv("REQUIRE_ALL", raising=False)
     target = tmp_path / "target"
-    assert artifacts.main(["own", "--source", str(source), "--installed-at", "/var/task", "--to", str(target)]) == 0
-    assert [path.name for path in artifacts.files(target)] == ["handler.py"]
+    assert build.main(["own", "--source", str(source), "--installed-at", "/var/task", "--to", str(target)]) == 0
+    assert [path.name for path in build.files(target)] == ["handler.py"]
 
 
 @pytest.mark.usefixtures("no_lambda_python")
@@ -40,7 +40,7 @@ def test_without_lambdas_python_one_line_says_so(
     monkeypatch.delenv("REQUIRE_ALL", raising=False)
     lock = tmp_path / "nothing.txt"
     lock.write_text("")
-    artifacts.make_packages(lock, tmp_path / "target", [], None)
+    build.make_packages(lock, tmp_path / "target", [], None)
     assert capsys.readouterr().out.splitlines() == [
         "No Python 3.13 was found: the artefacts carry no byte-code, and cold starts will be slower."
     ]
@@ -52,15 +52,15 @@ def test_where_everything_is_required_there_must_be_byte_code(
 ) -> None:
     monkeypatch.setenv("REQUIRE_ALL", "1")
     target = str(tmp_path / "target")
-    assert artifacts.main(["own", "--source", str(source), "--installed-at", "/var/task", "--to", target]) == 1
+    assert build.main(["own", "--source", str(source), "--installed-at", "/var/task", "--to", target]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_package_with_another_hash_stops_the_build(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     lock = tmp_path / "lock.txt"
     lock.write_text(f"{ANNOTATED_TYPES}{'0' * 64}\n")
-    with pytest.raises(artifacts.BuildError, match="could not install"):
-        artifacts.install(lock, tmp_path / "target", "aarch64")
+    with pytest.raises(build.BuildError, match="could not install"):
+        build.install(lock, tmp_path / "target", "aarch64")
     assert "DO NOT MATCH THE HASHES" in capfd.readouterr().err
 
 
@@ -69,14 +69,14 @@ def test_a_module_that_differs_between_architectures_stops_the_build(tmp_path: P
         (tmp_path / architecture / "package").mkdir(parents=True)
         (tmp_path / architecture / "package" / "module.abi3.so").write_text(architecture)
     target = tmp_path / "target"
-    artifacts.merge(tmp_path / "aarch64", target)
-    with pytest.raises(artifacts.BuildError, match=r"package/module\.abi3\.so"):
-        artifacts.merge(tmp_path / "x86_64", target)
+    build.merge(tmp_path / "aarch64", target)
+    with pytest.raises(build.BuildError, match=r"package/module\.abi3\.so"):
+        build.merge(tmp_path / "x86_64", target)
 
 
 def test_a_service_that_botocore_does_not_have_stops_the_build(tmp_path: Path) -> None:
-    with pytest.raises(artifacts.BuildError, match="no service 'dynamo'"):
-        artifacts.prune(tmp_path, ["dynamo"])
+    with pytest.raises(build.BuildError, match="no service 'dynamo'"):
+        build.prune(tmp_path, ["dynamo"])
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_service_that_botocore_does_not_have_stops_the_build(tmp_path: Path) -
     ],
 )
 def test_what_lambda_needs_is_kept(name: str) -> None:
-    assert artifacts.is_wanted(name, ["dynamodb"])
+    assert build.is_wanted(name, ["dynamodb"])
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_what_lambda_needs_is_kept(name: str) -> None:
     ],
 )
 def test_what_lambda_never_reads_is_left_out(name: str) -> None:
-    assert not artifacts.is_wanted(name, ["dynamodb"])
+    assert not build.is_wanted(name, ["dynamodb"])
 
 
 def test_texts_named_documentation_go_and_members_of_that_name_stay() -> None:
     model = {"documentation": "gone", "members": {"documentation": {"shape": "Text", "documentation": "gone"}}}
-    assert artifacts.undocumented(model) == {"members": {"documentation": {"shape": "Text"}}}
+    assert build.undocumented(model) == {"members": {"documentation": {"shape": "Text"}}}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from local.environment import ROOT, variable
+from tools.environment import ROOT, variable
 
 OpenPage = Callable[..., Page]
 """What the fixture `chromium` is: opens a page in a profile of its own, with Playwright's context options."""

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from local.environment import ROOT
 from local.testing import Stack
 from tests.support import Terra, decide, eventually
+from tools.environment import ROOT
 
 # The machine need not have curl. This one knows the options that README uses, and does with them what curl does.
 CURL = f"""#!{sys.executable}

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from local.environment import ROOT
 from local.testing import Stack, running_stack
+from tools.environment import ROOT
 
 NOT_CHECKED = {
     # API Gateway answers a wrong method with 404, not with 405.

@@ -17,7 +17,6 @@ import httpx
 import pytest
 
 from local import database, invoke, messages
-from local.environment import ROOT
 from local.gateway import Gateway, schedules
 from local.gateway.lineage import Lineage
 from local.gateway.template import TemplateError, queue_ids, read_stack
@@ -26,6 +25,7 @@ from local.gateway.workers import Runtime
 from local.testing import Stack
 from tests.gateway.conftest import RUNTIMES
 from tests.gateway.running import until
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Self
 import boto3
 
 from local import aws_services, messages, oidc_issuer
-from local.environment import ROOT
 from local.gateway.template import read_stack
 from local.stack import PSEUDONYM_KEY
 from local.testing import Stack
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

@@ -13,9 +13,9 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from local import messages
 from local.database import declared_tables
-from local.environment import ROOT
 from local.testing import Stack
 from tests.integration.handlers import Handlers, Rule, Run
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

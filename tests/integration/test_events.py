@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from local import events
-from local.environment import ROOT
 from local.testing import Stack, running_stack
 from tests.events import ANSWERS, answer_of
 from tests.integration.handlers import Handlers, running_handlers
+from tools.environment import ROOT
 
 FILES = {file.stem: json.loads(file.read_text()) for file in events.FOLDER.glob("*.json")}
 

@@ -19,13 +19,13 @@ import pytest
 
 from local import database, messages
 from local.aws_services import CREDENTIALS
-from local.environment import ROOT
 from local.gateway import Gateway
 from local.stack import PSEUDONYM_KEY
 from local.testing import Stack
 from tests import cloudformation
 from tests.gateway.running import until
 from tests.integration.handlers import held, secret_arns
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -17,13 +17,13 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from local import aws_services
-from local.environment import ROOT
 from local.gateway import Gateway
 from local.gateway.template import HTTP_API, LAYER
 from local.stack import PSEUDONYM_KEY
 from local.testing import Stack
 from tests.integration.handlers import held, secret_arns
 from tests.support import BUSY, Terra
+from tools.environment import ROOT
 
 SECOND = "timedelta(seconds=1)"
 FUNCTIONS = {"Authorize": "authorize", "ListProviders": "list_providers"}

@@ -14,10 +14,10 @@ from boto3.dynamodb.types import TypeSerializer
 from jsonschema import Draft202012Validator, FormatChecker
 
 from local import messages
-from local.environment import ROOT
 from local.testing import Stack
 from tests.integration.handlers import Handlers, Run, instead, refused
 from tests.support import Terra, auth_event, connections_of, deauth_event, eventually, new_user_id
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

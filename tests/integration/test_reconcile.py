@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from local import restore
 from local.testing import Stack
 from terra_connections.ids import ReferenceId
 from terra_connections.users.pseudonym import Pseudonyms
@@ -20,6 +19,7 @@ from tests.integration.handlers import Handlers, kill, pause, settled
 from tests.integration.sweeping import LONG_AGO, Message, Sweeping, connection_item, counted, event_of, notes, outcomes
 from tests.integration.sweeping import own_sweeping as own_sweeping_of
 from tests.support import BUSY, Terra, connections_of, eventually, new_user_id
+from tools import restore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

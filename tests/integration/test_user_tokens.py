@@ -17,10 +17,10 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, generate_private_key
 
-from local.environment import ROOT
 from local.testing import Stack
 from tests.integration.handlers import Handlers, http_event
 from tests.support import Terra, auth_event, connections_of, create_session, eventually, new_user_id
+from tools.environment import ROOT
 
 CONTRACT: dict[str, Any] = yaml.safe_load((ROOT / "openapi.yaml").read_text())
 FOREIGN_KEY = generate_private_key(public_exponent=65537, key_size=2048)

@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from local import fetch
-from local.environment import ROOT
 from local.gateway.http1 import listen
 from local.testing import Stack
 from tests.processes import end_with_all_it_started
 from tests.support import eventually
+from tools.environment import ROOT
 
 SERVICES = ("cloudformation", "cloudwatch", "secretsmanager", "sns", "sqs")
 

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from local import audit, setup
-from local.environment import ROOT, everything
+from tools import audit, setup
+from tools.environment import ROOT, everything
 
 VULNERABLE = "2.4.1"
 
@@ -49,7 +49,7 @@ def audited(tmp_path: Path, url: str, *pins: str) -> tuple[int, str]:
     """Audit a lock that holds these pins; the exit status and what was printed."""
     lock = tmp_path / "lock.txt"
     lock.write_text("".join(f"{pin} \\\n    --hash=sha256:{'0' * 64}\n" for pin in pins))
-    command = [sys.executable, "-m", "local.setup", "audit", "--lock", str(lock), "--osv-url", url]
+    command = [sys.executable, "-m", "tools.setup", "audit", "--lock", str(lock), "--osv-url", url]
     done = subprocess.run(command, cwd=ROOT, env=everything(), capture_output=True, text=True, check=False, timeout=300)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout

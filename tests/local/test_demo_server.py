@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from local.demo.underneath import calls_of_terra, requests, webhooks
-from local.environment import ROOT
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from local.testing import Stack

@@ -17,12 +17,12 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from local import deploy, put_secrets, setup, stages
 from local.aws_services import CREDENTIALS
-from local.doctor.stack import deployed as looked_at
-from local.environment import ROOT
 from local.testing import Stack
 from tests import cloudformation
+from tools import deploy, put_secrets, setup, stages
+from tools.doctor.stack import deployed as looked_at
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -280,7 +280,7 @@ class Deployed:
         )
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "local.put_secrets", "test", "--config", str(self._config), *arguments]
+        return [sys.executable, "-m", "tools.put_secrets", "test", "--config", str(self._config), *arguments]
 
     def environment(self, **variables: str) -> dict[str, str]:
         aws = {"AWS_ENDPOINT_URL": self._stack.aws_url, "AWS_DEFAULT_REGION": self._stack.region, **CREDENTIALS}

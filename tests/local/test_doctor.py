@@ -25,13 +25,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from local.aws_services import CREDENTIALS
-from local.doctor import app_links, inside
-from local.doctor.__main__ import examine, main, tell
-from local.doctor.outside import Doctor
-from local.doctor.stack import SECRETS, running_here
-from local.doctor.stack import Stack as DoctorsStack
 from local.testing import Stack
 from tests.support import Terra
+from tools.doctor import app_links, inside
+from tools.doctor.__main__ import examine, main, tell
+from tools.doctor.outside import Doctor
+from tools.doctor.stack import SECRETS, running_here
+from tools.doctor.stack import Stack as DoctorsStack
 
 NOWHERE = "http://127.0.0.1:9"
 """The discard port: nobody listens."""

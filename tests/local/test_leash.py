@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import psutil
 
 from local import leash
-from local.environment import everything
 from tests.processes import wait_until_gone
 from tests.support import eventually
+from tools.environment import everything
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local import pip_settings, setup
-from local.environment import ROOT, everything
 from tests.odd_shells import LOCAL_ONLY, ODD_PIP, odd_shell
 from tests.processes import end_with_all_it_started
 from tests.support import eventually
+from tools import pip_settings, setup
+from tools.environment import ROOT, everything
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +67,7 @@ def doctor(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
     """As `make doctor` starts it: make hands no PYTHON... on."""
     odd = {name: value for name, value in variables.items() if not name.startswith("PYTHON")}
     return subprocess.run(
-        [sys.executable, "-m", "local.doctor", *arguments],
+        [sys.executable, "-m", "tools.doctor", *arguments],
         cwd=ROOT,
         env={**everything(), **odd, "PYTHONPATH": "layers/terra_connections", "PYTHONUTF8": "1"},
         stdin=subprocess.DEVNULL,
@@ -111,7 +111,7 @@ def test_a_command_for_a_stage_says_in_one_line_what_aws_lacks(
     given = {name: value.format(here=tmp_path) for name, value in variables.items()}
     program, *arguments = command
     done = subprocess.run(
-        [sys.executable, "-m", f"local.{program}", *arguments],
+        [sys.executable, "-m", f"tools.{program}", *arguments],
         cwd=ROOT,
         env={**ours, "PYTHONPATH": "layers/terra_connections", **aws, **keys, **given},
         stdin=subprocess.DEVNULL,
@@ -159,7 +159,7 @@ ODD_PLACES = ["with a space", "it's", "ünï-çødé", "x" * 150]
 @pytest.mark.parametrize("name", ODD_PLACES, ids=["space", "quote", "unicode", "long"])
 def test_the_layers_find_the_project_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
     place = tmp_path / name
-    for folder in ("functions", "layers", "local"):
+    for folder in ("functions", "layers", "tools"):
         shutil.copytree(ROOT / folder, place / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "artifacts dir").mkdir()
     done = make(

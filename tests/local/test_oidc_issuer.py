@@ -14,9 +14,9 @@ import httpx
 import jwt
 import pytest
 
-from local.environment import ROOT
 from local.oidc_issuer import AUDIENCE, Keys
 from tests.support import eventually
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

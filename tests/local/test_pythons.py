@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local import pythons
+from tools import pythons
 
 if TYPE_CHECKING:
     from pathlib import Path

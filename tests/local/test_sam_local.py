@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from local import sam_local
-from local.environment import ROOT
 from local.relay import relay
+from tools.environment import ROOT
 
 LOOPBACK = "127.0.0.1"
 

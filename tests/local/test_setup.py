@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local import setup
-from local.environment import ROOT
+from tools import setup
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_setting_up_again_does_nothing_and_says_nothing() -> None:
     stamps = [place / setup.STAMP for place in (setup.VENV, setup.FUNCTIONS_VENV)]
     before = [stamp.stat().st_mtime_ns for stamp in stamps]
-    command = [sys.executable, "-m", "local.setup", "tests"]
+    command = [sys.executable, "-m", "tools.setup", "tests"]
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
     assert [stamp.stat().st_mtime_ns for stamp in stamps] == before

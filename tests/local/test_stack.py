@@ -22,10 +22,10 @@ import pytest
 from local import database, testing
 from local.aws_services import CREDENTIALS
 from local.children import StackError
-from local.environment import ROOT
 from local.stack import shorten
 from tests.processes import command_line, descendants, end_with_all_it_started, wait_until_gone
 from tests.support import eventually
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
-from local.environment import ROOT
 from tests import cloudformation
+from tools.environment import ROOT
 
 
 @pytest.fixture(scope="session")

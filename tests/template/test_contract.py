@@ -4,7 +4,6 @@ import json
 import re
 from typing import Any
 
-from local.environment import ROOT
 from terra_connections import errors, problems
 from terra_connections.connections.connection import Connection
 from terra_connections.connections.facts import Position, Status
@@ -12,6 +11,7 @@ from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.request_body import NewSession
 from terra_connections.sessions.session import Flow, Reason, Session, SessionStatus, SessionView
 from terra_connections.terra.providers import Provider, ProviderType
+from tools.environment import ROOT
 
 Document = dict[str, Any]
 

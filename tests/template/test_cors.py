@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from local.environment import ROOT
 from local.gateway.template import CorsSpec, read_stack
+from tools.environment import ROOT
 
 Template = dict[str, Any]
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from local.environment import ROOT
 from tests.rights import (
     Grant,
     Right,
@@ -23,6 +22,7 @@ from tests.rights import (
     not_needed,
     too_wide,
 )
+from tools.environment import ROOT
 
 Resources = dict[str, dict[str, Any]]
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from local.environment import ROOT
 from terra_connections import metrics
 from terra_connections.connections.store import ERASED_FOR
 from terra_connections.erasure import WORK_FOR
@@ -17,6 +16,7 @@ from terra_connections.reconciliation.sweep import SEGMENTS
 from terra_connections.settings import BrandSettings, ReturnSettings, Settings
 from terra_connections.users.store import TOMBSTONE_KEPT_FOR
 from tests.rights import name_of
+from tools.environment import ROOT
 
 Template = dict[str, Any]
 Functions = dict[str, dict[str, Any]]

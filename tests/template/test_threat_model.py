@@ -2,7 +2,7 @@
 
 import re
 
-from local.environment import ROOT
+from tools.environment import ROOT
 
 TEXT = (ROOT / "docs/threat-model.md").read_text()
 NAMED = re.compile(r"^- `(tests/\S+\.py)::(\w+)`$", re.MULTILINE)

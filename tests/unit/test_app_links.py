@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from local.doctor.app_links import Association
+from tools.doctor.app_links import Association
 
 APP = "ABCDE12345.com.example.app"
 

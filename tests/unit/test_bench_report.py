@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import report
 from benchmarks.tried.figures import COLUMNS
-from local.environment import ROOT
+from tools.environment import ROOT
 
 BEGIN, END = "<!-- speed: written by `make speed`, not by hand -->", "<!-- speed: end -->"
 

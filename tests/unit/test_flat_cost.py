@@ -10,7 +10,7 @@ from benchmarks.flat_cost.flatness import ENOUGH, growth, trips_of
 from benchmarks.flat_cost.life import Call, Measured, Trip
 from benchmarks.flat_cost.load import OF_A_PERSON, person_of, user_id_of
 from benchmarks.flat_cost.worker import kilobytes
-from local.environment import ROOT
+from tools.environment import ROOT
 
 READ = Trip("BatchGetItem", (("Connections", 1.0),), 1)
 WRITE = Trip("TransactWriteItems", (("Connections", 8.0), ("Connections/by-reference-id", 4.0)), written=3)

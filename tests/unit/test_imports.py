@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from local.environment import ROOT
 from tests.environment import function_environment
+from tools.environment import ROOT
 
 NEEDS: dict[str, set[str]] = {
     "authorize": set(),

@@ -23,9 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from local import pip_settings, pythons
-from local.environment import ROOT, cache, everything, home, variable
-from local.progress import say, step
+from tools import pip_settings, pythons
+from tools.environment import ROOT, cache, everything, home, variable
+from tools.progress import say, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
     elif arguments[:1] == ["audit"]:
         work["audit"] = lambda: audit(arguments[1:])
     elif len(arguments) != 1 or arguments[0] not in work:
-        sys.stderr.write(f"usage: python3 -m local.setup {'|'.join(work)}|sam ARGUMENTS|audit ARGUMENTS\n")
+        sys.stderr.write(f"usage: python3 -m tools.setup {'|'.join(work)}|sam ARGUMENTS|audit ARGUMENTS\n")
         return 2
     try:
         work[arguments[0]]()
@@ -235,10 +235,10 @@ def checkov() -> None:
 
 
 def audit(arguments: list[str]) -> None:
-    """Become `local.audit` in an environment of its own, made on first use."""
+    """Become `tools.audit` in an environment of its own, made on first use."""
     program = tool_venv("audit", "pip-audit") / "python"
     os.chdir(ROOT)
-    os.execve(program, [str(program), "-m", "local.audit", *arguments], everything())  # noqa: S606  # our own program
+    os.execve(program, [str(program), "-m", "tools.audit", *arguments], everything())  # noqa: S606  # our own program
 
 
 def sam_program() -> Path:

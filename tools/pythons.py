@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from local.environment import home as home_folder
-from local.environment import variable
+from tools.environment import home as home_folder
+from tools.environment import variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

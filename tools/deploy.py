@@ -15,8 +15,8 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from local import setup, stages
-from local.environment import ROOT, everything, variable
+from tools import setup, stages
+from tools.environment import ROOT, everything, variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,7 +109,7 @@ def read(stage: stages.Stage, python: Path) -> tuple[dict[str, str], list[str]]:
 def ask_sam(written: Sequence[object], python: Path) -> list[dict[str, Any]]:
     """Return what SAM makes of each: see local/sam_parameters.py."""
     done = subprocess.run(  # noqa: S603 - our own program
-        [str(python), "-m", "local.sam_parameters"],
+        [str(python), "-m", "tools.sam_parameters"],
         cwd=ROOT,
         input=json.dumps(written, default=str),
         stdout=subprocess.PIPE,

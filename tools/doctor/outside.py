@@ -13,21 +13,21 @@ from uuid import uuid4
 
 import httpx
 
-from local.doctor import app_links
-from local.doctor.finding import Finding, Sign, fine, unseen, wrong
-from local.doctor.inside import OWN_DELIVERY
 from terra_connections.auth.jwks import usable_keys
 from terra_connections.errors import Misconfigured, TerraRejected, TerraUnavailable, TooManyRequests
 from terra_connections.ids import UserId
 from terra_connections.sessions.return_target import ReturnTargets
 from terra_connections.terra import client as terra_api
 from terra_connections.webhooks.signature import sign
+from tools.doctor import app_links
+from tools.doctor.finding import Finding, Sign, fine, unseen, wrong
+from tools.doctor.inside import OWN_DELIVERY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from local.doctor.inside import Secrets
-    from local.doctor.stack import Stack
+    from tools.doctor.inside import Secrets
+    from tools.doctor.stack import Stack
 
 PATIENCE: Final = timedelta(seconds=15)
 CLOCKS_DIFFER_BY: Final = 30.0  # seconds

@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Final
 
-from local.environment import everything
+from tools.environment import everything
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from local import put_secrets
-from local.doctor.finding import Finding, fine, unseen, wrong
-from local.doctor.stack import SECRETS, Stack
-from local.stages import AWS_TROUBLES, one_line
+from tools import put_secrets
+from tools.doctor.finding import Finding, fine, unseen, wrong
+from tools.doctor.stack import SECRETS, Stack
+from tools.stages import AWS_TROUBLES, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -10,7 +10,7 @@ import boto3
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.environment import ROOT
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""`python -m local.doctor [--stage dev]`.
+"""`python -m tools.doctor [--stage dev]`.
 
 Ends with 0 if all is well, 1 if something is wrong, 2 if nothing is, and a look told nothing for sure.
 """
@@ -15,25 +15,25 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from local.doctor import inside
-from local.doctor.finding import Sign
-from local.doctor.outside import PATIENCE, Doctor
-from local.doctor.stack import LOCAL, Stack, deployed, running_here
-from local.environment import ROOT, forget_aws
-from local.progress import say
-from local.stages import StageError, one_line
+from tools.doctor import inside
+from tools.doctor.finding import Sign
+from tools.doctor.outside import PATIENCE, Doctor
+from tools.doctor.stack import LOCAL, Stack, deployed, running_here
+from tools.environment import ROOT, forget_aws
+from tools.progress import say
+from tools.stages import StageError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from local.doctor.finding import Finding
+    from tools.doctor.finding import Finding
 
 WRONG, UNSEEN = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Look, and tell."""
-    parser = argparse.ArgumentParser(prog="python -m local.doctor", description="What is wrong with a stack?")
+    parser = argparse.ArgumentParser(prog="python -m tools.doctor", description="What is wrong with a stack?")
     parser.add_argument("--stage", default=LOCAL, help="of samconfig.toml; local is the one of make run")
     parser.add_argument("--samconfig", type=Path, default=ROOT / "samconfig.toml")
     parser.add_argument("--directory", type=Path, default=ROOT / ".local", help="of the local stack")

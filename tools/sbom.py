@@ -1,6 +1,6 @@
 """The bill of materials of the artefacts: which packages the built layers hold, with their licences, as CycloneDX.
 
-Runs in the environment of `local.audit`.
+Runs in the environment of `tools.audit`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
-from local import artifacts
-from local.environment import ROOT
+from tools import build
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -32,10 +32,10 @@ def write(target: Path) -> str:
     Raises:
         BuildError: Nothing has been built.
     """
-    built = artifacts.digest_of(artifacts.contents())
+    built = build.digest_of(build.contents())
     held: dict[tuple[str, str], tuple[Distribution, list[str]]] = {}
     for layer in LAYERS:
-        for each in distributions(path=[str(artifacts.BUILT / layer / "python")]):
+        for each in distributions(path=[str(build.BUILT / layer / "python")]):
             held.setdefault((each.metadata["Name"].lower(), each.version), (each, []))[1].append(layer)
     bom = Bom()
     bom.metadata.component = root = Component(

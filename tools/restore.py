@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import stages
-from local.environment import ROOT
-from local.progress import say
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.users.pseudonym import Pseudonyms
 from terra_connections.users.store import UserStore
+from tools import stages
+from tools.environment import ROOT
+from tools.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,9 +24,9 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from local import pip_settings, pythons
-from local.environment import ROOT, everything, variable
-from local.progress import say
+from tools import pip_settings, pythons
+from tools.environment import ROOT, everything, variable
+from tools.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +68,7 @@ class Content(NamedTuple):
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out `packages`, `own` or `report`."""
-    parser = argparse.ArgumentParser(prog="python3 -m local.artifacts")
+    parser = argparse.ArgumentParser(prog="python3 -m tools.build")
     work = parser.add_subparsers(dest="work", required=True)
     packages = work.add_parser("packages", help="make a layer of third-party packages")
     packages.add_argument("--requirements", type=Path, required=True, help="a lock with hashes")

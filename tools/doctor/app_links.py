@@ -28,7 +28,7 @@ from pydantic import (
     model_validator,
 )
 
-from local.doctor.finding import Finding, fine, unseen, wrong
+from tools.doctor.finding import Finding, fine, unseen, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

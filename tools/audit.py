@@ -3,7 +3,7 @@
 Ends with 0 if every package was looked up and none has a known vulnerability, with 1 if one has or the audit failed,
 and with 3 if not every package could be looked up. That never counts as "nothing found".
 
-Runs in an environment of its own (requirements/audit.txt), started by `local.setup audit`.
+Runs in an environment of its own (requirements/audit.txt), started by `tools.setup audit`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from local import artifacts
-from local.environment import ROOT
-from local.progress import say
+from tools import build
+from tools.environment import ROOT
+from tools.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -54,11 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sbom", type=Path, default=SBOM, help="where the bill of materials is written (CycloneDX)")
     asked = parser.parse_args(arguments)
     if asked.lock is None:
-        from local import sbom  # noqa: PLC0415 - it needs libraries that only this program's own environment has
+        from tools import sbom  # noqa: PLC0415 - it needs libraries that only this program's own environment has
 
         try:
             say(sbom.write(asked.sbom))
-        except artifacts.BuildError as error:
+        except build.BuildError as error:
             sys.stderr.write(f"{error}\n")
             return 1
     locks = asked.lock or every_lock()

@@ -17,7 +17,7 @@ import click
 from samcli.cli.types import CfnParameterOverridesType, _flatten_list, _unquote_wrapped_quotes
 from samcli.yamlhelper import yaml_parse
 
-from local.environment import ROOT
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,9 +15,9 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local import stages
-from local.environment import ROOT, variable
-from local.progress import say
+from tools import stages
+from tools.environment import ROOT, variable
+from tools.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,1 @@
+"""Setting up, building, deploying and checking a stack."""
