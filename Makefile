@@ -64,9 +64,8 @@ build: setup-local ## build what would be deployed (.aws-sam/), and say what it 
 	@$(PYTHON) -m tools.setup sam build
 	@$(PYTHON) -m tools.build report
 
-bench: setup-tests ## measure cold starts of what `make build` built, and what was tried, and write docs/performance.md
+bench: setup-tests ## measure cold starts of what `make build` built, and write docs/performance.md
 	@.venv/bin/python -m benchmarks.cold_start
-	@.venv/bin/python -m benchmarks.tried
 
 audit: build ## look every locked package up for known vulnerabilities, and write what the layers hold (build/sbom.cdx.json)
 	@$(PYTHON) -m tools.setup audit

@@ -34,7 +34,7 @@ VENV: Final = ROOT / ".venv"
 FUNCTIONS_VENV: Final = ROOT / ".venv-functions"
 REQUIREMENTS: Final = ROOT / "requirements"
 DEPENDENCIES: Final = [ROOT / "layers" / name for name in ("dependencies", "authorizer_dependencies")]
-BENCHMARKS: Final = [ROOT / "benchmarks" / name for name in ("peer", "alternatives")]
+BENCHMARKS: Final = [ROOT / "benchmarks" / name for name in ("peer",)]
 STAMP: Final = "terra-connections.json"
 LOCKS: Final = (
     "uv",

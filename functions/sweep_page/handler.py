@@ -1,12 +1,21 @@
 """From the queue of a sweep: work one step of it - a page of our connections, of Terra's, or of candidates."""
 
+import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+from aws_lambda_powertools.logging import Logger
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from terra_connections import metrics, wiring
-from terra_connections.queue_door import Notes, queue_door
 from terra_connections.reconciliation.sweep import Limit, Outcome, Step
 from terra_connections.reconciliation.worker import Sweeper
 
+_log = Logger()
 _sweeper = Sweeper(
     terra=wiring.terra(),
     connections=wiring.connections(),
@@ -17,14 +26,29 @@ _sweeper = Sweeper(
 )
 
 
-def sweep_page(body: str, notes: Notes) -> None:
+def sweep_page(record: SQSRecord) -> None:
     """Do the step that the message names, and count how a sweep ends."""
-    step = Step.parse(body)
-    notes.update(sweep_id=step.sweep_id, task=step.task, segment=step.segment, number=step.number)
+    started = time.perf_counter()
+    step = Step.parse(record.body)
     report = _sweeper.work(step, now=datetime.now(UTC))
-    notes.update(outcome=report.outcome, **report.counts)
     if report.outcome in (Outcome.FINISHED, Outcome.REFUSED):
         metrics.sweep_ended(report.outcome)
+    fields: dict[str, Any] = {"sweep_id": step.sweep_id, "task": step.task, "segment": step.segment}
+    fields |= {"number": step.number, "outcome": report.outcome, **report.counts}
+    milliseconds = round((time.perf_counter() - started) * 1000)
+    _log.info("sweep_page", message_id=record.message_id, **fields, ms=milliseconds)
 
 
-lambda_handler = queue_door(sweep_page)
+def lambda_handler(event: Mapping[str, Any], _context: object) -> Mapping[str, Any]:
+    """Each message by itself: what failed comes again, and at last goes to the dead-letter queue."""
+    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+    with processor(event["Records"], sweep_page):
+        processor.process()
+    failed = processor.response()["batchItemFailures"]
+    for failure, (error, _, trace) in zip(failed, processor.exceptions, strict=True):
+        # By its type and place only: its text may quote what must not be logged.
+        place = extract_tb(trace)[-1]
+        at = f"{Path(place.filename).name}:{place.lineno}"
+        name = error.__name__ if error else ""
+        _log.info("sweep_page", message_id=failure["itemIdentifier"], error=name, at=at)
+    return processor.response()

@@ -272,8 +272,8 @@ for service, call in calls.items():
         outcome = "refused" if "CERTIFICATE_VERIFY_FAILED" in str(error) else str(error)
     found[service] = [*read[0], outcome]
 read.clear()
-from terra_connections.terra import client as terra_api
-terra_api.client()
+from terra_connections.terra import transport
+transport.client()
 print(json.dumps([found, read]))
 """
 

@@ -19,6 +19,13 @@ def drip(connection: socket.socket, is_over: threading.Event) -> None:
         connection.sendall(b" ")
 
 
+def drip_head(connection: socket.socket, is_over: threading.Event) -> None:
+    """Send the head of an answer a byte at a time, without an end."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nx-slow: ")
+    while not is_over.wait(0.3):
+        connection.sendall(b"x")
+
+
 def stall_after(seconds: float) -> Talk:
     """The head comes after so many seconds, and then nothing."""
 

@@ -1,7 +1,7 @@
 """Runs handlers of ours, each in a process of its own, which can die or be lied to at a named point.
 
 A point is a step as it is seen from outside: before and after every round trip to AWS (botocore's own events) and to
-Terra (around httpcore), and `return`, when the handler is done and nobody has heard of it. Examples:
+Terra (around httpx), and `return`, when the handler is done and nobody has heard of it. Examples:
 `dynamodb.BatchGetItem:before`, `dynamodb.BatchGetItem#2:after` (the second such trip), `terra.userInfo:before`.
 
 The program listens on a Unix socket; each connection is one run, in a fork: loading boto3 anew for every run would
@@ -38,7 +38,7 @@ from typing import Any, TextIO
 
 import boto3
 import botocore.session
-import httpcore
+import httpx
 import pydantic
 from aws_lambda_powertools import logging, metrics
 from boto3.dynamodb import types
@@ -52,7 +52,7 @@ from local.aws_calls import record_calls_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers/terra_connections"
-LOADED_BEFORE_THE_FORK = (boto3, httpcore, logging, metrics, pydantic, types)
+LOADED_BEFORE_THE_FORK = (boto3, httpx, logging, metrics, pydantic, types)
 MODELS = create_loader()
 """What botocore knows of each service; large files, read once."""
 BREAKS: Mapping[str, type[exceptions.BotoCoreError]] = {
@@ -124,19 +124,19 @@ class Points:
         """botocore's `response-received`."""
         self.after(event_name.partition(".")[2])
 
-    def around_terra(self) -> type[httpcore.ConnectionPool]:
-        """httpcore's pool of connections, which stops before a request, and when the head of the answer is here."""
+    def around_terra(self) -> type[httpx.HTTPTransport]:
+        """httpx's transport, which stops before a request, and when the head of the answer is here."""
         points = self
 
-        class ConnectionPool(httpcore.ConnectionPool):
-            def handle_request(self, request: httpcore.Request) -> httpcore.Response:
-                trip = f"terra.{Path(request.url.target.decode().partition('?')[0]).name}"
+        class HTTPTransport(httpx.HTTPTransport):
+            def handle_request(self, request: httpx.Request) -> httpx.Response:
+                trip = f"terra.{Path(request.url.path).name}"
                 points.before(trip)
                 response = super().handle_request(request)
                 points.after(trip)
                 return response
 
-        return ConnectionPool
+        return HTTPTransport
 
 
 class _Raw(io.BytesIO):
@@ -181,7 +181,7 @@ def run(connection: socket.socket, byte_code: Path) -> None:
             events.register("before-send", points.before_aws)
             events.register("response-received", points.after_aws)
             record_calls_of(events, environment["AWS_LAMBDA_FUNCTION_NAME"], job["aws_calls"])
-            httpcore.ConnectionPool = points.around_terra()  # type: ignore[misc]
+            httpx.HTTPTransport = points.around_terra()  # type: ignore[misc]
             handler = load(ROOT / "functions" / job["function"], byte_code)
             result = handler.lambda_handler(job["event"], None)
             points.passed("return")

@@ -16,6 +16,7 @@ from terra_connections.errors import ErasureUnfinished, TerraUnavailable
 from terra_connections.ids import ReferenceId
 from terra_connections.sessions.store import SessionStore
 from terra_connections.terra import client as terra_api
+from terra_connections.terra import transport
 from terra_connections.users.pseudonym import Pseudonyms
 from terra_connections.users.store import UserStore
 from tests.integration.handlers import NOTHING_FOUND_BY_INDEX, Handlers, Run, http_event, pause
@@ -223,7 +224,7 @@ def test_what_terra_refuses_stays_and_what_it_confirms_is_gone(
 
 @pytest.fixture
 def eraser(stack: Stack, users: UserStore, dynamodb: "DynamoDBClient") -> Iterator[Eraser]:
-    with terra_api.client() as client:
+    with transport.client() as client:
         api = terra_api.TerraApi(
             client,
             api_url=f"{stack.terra_url}/api/v2",

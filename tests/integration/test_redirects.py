@@ -9,7 +9,7 @@ import pytest
 
 from local.testing import Stack
 from tests.integration.handlers import Handlers, kill
-from tests.integration.hostile import drip, hostile, stall_after, talk_forever, unreachable
+from tests.integration.hostile import drip, drip_head, hostile, stall_after, talk_forever, unreachable
 from tests.integration.redirects import Begun, begin
 from tests.integration.tables import Tables
 from tests.integration.webhooks import Webhook, now_s
@@ -216,7 +216,11 @@ def test_a_slow_terra_keeps_nobody_waiting(api: httpx.Client, browser: httpx.Cli
     assert (page.status_code, WAITING in page.text) == (200, True)
 
 
-@pytest.mark.parametrize("talk", [drip, stall_after(2.5), talk_forever], ids=["drips", "stalls", "talks forever"])
+@pytest.mark.parametrize(
+    "talk",
+    [drip, drip_head, stall_after(2.5), talk_forever],
+    ids=["drips", "drips its head", "stalls", "talks forever"],
+)
 def test_a_terra_that_does_not_come_to_an_end_keeps_nobody_waiting(
     api: httpx.Client, terra: Terra, handlers: Handlers, person: str, talk: Callable[..., None]
 ) -> None:

@@ -9,7 +9,17 @@ import httpx
 import pytest
 
 from tests.integration.handlers import Handlers, Run, http_event
-from tests.integration.hostile import Talk, answer, drip, head, hostile, stall_after, talk_forever, unreachable
+from tests.integration.hostile import (
+    Talk,
+    answer,
+    drip,
+    drip_head,
+    head,
+    hostile,
+    stall_after,
+    talk_forever,
+    unreachable,
+)
 from tests.integration.tables import Tables
 from tests.support import BUSY, Terra
 
@@ -39,10 +49,11 @@ def patience(handlers: Handlers) -> Iterator[Mapping[str, Future[Run]]]:
         with unreachable() as url:
             return handlers.run("create_session", asking("somebody"), environment=at(url))
 
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(5) as pool:
         yield {
             "is silent": pool.submit(long, stall_after(60)),
             "drips": pool.submit(long, drip),
+            "drips its head": pool.submit(long, drip_head),
             "stalls": pool.submit(long, stall_after(15)),
             "lets nobody connect": pool.submit(in_vain),
         }
@@ -192,7 +203,7 @@ def test_wrong_credentials_are_not_the_callers_fault(handlers: Handlers, terra: 
     assert len(terra.calls("/authenticateUser")) == 1
 
 
-@pytest.mark.parametrize("how", ["is silent", "drips", "stalls", "lets nobody connect"])
+@pytest.mark.parametrize("how", ["is silent", "drips", "drips its head", "stalls", "lets nobody connect"])
 def test_a_terra_that_takes_too_long_is_unavailable_while_there_is_time_to_say_so(
     patience: Mapping[str, Future[Run]], how: str
 ) -> None:

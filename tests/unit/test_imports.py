@@ -12,23 +12,23 @@ from tools.environment import ROOT
 NEEDS: dict[str, set[str]] = {
     "authorize": set(),
     "auth_failure": set(),
-    "auth_retry": {"httpcore"},
-    "auth_success": {"httpcore"},
-    "create_mobile_token": {"httpcore", "pydantic"},
-    "create_session": {"httpcore", "pydantic"},
-    "disconnect": {"httpcore"},
-    "erase_person": {"httpcore", "pydantic"},
+    "auth_retry": {"httpx"},
+    "auth_success": {"httpx"},
+    "create_mobile_token": {"httpx", "pydantic"},
+    "create_session": {"httpx", "pydantic"},
+    "disconnect": {"httpx"},
+    "erase_person": {"httpx", "pydantic"},
     "get_connection": set(),
     "get_session": set(),
     "list_connections": set(),
-    "list_providers": {"httpcore"},
+    "list_providers": {"httpx"},
     "publish_events": set(),
     "reconcile": set(),
-    "sweep_page": {"httpcore"},
-    "sync_connections": {"httpcore", "pydantic"},
+    "sweep_page": {"httpx"},
+    "sync_connections": {"httpx", "pydantic"},
     "terra_webhook": set(),
 }
-HEAVY = {"httpcore", "pydantic", "jwt", "aws_lambda_powertools.event_handler"}
+HEAVY = {"httpx", "pydantic", "jwt", "aws_lambda_powertools.event_handler"}
 
 
 def test_every_function_is_listed() -> None:

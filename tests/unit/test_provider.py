@@ -1,11 +1,10 @@
 """The catalogue of providers: what is read from Terra's list, and how long it is served."""
 
-import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-import httpcore
+import httpx
 import pytest
 
 from terra_connections.errors import (
@@ -204,18 +203,17 @@ NO_LISTS: list[Answers] = [
 ]
 
 
-class TerraHere(httpcore.ConnectionPool):
+class TerraHere:
     """Terra, without a network."""
 
     def __init__(self, answers: Answers) -> None:
-        super().__init__()
         self._answers = answers
-        self.seen: list[httpcore.Request] = []
+        self.seen: list[httpx.Request] = []
+        self.client = httpx.Client(transport=httpx.MockTransport(self._answer))
 
-    def handle_request(self, request: httpcore.Request) -> httpcore.Response:
+    def _answer(self, request: httpx.Request) -> httpx.Response:
         self.seen.append(request)
-        path = request.url.target.decode().partition("?")[0]
-        return httpcore.Response(200, content=json.dumps(self._answers[path]).encode())
+        return httpx.Response(200, json=self._answers[request.url.path])
 
 
 def asked_of(terra: TerraHere) -> list[Provider]:
@@ -224,18 +222,17 @@ def asked_of(terra: TerraHere) -> list[Provider]:
     def no_key() -> str:
         raise AssertionError
 
-    api = TerraApi(terra, api_url="https://terra.example", widget_url="", dev_id="our-id", api_key=no_key)
+    api = TerraApi(terra.client, api_url="https://terra.example", widget_url="", dev_id="our-id", api_key=no_key)
     return api.providers(within=timedelta(seconds=1))
 
 
 def test_terra_is_asked_with_the_dev_id_and_without_the_key() -> None:
     terra = TerraHere(GOOD)
     assert [provider.resource for provider in asked_of(terra)] == ["FITBIT"]
-    assert [request.url.target for request in terra.seen] == [b"/integrations/detailed?sdk=true", b"/integrations"]
+    assert [request.url.raw_path for request in terra.seen] == [b"/integrations/detailed?sdk=true", b"/integrations"]
     for request in terra.seen:
-        headers = dict(request.headers)
-        assert headers[b"dev-id"] == b"our-id"
-        assert b"x-api-key" not in headers
+        assert request.headers["dev-id"] == "our-id"
+        assert "x-api-key" not in request.headers
 
 
 @pytest.mark.parametrize("answers", NO_LISTS, ids=str)

@@ -18,6 +18,7 @@ from terra_connections.errors import Misconfigured, TerraRejected, TerraUnavaila
 from terra_connections.ids import UserId
 from terra_connections.sessions.return_target import ReturnTargets
 from terra_connections.terra import client as terra_api
+from terra_connections.terra import transport
 from terra_connections.webhooks.signature import sign
 from tools.doctor import app_links
 from tools.doctor.finding import Finding, Sign, fine, unseen, wrong
@@ -117,7 +118,7 @@ class Doctor:
         what = "Terra's credentials"
         api_url = self.stack.parameters["TerraApiUrl"]
         try:
-            with terra_api.client() as http:
+            with transport.client() as http:
                 terra = terra_api.TerraApi(
                     http,
                     api_url=api_url,

@@ -1,58 +1,71 @@
-"""DynamoDB's attribute values, {"S": "text"} and the like, from and to what Python calls the same.
+"""What the stores share: attribute values, and how long a contended or throttled table is tried."""
 
-boto3's own serializer would bring all of boto3 with it: a tenth of a cold start, of which nothing else is used.
-"""
-
+import random
+import time
 from collections.abc import Mapping
-from typing import Any
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, cast
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from terra_connections.errors import NotDurable
+
+CONTENTION_LIMIT = timedelta(seconds=5)
+"""Terra waits 8 s for all of a webhook."""
+CONTENTION = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+"""Reasons of a cancelled transaction that a repeat can cure as it stands."""
 
 AttributeValue = dict[str, Any]
 
+_serializer = TypeSerializer()
+_deserializer = TypeDeserializer()
 
-def serialize(value: object) -> AttributeValue:  # noqa: PLR0911 - one kind, one line
-    """An attribute value. Numbers are integers, sets are sets of texts.
+
+def serialize(value: object) -> AttributeValue:
+    """Return a value as DynamoDB keeps it, such as {"S": "text"}.
 
     Raises:
-        TypeError: our items hold nothing of this kind.
+        TypeError: DynamoDB keeps nothing of this kind.
     """
-    match value:
-        case None:
-            return {"NULL": True}
-        case bool():
-            return {"BOOL": value}
-        case str():
-            return {"S": str(value)}
-        case int():
-            return {"N": str(int(value))}
-        case Mapping():
-            return {"M": {name: serialize(each) for name, each in value.items()}}
-        case list() | tuple():
-            return {"L": [serialize(each) for each in value]}
-        case set() | frozenset() if value:
-            return {"SS": sorted(map(str, value))}
-    message = f"{type(value).__name__} cannot be kept in DynamoDB."
-    raise TypeError(message)
+    return dict(_serializer.serialize(value))
 
 
 def deserialize(attribute: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever was kept
-    """What an attribute value stands for.
+    """Return what an attribute value stands for. Every number of our items is an integer."""
+    return _with_integers(_deserializer.deserialize(cast("Any", attribute)))
 
-    Raises:
-        TypeError: our items hold nothing of this kind.
-    """
-    ((kind, value),) = attribute.items()
-    match kind:
-        case "S" | "BOOL":
-            return value
-        case "N":
+
+def _with_integers(value: Any) -> Any:  # noqa: ANN401 - whatever was kept
+    match value:
+        case Decimal():
             return int(value)
-        case "M":
-            return {name: deserialize(each) for name, each in value.items()}
-        case "L":
-            return [deserialize(each) for each in value]
-        case "SS":
-            return set(value)
-        case "NULL":
-            return None
-    message = f"An attribute of type {kind} is none of ours."
-    raise TypeError(message)
+        case dict():
+            return {name: _with_integers(each) for name, each in value.items()}
+        case list():
+            return [_with_integers(each) for each in value]
+        case set():
+            return {_with_integers(each) for each in value}
+        case _:
+            return value
+
+
+class Patience:
+    """How often and how long a contended or throttled table is tried: ever more slowly, up to `CONTENTION_LIMIT`."""
+
+    def __init__(self) -> None:
+        self._gives_up_at = time.monotonic() + CONTENTION_LIMIT.total_seconds()
+        self._waits = 0
+
+    def wait(self) -> None:
+        """Wait a moment, a random one, so that those who met do not meet again.
+
+        Raises:
+            NotDurable: there is no time left.
+        """
+        self._waits += 1
+        pause = random.uniform(0.01, 0.05 * min(self._waits, 8))  # noqa: S311 - jitter, not a secret
+        if time.monotonic() + pause >= self._gives_up_at:
+            message = "The table was too busy for too long."
+            raise NotDurable(message, retry_after=1)
+        time.sleep(pause)

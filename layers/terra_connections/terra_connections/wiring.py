@@ -1,9 +1,10 @@
 """The one place that makes clients and stores. Each is made once a process, and only by the doors that ask for it."""
 
+import gc
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import botocore.session
+import boto3
 from botocore.config import Config
 
 from terra_connections.errors import Misconfigured
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from terra_connections.users.store import UserStore
     from terra_connections.webhooks.delivery_store import DeliveryStore
 
+# A function loads some 40,000 objects that stay. Python would look for cycles among them after every 2,000 new ones, a
+# twentieth of a cold start. Warm calls leave next to none, so that 100,000 of them are a few MB.
+gc.set_threshold(100_000)
+
 # Terra waits 8 s for a webhook: one call, its one retry included, may take 5 of them.
 _QUICK = Config(connect_timeout=1, read_timeout=1.5, retries={"mode": "standard", "total_max_attempts": 2})
 
@@ -42,16 +47,12 @@ def settings() -> Settings:
 
 
 @cache
-def _aws() -> botocore.session.Session:
-    return botocore.session.get_session()
+def _aws() -> boto3.Session:
+    return boto3.Session()
 
 
 def _client(service: str) -> Any:  # noqa: ANN401 - each service's client has a type of its own
-    """A client of AWS. boto3 makes the same ones, and loads S3's transfers and more in every cold start."""
-    # botocore puts its name together anew for every request, twice, unless it is given; and what stores compose is
-    # checked by mypy and by AWS. docs/performance.md has what the two cost.
-    who = Config(user_agent=_aws().user_agent(), parameter_validation=False)
-    return _aws().create_client(service, config=_QUICK.merge(who))
+    return _aws().client(service, config=_QUICK)  # type: ignore[call-overload]
 
 
 @cache
@@ -212,11 +213,12 @@ def way_back() -> "WayBack":
 def terra() -> "TerraApi":
     """Terra."""
     from terra_connections import metrics
-    from terra_connections.terra import client as terra_api
+    from terra_connections.terra import transport
+    from terra_connections.terra.client import TerraApi
 
     secret = Secret(_secrets_manager(), settings().terra_secret_arn)
-    return terra_api.TerraApi(
-        terra_api.client(),
+    return TerraApi(
+        transport.client(),
         api_url=settings().terra_api_url,
         widget_url=settings().terra_widget_url,
         dev_id=settings().terra_dev_id,
@@ -239,11 +241,12 @@ def offered() -> "Catalogue":
 def catalogue() -> "Catalogue":
     """What can be connected. Terra is asked without a key, which this door may not read."""
     from terra_connections import metrics
-    from terra_connections.terra import client as terra_api
+    from terra_connections.terra import transport
+    from terra_connections.terra.client import TerraApi
     from terra_connections.terra.provider_cache import Catalogue
 
-    terra = terra_api.TerraApi(
-        terra_api.client(),
+    terra = TerraApi(
+        transport.client(),
         api_url=settings().terra_api_url,
         widget_url=settings().terra_widget_url,
         dev_id=settings().terra_dev_id,

@@ -23,10 +23,9 @@ from terra_connections.connections.change import Change
 from terra_connections.connections.connection import Connection
 from terra_connections.connections.facts import Fact, Facts, Kind, Position
 from terra_connections.connections.lineage import Family
-from terra_connections.dynamodb import deserialize, serialize
+from terra_connections.dynamodb import CONTENTION, Patience, deserialize, serialize
 from terra_connections.errors import ErasureInProgress
 from terra_connections.ids import ReferenceId, SessionId, UserId
-from terra_connections.patience import CONTENTION, Patience
 from terra_connections.users.store import LOGIN_MAY_TAKE, SESSION_KEPT_FOR, Begun, Name, UserStore
 
 if TYPE_CHECKING:

@@ -17,9 +17,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from terra_connections.dynamodb import deserialize, serialize
+from terra_connections.dynamodb import CONTENTION, Patience, deserialize, serialize
 from terra_connections.ids import UserId
-from terra_connections.patience import CONTENTION, Patience
 from terra_connections.reconciliation.sweep import (
     ASKED_AT_LEAST_EVERY,
     DEAD_AFTER,

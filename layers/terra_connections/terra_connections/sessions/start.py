@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from terra_connections.auth.caller import Caller
 from terra_connections.connections.store import ConnectionStore
+from terra_connections.dynamodb import Patience
 from terra_connections.errors import (
     ErasureInProgress,
     InputRefused,
@@ -20,7 +21,6 @@ from terra_connections.errors import (
     UnknownResource,
 )
 from terra_connections.ids import ReferenceId, SessionId
-from terra_connections.patience import Patience
 from terra_connections.sessions.idempotency import Claim
 from terra_connections.sessions.return_target import ReturnTargets
 from terra_connections.sessions.session import (

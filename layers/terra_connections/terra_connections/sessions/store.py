@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from terra_connections.dynamodb import deserialize, serialize
+from terra_connections.dynamodb import Patience, deserialize, serialize
 from terra_connections.errors import IdempotencyKeyReused, RequestInProgress
 from terra_connections.ids import ReferenceId, SessionId, UserId
-from terra_connections.patience import Patience
 from terra_connections.sessions.idempotency import CLAIM_LEASE, Claim
 from terra_connections.sessions.session import OPEN_FOR, Flow, Reason, Report, Session
 from terra_connections.users.store import SESSION_KEPT_FOR

@@ -1,4 +1,4 @@
-"""Terra's REST API, as far as this stack asks it, over an `httpcore.ConnectionPool` that is passed in.
+"""Terra's REST API, as far as this stack asks it, over an `httpx.Client` that is passed in.
 
 Source: Terra's OpenAPI documents (2026.07 and 2026.10) and FAQ. Errors come in four forms (RFC 9457 without a status,
 an older `{status, message}`, HTML, empty): the status code decides, and where a JSON body has a `code`, it says more.
@@ -7,16 +7,14 @@ A success is accepted only if it holds what it must. No call follows redirects.
 
 import json
 import re
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-import certifi
-import httpcore
+import httpx
 
 from terra_connections.connections.facts import scopes_from
 from terra_connections.errors import (
@@ -39,8 +37,8 @@ from terra_connections.ids import (
 )
 from terra_connections.terra.models import Login, LoginAsked, MobileToken, UserInfo, UserPage, WidgetSession
 from terra_connections.terra.providers import Provider, enabled_providers, resource_of
+from terra_connections.terra.transport import exchange, unusable_response
 
-CONNECT_WITHIN = timedelta(seconds=3)
 LOGIN_WITHIN = timedelta(seconds=18)
 """With two tries to connect this stays below the 28 s that the function has, and API Gateway's 30."""
 ANSWER_WITHIN = timedelta(seconds=10)
@@ -55,7 +53,6 @@ Source: tryterra/agent-skills, terra-mobile-sdk/SKILL.md (2026). Terra's Vantage
 beside a data token, and no document forbids it.
 """
 
-_MAX_ANSWER = 5_000_000  # bytes; a page of 500 users has a few hundred thousand
 _MAX_RETRY_AFTER = 3600
 _MAX_SECONDS = 86_400
 _MAX_WARNINGS = 20
@@ -76,49 +73,6 @@ _OPERATORS_TO_MEND = {
 """Refusals that no caller of ours can cause: of credentials, of the account, and of the address that is configured."""
 _WIDGET_IS_ELSEWHERE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
-_NO_ANSWER = (
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.TimeoutException,
-    httpcore.UnsupportedProtocol,
-)
-
-
-def client() -> httpcore.ConnectionPool:
-    """An HTTP client for Terra: what httpx is made of, and all of it that is needed here.
-
-    It tries to connect twice. Nothing else is ever repeated: a request that was sent may have made a pending user, and
-    Terra's auth endpoints have no idempotency key.
-    """
-    return httpcore.ConnectionPool(
-        ssl_context=ssl.create_default_context(cafile=certifi.where()),
-        # Terra, or what lies between, may have forgotten an older one while the function was frozen.
-        keepalive_expiry=5,
-        retries=1,
-    )
-
-
-class _Deadline(dict[str, float]):
-    """The `timeout` extension of a request, as one limit for all of it.
-
-    httpcore's timeouts are of silence, each for one step: an answer that stalls or drips would have several of them.
-    It asks for a step's limit when the step begins, and is told what is left. Connecting has two steps (TCP and TLS)
-    and may be tried twice.
-    """
-
-    def __init__(self, within: timedelta) -> None:
-        super().__init__()
-        self._connect = min(CONNECT_WITHIN, within / 4).total_seconds()
-        self._ends_at = time.monotonic() + within.total_seconds()
-
-    @property
-    def has_passed(self) -> bool:
-        return time.monotonic() > self._ends_at
-
-    def get(self, step: str, _default: object = None) -> float:
-        # Not zero, which would mean not to wait at all.
-        left = max(self._ends_at - time.monotonic(), 0.001)
-        return min(self._connect, left) if step in {"connect", "pool"} else left
 
 
 class TerraApi:
@@ -130,7 +84,7 @@ class TerraApi:
 
     def __init__(
         self,
-        client: httpcore.ConnectionPool,
+        client: httpx.Client,
         *,
         api_url: str,
         widget_url: str,
@@ -175,7 +129,7 @@ class TerraApi:
         answer = _object(_believed(status, content))
         user_id, auth_url = user_id_from(answer.get("user_id")), self._web_address(answer.get("auth_url"))
         if user_id is None or auth_url is None:
-            raise _nonsense()
+            raise unusable_response()
         return Login(user_id, auth_url)
 
     def widget_session(self, asked: LoginAsked, *, resources: Sequence[str]) -> WidgetSession:
@@ -200,7 +154,7 @@ class TerraApi:
         answer = _object(_believed(status, content))
         session_id, link = session_id_from(answer.get("session_id")), self._web_address(answer.get("url"))
         if session_id is None or link is None:
-            raise _nonsense()
+            raise unusable_response()
         open_for = _seconds(answer.get("expires_in")) or WIDGET_OPEN_FOR
         return WidgetSession(session_id, link, open_for, _warnings(answer.get("warnings")))
 
@@ -212,7 +166,7 @@ class TerraApi:
         answer = _object(_believed(status, content))
         user, is_authenticated = answer.get("user"), answer.get("is_authenticated")
         if not isinstance(user, dict) or user.get("user_id") != user_id or not isinstance(is_authenticated, bool):
-            raise _nonsense()
+            raise unusable_response()
         provider = user.get("provider")
         return UserInfo(
             user_id=user_id,
@@ -252,12 +206,12 @@ class TerraApi:
         if "users" in answer:
             # What mixes the shapes does not say whether there is more.
             if answer.keys() & {"data", "next", "results"}:
-                raise _nonsense()
+                raise unusable_response()
             return UserPage(tuple(_user_ids(answer["users"])), None)
         listed = _object(answer["data"]) if "data" in answer else answer
         following = listed.get("next", page)
         if following is not None and (type(following) is not int or following <= page):
-            raise _nonsense()
+            raise unusable_response()
         return UserPage(tuple(_user_ids(listed.get("results"))), following)
 
     def deauthenticate(self, user_id: UserId, *, within: timedelta = ANSWER_WITHIN) -> None:
@@ -276,7 +230,7 @@ class TerraApi:
         answer = _object(_believed(status, content))
         token, expires_in = answer.get("token"), answer.get("expires_in")
         if not isinstance(token, str) or not token or not isinstance(expires_in, int) or isinstance(expires_in, bool):
-            raise _nonsense()
+            raise unusable_response()
         return MobileToken(token, expires_in)
 
     def providers(self, *, within: timedelta) -> list[Provider]:
@@ -293,10 +247,10 @@ class TerraApi:
         status, content = self._ask("GET", "/integrations", within=remaining, is_keyless=True)
         sdk = _object(_believed(status, content)).get("sdk_providers")
         if not isinstance(entries, list) or not isinstance(sdk, list):
-            raise _nonsense()
+            raise unusable_response()
         # No provider at all is an answer, a list of something else is none.
         if entries and not any(resource_of(entry) for entry in entries):
-            raise _nonsense()
+            raise unusable_response()
         return enabled_providers(entries, sdk=sdk)
 
     def _ask(
@@ -314,8 +268,7 @@ class TerraApi:
 
         `path` is the call's name, and where it is unless `url` says otherwise.
         """
-        headers = {"accept": "application/json", "user-agent": "terra-connections"}
-        headers |= {"dev-id": self._dev_id} if is_keyless else credentials(self._dev_id, self._api_key())
+        headers = {"dev-id": self._dev_id} if is_keyless else credentials(self._dev_id, self._api_key())
         content = None if method == "GET" else b""
         if body is not None:
             content = json.dumps(body).encode()
@@ -324,31 +277,14 @@ class TerraApi:
         address = f"{address}?{urlencode(params, quote_via=quote)}" if params else address
         started, answer = time.perf_counter(), None
         try:
-            answer = self._exchange(method, address, headers, content, within=within)
+            answer = exchange(self._client, method, address, headers=headers, content=content, within=within)
         finally:
             status = answer.status if answer else None
             self._asked(path, status, (time.perf_counter() - started) * 1000)
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
             message = "Terra's rate limit is used up."
-            raise TooManyRequests(message, retry_after=_retry_after(answer.headers))
+            raise TooManyRequests(message, retry_after=_retry_after(answer.retry_after))
         return answer.status, answer.content
-
-    def _exchange(
-        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None, *, within: timedelta
-    ) -> "_Answer":
-        deadline = _Deadline(within)
-        sent, limits = list(headers.items()), {"timeout": deadline}
-        try:
-            with self._client.stream(method, url, headers=sent, content=content, extensions=limits) as response:
-                received = bytearray()
-                for chunk in response.iter_stream():
-                    received += chunk
-                    if len(received) > _MAX_ANSWER or deadline.has_passed:
-                        raise _nonsense()
-        except _NO_ANSWER as error:
-            message = "Terra did not answer in time."
-            raise TerraUnavailable(message) from error
-        return _Answer(response.status, dict(response.headers), bytes(received))
 
     def _web_address(self, value: object) -> str | None:
         """An address that a browser may be sent to, exactly as Terra gave it; None if it is none."""
@@ -369,12 +305,6 @@ def credentials(dev_id: str, api_key: str) -> dict[str, str]:
     return {"dev-id": dev_id, "x-api-key": api_key}
 
 
-class _Answer(NamedTuple):
-    status: int
-    headers: Mapping[bytes, bytes]
-    content: bytes
-
-
 def _believed(status: int, content: bytes) -> Any:  # noqa: ANN401 - JSON
     """The JSON of a success; everything else is an error."""
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
@@ -382,7 +312,7 @@ def _believed(status: int, content: bytes) -> Any:  # noqa: ANN401 - JSON
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
-        raise _nonsense() from None
+        raise unusable_response() from None
     if isinstance(answer, dict) and answer.get("status") == "error":
         message = "Terra refused the request."
         raise TerraRejected(message)
@@ -438,22 +368,18 @@ def _check_input(status: int) -> None:
 
 def _object(answer: object) -> dict[str, Any]:
     if not isinstance(answer, dict):
-        raise _nonsense()
+        raise unusable_response()
     return answer
 
 
 def _user_ids(users: object) -> list[UserId]:
     """The ids of a list of users. One without an id makes all of it nonsense: a partial list proves nothing."""
     if not isinstance(users, list):
-        raise _nonsense()
+        raise unusable_response()
     user_ids = [user_id_from(user.get("user_id")) if isinstance(user, dict) else None for user in users]
     if None in user_ids:
-        raise _nonsense()
+        raise unusable_response()
     return [user_id for user_id in user_ids if user_id is not None]
-
-
-def _nonsense() -> TerraUnavailable:
-    return TerraUnavailable("Terra answered something that cannot be used.")
 
 
 def _seconds(value: object) -> timedelta | None:
@@ -470,7 +396,6 @@ def _warnings(value: object) -> tuple[str, ...]:
     return tuple(text[:_MAX_WARNING] for text in texts if text)[:_MAX_WARNINGS]
 
 
-def _retry_after(headers: Mapping[bytes, bytes]) -> int:
+def _retry_after(value: str | None) -> int:
     """Terra's Retry-After in seconds, within reason; a date or nonsense counts as the shortest wait that helps."""
-    values = [value.decode("latin-1") for name, value in headers.items() if name.lower() == b"retry-after"]
-    return min(max(int(values[0]), 1), _MAX_RETRY_AFTER) if values and _SECONDS.fullmatch(values[0]) else 5
+    return min(max(int(value), 1), _MAX_RETRY_AFTER) if value and _SECONDS.fullmatch(value) else 5

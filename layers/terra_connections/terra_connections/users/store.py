@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from terra_connections.dynamodb import CONTENTION, Patience
 from terra_connections.errors import ErasureInProgress
 from terra_connections.ids import ReferenceId
-from terra_connections.patience import CONTENTION, Patience
 from terra_connections.users.limits import UserLimits
 from terra_connections.users.pseudonym import Pseudonyms
 
