@@ -68,7 +68,7 @@ def project(folder: Path) -> Path:
     for name in FUNCTIONS.values():
         shutil.copytree(ROOT / "functions" / name, folder / "functions" / name)
     shutil.copytree(ROOT / "layers", folder / "layers")
-    module = folder / "layers/terra_connections/terra_connections/terra/providers.py"
+    module = folder / "layers/terra_connections/terra_connections/terra/provider_cache.py"
     source = module.read_text()
     for usual in ("FRESH_FOR = timedelta(minutes=5)", "ASK_AGAIN_AFTER = timedelta(seconds=30)"):
         assert usual in source
