@@ -92,7 +92,7 @@ async def webhook(request: Request) -> dict[str, str]:
                 "status": "connected",
             }
         )
-    return {"status": "taken"}
+    return {"status": "accepted"}
 
 
 @app.get("/auth/success")

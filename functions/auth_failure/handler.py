@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response
-from terra_connections.handler import door
+from terra_connections.handler import http_handler
 from terra_connections.redirects.redirect import session_of
 from terra_connections.sessions.outcome import outcome_of
 from terra_connections.sessions.session import hash_of, new_secret, reason_from
@@ -28,8 +28,8 @@ def auth_failure(request: Request) -> Response:
     _sessions.add_failure(session.session_id, reason, retry_hash=hash_of(retry_secret) if retry_secret else None)
     session = replace(session, failed_reasons=session.failed_reasons | {reason})
     view = outcome_of(session, _sessions, _connections, now=now)
-    request.notes["session_status"] = view.status
+    request.log_fields["session_status"] = view.status
     return _way_back.send_on(view, request, now=now, retry_secret=retry_secret)
 
 
-lambda_handler = door(auth_failure, answer=_way_back.error_page)
+lambda_handler = http_handler(auth_failure, on_error=_way_back.error_page)

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response
-from terra_connections.handler import door
+from terra_connections.handler import http_handler
 from terra_connections.redirects.pages import PRIVATE
 from terra_connections.redirects.redirect import session_to_retry
 from terra_connections.sessions.outcome import outcome_of
@@ -31,12 +31,12 @@ def auth_retry(request: Request) -> Response:
     now = datetime.now(UTC)
     session = session_to_retry(request, _sessions, now=now)
     view = outcome_of(session, _sessions, _connections, now=now)
-    request.notes["session_status"] = view.status
+    request.log_fields["session_status"] = view.status
     if not view.may_be_retried(now=now):
         return _way_back.send_on(view, request, now=now)
     begun = _starter.start_again(session, base_url=request.base_url(_settings.public_base_url), now=now)
-    request.notes["new_session_id"] = begun["session_id"]
+    request.log_fields["new_session_id"] = begun["session_id"]
     return Response(HTTPStatus.SEE_OTHER, headers={"location": begun["auth_url"], **PRIVATE})
 
 
-lambda_handler = door(auth_retry, answer=_way_back.error_page)
+lambda_handler = http_handler(auth_retry, on_error=_way_back.error_page)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response
-from terra_connections.handler import door
+from terra_connections.handler import http_handler
 from terra_connections.redirects.redirect import session_of
 from terra_connections.sessions.confirm import confirm
 from terra_connections.sessions.outcome import outcome_of
@@ -24,8 +24,8 @@ def auth_success(request: Request) -> Response:
     if view.status is not SessionStatus.CONNECTED:
         hint = request.redirect_query.get("user_id")
         view = confirm(view, hint, terra=_terra, sessions=_sessions, connections=_connections, now=now)
-    request.notes["session_status"] = view.status
+    request.log_fields["session_status"] = view.status
     return _way_back.send_on(view, request, now=now)
 
 
-lambda_handler = door(auth_success, answer=_way_back.error_page)
+lambda_handler = http_handler(auth_success, on_error=_way_back.error_page)

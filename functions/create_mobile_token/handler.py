@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response, json_response
-from terra_connections.handler import door
+from terra_connections.handler import http_handler
 from terra_connections.request_body import Person
 
 _pseudonyms = wiring.pseudonyms()
@@ -20,11 +20,11 @@ def create_mobile_token(request: Request) -> Response:
     Terra is asked once: a token whose answer was lost expires unused, so the caller may repeat what we do not.
     """
     # A user's token need not name its own subject, so it needs no body.
-    reference_id = request.caller.person(Person.parse(request.body or b"{}").reference_id)
-    request.notes["person"] = _pseudonyms.in_logs(reference_id)
+    reference_id = request.require_caller().person(Person.parse(request.body or b"{}").reference_id)
+    request.log_fields["person"] = _pseudonyms.in_logs(reference_id)
     _users.begin_mobile_token(reference_id, _limits, now=datetime.now(UTC))
     token = _terra.mobile_token(reference_id)
     return json_response(HTTPStatus.CREATED, {"token": token.token, "expires_in": token.expires_in})
 
 
-lambda_handler = door(create_mobile_token)
+lambda_handler = http_handler(create_mobile_token)

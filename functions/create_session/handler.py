@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response, json_response
-from terra_connections.handler import door
+from terra_connections.handler import http_handler
 from terra_connections.redirects.language import preferred
 from terra_connections.request_body import NewSession
 from terra_connections.sessions.start import SessionStarter, claim_for
@@ -25,10 +25,10 @@ _starter = SessionStarter(
 
 def create_session(request: Request) -> Response:
     """Ask Terra for a login link and remember who it is for."""
-    caller = request.caller
+    caller = request.require_caller()
     asked = NewSession.parse(request.body)
     person = caller.person(asked.reference_id)
-    request.notes["person"] = _pseudonyms.in_logs(person)
+    request.log_fields["person"] = _pseudonyms.in_logs(person)
     # A back end's own header would say nothing about the person.
     browser = request.header("accept-language") if caller.subject else None
     started = _starter.start(
@@ -40,14 +40,14 @@ def create_session(request: Request) -> Response:
         now=datetime.now(UTC),
     )
     session_id = started.answer["session_id"]
-    request.notes["session_id"] = session_id
+    request.log_fields["session_id"] = session_id
     if "warnings" in started.answer:
         # Their number only: they are Terra's own words about what the caller sent.
-        request.notes["warnings"] = len(started.answer["warnings"])
+        request.log_fields["warnings"] = len(started.answer["warnings"])
     headers = {"location": f"/sessions/{session_id}"}
     if started.is_replay:
         headers["idempotent-replayed"] = "true"
     return json_response(HTTPStatus.CREATED, started.answer, headers=headers)
 
 
-lambda_handler = door(create_session)
+lambda_handler = http_handler(create_session)

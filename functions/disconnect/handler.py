@@ -7,7 +7,7 @@ from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response
 from terra_connections.connections.connection import no_connection
 from terra_connections.disconnect import disconnect as disconnect_at_terra
-from terra_connections.handler import door
+from terra_connections.handler import http_handler
 from terra_connections.ids import user_id_from
 
 _terra = wiring.terra()
@@ -16,11 +16,11 @@ _connections = wiring.connections()
 
 def disconnect(request: Request) -> Response:
     """Terra first, then here; a replaced `user_id` disconnects its replacement."""
-    caller, user_id = request.caller, user_id_from(request.path("user_id"))
+    caller, user_id = request.require_caller(), user_id_from(request.path("user_id"))
     if user_id is None:
         raise no_connection(request.path("user_id"))
     disconnect_at_terra(user_id, caller=caller, terra=_terra, connections=_connections, now=datetime.now(UTC))
     return Response(HTTPStatus.NO_CONTENT, headers={"cache-control": "no-store"})
 
 
-lambda_handler = door(disconnect)
+lambda_handler = http_handler(disconnect)

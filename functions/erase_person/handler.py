@@ -6,7 +6,7 @@ from http import HTTPStatus
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response
 from terra_connections.erasure import Eraser
-from terra_connections.handler import door
+from terra_connections.handler import http_handler
 from terra_connections.request_body import Person
 
 _pseudonyms = wiring.pseudonyms()
@@ -16,11 +16,11 @@ _limits = wiring.user_limits("erasures")
 
 def erase_person(request: Request) -> Response:
     """Tombstones, Terra, items: 204 only once nothing is left."""
-    person = request.caller.person(Person.parse(request.body).reference_id)
-    request.notes["person"] = _pseudonyms.in_logs(person)
+    person = request.require_caller().person(Person.parse(request.body).reference_id)
+    request.log_fields["person"] = _pseudonyms.in_logs(person)
     _limits.count(person, now=datetime.now(UTC))
-    request.notes["erased"] = _eraser.erase(person)
+    request.log_fields["erased"] = _eraser.erase(person)
     return Response(HTTPStatus.NO_CONTENT, headers={"cache-control": "no-store"})
 
 
-lambda_handler = door(erase_person)
+lambda_handler = http_handler(erase_person)

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response, json_response
 from terra_connections.connections.connection import no_connection
-from terra_connections.handler import door
+from terra_connections.handler import http_handler
 from terra_connections.ids import user_id_from
 
 _connections = wiring.connections()
@@ -13,11 +13,11 @@ _connections = wiring.connections()
 
 def get_connection(request: Request) -> Response:
     """From Terra's `user_id` back to the person, read consistently."""
-    caller, user_id = request.caller, user_id_from(request.path("user_id"))
+    caller, user_id = request.require_caller(), user_id_from(request.path("user_id"))
     connection = _connections.find(user_id, caller=caller) if user_id else None
     if connection is None:
         raise no_connection(request.path("user_id"))
     return json_response(HTTPStatus.OK, connection.as_json())
 
 
-lambda_handler = door(get_connection)
+lambda_handler = http_handler(get_connection)

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response, json_response
 from terra_connections.errors import NotFound
-from terra_connections.handler import door
+from terra_connections.handler import http_handler
 from terra_connections.ids import session_id_from
 from terra_connections.sessions.outcome import outcome_of
 
@@ -16,14 +16,14 @@ _connections = wiring.connections()
 
 def get_session(request: Request) -> Response:
     """The session as it stands; `connected` only ever means that Terra said so."""
-    caller, now = request.caller, datetime.now(UTC)
+    caller, now = request.require_caller(), datetime.now(UTC)
     session_id = session_id_from(request.path("session_id"))
     session = _sessions.find(session_id, now=now) if session_id else None
     if session is None or not caller.may_see(session.reference_id):
         message = "There is no such session."
         raise NotFound(message)
-    request.notes["session_id"] = session.session_id
+    request.log_fields["session_id"] = session.session_id
     return json_response(HTTPStatus.OK, outcome_of(session, _sessions, _connections, now=now).as_json())
 
 
-lambda_handler = door(get_session)
+lambda_handler = http_handler(get_session)

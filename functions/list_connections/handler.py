@@ -7,7 +7,7 @@ from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response, json_response
 from terra_connections.connections.lineage import listing
 from terra_connections.errors import InvalidRequest
-from terra_connections.handler import door
+from terra_connections.handler import http_handler
 from terra_connections.ids import reference_id_error, reference_id_from
 from terra_connections.unknown_name import unknown
 
@@ -18,11 +18,11 @@ _PARAMETERS = ("reference_id", "include")
 
 def list_connections(request: Request) -> Response:
     """What is connected or needs to be reconnected, newest first; with `include=revoked` what was revoked, too."""
-    caller, query = request.caller, request.query
+    caller, query = request.require_caller(), request.query
     if wrong := _wrong(query):
         raise InvalidRequest(wrong)
     person = caller.person(reference_id_from(query.get("reference_id")))
-    request.notes["person"] = _pseudonyms.in_logs(person)
+    request.log_fields["person"] = _pseudonyms.in_logs(person)
     connections = listing(person, _connections.of_person(person), include_revoked="include" in query)
     return json_response(HTTPStatus.OK, {"connections": [connection.as_json() for connection in connections]})
 
@@ -36,4 +36,4 @@ def _wrong(query: Mapping[str, str]) -> list[tuple[str, str]]:
     return wrong
 
 
-lambda_handler = door(list_connections)
+lambda_handler = http_handler(list_connections)

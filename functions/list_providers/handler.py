@@ -5,20 +5,20 @@ from http import HTTPStatus
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response, json_response
 from terra_connections.etag import unless_known
-from terra_connections.handler import door
+from terra_connections.handler import http_handler
 
 _catalogue = wiring.catalogue()
 
 
 def list_providers(request: Request) -> Response:
     """Terra's list of enabled providers, kept for minutes, and served stale rather than not at all."""
-    _ = request.caller
+    request.require_caller()
     listing = _catalogue.read()
-    request.notes.update(providers=len(listing.providers), stale=listing.is_stale)
+    request.log_fields.update(providers=len(listing.providers), stale=listing.is_stale)
     # Private: a shared cache would hand it on to callers whom the authorizer refuses.
     kept_for = "private, max-age=30" if listing.is_stale else "private, max-age=300"
     answer = json_response(HTTPStatus.OK, listing.as_json(), headers={"cache-control": kept_for})
     return unless_known(answer, request.header("if-none-match"))
 
 
-lambda_handler = door(list_providers)
+lambda_handler = http_handler(list_providers)

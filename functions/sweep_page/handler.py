@@ -22,7 +22,7 @@ _sweeper = Sweeper(
     sweeps=wiring.sweeps(),
     queue=wiring.sweep_queue(),
     limit=Limit(percent=float(wiring.settings().sweep_revokes_below_percent)),
-    on_drift=metrics.drift_undone,
+    on_drift=metrics.drift_repaired,
 )
 
 

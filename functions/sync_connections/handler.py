@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response, json_response
-from terra_connections.handler import door
+from terra_connections.handler import http_handler
 from terra_connections.request_body import Person
 from terra_connections.sync import Syncer
 
@@ -16,12 +16,12 @@ _limits = wiring.user_limits("syncs")
 
 def sync_connections(request: Request) -> Response:
     """Ask Terra what this person has, make the table agree, and list it."""
-    person = request.caller.person(Person.parse(request.body).reference_id)
-    request.notes["person"] = _pseudonyms.in_logs(person)
+    person = request.require_caller().person(Person.parse(request.body).reference_id)
+    request.log_fields["person"] = _pseudonyms.in_logs(person)
     now = datetime.now(UTC)
     _limits.count(person, now=now)
     connections = _syncer.sync(person, now=now)
     return json_response(HTTPStatus.OK, {"connections": [connection.as_json() for connection in connections]})
 
 
-lambda_handler = door(sync_connections)
+lambda_handler = http_handler(sync_connections)

@@ -128,8 +128,8 @@ def test_no_artefact_tells_where_it_was_built(built: Path) -> None:
 
 @pytest.mark.usefixtures("lambda_python")
 def test_byte_code_names_its_place_in_lambda(built: Path) -> None:
-    door = built / "TerraConnectionsLayer/python/terra_connections/__pycache__/door.cpython-313.pyc"
-    assert b"/opt/python/terra_connections/handler.py" in door.read_bytes()
+    module = built / "TerraConnectionsLayer/python/terra_connections/__pycache__/handler.cpython-313.pyc"
+    assert b"/opt/python/terra_connections/handler.py" in module.read_bytes()
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -36,7 +36,7 @@ def test_a_delivery_is_counted_by_type_outcome_age_and_secret(
 ) -> None:
     delivery = webhook(auth_event(new_user_id(), person))
     first = metrics(handlers.run("terra_webhook", delivery.event()))
-    assert first["Deliveries"] == [{"type": "auth", "outcome": "taken", "value": 1}]
+    assert first["Deliveries"] == [{"type": "auth", "outcome": "accepted", "value": 1}]
     assert 0 <= first["DeliveryAge"][0]["value"] < 60
     assert [signature["value"] for signature in first["Signatures"]] == [1]
     again = metrics(handlers.run("terra_webhook", delivery.event()))
@@ -46,7 +46,7 @@ def test_a_delivery_is_counted_by_type_outcome_age_and_secret(
 def test_a_forged_webhook_is_counted(handlers: Handlers, webhook: Callable[..., Webhook], person: str) -> None:
     forged = webhook(auth_event(new_user_id(), person)).but(secret="wrong")
     run = handlers.run("terra_webhook", forged.event())
-    assert metrics(run)["Problems"] == [{"door": "terra_webhook", "code": "not_signed", "value": 1}]
+    assert metrics(run)["Problems"] == [{"function": "terra_webhook", "code": "not_signed", "value": 1}]
 
 
 @pytest.mark.parametrize(

@@ -316,6 +316,6 @@ def test_what_is_wrong_with_the_account_has_its_code_says_what_to_do_and_is_coun
     assert run.result is not None
     assert ("retry-after" in run.result["headers"]) == (status == 503)
     found = metrics(run)
-    assert found["Problems"] == [{"door": "create_session", "code": code, "value": 1}]
+    assert found["Problems"] == [{"function": "create_session", "code": code, "value": 1}]
     assert len(found["TerraFailures"]) == 1
     assert len(asked_of_terra(run)) == 1

@@ -55,7 +55,7 @@ def test_a_repeated_delivery_changes_nothing(
     repeat: Callable[[Webhook], Webhook],
 ) -> None:
     first = webhook(deauth_event(user_id := new_user_id(), person), ordering=now_s() * 1000 - 60_000)
-    assert told(first.post(browser)) == (200, "taken")
+    assert told(first.post(browser)) == (200, "accepted")
     before = tables.connection(user_id)
     for _ in range(2):
         assert told(repeat(first).post(browser)) == (200, "duplicate")
@@ -68,7 +68,7 @@ def test_a_delivery_without_a_trace_id_is_known_by_what_was_signed(
     browser: httpx.Client, tables: Tables, webhook: Make, person: str
 ) -> None:
     first = webhook(auth_event(new_user_id(), person), trace_id=None)
-    assert told(first.post(browser)) == (200, "taken")
+    assert told(first.post(browser)) == (200, "accepted")
     assert told(first.post(browser)) == (200, "duplicate")
     assert len(tables.deliveries(first.keys)) == 1
 
@@ -79,7 +79,7 @@ def test_a_delivery_signed_anew_without_a_trace_id_changes_nothing_either(
     first = webhook(auth_event(user_id := new_user_id(), person), trace_id=None, ordering=now_s() * 1000 - 60_000)
     first.post(browser)
     before = tables.facts(user_id)
-    assert told(first.but(t=first.t + 5).post(browser)) == (200, "taken")
+    assert told(first.but(t=first.t + 5).post(browser)) == (200, "accepted")
     assert tables.facts(user_id) == before
 
 
@@ -90,7 +90,7 @@ def test_the_same_delivery_32_times_at_once_is_taken_once(
     limits = httpx.Limits(max_connections=32)
     with httpx.Client(base_url=stack.api_url, timeout=60, limits=limits) as client:
         answers = [told(answer) for answer in at_once([lambda: delivery.post(client)] * 32)]
-    assert sorted(answers) == [(200, "duplicate")] * 31 + [(200, "taken")]
+    assert sorted(answers) == [(200, "duplicate")] * 31 + [(200, "accepted")]
     assert len(tables.deliveries(delivery.keys)) == 2
     item = tables.connection(user_id)
     assert item is not None
@@ -111,7 +111,7 @@ def test_32_different_events_for_one_connection_at_once_all_count(
     assert {answer.status_code for answer in answers} <= {200, 503}
     for delivery, answer in zip(deliveries, answers, strict=True):
         if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-            assert told(delivery.post(browser)) == (200, "taken")
+            assert told(delivery.post(browser)) == (200, "accepted")
     facts = tables.facts(user_id)
     assert facts is not None
     assert facts["facts"]["connected"]["at"] == start + 31_000
@@ -139,7 +139,7 @@ def test_a_record_of_a_delivery_holds_nothing_personal_and_outlives_its_signatur
 def test_an_odd_trace_id_is_a_key_all_the_same(browser: httpx.Client, webhook: Make, person: str) -> None:
     for trace_id in ("x" * 5000, "spaces in it", "caf\u00e9", "a:chunk:1"):
         first = webhook(auth_event(new_user_id(), person))
-        for delivery, status in ((first, "taken"), (first.but(t=first.t - 1), "duplicate")):
+        for delivery, status in ((first, "accepted"), (first.but(t=first.t - 1), "duplicate")):
             headers = {name.encode(): value.encode() for name, value in delivery.headers.items()}
             headers[b"x-terra-trace-id"] = trace_id.encode()
             assert told(browser.post("/webhooks/terra", content=delivery.body, headers=headers)) == (200, status)
@@ -154,12 +154,12 @@ def test_chunks_of_one_large_request_are_deliveries_of_their_own(terra: Terra, p
         )[0]
         for n in range(3)
     ]
-    assert ["taken" in answer["body"] for answer in answers] == [True] * 3
+    assert ["accepted" in answer["body"] for answer in answers] == [True] * 3
 
 
 def test_a_webhook_costs_two_round_trips(handlers: Handlers, webhook: Make, person: str) -> None:
     run = handlers.run("terra_webhook", webhook(auth_event(new_user_id(), person)).event())
-    assert run.json == {"status": "taken"}
+    assert run.json == {"status": "accepted"}
     assert run.trips == ["dynamodb.BatchGetItem", "dynamodb.TransactWriteItems"]
 
 
@@ -206,7 +206,7 @@ def test_dynamodb_failing_in_the_middle_is_503_and_terras_repeat_heals_it(
     assert person not in run.result["body"]
     assert tables.connection(user_id) is None
     assert tables.deliveries(delivery.keys) == []
-    assert told(delivery.post(browser)) == (200, "taken")
+    assert told(delivery.post(browser)) == (200, "accepted")
     item = tables.connection(user_id)
     assert item is not None
     assert item["version"] == 1
@@ -233,7 +233,7 @@ def test_contention_is_tried_again_and_is_no_duplicate(
     codes[place] = code
     delivery = webhook(auth_event(user_id := new_user_id(), person))
     run = handlers.run("terra_webhook", delivery.event(), cancelled(*codes, times=3))
-    assert (run.status, run.json) == (200, {"status": "taken"})
+    assert (run.status, run.json) == (200, {"status": "accepted"})
     assert run.trips.count("dynamodb.TransactWriteItems") == 4
     assert len(tables.deliveries(delivery.keys)) == 2
     assert tables.connection(user_id) is not None
@@ -255,7 +255,7 @@ def test_contention_that_does_not_end_is_503_in_time_for_terra(
     assert 4 < run.seconds < 5 + BUSY
     assert tables.connection(user_id) is None
     assert tables.deliveries(delivery.keys) == []
-    assert told(delivery.post(browser)) == (200, "taken")
+    assert told(delivery.post(browser)) == (200, "accepted")
 
 
 def test_keys_that_dynamodb_does_not_process_are_asked_for_with_pauses(
@@ -274,7 +274,7 @@ def test_a_key_that_is_processed_at_the_second_asking_is_read(handlers: Handlers
     delivery = webhook(auth_event(user_id := new_user_id(), None))
     unprocessed = {stack.tables.connections: {"Keys": [{"user_id": {"S": user_id}}], "ConsistentRead": True}}
     once = instead(READ, {"Responses": {}, "UnprocessedKeys": unprocessed}, times=1)
-    assert handlers.run("terra_webhook", delivery.event(), once).json == {"status": "taken"}
+    assert handlers.run("terra_webhook", delivery.event(), once).json == {"status": "accepted"}
 
 
 def test_a_write_whose_answer_was_lost_is_taken_by_the_second_try(
@@ -282,7 +282,7 @@ def test_a_write_whose_answer_was_lost_is_taken_by_the_second_try(
 ) -> None:
     delivery = webhook(auth_event(user_id := new_user_id(), person))
     run = handlers.run("terra_webhook", delivery.event(), lose(WRITE))
-    assert (run.status, run.json) == (200, {"status": "taken"})
+    assert (run.status, run.json) == (200, {"status": "accepted"})
     item = tables.connection(user_id)
     assert item is not None
     assert item["version"] == 1
@@ -300,7 +300,7 @@ def test_a_write_whose_answers_were_all_lost_is_503_and_then_a_duplicate(
 def test_an_own_first_try_that_is_still_running_is_waited_for(handlers: Handlers, webhook: Make, person: str) -> None:
     delivery = webhook(auth_event(new_user_id(), person))
     run = handlers.run("terra_webhook", delivery.event(), refused(WRITE, "TransactionInProgressException", times=2))
-    assert (run.status, run.json) == (200, {"status": "taken"})
+    assert (run.status, run.json) == (200, {"status": "accepted"})
 
 
 def test_an_event_that_comes_between_reading_and_writing_is_not_lost(
@@ -310,10 +310,10 @@ def test_an_event_that_comes_between_reading_and_writing_is_not_lost(
     slow = webhook(auth_event(user_id, person), ordering=now - 2000)
     with handlers.start("terra_webhook", slow.event(), pause("dynamodb.TransactWriteItems:before")) as running:
         running.until_paused()
-        assert told(webhook(deauth_event(user_id, person), ordering=now - 1000).post(browser)) == (200, "taken")
+        assert told(webhook(deauth_event(user_id, person), ordering=now - 1000).post(browser)) == (200, "accepted")
         running.go_on()
         run = running.end()
-    assert (run.status, run.json) == (200, {"status": "taken"})
+    assert (run.status, run.json) == (200, {"status": "accepted"})
     facts = tables.facts(user_id)
     assert facts is not None
     assert (facts["facts"]["connected"]["at"], facts["facts"]["revoked"]["at"]) == (now - 2000, now - 1000)
@@ -325,7 +325,7 @@ def test_the_slower_of_two_equal_deliveries_is_a_duplicate(
     delivery = webhook(auth_event(user_id := new_user_id(), person))
     with handlers.start("terra_webhook", delivery.event(), pause("dynamodb.TransactWriteItems:before")) as running:
         running.until_paused()
-        assert told(delivery.post(browser)) == (200, "taken")
+        assert told(delivery.post(browser)) == (200, "accepted")
         running.go_on()
         run = running.end()
     assert (run.status, run.json) == (200, {"status": "duplicate"})

@@ -90,9 +90,9 @@ def test_the_own_address_is_never_taken_from_the_client() -> None:
 
 
 def test_an_answer_is_what_the_gateway_takes() -> None:
-    result = json_response(HTTPStatus.OK, {"name": "ü"}).as_result()
+    result = json_response(HTTPStatus.OK, {"name": "ü"}).to_proxy_result()
     assert result["statusCode"] == 200
     assert json.loads(result["body"]) == {"name": "ü"}
     assert result["headers"]["x-content-type-options"] == "nosniff"
     assert result["headers"]["strict-transport-security"] == "max-age=31536000"
-    assert Response(HTTPStatus.NO_CONTENT).as_result()["body"] == ""
+    assert Response(HTTPStatus.NO_CONTENT).to_proxy_result()["body"] == ""

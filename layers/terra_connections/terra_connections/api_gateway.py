@@ -34,11 +34,11 @@ class Request:
 
     Attributes:
         event: as the runtime gave it.
-        notes: what the handler adds to the one log line of this request: ids only, nothing personal.
+        log_fields: what the handler adds to the one log line of this request: ids only, nothing personal.
     """
 
     event: Mapping[str, Any]
-    notes: dict[str, str | int | bool] = field(default_factory=dict)
+    log_fields: dict[str, str | int | bool] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
@@ -107,12 +107,11 @@ class Request:
         value: str = self.event["pathParameters"][name]
         return value
 
-    @property
-    def caller(self) -> Caller:
-        """Who calls, as the authorizer found out.
+    def require_caller(self) -> Caller:
+        """Return the caller that the authorizer has identified.
 
         Raises:
-            Forbidden: no authorizer has spoken, or nothing that is understood here.
+            Forbidden: the authorizer has not run, or its context names no caller.
         """
         context = self.event["requestContext"].get("authorizer", {}).get("lambda") or {}
         name, subject = context.get("caller"), reference_id_from(context.get("reference_id"))
@@ -136,8 +135,8 @@ class Response:
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def as_result(self) -> dict[str, Any]:
-        """What API Gateway takes."""
+    def to_proxy_result(self) -> dict[str, Any]:
+        """Return it as API Gateway expects it of a proxy integration."""
         return {
             "statusCode": self.status.value,
             "headers": {**_SECURITY, **self.headers},

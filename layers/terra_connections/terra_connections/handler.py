@@ -1,4 +1,4 @@
-"""What every door does besides its own story: answer known errors, and write one log line for each request."""
+"""The Lambda handler of a route: it maps known errors to responses, and writes one log line for each request."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from aws_lambda_powertools.logging import Logger
 
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response
-from terra_connections.metrics import problem_answered
+from terra_connections.metrics import problem_returned
 from terra_connections.problems import ANSWERED, code_of, problem
 
 _log = Logger()
@@ -18,31 +18,32 @@ def _problem(error: Exception, _request: Request) -> Response:
     return problem(error, page=wiring.settings().problems_url)
 
 
-def door(
-    story: Callable[[Request], Response], *, answer: Callable[[Exception, Request], Response] = _problem
+def http_handler(
+    function: Callable[[Request], Response], *, on_error: Callable[[Exception, Request], Response] = _problem
 ) -> Callable[[Mapping[str, Any], object], dict[str, Any]]:
-    """A Lambda handler that tells a story.
+    """Return a Lambda handler for events of API Gateway.
 
     Args:
-        story: turns a request into an answer; raises what goes wrong.
-        answer: turns an error into an answer, where problem details would not be read by a program.
+        function: returns the response to a request, or raises an error of `errors.py`. Its name names the log line and
+            the metric's dimension.
+        on_error: returns the response to an error; problem details (RFC 9457) by default.
     """
-    name = story.__name__
+    name = function.__name__
 
     def lambda_handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
         started = time.perf_counter()
         request = Request(event)
-        request.notes["request_id"] = event.get("requestContext", {}).get("requestId", "")
+        request.log_fields["request_id"] = event.get("requestContext", {}).get("requestId", "")
         try:
-            response = story(request)
+            response = function(request)
         except ANSWERED as error:
-            response = answer(error, request)
-            request.notes["problem"] = code_of(error)
-            problem_answered(door=name, code=code_of(error))
-            # The cause by its type only: its text may quote what nobody may log.
-            request.notes["cause"] = type(error.__cause__ or error).__name__
+            response = on_error(error, request)
+            request.log_fields["problem"] = code_of(error)
+            problem_returned(function=name, code=code_of(error))
+            # The cause by its type only: its text may quote what must not be logged.
+            request.log_fields["cause"] = type(error.__cause__ or error).__name__
         milliseconds = round((time.perf_counter() - started) * 1000)
-        _log.info(name, **request.notes, status=response.status.value, ms=milliseconds)  # type: ignore[arg-type]
-        return response.as_result()
+        _log.info(name, **request.log_fields, status=response.status.value, ms=milliseconds)  # type: ignore[arg-type]
+        return response.to_proxy_result()
 
     return lambda_handler

@@ -1,4 +1,4 @@
-"""What is counted and measured, in CloudWatch's embedded metric format: one line of log each, no call to anybody.
+"""What is counted and measured, in CloudWatch's embedded metric format: one line of log each, no call of an API.
 
 The namespace is POWERTOOLS_METRICS_NAMESPACE. Every metric has the dimension `service`, too (POWERTOOLS_SERVICE_NAME).
 The alarms of template.yaml stand on these names; a test keeps them equal.
@@ -9,14 +9,14 @@ from http import HTTPStatus
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 BY: dict[str, tuple[str, ...]] = {
-    # of a signed webhook; outcome is taken or duplicate
+    # of a signed webhook; outcome is accepted or duplicate
     "Deliveries": ("type", "outcome"),
     # seconds since Terra signed
     "DeliveryAge": (),
     # the name of the signing secret that matched
     "Signatures": ("secret",),
-    # errors that were answered
-    "Problems": ("door", "code"),
+    # problem details that were returned
+    "Problems": ("function", "code"),
     # outcome is 2xx, 4xx, 5xx or none
     "TerraCalls": ("call", "outcome"),
     # outcome is accepted, or why a token was refused (PyJWT's name of the error)
@@ -36,26 +36,26 @@ _ACCOUNT_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPSt
 """Of the credentials, of the environment's user limit, and of what the account includes."""
 
 
-def delivery_taken(*, type_: str, is_new: bool, age_seconds: float, secret_name: str) -> None:
-    """A webhook was proven, and kept or known already."""
-    outcome = "taken" if is_new else "duplicate"
+def webhook_received(*, type_: str, is_new: bool, age_seconds: float, secret_name: str) -> None:
+    """A webhook was verified, and stored or recognised as a duplicate."""
+    outcome = "accepted" if is_new else "duplicate"
     _emit("Deliveries", 1, type=type_, outcome=outcome)
     _emit("DeliveryAge", age_seconds, MetricUnit.Seconds)
     _emit("Signatures", 1, secret=secret_name)
 
 
-def problem_answered(*, door: str, code: str) -> None:
-    """A door answered with an error."""
-    _emit("Problems", 1, door=door, code=code)
+def problem_returned(*, function: str, code: str) -> None:
+    """A function returned problem details."""
+    _emit("Problems", 1, function=function, code=code)
 
 
-def token_checked(outcome: str) -> None:
-    """The authorizer checked what is no service key."""
+def user_token_checked(outcome: str) -> None:
+    """The authorizer checked a user token."""
     _emit("UserTokens", 1, outcome=outcome)
 
 
-def terra_asked(call: str, status: int | None, milliseconds: float) -> None:
-    """Terra was asked; no status means that it did not answer in time."""
+def terra_called(call: str, status: int | None, milliseconds: float) -> None:
+    """Terra was called; no status means that it did not respond in time."""
     outcome = "none" if status is None else f"{status // 100}xx"
     _emit("TerraCalls", 1, call=call, outcome=outcome)
     _emit("TerraLatency", milliseconds, MetricUnit.Milliseconds, call=call, outcome=outcome)
@@ -63,13 +63,13 @@ def terra_asked(call: str, status: int | None, milliseconds: float) -> None:
         _emit("TerraFailures", 1)
 
 
-def drift_undone(kind: str, count: int) -> None:
-    """A sweep made the table and Terra agree."""
+def drift_repaired(kind: str, count: int) -> None:
+    """A sweep repaired differences between the table and Terra."""
     _emit("Drift", count, kind=kind)
 
 
 def sweep_ended(outcome: str) -> None:
-    """A sweep came to its end."""
+    """A sweep has ended."""
     _emit("Sweeps", 1, outcome=outcome)
 
 

@@ -97,7 +97,7 @@ def user_tokens() -> "UserTokens | None":
     )
     issuer = Issuer(policy.issuer, jwks_url=settings().oidc_jwks_url, is_local=settings().is_local)
     keys = KeyRing(issuer.keys, algorithms=policy.algorithms)
-    return UserTokens(policy, keys, checked=metrics.token_checked)
+    return UserTokens(policy, keys, checked=metrics.user_token_checked)
 
 
 @cache
@@ -225,7 +225,7 @@ def terra() -> "TerraApi":
         api_key=lambda: secret.value("api_key"),
         mobile_token_path=settings().terra_mobile_token_path,
         is_local=settings().is_local,
-        asked=metrics.terra_asked,
+        asked=metrics.terra_called,
     )
 
 
@@ -251,7 +251,7 @@ def catalogue() -> "Catalogue":
         widget_url=settings().terra_widget_url,
         dev_id=settings().terra_dev_id,
         api_key=_no_key,
-        asked=metrics.terra_asked,
+        asked=metrics.terra_called,
     )
     return Catalogue(lambda within: terra.providers(within=within))
 

@@ -59,7 +59,7 @@ def _found(
     if session is None or not is_one_of(hashes(session), secret):
         message = "There is no such login."
         raise NotFound(message)
-    request.notes["session_id"] = session.session_id
+    request.log_fields["session_id"] = session.session_id
     return session
 
 

@@ -1,0 +1,38 @@
+"""Store a verified webhook: its delivery, the facts about connections and the report of a login, in one transaction."""
+
+from datetime import datetime
+
+from terra_connections.connections.facts import revocations
+from terra_connections.connections.store import ConnectionStore
+from terra_connections.sessions.store import SessionStore
+from terra_connections.webhooks.delivery import Delivery
+from terra_connections.webhooks.delivery_store import DeliveryStore
+from terra_connections.webhooks.payload import Event
+
+
+def store_webhook(
+    event: Event,
+    delivery: Delivery,
+    *,
+    deliveries: DeliveryStore,
+    sessions: SessionStore,
+    connections: ConnectionStore,
+    now: datetime,
+) -> bool:
+    """Store what an event says, and return whether its delivery is new.
+
+    Of a duplicate only revocations are stored: what came first may have been a copy with forged headers, and no
+    disconnect may be lost by that.
+
+    Raises:
+        NotDurable: the tables were too busy for too long; nothing is stored.
+    """
+    stored = connections.record(
+        event.facts,
+        together_with=deliveries.writes(delivery),
+        login=event.report.widget_session_id if event.report else None,
+        of_login=sessions.writes(event.report, now=now),
+    )
+    if stored is None:
+        connections.record(revocations(event.facts))
+    return stored is not None
