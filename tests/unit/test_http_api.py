@@ -72,12 +72,12 @@ def test_a_body_is_the_bytes_that_were_sent() -> None:
 )
 def test_who_was_not_authorized_is_nobody(context: dict[str, Any]) -> None:
     with pytest.raises(Forbidden):
-        _ = Request({"requestContext": context}).caller
+        Request({"requestContext": context}).require_caller()
 
 
 def test_the_caller_is_who_the_authorizer_says() -> None:
     def caller(**context: str) -> Caller:
-        return Request({"requestContext": {"authorizer": {"lambda": context}}}).caller
+        return Request({"requestContext": {"authorizer": {"lambda": context}}}).require_caller()
 
     assert caller(caller="service") == caller(caller="service", reference_id="ada") == Caller("service")
     assert caller(caller="user", reference_id="ada") == Caller("user", ReferenceId("ada"))
