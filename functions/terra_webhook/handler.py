@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from terra_connections import metrics, wiring
+from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response, json_response
 from terra_connections.handler import http_handler
+from terra_connections.metrics import webhook_received
 from terra_connections.webhooks.delivery import delivery, position
 from terra_connections.webhooks.intake import store_webhook
 from terra_connections.webhooks.payload import parse
@@ -31,7 +32,7 @@ def terra_webhook(request: Request) -> Response:
     )
     age = now.timestamp() - proof.signed_at
     request.log_fields.update(type=event.type, duplicate=not is_new, age_s=int(age))
-    metrics.webhook_received(type_=event.type, is_new=is_new, age_seconds=age, secret_name=proof.secret_name)
+    webhook_received(type_=event.type, is_new=is_new, age_seconds=age, secret_name=proof.secret_name)
     return json_response(HTTPStatus.OK, {"status": "accepted" if is_new else "duplicate"})
 
 

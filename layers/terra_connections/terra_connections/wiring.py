@@ -1,6 +1,12 @@
 """The one place that makes clients and stores. Each is made once a process, and only by the doors that ask for it."""
 
 import gc
+
+# Before the imports: loading a function makes 40,000 objects that stay, and Python would look for cycles among them
+# after every 2,000, a twentieth of a cold start. Warm calls leave next to none, so that 100,000 of them are a few MB.
+gc.set_threshold(100_000)
+
+# ruff: noqa: E402 - what follows is what the line above is for
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +37,6 @@ if TYPE_CHECKING:
     from terra_connections.users.pseudonym import Pseudonyms
     from terra_connections.users.store import UserStore
     from terra_connections.webhooks.delivery_store import DeliveryStore
-
-# A function loads some 40,000 objects that stay. Python would look for cycles among them after every 2,000 new ones, a
-# twentieth of a cold start. Warm calls leave next to none, so that 100,000 of them are a few MB.
-gc.set_threshold(100_000)
 
 # Terra waits 8 s for a webhook: one call, its one retry included, may take 5 of them.
 _QUICK = Config(connect_timeout=1, read_timeout=1.5, retries={"mode": "standard", "total_max_attempts": 2})
