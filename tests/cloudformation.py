@@ -1,4 +1,4 @@
-"""template.yaml, parsed, and transformed as CloudFormation would get it."""
+"""template.yaml, parsed and transformed as CloudFormation receives it."""
 
 import copy
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ PACKAGED = "s3://bucket/key"
 
 
 def parsed() -> Template:
-    """The template as it is written, with intrinsic functions in their long form."""
+    """Return the template as written, with intrinsic functions in their long form."""
     template: Template = yaml_parse((ROOT / "template.yaml").read_text())
     return template
 
@@ -25,12 +25,12 @@ def parsed() -> Template:
 def transformed(
     template: Template, *, parameters: Mapping[str, str] | None = None, packaged: Mapping[str, str] | None = None
 ) -> Template:
-    """What SAM makes of it: plain CloudFormation.
+    """Return SAM's output: plain CloudFormation.
 
     Args:
-        template: as `parsed` returns it; it stays as it is.
+        template: as `parsed` returns it; it is not modified.
         parameters: values of its parameters, besides TerraDevId.
-        packaged: where the code of a function or a layer was uploaded to, by its logical id.
+        packaged: the S3 URI of each function's or layer's code, by logical id.
     """
     uploaded = copy.deepcopy(template)
     for name, resource in uploaded["Resources"].items():

@@ -22,7 +22,7 @@ from tools.environment import forget_aws, variable
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# That suite is for a stack in containers: make test-sam.
+# That suite needs a stack in containers: make test-sam.
 collect_ignore = [] if variable("STACK") else ["sam"]
 
 STACK = pytest.StashKey[Stack]()
@@ -31,7 +31,7 @@ COLLECTED_ALL = pytest.StashKey[bool]()
 
 @pytest.fixture(scope="session")
 def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
-    """One of our own. With STACK=sam-local its functions run in containers; STACK=.local is the one that runs there."""
+    """Start a stack. STACK=sam-local runs its functions in containers; STACK=.local uses the stack that runs there."""
     which = variable("STACK")
     kind = "--sam" if which == "sam-local" else "--record-aws-calls"
     # Terra's first retry comes after 30 s; here after 0.3 s.
@@ -44,7 +44,7 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def api(stack: Stack) -> Iterator[httpx.Client]:
-    """The API, called as a back end calls it."""
+    """A client with a service key, as a back end uses it."""
     headers = {"authorization": f"Bearer {stack.service_key}"}
     with httpx.Client(base_url=stack.api_url, headers=headers, timeout=30) as client:
         yield client
@@ -52,14 +52,14 @@ def api(stack: Stack) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def browser(stack: Stack) -> Iterator[httpx.Client]:
-    """A browser without script: no key, redirects followed by hand."""
+    """A browser without script: no key, and redirects are not followed automatically."""
     with httpx.Client(base_url=stack.api_url, timeout=30) as client:
         yield client
 
 
 @pytest.fixture
 def terra(stack: Stack) -> Iterator[Terra]:
-    """The Terra simulator, with its settings and faults as they were before."""
+    """The Terra simulator, with its settings and faults reset before and after the test."""
     with httpx.Client(base_url=stack.terra_url, timeout=60) as client:
         simulator = Terra(client, stack.signing_secret)
         simulator.reset()
@@ -82,7 +82,7 @@ def dynamodb(stack: Stack) -> "DynamoDBClient":
 
 @pytest.fixture(scope="session")
 def all_suites(pytestconfig: pytest.Config) -> None:
-    """For what can be told only when everything that drives the functions has run."""
+    """For checks that need everything that invokes the functions to have run first."""
     if not pytestconfig.stash[COLLECTED_ALL]:
         pytest.skip("only after all of tests/integration and tests/e2e")
 
@@ -94,7 +94,7 @@ def person() -> str:
 
 
 def private_lines(stack: Stack) -> list[str]:
-    """Every line that the functions logged in the whole run and that holds a person, a secret or a signature."""
+    """Return every line logged by the functions in the whole run that contains a reference_id, secret or signature."""
     secrets = "|".join(map(re.escape, (stack.service_key, stack.signing_secret, stack.terra_api_key)))
     private = re.compile(rf"person-[0-9a-f]{{8}}-|v1=|state=|reference_id|{secrets}")
     lines = (stack.directory / "log" / "functions.log").read_text().splitlines()
@@ -102,7 +102,7 @@ def private_lines(stack: Stack) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What looks back on all that the suites did comes last."""
+    """Run the tests that evaluate the whole run last."""
     items.sort(key=lambda item: item.get_closest_marker("looks_back") is not None)
     suites = [config.rootpath / "tests" / name for name in ("integration", "e2e")]
     config.stash[COLLECTED_ALL] = not (config.option.keyword or variable("STACK")) and {
@@ -111,7 +111,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure() -> None:
-    """What the user's shell says of AWS accounts and proxies is not for clients of a local stack."""
+    """Remove the AWS and proxy settings of the user's shell: clients of a local stack must not use them."""
     forget_aws()
 
 
@@ -124,7 +124,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def left_out(reporter: pytest.TerminalReporter) -> Counter[str]:
-    """How many tests did not run or were expected to fail, by the reason, which says what they lack."""
+    """Count the tests that were skipped or expected to fail, by reason; the reason states what is missing."""
     reports = [report for kind in ("skipped", "xfailed", "xpassed") for report in reporter.stats.get(kind, [])]
     return Counter(
         str(report.longrepr[2]).removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else report.outcome
@@ -133,7 +133,7 @@ def left_out(reporter: pytest.TerminalReporter) -> Counter[str]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """No test leaves a process behind; with REQUIRE_ALL=1 none is left out: a check that could not run has failed."""
+    """Fail if a test leaves a process running, or, with REQUIRE_ALL=1, if a test was skipped or expected to fail."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None:
         return

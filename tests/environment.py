@@ -1,4 +1,4 @@
-"""An environment in which every function starts, where it is started by itself."""
+"""An environment in which every function starts, for tests that start functions themselves."""
 
 from dataclasses import fields
 
@@ -6,7 +6,7 @@ from terra_connections.settings import BrandSettings, ReturnSettings, Settings
 
 
 def function_environment(**changes: str) -> dict[str, str]:
-    """Every setting, with some value that nothing refuses; user tokens are taken, and nothing is asked of anybody."""
+    """Return a valid value for every setting. User tokens are enabled. No setting causes a network call."""
     return {
         **{field.name.upper(): "1" for of in (Settings, ReturnSettings, BrandSettings) for field in fields(of)},
         "PUBLIC_BASE_URL": "",

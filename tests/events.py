@@ -1,4 +1,4 @@
-"""What events/*.json bring about when a function is invoked with them, in this order."""
+"""The expected result of each event in events/*.json, in the order of the invocations."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ ANSWERS: dict[str, object] = {
     "terra_webhook": 200,
     "list_connections": 200,
     "get_connection": 200,
-    # A session of the run that was recorded.
+    # The session belongs to the run that was recorded.
     "get_session": 404,
     "auth_success": 400,
     "auth_failure": 400,
@@ -25,7 +25,7 @@ ANSWERS: dict[str, object] = {
 
 
 def answer_of(result: Any) -> object:  # noqa: ANN401 - JSON
-    """A status, whether the caller is let in, which records failed, or which sweep it is."""
+    """Return the status, the authorization result, the failed records or the sweep id."""
     [answer] = [
         result[name] for name in ("statusCode", "isAuthorized", "batchItemFailures", "sweep_id") if name in result
     ]

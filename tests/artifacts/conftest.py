@@ -1,4 +1,4 @@
-"""What `sam build` makes, built once for the run."""
+"""Fixtures that run `sam build` once per test run."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from tools.environment import ROOT, everything
 
 
 def sam_build(template: Path, target: Path, *options: str, **environment: str) -> str:
-    """Build into a folder; what was printed."""
+    """Run `sam build` into `target` and return its output."""
     command = [sys.executable, "-m", "tools.setup", "sam", "build", "--no-cached", "--parallel", *options]
     built = subprocess.run(
         [*command, "--template", str(template), "--build-dir", str(target)],
@@ -31,7 +31,7 @@ def sam_build(template: Path, target: Path, *options: str, **environment: str) -
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The artefacts, by logical id."""
+    """The folder with the artefacts, named by logical id."""
     target = tmp_path_factory.mktemp("sam") / "built"
     sam_build(ROOT / "template.yaml", target)
     return target
@@ -39,9 +39,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def built_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same sources at another place, built for the other architecture, with other temporary files and rights.
+    """The same sources, built at another path, for the other architecture, with another TMPDIR and other file modes.
 
-    The shell is an odd one, but its proxies are the machine's: packages may have to be downloaded.
+    The shell has unusual settings, but keeps the machine's proxies, because packages may have to be downloaded.
     """
     place = tmp_path_factory.mktemp("Ada's ünï place")
     for name in ("functions", "layers", "tools"):

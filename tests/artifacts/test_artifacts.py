@@ -1,4 +1,4 @@
-"""The artefacts of `sam build` are what is deployed: they are complete, small, compiled, and the same every time."""
+"""The artefacts of `sam build` are the ones deployed: complete, small, compiled and reproducible."""
 
 import json
 import re
@@ -25,7 +25,7 @@ FUNCTIONS = [name for name, resource in RESOURCES.items() if resource["Type"] ==
 LAYERS = [name for name, resource in RESOURCES.items() if resource["Type"] == "AWS::Serverless::LayerVersion"]
 PACKAGES = [name for name in LAYERS if name != "TerraConnectionsLayer"]
 
-# In bytes, unpacked and zipped. Lambda fetches and unpacks them in every cold start.
+# In bytes, unpacked and zipped. Lambda downloads and unpacks them in every cold start.
 LARGEST = {
     "AuthorizerDependenciesLayer": (32_000_000, 12_000_000),
     "DependenciesLayer": (32_000_000, 12_000_000),
@@ -33,11 +33,11 @@ LARGEST = {
 }
 LARGEST_FUNCTION = (10_000, 6_000)
 
-UNCHECKED_HASH = (0b01).to_bytes(4, "little")  # the flags of PEP 552: by hash, and not compared with the source
+UNCHECKED_HASH = (0b01).to_bytes(4, "little")  # the flags of PEP 552: hash-based, not checked against the source
 
 
 def run_as_lambda_does(python: Path, built: Path, function: str, program: str, **variables: str) -> str:
-    """What a program prints that sees nothing but the artefacts of a function."""
+    """Run a program with nothing but the artefacts of a function, and return its output."""
     own = RESOURCES[function]["Properties"].get("Layers", [])
     layers = [str(built / layer["Ref"] / "python") for layer in (*TEMPLATE["Globals"]["Function"]["Layers"], *own)]
     path = f"import sys; sys.path[:0] = {[str(built / function), *layers]!r}; sys.dont_write_bytecode = True\n"
@@ -158,7 +158,7 @@ print(sorted(thing.meta.service_model.service_name for thing in made if hasattr(
     assert {"dynamodb", "secretsmanager", "sqs"} <= set(json.loads(answer.replace("'", '"')))
 
 
-# What a client would send, and how it would read some answers, in regions of three partitions.
+# The requests that a client sends, and how it parses some responses, in regions of three partitions.
 WHAT_BOTO3_DOES = """
 import json, boto3
 from botocore.awsrequest import AWSResponse
@@ -212,7 +212,7 @@ def test_the_reduced_botocore_sends_and_understands_the_same(built: Path, lambda
     _, _, packages = setup.functions_python()
     whole = f"sys.path = [p for p in sys.path if 'Layer' not in p] + [{str(packages)!r}]\n{program}"
     assert ours == run_as_lambda_does(lambda_python, built, "TerraWebhook", whole)
-    # In each region a request and an error for each call (three of DynamoDB, one of each other), and a model of each.
+    # In each region: a request and an error for each call (three of DynamoDB, one of each other), and a model of each.
     assert len(json.loads(ours)) == 3 * (7 + 3 + 3 + 3)
 
 
@@ -246,7 +246,7 @@ def test_no_certificates_of_a_package_are_edited(built: Path) -> None:
         assert (built / "DependenciesLayer" / "python" / name).read_bytes() == (whole / name).read_bytes()
 
 
-# Which file of roots each client reads for its first connection, how many roots that holds, and what came of it.
+# The CA file that each client reads for its first connection, its number of certificates, and the outcome.
 WHAT_A_HANDSHAKE_READS = """
 import json, ssl
 read = []
@@ -279,7 +279,7 @@ print(json.dumps([found, read]))
 
 
 class Refuses(BaseHTTPRequestHandler):
-    """Answers every call of AWS with an error."""
+    """Responds to every AWS call with an error."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
@@ -294,7 +294,7 @@ class Refuses(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def endpoint_by_tls() -> Iterator[tuple[str, bytes]]:
-    """An endpoint of AWS behind TLS, and the root certificate that it can be verified by."""
+    """An AWS endpoint behind TLS, and the root certificate that verifies it."""
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -308,7 +308,7 @@ def endpoint_by_tls() -> Iterator[tuple[str, bytes]]:
 
 
 def handshakes(built: Path, python: Path, **variables: str) -> tuple[dict[str, Any], list[list[Any]]]:
-    """What each client of AWS read and met (file, number of roots, outcome), and what the client of Terra read."""
+    """Return each AWS client's CA file, its number of certificates and the outcome, and the Terra client's CA files."""
     program = f"calls = {A_CALL_OF_EACH!r}\n{WHAT_A_HANDSHAKE_READS}"
     of_aws, of_terra = json.loads(run_as_lambda_does(python, built, "SweepPage", program, **variables))
     return of_aws, of_terra
@@ -321,12 +321,12 @@ def test_every_client_of_aws_verifies_by_the_file_that_the_template_names(
     named = TEMPLATE["Parameters"]["AwsCaBundle"]["Default"]
     variable = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["AWS_CA_BUNDLE"]
     assert variable["Fn::If"][1] == {"Ref": "AwsCaBundle"}
-    # What Lambda has in /opt is the layer.
+    # Lambda mounts the layer at /opt.
     shipped = built / "DependenciesLayer" / PurePosixPath(named).relative_to("/opt")
 
     of_aws, of_terra = handshakes(built, lambda_python, AWS_ENDPOINT_URL=endpoint, AWS_CA_BUNDLE=str(shipped))
     assert of_aws == {service: [str(shipped), len(ROOTS_OF_AWS), "refused"] for service in A_CALL_OF_EACH}
-    # Terra and issuers are verified by the roots of the whole web.
+    # Terra and OIDC issuers are verified by the full set of public roots.
     certifi = str(built / "DependenciesLayer" / "python" / "certifi" / "cacert.pem")
     assert [file for file, _ in of_terra] == [certifi]
 

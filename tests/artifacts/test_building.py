@@ -1,4 +1,4 @@
-"""How artefacts are made, and what stops that."""
+"""How the artefacts are built, and which errors stop a build."""
 
 from pathlib import Path
 

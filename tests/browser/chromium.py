@@ -1,4 +1,4 @@
-"""The Chromium of this machine: where it is, and how one that is missing is installed."""
+"""Finds Chromium on this machine, and names the command that installs it."""
 
 import shutil
 import sys
@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 from tools.environment import ROOT, variable
 
 OpenPage = Callable[..., Page]
-"""What the fixture `chromium` is: opens a page in a profile of its own, with Playwright's context options."""
+"""The type of the fixture `chromium`: opens a page in a new profile, with Playwright's context options."""
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 ARTIFACTS = ROOT / "test-artifacts"
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
@@ -22,7 +22,7 @@ _MACOS = (
 )
 
 ARGUMENTS = (
-    "--no-sandbox",  # a container's root has none; only pages of our own are opened
+    "--no-sandbox",  # root in a container has no sandbox; the tests open only this project's pages
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -38,7 +38,7 @@ INSTALLED_BY = (
 
 
 def find() -> str | None:
-    """The program's path: what CHROMIUM names, else one that is installed."""
+    """Return the path of the program: the one in CHROMIUM, or else an installed one."""
     if named := variable("CHROMIUM"):
         return shutil.which(named)
     installed = (shutil.which(name) for name in _NAMES)

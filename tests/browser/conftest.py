@@ -1,4 +1,4 @@
-"""A real Chromium, one for each file of tests; what a failed test saw is kept under test-artifacts/."""
+"""A real Chromium per test file. A failed test leaves its trace and screenshots in test-artifacts/."""
 
 import re
 from collections.abc import Generator, Iterator
@@ -17,7 +17,7 @@ FAILED = pytest.StashKey[bool]()
 
 @pytest.fixture(scope="module")
 def installed_chromium() -> Iterator[Browser]:
-    """One Chromium for a file: Playwright keeps an event loop in this thread, which other suites must not meet."""
+    """One Chromium per file: Playwright keeps an event loop in this thread, which must not affect other suites."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium_here.find(), args=chromium_here.ARGUMENTS, headless=True
@@ -28,10 +28,10 @@ def installed_chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def chromium(installed_chromium: Browser, request: pytest.FixtureRequest) -> Iterator[OpenPage]:
-    """Opens a page in a browser profile of its own: `chromium(locale="de-DE", java_script_enabled=False, ...)`.
+    """Open a page in a new browser profile: `chromium(locale="de-DE", java_script_enabled=False, ...)`.
 
     A second tab of the same profile is `page.context.new_page()`. After a failed test the trace (`playwright
-    show-trace trace.zip`) and a picture of every tab are in test-artifacts/<test>/.
+    show-trace trace.zip`) and a screenshot of every tab are in test-artifacts/<test>/.
     """
     contexts: list[BrowserContext] = []
     with ExitStack() as ends:

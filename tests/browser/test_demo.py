@@ -1,4 +1,4 @@
-"""The demo as a person uses it, with a user token of the local issuer, in a real browser on the running stack."""
+"""The demo in a real browser on the running stack, with a user token of the local issuer."""
 
 import re
 from collections.abc import Iterator
@@ -85,7 +85,7 @@ def test_a_person_who_says_no_is_told_that_nothing_changed(
 
 
 def test_the_tab_is_there_before_the_api_has_answered(chromium: OpenPage, stack: Stack, person: str) -> None:
-    """A tab that is opened after an await is a pop-up, which browsers block; here the answer waits for the tab."""
+    """Browsers block a tab opened after an await as a pop-up, so the demo opens the tab before the response arrives."""
     page = sign_in(chromium(), stack, person)
     held: list[Route] = []
     page.route("**/sessions", lambda route: held.append(route) if route.request.method == "POST" else route.continue_())
@@ -94,7 +94,7 @@ def test_the_tab_is_there_before_the_api_has_answered(chromium: OpenPage, stack:
     tab = opened.value
     assert tab.url == "about:blank"
     while not held:
-        page.wait_for_timeout(50)  # Playwright hands over what it has seen
+        page.wait_for_timeout(50)  # lets Playwright process its events
     held[0].continue_()
     tab.wait_for_url("**/login/**")
 
@@ -114,14 +114,14 @@ def test_where_tabs_are_blocked_the_login_takes_this_one(chromium: OpenPage, sta
 
 
 def test_the_app_learns_of_a_login_whose_tab_was_closed(chromium: OpenPage, stack: Stack, person: str) -> None:
-    """The webhook comes all the same, also after the app has been loaded anew."""
+    """The webhook arrives without the redirect. The result also appears after the app is reloaded."""
     page = sign_in(chromium(), stack, person)
     tab = login_tab(page, connect(page, "Oura"))
     login = tab.url
     tab.close()
     page.reload()
     tells(page, "Your choice is waiting for you in the other tab.")
-    decide(login, "allow")  # and never follow the redirect
+    decide(login, "allow")  # without following the redirect
     tells(page, "Oura is connected.")
 
 
@@ -135,10 +135,10 @@ def test_while_nobody_looks_nobody_asks(chromium: OpenPage, stack: Stack, person
     with page.expect_request("**/sessions/*"):
         pass
     page.evaluate("window.isAway = true")
-    page.wait_for_timeout(2000)  # for whoever was about to ask
+    page.wait_for_timeout(2000)  # lets requests already under way finish
     asked.clear()
     decide(tab.url, "allow")
-    page.wait_for_timeout(4000)  # more than twice the pause between two askings
+    page.wait_for_timeout(4000)  # more than twice the polling interval
     assert asked == []
     page.evaluate("window.isAway = false; document.dispatchEvent(new Event('visibilitychange'))")
     tells(page, "Fitbit is connected.")
@@ -230,7 +230,7 @@ READS = "url => fetch(url, {headers: {authorization: 'Bearer ?'}}).then(answer =
 
 
 def test_only_the_demo_s_own_pages_may_read_the_api(chromium: OpenPage, stack: Stack) -> None:
-    """A foreign page on the same machine: what stops it is CORS, and no rule about networks."""
+    """CORS, and not a network rule, blocks an untrusted page on the same machine."""
     url = f"{stack.api_url}/connections"
     page = chromium()
     page.goto(stack.demo_url)
@@ -266,7 +266,7 @@ def test_everybody_can_use_it(
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.screenshot(path=ARTIFACTS / "demo" / f"{request.node.callspec.id}.png", full_page=True)
-    page.goto(f"{stack.demo_url}/connected?session_id=<b>nobody's</b>&status=connected")  # a claim, and no truth
+    page.goto(f"{stack.demo_url}/connected?session_id=<b>nobody's</b>&status=connected")  # an untrusted claim
     expect(page.get_by_role("heading", name="Back in Pulse")).to_be_visible(timeout=PATIENCE)
     assert violations(page) == []
 

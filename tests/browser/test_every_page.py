@@ -1,4 +1,4 @@
-"""Every page in every language, by day and by night: seen by axe, measured, and pictured in test-artifacts/pages/."""
+"""Every page in every language and colour scheme: checked by axe, measured, and captured in test-artifacts/pages/."""
 
 import base64
 
@@ -27,7 +27,7 @@ BRANDS = {
 }
 EVERYTHING = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 COLOURS = ["color-contrast", "link-in-text-block"]
-"""All that the dark scheme changes."""
+"""The only rules that the dark scheme can affect."""
 AGAIN = {"session": "1", "secret": "2"}
 APP = "exampleapp://connected?session_id=1&status=connected"
 

@@ -1,4 +1,4 @@
-"""The way back from Terra, in a real browser on the running stack."""
+"""The redirects from Terra, in a real browser on the running stack."""
 
 import re
 
@@ -20,13 +20,13 @@ IN_TIME = 30_000
 
 @pytest.fixture(autouse=True)
 def _simulator(terra: Terra) -> None:
-    """Every test leaves the simulator as it was."""
+    """Reset the simulator before and after each test."""
 
 
 def press(page: Page, name: str) -> None:
     button = page.get_by_role("button", name=name)
     button.wait_for()
-    # Chromium drops a click on what it has not painted yet, and without script Playwright cannot wait for that.
+    # Chromium drops a click on an element that it has not painted yet. Without script Playwright cannot wait for that.
     page.screenshot()
     button.click()
 
@@ -163,11 +163,11 @@ def test_a_thumb_hits_the_buttons_on_a_phone(
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-# -- back to the app ---------------------------------------------------------------------------------------------------
+# -- return to the app -------------------------------------------------------------------------------------------------
 
 
 def navigations(page: Page) -> list[str]:
-    """Every address that the page's frame sets out for, those that no browser can load included."""
+    """Record every URL that the page's frame requests, including those that a browser cannot load."""
     addresses: list[str] = []
     devtools = page.context.new_cdp_session(page)
     devtools.send("Page.enable")
@@ -177,7 +177,7 @@ def navigations(page: Page) -> list[str]:
 
 def expect_navigation(page: Page, addresses: list[str], wanted: str) -> None:
     def look() -> bool:
-        page.wait_for_timeout(50)  # Playwright hears of events only while it is asked something
+        page.wait_for_timeout(50)  # Playwright receives events only during a call
         return wanted in addresses
 
     eventually(look, within=IN_TIME / 1000)
@@ -203,7 +203,7 @@ def test_an_app_s_own_scheme_is_tried_and_has_a_button(chromium: OpenPage, api: 
     assert href
     assert href.startswith("terraconnections-demo://connected?")
     assert query_of(href) == {"session_id": session["session_id"], "status": "connected", "resource": "FITBIT"}
-    # Chromium now asks whether it may open the app, and lets nobody press anything on the page meanwhile.
+    # Chromium now asks whether to open the app, which blocks all clicks on the page.
     expect_navigation(page, addresses, href)
 
 

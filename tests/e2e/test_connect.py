@@ -1,4 +1,4 @@
-"""The whole way: session, login at Terra, redirect, webhook, connection."""
+"""The whole flow: session, login at Terra, redirect, webhook, connection."""
 
 import re
 from html import unescape

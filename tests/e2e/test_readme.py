@@ -1,4 +1,4 @@
-"""README's commands for a back end, run by a shell as they are written, but for the addresses."""
+"""Runs README's commands for a back end in a shell as written, with the stack's addresses."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from local.testing import Stack
 from tests.support import Terra, decide, eventually
 from tools.environment import ROOT
 
-# The machine need not have curl. This one knows the options that README uses, and does with them what curl does.
+# The machine may lack curl. This script supports the options that README uses, with the same effect.
 CURL = f"""#!{sys.executable}
 import argparse, httpx
 parser = argparse.ArgumentParser()
@@ -33,7 +33,7 @@ print(httpx.request(method, asked.url, headers=headers, content=asked.data, time
 
 @pytest.fixture
 def commands(stack: Stack) -> list[str]:
-    """The block's lines up to each numbered comment: what gets the key, then the three commands."""
+    """The block's lines, split at each numbered comment: the lines that get the key, then the three commands."""
     [block] = (
         found
         for found in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

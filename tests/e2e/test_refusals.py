@@ -1,4 +1,4 @@
-"""What the doors refuse: no key, a wrong key, bad input, a redirect that nobody began, a webhook that nobody signed."""
+"""The API rejects: no key, a wrong key, bad input, a redirect without a session, an unsigned webhook."""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""The running API keeps the contract: schemathesis drives it by openapi.yaml."""
+"""The running API conforms to openapi.yaml, as tested by schemathesis."""
 
 import shutil
 import subprocess
@@ -9,11 +9,11 @@ from local.testing import Stack, running_stack
 from tools.environment import ROOT
 
 NOT_CHECKED = {
-    # API Gateway answers a wrong method with 404, not with 405.
+    # API Gateway responds to a wrong method with 404, not with 405.
     "unsupported_method",
-    # 503 is part of the contract (Terra is down), and is what a test would see of a simulator under load.
+    # 503 is part of the contract (Terra is down), and occurs in a test when the simulator is under load.
     "not_a_server_error",
-    # What the schema accepts can still be refused: Terra does not offer most resources that look like one.
+    # A request that the schema accepts can still be rejected: Terra does not offer most resources with a valid form.
     "positive_data_acceptance",
 }
 
@@ -25,7 +25,7 @@ def drive(stack: Stack, *options: str) -> subprocess.CompletedProcess[str]:
             *("run", str(ROOT / "openapi.yaml")),
             *("--url", stack.api_url, "--header", f"Authorization: Bearer {stack.service_key}"),
             *("--exclude-checks", ",".join(sorted(NOT_CHECKED)), "--continue-on-failure"),
-            # One worker: with more, CPython 3.11 counts the depth of its parser wrongly across threads.
+            # One worker: with more, CPython 3.11 miscounts its parser's depth across threads.
             *("--generation-deterministic", "--max-examples", "40", "--workers", "1", "--no-color", *options),
         ],
         capture_output=True,

@@ -25,7 +25,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One gateway for all tests of a module that leave its functions as they are."""
+    """One gateway for all tests of a module that do not modify its functions."""
     with serving(write_project(tmp_path_factory.mktemp("stack"))) as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""A small stack of its own for the gateway's tests, and a gateway that serves it from a thread."""
+"""A small stack for the gateway's tests, and a gateway that serves it from a thread."""
 
 import asyncio
 import json
@@ -182,7 +182,7 @@ def lambda_handler(event, context):
 
 
 def write_project(root: Path) -> Path:
-    """The small stack, on disk."""
+    """Write the small stack to disk."""
     for name, source in (("echo", ECHO), ("answer", ANSWER), ("authorize", AUTHORIZE), ("act", ACT)):
         folder = root / "functions" / name
         folder.mkdir(parents=True)
@@ -196,7 +196,7 @@ def write_project(root: Path) -> Path:
 
 
 class Running:
-    """A gateway in a thread of its own, and a client for it."""
+    """A gateway in a thread, and a client for it."""
 
     def __init__(self, gateway: Gateway, log: list[str], root: Path, loop: asyncio.AbstractEventLoop) -> None:
         self.gateway = gateway
@@ -206,21 +206,21 @@ class Running:
         self.client = httpx.Client(base_url=gateway.url, timeout=30)
 
     def act(self, do: str = "report", **query: str | float) -> httpx.Response:
-        """Ask the function that can misbehave."""
+        """Call the function that can misbehave."""
         return self.client.get("/act", params={"do": do, **query})
 
     def report(self) -> dict[str, Any]:
-        """What that function sees of its surroundings."""
+        """Return that function's report of its environment."""
         report: dict[str, Any] = self.act().json()
         return report
 
     def logged(self, text: str) -> bool:
-        """Whether the log holds the text, now or within a moment: output travels beside the answer."""
+        """Return whether the log contains the text, now or within 60 s: output and response arrive independently."""
         return until(lambda: any(text in line for line in self.log))
 
 
 def until(is_true: Callable[[], bool], seconds: float = 60) -> bool:
-    """Whether it becomes true in time."""
+    """Return whether the condition becomes true in time."""
     deadline = time.monotonic() + seconds
     while not is_true():
         if time.monotonic() > deadline:
@@ -238,7 +238,7 @@ def serving(
     reauthorize_every: timedelta | None = None,
     patience: timedelta = timedelta(seconds=30),
 ) -> Iterator[Running]:
-    """A running gateway for the stack at `root`."""
+    """Run a gateway for the stack at `root`."""
     log: list[str] = []
     gateway = Gateway(
         root / "template.yaml",
@@ -271,5 +271,5 @@ def serving(
 
 
 def as_json(value: object) -> bytes:
-    """JSON as a handler's test body."""
+    """JSON as the body of a request to a test handler."""
     return json.dumps(value).encode()

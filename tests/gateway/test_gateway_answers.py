@@ -1,4 +1,4 @@
-"""What clients get: routes, limits, and the translation of what functions return."""
+"""The gateway's responses: routes, limits, and the conversion of function results."""
 
 import base64
 from collections.abc import Callable
@@ -16,7 +16,7 @@ INTERNAL = {"message": "Internal Server Error"}
 
 @pytest.fixture
 def answer(api: Running) -> Callable[[object], httpx.Response]:
-    """Let a function return the value."""
+    """Return a function that calls a handler which returns the given value."""
 
     def ask(value: object) -> httpx.Response:
         return api.client.post("/answer", content=as_json(value), headers={"content-type": "application/json"})

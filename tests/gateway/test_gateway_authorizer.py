@@ -1,4 +1,4 @@
-"""The Lambda authorizer: who comes in, what is remembered, what functions and authorizers are told."""
+"""The Lambda authorizer: who is authorized, what is cached, and which events and contexts are passed on."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The events that functions get, compared with AWS's documented ones and with what was seen at AWS."""
+"""The events that functions receive, compared with AWS's documentation and with observations at AWS."""
 
 import base64
 import json
@@ -48,7 +48,7 @@ def event_of(response: httpx.Response) -> dict[str, Any]:
 
 
 def raw(api: Running, request: bytes) -> tuple[int, bytes]:
-    """Send bytes as they are: no client library tidies them up."""
+    """Send raw bytes, which no client library normalizes."""
     host, port = api.gateway.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(request)

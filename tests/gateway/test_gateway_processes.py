@@ -1,4 +1,4 @@
-"""The processes that functions run in: their surroundings, their ends, and how many there are."""
+"""The processes that functions run in: their environment, their termination, and their number."""
 
 import asyncio
 import errno
@@ -278,7 +278,7 @@ class TestStoppingAndPorts:
             httpx.get(url)
 
     def test_functions_and_their_children_end_when_the_stack_is_killed(self, project: Path, runtime: Runtime) -> None:
-        # Each process holds a port, and so does a child of it: a port that still answers is somebody who still lives.
+        # Each process and its child hold a port. While a port accepts connections, its process still runs.
         handler = textwrap.dedent(
             """
             import socket, subprocess, sys
@@ -319,7 +319,7 @@ class TestStoppingAndPorts:
             with httpx.Client(base_url=url, timeout=60) as client, ThreadPoolExecutor(1) as pool:
                 first = client.get("/echo").json()
                 busy = pool.submit(client.get, "/echo?busy")
-                # As soon as the first process is busy, another one answers.
+                # As soon as the first process is busy, another one responds.
                 assert until(lambda: client.get("/echo").json() != first)
                 second = client.get("/echo").json()
                 os.kill(supervisor.pid, signal.SIGKILL)
@@ -330,7 +330,7 @@ class TestStoppingAndPorts:
 
 def is_held(port: int) -> bool:
     with socket.socket() as probe:
-        probe.settimeout(1)  # nobody accepts there: with a full queue a probe would wait for minutes
+        probe.settimeout(1)  # nothing accepts there: with a full queue a probe would wait for minutes
         return probe.connect_ex(("127.0.0.1", port)) != errno.ECONNREFUSED
 
 

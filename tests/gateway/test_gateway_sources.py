@@ -94,7 +94,7 @@ Resources:
         Hour: {Type: Schedule, Properties: {Schedule: rate(1 hour), Input: '{"from": "the template"}'}}
 """
 
-# Writes down each batch; a record fails, or all of them raise, when its text says so.
+# Writes each batch to a file. A record fails, or the whole batch raises, when the record's text asks for it.
 TAKE = """
 import json
 import os
@@ -123,7 +123,7 @@ def lambda_handler(event, context):
     return event
 """
 
-# Answers each message with the next number, as a sweep does with its pages.
+# Sends a message with the next number for each message, as a sweep does with its pages.
 LOOP = """
 import os
 
@@ -143,7 +143,7 @@ def lambda_handler(event, context):
 
 @dataclass(frozen=True)
 class World:
-    """A stack with a table, queues and functions of its own."""
+    """A stack with its own table, queues and functions."""
 
     root: Path
     gateway: Gateway
@@ -174,7 +174,7 @@ class World:
         return [record["body"] for batch in self.batches("TAKEN") for record in batch]
 
     def received(self, queue: str, seconds: float = 30) -> list[Record]:
-        """Wait for messages, and take them away."""
+        """Wait for messages, and delete them from the queue."""
         found: list[Record] = []
 
         def look() -> bool:
@@ -278,7 +278,7 @@ class TestAStream:
         assert "OldImage" not in inserted["dynamodb"]
         assert modified["dynamodb"]["NewImage"]["b"] == {"B": "AP8="}
         assert "NewImage" not in removed["dynamodb"]
-        # DynamoDB Local knows the minute only.
+        # DynamoDB Local rounds this time to the minute.
         assert before - 60 <= inserted["dynamodb"]["ApproximateCreationDateTime"] <= before + 10
 
     def test_a_record_that_fails_is_tried_again_from_there_and_then_given_up(self, world: World) -> None:
@@ -372,7 +372,7 @@ class TestAChainOfMessages:
         loops += f"AWS_ENDPOINT_URL_SQS: {stack.aws_url}, AWS_DEFAULT_REGION: {stack.region}}}}}"
         text = "CodeUri: functions/take\n      Environment: {Variables: {MARKS: TAKEN}}"
         assert text in TEMPLATE
-        # On a busy machine an invocation may take long, and its message shall not be seen twice for that.
+        # On a busy machine an invocation may take long. Its message must not become visible again meanwhile.
         text = TEMPLATE.replace(text, loops).replace("Timeout: 5,", "Timeout: 60,")
         return text.replace("VisibilityTimeout: 1", "VisibilityTimeout: 120")
 
@@ -393,7 +393,7 @@ class TestAChainOfMessages:
             assert any(
                 "RecursiveInvocationsDropped" in line and "RecursiveLoop: Allow" in line for line in list(world.log)
             )
-            # It is gone, and another chain begins anew.
+            # The message is gone, and another chain starts from the beginning.
             assert until(lambda: TestAQueue.left(world) == ("0", "0"), 60)
             world.send("20")
             assert until(lambda: self.worked(world) >= {20, 21, 22, 23, 24}, 120)

@@ -31,7 +31,7 @@ def read(folder: Path, text: str, *, parameters: dict[str, str] | None = None) -
 
 
 def variable(folder: Path, expression: str, *, parameters: dict[str, str] | None = None) -> str | None:
-    """What a function's variable gets for an expression."""
+    """Return the value of a function's variable that is set to an expression."""
     text = f"""
 Parameters:
   Stage: {{Type: String, Default: prod}}

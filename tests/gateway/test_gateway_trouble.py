@@ -1,4 +1,4 @@
-"""A source in trouble says so and goes on."""
+"""An event source that fails logs the error and continues."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from local.gateway.sources import Sources
 
 
 class Troubled:
-    """A source whose first look fails in a way that nobody thought of."""
+    """A source whose first poll raises an unexpected exception."""
 
     name = "a source"
 
