@@ -1,4 +1,4 @@
-"""Handlers in processes of their own, the tables behind them, and Terra's deliveries."""
+"""Fixtures: handlers in separate processes, the tables behind them, and Terra's deliveries."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ def tables(stack: Stack, dynamodb: "DynamoDBClient") -> Tables:
 
 @pytest.fixture(scope="session")
 def webhook(stack: Stack) -> Callable[..., Webhook]:
-    """Makes a delivery, signed with the stack's own secret."""
+    """Make a delivery, signed with the stack's secret."""
 
     def make(body: object, **details: Any) -> Webhook:  # noqa: ANN401 - any field of Webhook
         return Webhook(as_bytes(body), stack.signing_secret, **details)

@@ -1,4 +1,4 @@
-"""The test's side of run_handler.py: start a handler with an event, kill it, lie to it, see what it did."""
+"""The test's side of run_handler.py: start a handler with an event, kill it, fake responses, inspect its actions."""
 
 import json
 import socket
@@ -37,41 +37,41 @@ def pause(at: str, *, times: int = 1) -> Rule:
 
 
 def lose(at: str, *, times: int = 1) -> Rule:
-    """The request has its effect and its answer gets lost."""
+    """The request takes effect, but its response is lost."""
     return {"at": at, "do": "lose", "times": times}
 
 
 def broken(at: str, how: str) -> Rule:
-    """`no connection`, `reset` or `silence`."""
+    """Break the connection; `how` is `no connection`, `reset` or `silence`."""
     return {"at": at, "do": "break", "how": how}
 
 
 def instead(at: str, body: Mapping[str, Any], *, status: int = 200, times: int | None = None) -> Rule:
-    """AWS answers something else, and does nothing."""
+    """Return a fake AWS response; the request is not sent."""
     rule: Rule = {"at": at, "do": "answer", "status": status, "body": body}
     return rule if times is None else {**rule, "times": times}
 
 
 def refused(at: str, code: str, *, status: int = 400, times: int | None = None, **more: object) -> Rule:
-    """DynamoDB answers with an error."""
+    """Return an error from DynamoDB."""
     body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "ordered by a test", **more}
     return instead(at, body, status=status, times=times)
 
 
 def cancelled(*codes: str, times: int | None = None) -> Rule:
-    """DynamoDB cancels the transaction; a code for each of its writes."""
+    """Cancel the transaction; `codes` holds one reason for each of its writes."""
     reasons = [{"Code": code} if code == "None" else {"Code": code, "Message": "ordered by a test"} for code in codes]
     at = "dynamodb.TransactWriteItems*:before"
     return refused(at, "TransactionCanceledException", times=times, CancellationReasons=reasons)
 
 
 NOTHING_FOUND_BY_INDEX = instead("dynamodb.Query*:before", {"Items": [], "Count": 0, "ScannedCount": 0})
-"""The index has heard of nothing yet."""
+"""The index is not up to date yet and returns nothing."""
 
 
 @dataclass
 class Run:
-    """What became of one run. `result` is None where the process was killed."""
+    """The result of one run. `result` is None if the process was killed."""
 
     result: dict[str, Any] | None = None
     error: str | None = None
@@ -97,7 +97,7 @@ class Run:
 
     @property
     def trips(self) -> list[str]:
-        """The round trips to DynamoDB and to Terra, in order."""
+        """The calls to DynamoDB and to Terra, in order."""
         return [
             point.removesuffix(":before").partition("#")[0]
             for point in self.points
@@ -106,7 +106,7 @@ class Run:
 
 
 class Running:
-    """A run under way."""
+    """A run in progress."""
 
     def __init__(self, connection: socket.socket, job: Mapping[str, Any]) -> None:
         self._began = time.monotonic()
@@ -123,7 +123,7 @@ class Running:
         self._connection.close()
 
     def until_paused(self) -> str:
-        """Wait until it stands still, and return where."""
+        """Wait until the run pauses, and return the point."""
         for told in self._told():
             if "paused" in told:
                 point: str = told["paused"]
@@ -134,7 +134,7 @@ class Running:
         self._send("")
 
     def end(self) -> Run:
-        """Wait until it has ended, by itself or by SIGKILL."""
+        """Wait until the run has ended, normally or by SIGKILL."""
         for told in self._told():
             self._run.result = told.get("result", self._run.result)
             self._run.error = told.get("error", self._run.error)
@@ -184,22 +184,22 @@ class Handlers:
     def run(
         self, function: str, event: Mapping[str, Any], *rules: Rule, environment: Mapping[str, str] | None = None
     ) -> Run:
-        """Run a handler to its end, whichever that is."""
+        """Run a handler to its end, normal or not."""
         with self.start(function, event, *rules, environment=environment) as running:
             return running.end()
 
 
 @contextmanager
 def running_handlers(stack: Stack) -> Iterator[Handlers]:
-    """The program that runs handlers, and the environment that the running stack gives each of them."""
+    """Start the program that runs handlers, with the environment that the running stack gives each of them."""
     with tempfile.TemporaryDirectory(prefix="terra-handlers-") as directory:
         path = Path(directory) / "socket"
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.run_handler", str(path)],
             cwd=ROOT,
-            stdin=subprocess.PIPE,  # it ends with us: the pipe closes, however this process ends
+            stdin=subprocess.PIPE,  # the pipe closes when this process ends, which ends the program
             stdout=subprocess.PIPE,
-            # On macOS a fork may not call Apple's frameworks, which Python asks for proxies, without it.
+            # Without it, a fork on macOS must not call Apple's frameworks, which Python queries for proxies.
             env={"PATH": "/usr/bin:/bin", "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"},
         )
         try:
@@ -212,7 +212,7 @@ def running_handlers(stack: Stack) -> Iterator[Handlers]:
 
 
 def environments(stack: Stack) -> dict[str, dict[str, str]]:
-    """By the function's folder, from template.yaml, with the parameters that the stack was started with."""
+    """Return each function's environment, by folder, from template.yaml and the parameters of the running stack."""
     arns = secret_arns(stack)
     parameters = {
         "TerraDevId": stack.terra_dev_id,
@@ -250,13 +250,13 @@ def environments(stack: Stack) -> dict[str, dict[str, str]]:
 
 
 def secret_arns(stack: Stack) -> dict[str, str]:
-    """By the template's logical ids."""
+    """Return the secrets' ARNs by the template's logical ids."""
     found = _secrets_manager(stack).list_secrets()["SecretList"]
     return {secret["Name"].rpartition("/")[2]: secret["ARN"] for secret in found}
 
 
 def held(stack: Stack, secret: str) -> str:
-    """What a secret holds."""
+    """Return the value of a secret."""
     return _secrets_manager(stack).get_secret_value(SecretId=secret)["SecretString"]
 
 
@@ -280,7 +280,7 @@ def http_event(
     is_base64: bool = False,
     path_parameters: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """An event as an HTTP API hands it to a function, payload format 2.0, of a caller with a service key."""
+    """Return an event as an HTTP API sends it to a function: payload format 2.0, from a caller with a service key."""
     event: dict[str, Any] = {
         "version": "2.0",
         "routeKey": f"{method} {path}",
@@ -304,5 +304,5 @@ def http_event(
 
 
 def settled(runs: Sequence[Running]) -> list[Run]:
-    """The ends of runs that went on at the same time."""
+    """Wait for concurrent runs and return their results."""
     return [running.end() for running in runs]

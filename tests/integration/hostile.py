@@ -1,4 +1,4 @@
-"""A server that no simulator of Terra would be: it drips, stalls, talks forever, or does not let anybody connect."""
+"""A hostile server, unlike the simulator: it drips bytes, stalls, never stops sending, or accepts no connection."""
 
 import socket
 import threading
@@ -13,21 +13,21 @@ def head(length: int, *, status: str = "200 OK") -> bytes:
 
 
 def drip(connection: socket.socket, is_over: threading.Event) -> None:
-    """Answer a byte at a time, and never be silent for long."""
+    """Send the response one byte at a time, with short pauses."""
     connection.sendall(head(100_000))
     while not is_over.wait(0.3):
         connection.sendall(b" ")
 
 
 def drip_head(connection: socket.socket, is_over: threading.Event) -> None:
-    """Send the head of an answer a byte at a time, without an end."""
+    """Send the response's headers one byte at a time, without end."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nx-slow: ")
     while not is_over.wait(0.3):
         connection.sendall(b"x")
 
 
 def stall_after(seconds: float) -> Talk:
-    """The head comes after so many seconds, and then nothing."""
+    """Send the headers after `seconds`, and then nothing."""
 
     def talk(connection: socket.socket, is_over: threading.Event) -> None:
         if not is_over.wait(seconds):
@@ -38,14 +38,14 @@ def stall_after(seconds: float) -> Talk:
 
 
 def talk_forever(connection: socket.socket, is_over: threading.Event) -> None:
-    """Answer more than anybody would keep."""
+    """Send a response without end."""
     connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")
     while not is_over.is_set():
         connection.sendall(b" " * 65_536)
 
 
 def answer(content: bytes) -> Talk:
-    """Answer with bytes as they are."""
+    """Send the bytes unchanged."""
 
     def talk(connection: socket.socket, is_over: threading.Event) -> None:
         del is_over
@@ -56,7 +56,7 @@ def answer(content: bytes) -> Talk:
 
 @contextmanager
 def hostile(talk: Talk) -> Iterator[tuple[str, list[bytes]]]:
-    """Serve on a free port: its address, and what was sent to it."""
+    """Serve on a free port. Yield its URL and the received requests."""
     is_over = threading.Event()
     heard: list[bytes] = []
 
@@ -66,7 +66,7 @@ def hostile(talk: Talk) -> Iterator[tuple[str, list[bytes]]]:
                 heard.append(connection.recv(65_536))
                 talk(connection, is_over)
             except OSError:
-                return  # the other side has had enough, which is what the test is about
+                return  # the client gave up, as the test expects
 
     def accept() -> None:
         while True:
@@ -91,7 +91,7 @@ def hostile(talk: Talk) -> Iterator[tuple[str, list[bytes]]]:
 
 @contextmanager
 def unreachable() -> Iterator[str]:
-    """An address that nobody can connect to, and that does not say so: its queue is full and never served."""
+    """Yield a URL that neither accepts nor rejects a connection: its queue is full and never served."""
     with ExitStack() as held:
         listener = held.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""What a browser brings back, and the sessions that it belongs to."""
+"""Redirects of a browser, and the sessions that they belong to."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from tests.support import Terra, create_session, decide, query_of
 
 @dataclass(frozen=True)
 class Attempt:
-    """A session just created, with the secrets of its two redirects, which only Terra was given."""
+    """A new session, with the states of its two redirects, which were sent only to Terra."""
 
     session: dict[str, Any]
     state: str
@@ -37,26 +37,26 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Begun(Attempt):
-    """A login at one provider; `user_id` is as Terra issued it before."""
+    """A login at one provider; `user_id` is the one that Terra issued for it in advance."""
 
     user_id: str
 
 
 @dataclass(frozen=True)
 class OnTerrasPage(Attempt):
-    """A login at a provider that the person picks; `widget_session_id` is Terra's."""
+    """A login at a provider that the user picks; `widget_session_id` is Terra's."""
 
     widget_session_id: str
 
     def pick(self, provider: str) -> str:
-        """Press a provider's button; where Terra sends the browser: to that login, or back if only an app has it."""
+        """Press a provider's button. Return the redirect: to the provider's login, or back if only an app has it."""
         return self._press(provider=provider)
 
     def give_up(self) -> str:
         return self._press(decision="deny")
 
     def allow(self, provider: str = "FITBIT", **fields: str) -> str:
-        """Pick, log in and allow; where Terra sends the browser."""
+        """Pick, log in and allow. Return the redirect."""
         return decide(self.pick(provider), "allow", **fields)
 
     def _press(self, **button: str) -> str:
@@ -67,7 +67,7 @@ class OnTerrasPage(Attempt):
 
 
 def begin_widget(api: httpx.Client, terra: Terra, person: str, **fields: object) -> OnTerrasPage:
-    """A new session without a provider."""
+    """Start a session without a provider."""
     answer = api.post("/sessions", json={"reference_id": person, **fields})
     assert answer.status_code == httpx.codes.CREATED, answer.text
     session: dict[str, Any] = answer.json()
@@ -77,7 +77,7 @@ def begin_widget(api: httpx.Client, terra: Terra, person: str, **fields: object)
 
 
 def begin(api: httpx.Client, terra: Terra, person: str, **fields: object) -> Begun:
-    """A new session, and what Terra was given for it."""
+    """Start a session, and read what Terra received for it."""
     session = create_session(api, person, **fields)
     login = logins(terra)[-1]
     assert login["auth_url"] == session["auth_url"]
@@ -86,7 +86,7 @@ def begin(api: httpx.Client, terra: Terra, person: str, **fields: object) -> Beg
 
 
 def button(page: httpx.Response) -> dict[str, str]:
-    """What the form of "Try again" sends; nothing where the page has none."""
+    """Return the form fields of "Try again", or nothing if the page has no such button."""
     return dict(re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', page.text))
 
 
@@ -96,7 +96,7 @@ def logins(terra: Terra) -> list[dict[str, Any]]:
 
 
 def page_and_headers(answer: httpx.Response) -> tuple[int, bytes, Mapping[str, str]]:
-    """All that an onlooker could tell answers apart by."""
+    """Return everything by which a client could distinguish two responses."""
     return (
         answer.status_code,
         answer.content,

@@ -1,21 +1,22 @@
-"""Runs handlers of ours, each in a process of its own, which can die or be lied to at a named point.
+"""Runs the project's handlers, each in its own process, which a test can kill or mislead at a named point.
 
-A point is a step as it is seen from outside: before and after every round trip to AWS (botocore's own events) and to
-Terra (around httpx), and `return`, when the handler is done and nobody has heard of it. Examples:
-`dynamodb.BatchGetItem:before`, `dynamodb.BatchGetItem#2:after` (the second such trip), `terra.userInfo:before`.
+A point is a step that is visible from outside: before and after each call to AWS (botocore's own events) and to
+Terra (around httpx), and `return`, when the handler is done but has not sent its result. Examples:
+`dynamodb.BatchGetItem:before`, `dynamodb.BatchGetItem#2:after` (the second such call), `terra.userInfo:before`.
 
-The program listens on a Unix socket; each connection is one run, in a fork: loading boto3 anew for every run would
-take a second each. Nothing of ours is loaded before the fork. One line of JSON comes in (`function`, `environment`,
-`event`, `rules`), lines of JSON go out: `{"point": ...}` for each point passed, and `{"result": ..., "log": ...}` or
-`{"error": ...}` at last; nothing after a point at which the process was killed. A rule is `{"at": pattern, "do": ...}`:
+The program listens on a Unix socket. Each connection is one run, in a fork, because loading boto3 for every run would
+take a second each. No project code is loaded before the fork. The input is one line of JSON (`function`,
+`environment`, `event`, `rules`). The output is lines of JSON: `{"point": ...}` for each point passed, then
+`{"result": ..., "log": ...}` or `{"error": ...}`. A killed process writes nothing after its point. A rule is
+`{"at": pattern, "do": ...}`:
 
 kill     end this process with SIGKILL
-pause    say so and wait for a line
-answer   what AWS answers instead, with `status` and `body`; the request is not sent
-lose     send the request, and lose its answer
-break    do not send the request; the connection breaks as `how` says
+pause    report the point and wait for a line
+answer   return a fake AWS response, with `status` and `body`; the request is not sent
+lose     send the request, and lose its response
+break    do not send the request; break the connection as stated in `how`
 
-and `times` says how often it acts; without it, always.
+`times` limits how often a rule applies; without it, always.
 """
 
 import argparse
@@ -54,7 +55,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers/terra_connections"
 LOADED_BEFORE_THE_FORK = (boto3, httpx, logging, metrics, pydantic, types)
 MODELS = create_loader()
-"""What botocore knows of each service; large files, read once."""
+"""botocore's service models: large files, read once."""
 BREAKS: Mapping[str, type[exceptions.BotoCoreError]] = {
     "no connection": exceptions.ConnectTimeoutError,
     "reset": exceptions.ConnectionClosedError,
@@ -63,7 +64,7 @@ BREAKS: Mapping[str, type[exceptions.BotoCoreError]] = {
 
 
 class Points:
-    """Writes every point down, and acts where a rule says so."""
+    """Reports every point, and applies the rules."""
 
     def __init__(self, rules: Sequence[dict[str, Any]], line_in: TextIO, line_out: TextIO) -> None:
         self._rules = rules
@@ -72,16 +73,16 @@ class Points:
         self._trips: Counter[str] = Counter()
 
     def before(self, trip: str) -> dict[str, Any] | None:
-        """A round trip begins; the rule that its answer is spoilt by, if one is."""
+        """Report that a call begins. Return the rule that replaces its response, if any."""
         self._trips[trip] += 1
         return self.passed(f"{self._numbered(trip)}:before")
 
     def after(self, trip: str) -> None:
-        """A round trip has ended."""
+        """Report that a call has ended."""
         self.passed(f"{self._numbered(trip)}:after")
 
     def passed(self, point: str) -> dict[str, Any] | None:
-        """The process is at a point."""
+        """Report a point, and apply the rules that match it."""
         self.say({"point": point})
         for rule in self._rules:
             if not fnmatchcase(point, rule["at"]) or rule.get("times") == 0:
@@ -98,7 +99,7 @@ class Points:
         return None
 
     def say(self, what: Mapping[str, Any]) -> None:
-        """Tell the test."""
+        """Send one line of JSON to the test."""
         self._out.write(json.dumps(what) + "\n")
         self._out.flush()
 
@@ -109,7 +110,7 @@ class Points:
     # -- the hooks -----------------------------------------------------------------------------------------------------
 
     def before_aws(self, request: AWSPreparedRequest, event_name: str, **_more: object) -> AWSResponse | None:
-        """botocore's `before-send`: what is returned is the answer, what is raised is a broken connection."""
+        """Handle botocore's `before-send`: a return value is the response, an exception a broken connection."""
         rule = self.before(event_name.partition(".")[2])
         if rule is None:
             return None
@@ -121,11 +122,11 @@ class Points:
         raise BREAKS[rule["how"]](endpoint_url=request.url)
 
     def after_aws(self, event_name: str, **_more: object) -> None:
-        """botocore's `response-received`."""
+        """Handle botocore's `response-received`."""
         self.after(event_name.partition(".")[2])
 
     def around_terra(self) -> type[httpx.HTTPTransport]:
-        """httpx's transport, which stops before a request, and when the head of the answer is here."""
+        """Return an httpx transport with points before a request and after the response's headers."""
         points = self
 
         class HTTPTransport(httpx.HTTPTransport):
@@ -145,32 +146,32 @@ class _Raw(io.BytesIO):
 
 
 def answered(request: AWSPreparedRequest, rule: Mapping[str, Any]) -> AWSResponse:
-    """An answer that AWS did not give."""
+    """Build a fake AWS response."""
     content = json.dumps(rule["body"]).encode()
     headers = HTTPHeaders.from_dict({"content-type": "application/x-amz-json-1.0"})
     return AWSResponse(request.url, rule.get("status", 200), headers, _Raw(content))
 
 
 def new_session() -> botocore.session.Session:
-    """A botocore session that need not read the models anew."""
+    """Create a botocore session that does not reload the models."""
     session = botocore.session.get_session()
     session.register_component("data_loader", MODELS)
     return session
 
 
 def load(folder: Path, byte_code: Path) -> ModuleType:
-    """Load a handler as Lambda does: its own folder and the layer are on the module path."""
-    sys.pycache_prefix = str(byte_code)  # nothing is left in the project's folders
+    """Load a handler as Lambda does: its folder and the layer are on the module path."""
+    sys.pycache_prefix = str(byte_code)  # keeps the project's folders clean
     sys.path[:0] = [str(folder), str(LAYER)]
     return importlib.import_module("handler")
 
 
 def run(connection: socket.socket, byte_code: Path) -> None:
-    """One run."""
+    """Run one handler."""
     with connection, connection.makefile("r") as line_in, connection.makefile("w") as line_out:
         job = json.loads(line_in.readline())
         points = Points(job["rules"], line_in, line_out)
-        environment = os.environ  # noqa: TID251 - as Lambda, this program makes the environment of a handler
+        environment = os.environ  # noqa: TID251 - like Lambda, this program creates a handler's environment
         environment.clear()
         environment.update(job["environment"])
         printed = sys.stdout = io.StringIO()
@@ -186,21 +187,21 @@ def run(connection: socket.socket, byte_code: Path) -> None:
             result = handler.lambda_handler(job["event"], None)
             points.passed("return")
             points.say({"result": result, "log": printed.getvalue()})
-        except Exception:  # noqa: BLE001 - whatever it is, the test shall see it
+        except Exception:  # noqa: BLE001 - the test must see every error
             points.say({"error": traceback.format_exc(), "log": printed.getvalue()})
 
 
 def main() -> None:
-    """Take runs until the test session ends, which closes this program's standard input."""
+    """Accept runs until the test session ends, which closes this program's standard input."""
     parser = argparse.ArgumentParser()
     parser.add_argument("socket", type=Path)
     path = parser.parse_args().socket
     for service in ("dynamodb", "secretsmanager"):
-        # Makes botocore load what it loads when it is first used. No connection is made.
+        # Makes botocore load now what it would load at first use. No connection is made.
         new_session().create_client(
             service, region_name="local", aws_access_key_id="local", aws_secret_access_key="local"
         )
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are waited for by nobody
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # reaps children automatically
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen(64)

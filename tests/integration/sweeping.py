@@ -1,4 +1,4 @@
-"""A sweep worked by the test itself, with tables and a queue of its own: nobody else's connections are looked for."""
+"""Sweeps driven by the test itself, on separate tables and a separate queue, so that no other test is affected."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ _write = TypeSerializer().serialize
 
 
 def connection_item(user_id: str, facts: Item | None = None) -> Item:
-    """A connection as the functions have written it."""
+    """Build a connection's item as the functions write it."""
     kinds = {
         "connected": {"at": LONG_AGO},
         "provider": {"at": LONG_AGO, "value": "FITBIT"},
@@ -48,12 +48,12 @@ def connection_item(user_id: str, facts: Item | None = None) -> Item:
 
 
 def event_of(message: Message) -> dict[str, Any]:
-    """What Lambda hands to the function."""
+    """Build the event that Lambda passes to the function."""
     return {"Records": [{"messageId": message["MessageId"], "body": message["Body"], "eventSource": "aws:sqs"}]}
 
 
 def counted(runs: Iterable[Run], name: str) -> dict[str, float]:
-    """What was counted of a metric, by its one dimension beside `service`."""
+    """Sum a metric's values by its only dimension besides `service`."""
     found: dict[str, float] = {}
     for run in runs:
         for line in run.log.splitlines():
@@ -66,7 +66,7 @@ def counted(runs: Iterable[Run], name: str) -> dict[str, float]:
 
 
 def notes(run: Run) -> dict[str, Any]:
-    """The one line of a run's log that tells what it did."""
+    """Return the one line of a run's log that describes its work."""
     [line] = [record for line in run.log.splitlines() if "message_id" in (record := json.loads(line))]
     return dict(line)
 
@@ -77,7 +77,7 @@ def outcomes(runs: Iterable[Run]) -> list[str]:
 
 @dataclass(frozen=True)
 class Sweeping:
-    """Starts sweeps and works their messages."""
+    """Starts sweeps and processes their messages."""
 
     handlers: Handlers
     dynamodb: "DynamoDBClient"
@@ -94,7 +94,7 @@ class Sweeping:
             "SWEEP_QUEUE_URL": self.queue_url,
         }
 
-    # -- what is there -------------------------------------------------------------------------------------------------
+    # -- state ---------------------------------------------------------------------------------------------------------
 
     def load(self, items: Sequence[Item]) -> None:
         for start in range(0, len(items), 25):
@@ -115,12 +115,12 @@ class Sweeping:
         return self._get(self.connections_table, "user_id", user_id)
 
     def facts(self, user_id: str) -> Item:
-        """By kind; empty where nothing is known."""
+        """Return a connection's facts by kind; empty if the connection is unknown."""
         item = self.connection(user_id)
         return item["facts"] if item else {}
 
     def revoked(self) -> set[str]:
-        """Whom absence was told of."""
+        """Return the user_ids with a recorded absence."""
         return {item["user_id"] for item in self._all(self.connections_table) if "absent" in item.get("facts", {})}
 
     def state(self) -> Item:
@@ -129,7 +129,7 @@ class Sweeping:
         return state
 
     def kept(self) -> list[Item]:
-        """All that is kept of sweeps. What a user began is kept in the same table, under the user's pseudonym."""
+        """Return all items of sweeps. The table also lists what a user began, under the user's pseudonym."""
         return [item for item in self._all(self.sessions_table) if not item["session_id"].startswith("user:")]
 
     def change(self, session_id: str, **changes: object) -> None:
@@ -146,10 +146,10 @@ class Sweeping:
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
         return [{name: _read(value) for name, value in item.items()} for page in pages for item in page["Items"]]
 
-    # -- what is done --------------------------------------------------------------------------------------------------
+    # -- actions -------------------------------------------------------------------------------------------------------
 
     def start(self, sweep_id: str | None = None, *rules: Rule) -> Run:
-        """What the schedule does."""
+        """Invoke the function as the schedule does."""
         event = {"id": sweep_id or str(uuid4()), "detail-type": "Scheduled Event"}
         return self.handlers.run("reconcile", event, *rules, environment=self.environment)
 
@@ -160,7 +160,7 @@ class Sweeping:
         return has_started
 
     def take(self, *, patience: int = 1) -> Message | None:
-        """A message, taken off the queue."""
+        """Receive a message and delete it from the queue."""
         found = self.sqs.receive_message(QueueUrl=self.queue_url, WaitTimeSeconds=patience).get("Messages", [])
         for message in found:
             self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
@@ -168,7 +168,7 @@ class Sweeping:
         return None
 
     def next_of(self, task: str) -> Message:
-        """A message of this task; the others are worked on the way."""
+        """Return the next message of this task, after processing the messages before it."""
         while (message := self.take()) is not None:
             if json.loads(message["Body"])["task"] == task:
                 return message
@@ -182,12 +182,12 @@ class Sweeping:
         return taken
 
     def work(self, message: Message, *rules: Rule, limit: str = "2") -> Run:
-        """Hand a message to the function."""
+        """Pass a message to the function."""
         variables = {**self.environment, "SWEEP_REVOKES_BELOW_PERCENT": limit}
         return self.handlers.run("sweep_page", event_of(message), *rules, environment=variables)
 
     def work_all(self, *, copies: int = 1, patience: int = 0, limit: str = "2") -> list[Run]:
-        """Work every message that is there or follows; who failed comes again at once, and at most five times."""
+        """Process every message in the queue and those that follow. Retry failed messages at once; fail at 500 runs."""
         runs: list[Run] = []
         again: list[Message] = []
         while (message := again.pop() if again else self.take(patience=patience)) is not None:
@@ -202,14 +202,14 @@ class Sweeping:
         return runs
 
     def sweep(self, *, limit: str = "2") -> list[Run]:
-        """A whole sweep."""
+        """Run a whole sweep."""
         assert self.has_started()
         return self.work_all(limit=limit)
 
 
 @contextmanager
 def own_sweeping(handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack) -> Iterator[Sweeping]:
-    """Tables and a queue that are gone afterwards."""
+    """Create tables and a queue, and delete them afterwards."""
     declared = declared_tables(ROOT / "template.yaml")
     tables = {name: f"{name}-{uuid4()}" for name in ("Connections", "Sessions")}
     for name, own in tables.items():

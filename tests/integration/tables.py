@@ -1,4 +1,4 @@
-"""The tables as they are, for tests that look behind the answers."""
+"""Direct access to the tables, for tests that inspect stored items."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,26 +28,26 @@ class Tables:
         return self._get(self._names.connections, "user_id", user_id)
 
     def session(self, session_id: str) -> Item | None:
-        """Also a claim, or an outcome by a widget session's id."""
+        """Also returns an idempotency claim, or a login's outcome by its widget session id."""
         return self._get(self._names.sessions, "session_id", session_id)
 
     def deliveries(self, keys: Iterable[str]) -> list[Item]:
-        """What is recorded under these keys."""
+        """Return the items stored under these keys."""
         found = [self._get(self._names.deliveries, "delivery_id", key) for key in keys]
         return [item for item in found if item is not None]
 
     def kinds(self, user_id: str) -> set[str]:
-        """The kinds of facts that are known of a connection."""
+        """Return the kinds of facts stored for a connection."""
         item = self.connection(user_id)
         return set(item["facts"]) if item else set()
 
     def facts(self, user_id: str) -> Item | None:
-        """What is known of a connection, without the version, which counts writes."""
+        """Return a connection's item without `user_id` and `version`; the version counts writes."""
         item = self.connection(user_id)
         return item and {name: value for name, value in item.items() if name not in {"version", "user_id"}}
 
     def change_session(self, session_id: str, **changes: object) -> None:
-        """Move a session or a claim in time."""
+        """Change the times of a session or an idempotency claim."""
         self._client.update_item(
             TableName=self._names.sessions,
             Key={"session_id": {"S": session_id}},
@@ -58,22 +58,22 @@ class Tables:
         )
 
     def add_connections(self, items: Iterable[Item]) -> None:
-        """Write items as the functions would have."""
+        """Write items in the functions' format."""
         self._write_connections(
             [{"PutRequest": {"Item": {name: _write(value) for name, value in item.items()}}} for item in items]
         )
 
     def remove_connections(self, user_ids: Iterable[str]) -> None:
-        """Take them away again: tests that count items would count them, page by page."""
+        """Delete these connections, so that tests that count items need not page through them."""
         self._write_connections([{"DeleteRequest": {"Key": {"user_id": {"S": user_id}}}} for user_id in user_ids])
 
     def count(self) -> tuple[int, int, int]:
-        """How many items there are in all: connections, sessions, deliveries."""
+        """Return the number of items: connections, sessions, deliveries."""
         names = (self._names.connections, self._names.sessions, self._names.deliveries)
         return tuple(self._count(name) for name in names)  # type: ignore[return-value] # three
 
     def claims(self) -> list[Item]:
-        """The idempotency claims."""
+        """Return the idempotency claims."""
         pages = self._client.get_paginator("scan").paginate(
             TableName=self._names.sessions,
             ConsistentRead=True,

@@ -1,4 +1,4 @@
-"""Logins that nobody finishes: they expire on reading, without any job, and connect if somebody finishes after all."""
+"""Abandoned logins expire on reading, without any job, and still connect if the user finishes them later."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ EXPIRED = "Not confirmed in time"
 
 
 def age(tables: Tables, begun: Attempt, *, by_s: int) -> None:
-    """Let time pass for a session."""
+    """Move a session's times into the past."""
     item = tables.session(begun.session_id)
     assert item is not None
     earlier = {name: int(item[name]) - by_s * 1000 for name in ("created_at", "expires_at", "asked_at") if name in item}

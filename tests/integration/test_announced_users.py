@@ -1,4 +1,4 @@
-"""Terra announces a `user_id` with a new session. It is that session's user's, until an event names another owner."""
+"""Terra announces a `user_id` with a new session. The session's user owns it until an event names another owner."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def as_user(stack: Stack, browser: httpx.Client, person: str, path: str, *, meth
 
 
 def seen(api: httpx.Client, session: dict[str, Any]) -> tuple[str, str | None]:
-    """A session's status and the connection that it names."""
+    """Return a session's status and the user_id in it."""
     status = session_status(api, session)
     return status["status"], status["user_id"]
 
@@ -96,12 +96,12 @@ def test_the_announcement_is_written_with_its_session_or_not_at_all(
         run = creating.end()
     assert run.trips == ["dynamodb.BatchGetItem", "terra.authenticateUser", WRITE]
     connections, sessions, _ = tables.count()
-    # The session, and what the user has begun.
+    # The session, and the list of operations that the user began.
     assert (connections - before[0], sessions - before[1]) == (1, 2)
     assert len(terra.calls("/authenticateUser")) == 1
 
 
-# -- an announcement alone ---------------------------------------------------------------------------------------------
+# -- only an announcement ----------------------------------------------------------------------------------------------
 
 
 def test_an_announcement_alone_goes_with_its_session_and_is_in_no_list(

@@ -1,4 +1,4 @@
-"""Who may call: a back end with a valid service key, or whom the app's own issuer vouches for; nobody else."""
+"""Authorized callers: back ends with a valid service key, and users with a token of the app's issuer. No others."""
 
 import json
 import socket
@@ -111,7 +111,7 @@ def test_without_its_keys_the_authorizer_raises_and_opens_to_nobody(
 
 @pytest.fixture
 def other_issuer() -> Iterator[str]:
-    """An issuer that is not there."""
+    """The URL of an issuer that is down."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -144,7 +144,7 @@ def test_a_service_key_opens_while_the_issuer_is_down_and_a_token_is_not_decided
     by_key = handlers.run("authorize", presenting(f"Bearer {stack.service_key}"), environment=down)
     assert by_key.result == {"isAuthorized": True, "context": {"caller": "service"}}
     by_token = handlers.run("authorize", presenting(f"Bearer {token(stack, person)}"), environment=down)
-    # A refusal would be remembered by the gateway, and would tell the person to sign in again.
+    # A rejection would be cached by the gateway, and would ask the user to sign in again.
     assert by_token.result is None
     assert "IssuerUnreachable" in (by_token.error or "")
 

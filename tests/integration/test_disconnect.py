@@ -1,4 +1,4 @@
-"""DELETE /connections/{user_id}: Terra first, then here; a failure changes nothing."""
+"""DELETE /connections/{user_id}: first at Terra, then in the table. A failure changes nothing."""
 
 import httpx
 import pytest

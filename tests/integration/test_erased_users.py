@@ -1,4 +1,4 @@
-"""A user stays erased, whatever an index has not heard of yet and whatever was begun before."""
+"""A user stays erased, even if an index is stale or an operation began before the erasure."""
 
 import json
 import time
@@ -35,7 +35,7 @@ def event(path: str, person: str, **fields: object) -> dict[str, Any]:
 
 
 def erase_in_the_dark(handlers: Handlers, person: str) -> Run:
-    """An erasure while the indexes have heard of nothing yet."""
+    """Erase a user while the indexes still return nothing."""
     return handlers.run("erase_person", event("/erasures", person), NOTHING_FOUND_BY_INDEX)
 
 
@@ -45,7 +45,7 @@ def at_terra(terra: Terra, person: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def users(handlers: Handlers, stack: Stack, dynamodb: "DynamoDBClient") -> UserStore:
-    """As the functions have it."""
+    """The store, configured as in the functions."""
     return UserStore(
         dynamodb,
         connections_table=stack.tables.connections,
@@ -54,7 +54,7 @@ def users(handlers: Handlers, stack: Stack, dynamodb: "DynamoDBClient") -> UserS
     )
 
 
-# --- an index that lags ----------------------------------------------------------------------------------------------
+# --- a stale index ---------------------------------------------------------------------------------------------------
 
 
 def test_a_session_that_no_index_shows_yet_does_not_survive(
@@ -98,7 +98,7 @@ def test_a_connection_that_neither_an_index_nor_terras_list_shows_does_not_survi
     assert at_terra(terra, person) == []
 
 
-# --- what was begun before -------------------------------------------------------------------------------------------
+# --- operations that began before the erasure ------------------------------------------------------------------------
 
 
 def test_while_a_user_is_being_erased_they_begin_nothing(
@@ -142,7 +142,7 @@ def test_a_login_under_an_id_that_was_never_announced_connects_nothing_after_an_
         assert answer["status"] == httpx.codes.OK
     assert everything(dynamodb, stack, person) == []
     assert everything(dynamodb, stack, user_id) == []
-    # A sync finds it at Terra, and keeps nothing of it either.
+    # A sync finds it at Terra, and does not store it either.
     terra.settings(send_webhooks=False)
     late = str(terra.connect(person)["user_id"])
     assert api.post("/connections/sync", json={"reference_id": person}).json() == {"connections": []}
@@ -165,7 +165,7 @@ def test_hours_after_an_erasure_a_connection_needs_no_session_to_explain_it(
     handlers: Handlers, terra: Terra, api: httpx.Client, users: UserStore, stack: Stack, person: str
 ) -> None:
     assert handlers.run("erase_person", event("/erasures", person)).status == httpx.codes.NO_CONTENT
-    users._client.update_item(  # noqa: SLF001 - the erasure is moved into the past
+    users._client.update_item(  # noqa: SLF001 - moves the erasure into the past
         TableName=stack.tables.connections,
         Key={"user_id": {"S": users.tombstone_key(ReferenceId(person))}},
         UpdateExpression="SET #until = :until",
@@ -203,7 +203,7 @@ def test_a_list_that_names_another_user_s_connection_ends_nothing(
     assert terra.calls(DEAUTHENTICATE) == []
     assert {user["user_id"] for user in at_terra(terra, victim)} == {user_id, unheard}
     assert [connection["user_id"] for connection in connections_of(api, victim)] == [user_id]
-    # Nor is another user's connection a tombstone's: its events are accepted.
+    # The other user's connection got no tombstone: its events are accepted.
     terra.deliver(auth_event(unheard, victim))
     assert {connection["user_id"] for connection in connections_of(api, victim)} == {user_id, unheard}
 
@@ -237,7 +237,7 @@ def eraser(stack: Stack, users: UserStore, dynamodb: "DynamoDBClient") -> Iterat
 
 
 class Budget(Clock):
-    """Time for so many steps."""
+    """A clock that allows a number of steps."""
 
     def __init__(self, steps: int) -> None:
         super().__init__(timedelta(minutes=1))
@@ -269,7 +269,7 @@ def test_an_erasure_that_does_not_fit_its_time_goes_on_by_repeats_and_ends(
 
 
 class CutShort(Clock):
-    """Time for Terra's list and so many deauthentications; those after them are given up under way."""
+    """Allows Terra's list and a number of deauthentications; the next one times out."""
 
     def __init__(self, deauthentications: int) -> None:
         super().__init__(timedelta(minutes=1))

@@ -1,4 +1,4 @@
-"""POST /erasures: nothing is left, here or at Terra, and nothing that comes late brings it back."""
+"""POST /erasures deletes all data, here and at Terra, and late events do not restore it."""
 
 import hashlib
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ def erase(api: httpx.Client, person: str) -> httpx.Response:
 
 
 def everything(dynamodb: "DynamoDBClient", stack: Stack, word: str) -> list[dict[str, Any]]:
-    """Every item of every table that holds a word anywhere."""
+    """Return every item of every table that contains a word."""
     tables = (stack.tables.connections, stack.tables.sessions, stack.tables.deliveries)
     pages = [page for table in tables for page in dynamodb.get_paginator("scan").paginate(TableName=table)]
     return [item for page in pages for item in page["Items"] if word in str(item)]

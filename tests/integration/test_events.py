@@ -1,4 +1,4 @@
-"""events/*.json: one for each function, as the gateway sends them now, and taken by the function."""
+"""events/*.json: one event per function, as the gateway sends it now, and accepted by the function."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ FILES = {file.stem: json.loads(file.read_text()) for file in events.FOLDER.glob(
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, dict[str, events.Event]]]:
-    """A stack of its own, because a sweep is among the events, and what it recorded."""
+    """A separate stack, because a sweep is among the events, and the events that it recorded."""
     folder = tmp_path_factory.mktemp("events")
     with running_stack(more=("--events", str(folder))) as stack:
         yield stack, events.record(stack, folder)
@@ -29,7 +29,7 @@ def own_handlers(recording: tuple[Stack, dict[str, events.Event]]) -> Iterator[H
 
 
 def shape(value: object) -> object:
-    """Which fields there are, and of which kind."""
+    """Replace each value by its type."""
     if isinstance(value, dict):
         return {name: shape(field) for name, field in value.items()}
     if isinstance(value, list):

@@ -31,7 +31,7 @@ POINTS = (
 
 
 class Reader:
-    """What the API says, in the oracle's words, and whether that is what the oracle says."""
+    """Reads the API's view and compares it with the oracle's."""
 
     def __init__(self, api: httpx.Client, teller: Teller) -> None:
         self._api = api
@@ -56,7 +56,7 @@ class Reader:
     def _compare(self, shown: dict[str, Any], seen: Seen) -> None:
         assert self._ids.setdefault(seen.root, shown["connection_id"]) == shown["connection_id"]
         assert len(set(self._ids.values())) == len(self._ids)
-        # What asking brought is known to the millisecond, and rounded twice.
+        # Terra's responses have a position in milliseconds, and are rounded twice.
         assert abs(milliseconds(shown["connected_at"]) - seen.connected_at) <= 1
         assert (
             shown["user_id"],
@@ -72,7 +72,7 @@ def milliseconds(text: str) -> int:
 
 
 def story_again(name: str, number: int) -> tuple[Teller, Story]:
-    """The same story, told of people and connections that nobody has heard of."""
+    """Return the same scenario with new users and connections."""
     teller = Teller(begins=now_s() - 3600, tag=f"{uuid4()}-")
     return teller, everything(teller)[name][number]
 
@@ -110,7 +110,7 @@ def test_whatever_order_webhooks_come_in_the_api_answers_what_the_oracle_says(
             assert webhook_of(heard, secret).post(browser).status_code == httpx.codes.OK
         Reader(api, teller).check(taken(order))
     with capsys.disabled():
-        print(f"\n{len(chosen)} orders over HTTP", end=" ")  # noqa: T201 - the proof's size
+        print(f"\n{len(chosen)} orders over HTTP", end=" ")  # noqa: T201 - reports the test's size
     assert len(chosen) in {45, 46}
 
 
@@ -118,7 +118,7 @@ def test_whatever_order_webhooks_come_in_the_api_answers_what_the_oracle_says(
 
 
 class Login:
-    """A reconnect by a login that has worked at the simulator, and everything that can be heard of it."""
+    """A reconnect by a login that succeeded at the simulator, and all inputs that it can cause."""
 
     def __init__(self, api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, secret: str) -> None:
         self._api, self._browser, self._tables, self._secret = api, browser, tables, secret
@@ -168,7 +168,7 @@ class Login:
         self.heard.add(Returned(self.attempt.session_id, "missing_scopes"))
 
     def _sync(self) -> None:
-        """Terra knows of the new connection, and of no old one."""
+        """Terra knows the new connection, and none of the old ones."""
         began = int(time.time() * 1000)
         answer = self._api.post("/connections/sync", json={"reference_id": self._person})
         assert answer.status_code == httpx.codes.OK
@@ -181,14 +181,14 @@ class Login:
     def _asked(self, user_id: str, answer: Literal["authenticated", "unknown"], asked_at: int) -> None:
         asked = Asked(user_id, asked_at, answer)
         if answer == "authenticated":
-            # The simulator has no scopes of somebody who has not logged in by its page.
+            # For a user who did not log in on its page, the simulator has no scopes.
             asked = replace(asked, reference_id=self._person, provider="FITBIT")
         self.heard.add(asked)
         if self._user_id in self._item().get("confirmed_user_ids", ()):
             self.heard.add(replace(asked, confirms=self.attempt.session_id))
 
     def _positions_since(self, began: int, user_id: str) -> set[int]:
-        """When it was asked, by what was kept of it: positions lie two minutes back."""
+        """Return the request times, derived from the stored facts: positions lie two minutes before the request."""
         item = self._tables.connection(user_id)
         positions = {int(fact["at"]) for fact in item["facts"].values()} if item else set()
         if item and "first_connected" in item:
@@ -221,7 +221,7 @@ def test_redirects_and_syncs_among_the_webhooks_of_a_reconnect_make_no_differenc
         assert view["status"] == "connected"
 
 
-# -- with processes that die -------------------------------------------------------------------------------------------
+# -- with processes that are killed ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name_of_story", ["a chain that is ended", "auth first", "the new one moves away"])

@@ -1,4 +1,4 @@
-"""Nothing in a redirect is believed: forged ones change nothing, learn nothing, and put nothing on a page."""
+"""Redirects are untrusted: a forged one changes nothing, reveals nothing, and adds nothing to a page."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +15,7 @@ from tests.support import Terra, auth_event, connections_of, decide, new_user_id
 
 Make = Callable[..., Webhook]
 
-# -- an attacker with a valid session of their own ---------------------------------------------------------------------
+# -- an attacker with a valid session ----------------------------------------------------------------------------------
 
 
 def victim_of_another_person(terra: Terra, attacker: str) -> str:
@@ -149,7 +149,7 @@ def test_a_webhook_of_another_person_connects_no_session_of_mine(
     assert session_status(api, begun.session)["status"] == "pending"
 
 
-# -- links that are not valid ------------------------------------------------------------------------------------------
+# -- invalid links -----------------------------------------------------------------------------------------------------
 
 OTHER_STATE = "A" * 43
 LINKS: dict[str, Callable[[Begun], str]] = {
@@ -227,7 +227,7 @@ def test_the_secret_state_is_in_no_table_and_in_no_log(
     assert len(begun.state) >= 43
 
 
-# -- what a hostile query holds is shown to nobody ---------------------------------------------------------------------
+# -- values of a hostile query are never shown -------------------------------------------------------------------------
 
 MARK = "xss0mark"
 HOSTILE = {
@@ -264,7 +264,7 @@ def test_hostile_values_never_show_up(
     assert answer.status_code == (303 if return_to == "web" else 200)
     assert MARK not in answer.text
     assert MARK not in str(answer.headers)
-    # The address's own secret is nowhere; a failure's page has another one in its button.
+    # The URL's own state appears nowhere. The page after a failure has a new one in its button.
     assert bool(button(answer)) == (outcome == "failure" and answer.status_code == 200)
     assert state not in answer.text
     assert state not in str(answer.headers)

@@ -1,4 +1,4 @@
-"""Idempotency-Key: one session for one key, whoever repeats, however often, and whatever dies in between."""
+"""Idempotency-Key: one session per key, regardless of the caller, the number of retries, and crashes in between."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -168,7 +168,7 @@ def test_a_claim_ends_with_its_session(api: httpx.Client, terra: Terra, tables: 
     assert len(terra.calls("/authenticateUser")) == 2
 
 
-# -- troubles and crashes ----------------------------------------------------------------------------------------------
+# -- errors and crashes ------------------------------------------------------------------------------------------------
 
 POINTS = [
     "dynamodb.PutItem:before",

@@ -1,4 +1,4 @@
-"""Asking an issuer for its keys, over real HTTP on this machine: what is believed, and how long it is waited for."""
+"""Reading an issuer's keys over real HTTP on this machine: which responses are accepted, and the time limits."""
 
 import json
 import socket
@@ -25,7 +25,7 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 class Server:
-    """Answers each path as it was told, and remembers what it was asked."""
+    """Returns the configured response for each path, and records the requests."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
@@ -67,12 +67,12 @@ def as_bytes(content: bytes, *, status: int = 200, headers: Mapping[str, str] | 
 
 
 def silent(request: BaseHTTPRequestHandler) -> None:
-    """Say nothing until the other side hangs up."""
+    """Send nothing until the client hangs up."""
     request.connection.recv(1)
 
 
 def dripping(request: BaseHTTPRequestHandler) -> None:
-    """Send a byte now and then, for longer than anybody should wait."""
+    """Send a byte now and then, for longer than any client should wait."""
     request.send_response(200)
     request.end_headers()
     ends_at = time.monotonic() + 30
@@ -82,7 +82,7 @@ def dripping(request: BaseHTTPRequestHandler) -> None:
             request.wfile.flush()
             time.sleep(0.2)
     except OSError:
-        return  # it hung up, as it should
+        return  # the client hung up, as expected
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_it_is_not_waited_for_longer_than_a_person_waits(server: Server, path: s
     began = time.monotonic()
     with pytest.raises(IssuerUnreachable):
         server.issuer().keys()
-    # The limit, and one silence more.
+    # The limit, and one read timeout more.
     assert time.monotonic() - began < WITHIN.total_seconds() + 1 + BUSY
 
 
@@ -227,7 +227,7 @@ def test_keys_are_only_ever_asked_for_by_https(address: str, jwks_url: str, wron
 
 def test_only_a_stack_on_a_laptop_may_ask_itself_by_http() -> None:
     Issuer("http://127.0.0.1:5001", jwks_url="http://localhost:5001/jwks", is_local=True)
-    # As a function in a container sees it.
+    # The address of this machine, as a function in a container sees it.
     for bridge in ("172.17.0.1", "host.docker.internal"):
         Issuer("http://127.0.0.1:5001", jwks_url=f"http://{bridge}:5001/jwks", is_local=True)
     with pytest.raises(Misconfigured, match="OidcIssuer"):

@@ -1,6 +1,6 @@
-"""Least privilege, both ways: what functions asked of AWS in this whole run, and what the template lets them ask.
+"""Least privilege, in both directions: the AWS calls of this whole run, compared with the template's permissions.
 
-Rights that only a failure needs count as needed by the test that brings that failure about.
+A permission that only a failure needs counts as needed if a test causes that failure.
 """
 
 import pytest

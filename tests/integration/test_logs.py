@@ -1,4 +1,4 @@
-"""Logs hold ids and hashes: no reference_id, no token, no signature, no body. Metrics are counted where they happen."""
+"""Logs contain ids and hashes: no reference_id, token, signature or body. Metrics are counted where they happen."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from tests.support import Terra, auth_event, new_user_id
 
 
 def metrics(run: Run) -> dict[str, list[dict[str, Any]]]:
-    """What was counted, by the metric's name: its dimensions and value."""
+    """Return the emitted metrics by name: dimensions and value."""
     found: dict[str, list[dict[str, Any]]] = {}
     for line in run.log.splitlines():
         record = json.loads(line)
@@ -67,7 +67,7 @@ def test_terras_answers_are_counted_and_timed(
     terra.fault("/auth/authenticateUser", kind, times=1, **details)
     body = json.dumps({"reference_id": person, "resource": "FITBIT"})
     counted = metrics(handlers.run("create_session", http_event("POST", "/sessions", body=body)))
-    # After a 404 the list of providers is read, to explain it.
+    # After a 404 the function reads the list of providers, to explain the error.
     assert counted["TerraCalls"][0] == {"call": "/auth/authenticateUser", "outcome": outcome, "value": 1}
     assert counted["TerraLatency"][0]["value"] > (150 if kind == "slow" else 0)
     assert len(counted.get("TerraFailures", [])) == failures

@@ -1,4 +1,4 @@
-"""A sweep of more pages than Lambda lets one chain invoke a function, in the gateway that counts as Lambda does."""
+"""A sweep of more pages than Lambda allows invocations in one chain, in the gateway, which counts as Lambda does."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ PATIENCE = 500  # seconds
 
 
 class Terra(BaseHTTPRequestHandler):
-    """Lists one user a page, and says of each that it is connected."""
+    """Lists one user per page, and reports each one as connected."""
 
     protocol_version = "HTTP/1.1"
 
@@ -51,7 +51,7 @@ class Terra(BaseHTTPRequestHandler):
             self._answer({"status": "success", "is_authenticated": True, "user": user(number)})
 
     def do_POST(self) -> None:
-        """Everybody whom our pages ask about is known."""
+        """Report every requested user as known."""
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self._answer([user(int(user_id.rpartition("-")[2])) for user_id in asked])
 
@@ -84,7 +84,7 @@ def terra_with_many_pages() -> Iterator[str]:
 
 
 def sweeping_part(path: Path, suffix: str, *, loops: str | None) -> None:
-    """Write the project's template with the functions of a sweep only, and with queues of its own."""
+    """Write the project's template with only the functions of a sweep, and with separate queues."""
     template = cloudformation.parsed()
     kept = {}
     for name, resource in template["Resources"].items():
@@ -101,7 +101,7 @@ def sweeping_part(path: Path, suffix: str, *, loops: str | None) -> None:
     assert kept["SweepPage"]["Properties"].pop("RecursiveLoop") == "Allow"
     if loops:
         kept["SweepPage"]["Properties"]["RecursiveLoop"] = loops
-    # The local stack reads this reference as the template's short form has it.
+    # The local stack reads this reference only in the template's short form.
     kept["SweepQueue"]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"] = {"Fn::GetAtt": "DeadSweepPages.Arn"}
     text = json.dumps({**template, "Resources": kept})
     path.write_text(re.sub(r"\b(SweepQueue|DeadSweepPages)\b", rf"\g<1>{suffix}", text))
@@ -109,7 +109,7 @@ def sweeping_part(path: Path, suffix: str, *, loops: str | None) -> None:
 
 @contextmanager
 def sweeping(stack: Stack, root: Path, *, loops: str | None) -> Iterator[tuple[Gateway, str, str, list[str]]]:
-    """A gateway that has begun a sweep; with its table of connections, its dead-letter queue and its log."""
+    """Run a gateway that has started a sweep. Yield it, the connections table, the dead-letter queue and the log."""
     suffix = uuid4().hex[:8]
     template = root / "template.yaml"
     sweeping_part(template, suffix, loops=loops)

@@ -17,7 +17,7 @@ OLDER_PATH = "/auth/generateAuthToken"
 
 @pytest.fixture
 def named(person: str) -> dict[str, str]:
-    """The body of a caller with a service key."""
+    """The request body of a caller with a service key."""
     return {"reference_id": person}
 
 
@@ -27,7 +27,7 @@ def as_user(stack: Stack, person: str) -> dict[str, str]:
 
 
 def redeem(terra: Terra, token: str, reference_id: str | None, **more: object) -> dict[str, Any]:
-    """Do what a phone does with a token; whatever user it names."""
+    """Redeem a token as a phone does, with any reference_id."""
     connection = {"reference_id": reference_id, "provider": "APPLE", "token": token, **more}
     user: dict[str, Any] = terra.client.post("/_control/users", json=connection).raise_for_status().json()["user"]
     return user
@@ -52,7 +52,7 @@ def test_each_call_makes_another_token(api: httpx.Client, terra: Terra, named: d
     assert len(tokens) == len(terra.calls(PATH)) == 3
 
 
-# -- whose it is -------------------------------------------------------------------------------------------------------
+# -- the token's owner -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("reference", ["anna", "a+b@c.d/e f", "auth0|5", "x&reference_id=victim", "\U0001f600", "%41"])
@@ -112,7 +112,7 @@ def test_a_user_attaches_a_device_to_no_other_user_and_takes_over_none_of_theirs
     terra.connect(victim, provider="APPLE")
     [before] = eventually(lambda: connections_of(api, victim))
     token = browser.post("/mobile-tokens", headers=as_user(stack, attacker)).json()["token"]
-    # The attacker's phone names the victim.
+    # The attacker's phone sends the victim's reference_id.
     made = redeem(terra, token, victim, account="the attacker's phone")
     assert made["reference_id"] == attacker
     [theirs] = eventually(lambda: connections_of(api, attacker))
@@ -145,7 +145,7 @@ def test_the_older_spelling_of_the_path_can_be_configured(
     assert [call["query"] for call in terra.calls(OLDER_PATH)] == [named]
 
 
-# -- when it does not work ---------------------------------------------------------------------------------------------
+# -- failures ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A person may have so many unfinished logins at once: each is a pending user at Terra."""
+"""The number of unfinished logins per user is limited, because each one is a pending user at Terra."""
 
 import json
 import time
@@ -25,7 +25,7 @@ def start(
 
 
 def refused(run: Run) -> int:
-    """After how many seconds a refused request may be tried again."""
+    """Return the Retry-After seconds of a rejected request."""
     assert (run.status, run.json["code"]) == (429, "too_many_sessions")
     assert run.result is not None
     return int(run.result["headers"]["retry-after"])
@@ -48,7 +48,7 @@ def test_as_many_as_may_be_open_and_then_none_until_the_oldest_ends(
     assert 500 < refused(run) <= 600
     assert run.trips == [BATCH, QUERY]
     assert len(terra.calls("/auth/authenticateUser")) == asked
-    # It ends by itself: no job has to run for it.
+    # It expires without any job.
     age(tables, first, seconds=601)
     assert start(handlers, person).status == 201
     assert 3500 < refused(start(handlers, person)) <= 3600

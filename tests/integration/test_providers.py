@@ -1,4 +1,4 @@
-"""GET /providers over real HTTP, in a gateway of its own, whose function starts anew when a test wants it to."""
+"""GET /providers over real HTTP, in a separate gateway, whose function restarts when a test requests it."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ DETAILED, NAMES = "/integrations/detailed", "/integrations"
 
 
 class Api:
-    """The API with two functions only; `list_providers` remembers for a second instead of minutes."""
+    """The API with two functions only; `list_providers` caches for a second instead of minutes."""
 
     def __init__(self, client: httpx.Client, folder: Path, log: list[str]) -> None:
         self.client = client
@@ -39,7 +39,7 @@ class Api:
         self._handler = folder / "functions/list_providers/handler.py"
 
     def forget(self) -> None:
-        """From now on new processes answer: the gateway notices the change."""
+        """Make new processes respond: the gateway reloads a changed handler."""
         self._handler.write_text(self._handler.read_text() + "\n")
 
     def get(self, **headers: str) -> httpx.Response:
@@ -57,7 +57,7 @@ def whole_template() -> dict[str, Any]:
 
 
 def project(folder: Path) -> Path:
-    """A copy of the stack with the two functions, and shorter times."""
+    """Copy the stack with the two functions and shorter cache times."""
     template = whole_template()
     kept = {
         name: resource
@@ -117,14 +117,14 @@ def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def cold(gateway: Api, terra: Terra) -> Api:
-    """A function that has read nothing yet, and a Terra that is well."""
+    """A function with an empty cache, and a Terra without faults."""
     terra.settings(enabled_providers=["OURA", "APPLE", "FITBIT"])
     gateway.forget()
     return gateway
 
 
 def turn_stale() -> None:
-    """Wait until the function would ask Terra again."""
+    """Wait until the function would query Terra again."""
     time.sleep(1.1)
 
 

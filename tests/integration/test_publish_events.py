@@ -1,4 +1,4 @@
-"""Every change of what a person has connected is on the bus: once, in the documented shape, and for nothing else."""
+"""Every change of a user's connections is published to the bus: once, in the documented shape, and nothing else is."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def schema() -> Any:  # noqa: ANN401 - JSON
 
 
 class Listener:
-    """Somebody who has a rule on the bus, with a queue as its target."""
+    """A consumer with a rule on the bus and a queue as its target."""
 
     def __init__(self, client: "SQSClient", queue_url: str) -> None:
         self._client = client
@@ -47,7 +47,7 @@ class Listener:
         self._validator = Draft202012Validator(schema(), format_checker=FormatChecker())
 
     def of(self, person: str) -> list[Event]:
-        """The details of all events about this person so far; each is as the documents say."""
+        """Return the details of all events about this user so far, after validating each against the schema."""
         while True:
             answer = self._client.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10)
             found = answer.get("Messages", [])
@@ -62,7 +62,7 @@ class Listener:
                 return [event for event in self._heard if event["reference_id"] == person]
 
     def hears(self, person: str, *types: str) -> list[Event]:
-        """Wait until these, in this order, are all that was published about this person."""
+        """Wait until exactly these events, in this order, were published about this user."""
         eventually(lambda: len(self.of(person)) >= len(types))
         assert [event["type"] for event in self.of(person)] == list(types)
         return self.of(person)
@@ -95,7 +95,7 @@ def listener(stack: Stack) -> Iterator[Listener]:
 
 
 def deliver(terra: Terra, body: dict[str, Any]) -> None:
-    # Equal bytes that were signed in the same second are one delivery.
+    # Equal bytes that are signed in the same second count as one delivery.
     [answer] = terra.deliver({**body, "version": new_user_id()})
     assert answer["status"] == httpx.codes.OK, answer
 
@@ -115,7 +115,7 @@ def reauth_event(new: str, old: str, person: str, *, new_person: str | None = No
 
 
 class TestOnTheRunningStack:
-    """A webhook in, an event on the bus."""
+    """A webhook causes an event on the bus."""
 
     def test_a_connection_s_whole_life_is_told(
         self, api: httpx.Client, terra: Terra, listener: Listener, person: str
@@ -124,7 +124,7 @@ class TestOnTheRunningStack:
         told: list[str] = []
 
         def then(type_: str, *bodies: dict[str, Any]) -> Event:
-            time.sleep(0.01)  # Terra's clock goes on
+            time.sleep(0.01)  # advances Terra's clock
             for body in bodies:
                 deliver(terra, body)
             told.append(type_)
@@ -198,11 +198,11 @@ class TestOnTheRunningStack:
         eventually(lambda: "[event on the bus] connected FITBIT" in stack.output.read_text())
 
 
-# --- the handler by itself -------------------------------------------------------------------------------------------
+# --- the handler alone -----------------------------------------------------------------------------------------------
 
 
 def image(user_id: str, person: str, *, version: int = 1, **facts: dict[str, Any]) -> Record:
-    """An item as a stream has it."""
+    """Build an item as a stream contains it."""
     item = {
         "user_id": user_id,
         "version": version,
@@ -246,7 +246,7 @@ def people(person: str) -> list[str]:
 
 @pytest.fixture
 def three(people: Sequence[str]) -> dict[str, Any]:
-    """Three people's first connections, in one batch."""
+    """The first connections of three users, in one batch."""
     return stream(*(record(n, new=image(new_user_id(), person)) for n, person in enumerate(people, 1)))
 
 
@@ -296,7 +296,7 @@ def test_a_replay_has_the_same_ids(
 def test_a_reconnect_whose_records_come_in_two_batches_is_told_once(
     handlers: Handlers, terra: Terra, listener: Listener, person: str, dynamodb: "DynamoDBClient", stack: Stack
 ) -> None:
-    """The items are what the running stack wrote; what it published itself is known by its ids."""
+    """The running stack wrote the items. The test recognizes the stack's own events by their ids."""
     old, new = new_user_id(), new_user_id()
     deliver(terra, auth_event(old, person))
     before = item(dynamodb, stack, old)

@@ -1,4 +1,4 @@
-"""Reading: lists and single connections, with many of them, odd names, and an index that lags."""
+"""Reading: lists and single connections, with many items, unusual names, and a stale index."""
 
 import time
 from collections.abc import Callable
@@ -168,11 +168,11 @@ def test_a_malformed_query_is_400_and_names_the_field(api: httpx.Client, query: 
     assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
-# -- many --------------------------------------------------------------------------------------------------------------
+# -- many items --------------------------------------------------------------------------------------------------------
 
 
 def stored(user_id: str, person: str, at: int, *, scopes: int) -> dict[str, Any]:
-    """An item as the webhook writes it."""
+    """Build an item as the webhook writes it."""
     return {
         "user_id": user_id,
         "version": 1,
@@ -201,7 +201,7 @@ def test_the_items_that_tests_write_are_as_the_webhook_writes_them(
 def test_hundreds_of_connections_are_listed_over_several_pages(
     api: httpx.Client, tables: Tables, handlers: Handlers, person: str
 ) -> None:
-    """1 MB is a page of a Query: 300 items of 4 kB need two."""
+    """A page of a Query holds 1 MB: 300 items of 4 kB need two."""
     start = (now_s() - 10_000) * 1000
     ids = [new_user_id() for _ in range(300)]
     tables.add_connections(stored(user_id, person, start + n, scopes=180) for n, user_id in enumerate(ids))
@@ -219,7 +219,7 @@ def test_a_list_costs_one_round_trip(browser: httpx.Client, handlers: Handlers, 
     assert person not in run.log
 
 
-# -- an index that lags, and a database in trouble ---------------------------------------------------------------------
+# -- a stale index, and a failing database -----------------------------------------------------------------------------
 
 
 def test_an_index_that_lags_hides_nothing_from_consistent_reads(

@@ -1,4 +1,4 @@
-"""Sweeps: what was lost is found again, and nothing wrong is revoked, whatever Terra or the queue does."""
+"""Sweeps restore lost connections and revoke nothing wrongly, despite failures of Terra or the queue."""
 
 import hashlib
 import time
@@ -35,7 +35,7 @@ def sweeping(handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack, terra
 
 
 def at_terra(terra: Terra, count: int, **details: object) -> list[str]:
-    """People who are connected at Terra."""
+    """Connect users at Terra."""
 
     def connect(number: int) -> str:
         user = terra.connect(f"person-{number}", account=f"account-{number}", silent=True, **details)
@@ -46,19 +46,19 @@ def at_terra(terra: Terra, count: int, **details: object) -> list[str]:
 
 
 def on_both_sides(sweeping: Sweeping, terra: Terra, count: int) -> list[str]:
-    """Connections that Terra and we agree on."""
+    """Create connections that exist both at Terra and in the table."""
     user_ids = at_terra(terra, count)
     sweeping.load([connection_item(user_id) for user_id in user_ids])
     return user_ids
 
 
 def vanish(terra: Terra, user_id: str) -> None:
-    """Terra forgets a connection, and tells nobody."""
+    """Delete a connection at Terra, without a webhook."""
     assert terra.client.delete(f"/_control/users/{user_id}").is_success
 
 
 def pending_login(terra: Terra, stack: Stack, person: str) -> str:
-    """Somebody begins a login, and never finishes it."""
+    """Start a login that is never finished."""
     answer = terra.client.post(
         "/api/v2/auth/authenticateUser",
         params={"resource": "FITBIT"},
@@ -73,7 +73,7 @@ def users_at_terra(terra: Terra) -> set[str]:
     return {user["user_id"] for user in terra.client.get("/_control/users").json()}
 
 
-# -- what was lost -----------------------------------------------------------------------------------------------------
+# -- lost connections --------------------------------------------------------------------------------------------------
 
 
 def test_a_connection_whose_webhook_was_lost_is_found(sweeping: Sweeping, terra: Terra, person: str) -> None:
@@ -84,7 +84,7 @@ def test_a_connection_whose_webhook_was_lost_is_found(sweeping: Sweeping, terra:
     assert item is not None
     assert item["reference_id"] == person
     assert set(item["facts"]) >= {"connected", "owner", "provider"}
-    # As of two minutes before Terra was asked.
+    # The position is two minutes before the request to Terra.
     assert began - 121 <= item["facts"]["connected"]["at"] / 1000 <= time.time() - 120
     assert counted(runs, "Drift") == {"lost_here": 1}
     assert counted(runs, "Sweeps") == {"finished": 1}
@@ -119,7 +119,7 @@ def test_who_was_absent_and_is_listed_again_is_no_longer_revoked(sweeping: Sweep
     terra.change(waiting, is_authenticated=False)
     runs = sweeping.sweep()
     assert sweeping.facts(back)["connected"]["at"] > LONG_AGO + 1
-    # Terra lists it, and does not say that it is authenticated: that undoes the absence and nothing else.
+    # Terra lists it, but does not report it as authenticated: that only undoes the absence.
     assert sweeping.facts(waiting)["present"]["at"] > LONG_AGO + 1
     assert sweeping.facts(waiting)["connected"]["at"] == LONG_AGO
     assert counted(runs, "Drift") == {"lost_here": 2}
@@ -152,7 +152,7 @@ def test_who_never_finished_a_login_stays_unconnected_and_is_not_asked_about_in_
     sweeping.sweep()
     sweeping.sweep()
     assert len(terra.calls("/userInfo")) == 2
-    # It does finish one day, and the webhook is lost.
+    # The login finishes later, and the webhook is lost.
     terra.change(user_id, is_authenticated=True)
     sweeping.change(waiting["session_id"], ask_at=int(time.time()))
     assert counted(sweeping.sweep(), "Drift") == {"lost_here": 1}
@@ -230,7 +230,7 @@ def test_what_terra_lists_of_a_user_who_was_just_erased_is_not_kept(
     sweeping.sweep()
     assert sweeping.connection(user_id) is None
     assert user_id in users_at_terra(terra)
-    # Its tombstone stands: the next sweep ends it at Terra, too.
+    # The tombstone remains: the next sweep disconnects it at Terra, too.
     sweeping.sweep()
     assert user_id not in users_at_terra(terra)
 
@@ -276,7 +276,7 @@ def test_a_replaced_connection_is_neither_looked_for_nor_brought_back(sweeping: 
     assert counted(runs, "Drift") == {}
 
 
-# -- what Terra says that cannot be believed ---------------------------------------------------------------------------
+# -- implausible responses of Terra ------------------------------------------------------------------------------------
 
 
 def test_too_many_missing_connections_are_not_believed(sweeping: Sweeping, terra: Terra) -> None:
@@ -288,9 +288,9 @@ def test_too_many_missing_connections_are_not_believed(sweeping: Sweeping, terra
     assert counted(runs, "Sweeps") == {"refused": 1}
     assert counted(runs, "Drift") == {}
     assert terra.calls("/userInfo") == []
-    # Nobody is named in what is left of it.
+    # The remaining items contain no user_id.
     assert [user_id for user_id in user_ids if user_id in str(sweeping.kept())] == []
-    # Who raises the limit has them asked about by the next sweep.
+    # With a higher limit, the next sweep queries Terra about them.
     sweeping.sweep(limit="50")
     assert sweeping.revoked() == set(user_ids[:11])
 
@@ -433,7 +433,7 @@ def test_a_long_retry_after_is_waited_for_in_hops_of_a_quarter_of_an_hour(sweepi
     assert 2900 < wait <= 3001
     attributes = sweeping.sqs.get_queue_attributes(QueueUrl=sweeping.queue_url, AttributeNames=["All"])["Attributes"]
     assert int(attributes["ApproximateNumberOfMessagesDelayed"]) >= 1
-    # Waiting is no standing still: nobody takes this sweep's place.
+    # A waiting sweep counts as active: no other sweep replaces it.
     assert not sweeping.has_started()
 
 
@@ -458,7 +458,7 @@ def test_thousands_of_connections_are_swept_in_pages(sweeping: Sweeping, terra: 
     assert max(run.seconds for run in runs) < 15 + BUSY
     assert max(len(call["body"]) for call in terra.calls("/bulkUserInfo")) == 100
     assert len(terra.calls("/userInfo")) == 9
-    # Nobody is named in what is left of it.
+    # The remaining items contain no user_id.
     assert [user_id for user_id in user_ids if user_id in str(sweeping.kept())] == []
 
 
@@ -525,11 +525,11 @@ def test_a_step_that_dies_half_way_is_done_again(sweeping: Sweeping, terra: Terr
     while (message := sweeping.take(patience=0)) is not None:
         first = sweeping.work(message, kill(point))
         died += first.was_killed
-        # The queue does not know whether it had been done.
+        # The queue cannot know whether the message was processed.
         runs += [first, sweeping.work(message)]
     assert died > 0
     runs = [run for run in runs if not run.was_killed]
-    # The one that was lost may have been found before its segment was gone through.
+    # The lost connection may have been found before its segment was scanned.
     assert sweeping.state()["checked"] in (12, 13)
     assert sweeping.state()["open_parts"] == 0
     assert sweeping.revoked() == {gone}
@@ -543,7 +543,7 @@ def test_a_schedule_that_dies_half_way_is_repeated(sweeping: Sweeping, terra: Te
     vanish(terra, gone)
     assert sweeping.start("one", kill("sqs.SendMessage#3:before")).was_killed
     assert len(sweeping.take_all()) == 2
-    # Lambda repeats an event that brought no answer.
+    # Lambda retries an event that got no response.
     assert sweeping.has_started("one")
     assert counted(sweeping.work_all(), "Sweeps") == {"finished": 1}
     assert sweeping.revoked() == {gone}
@@ -563,7 +563,7 @@ def test_a_sweep_that_lost_a_message_revokes_nothing_and_the_next_one_takes_its_
     assert not sweeping.has_started("second")
     sweeping.change("sweep:current", moved_at=int(time.time()) - 3601)
     assert sweeping.has_started("second")
-    # What was lost turns up after all: it is nobody's any more.
+    # The lost message arrives after all, and is discarded.
     assert notes(sweeping.work(lost))["outcome"] == "superseded"
     runs = sweeping.work_all()
     assert counted(runs, "Sweeps") == {"finished": 1}
@@ -606,7 +606,7 @@ def test_steps_of_an_older_sweep_change_nothing_in_a_newer_one(sweeping: Sweepin
     assert sweeping.has_started("old")
     old: list[Message] = sweeping.take_all()
     sweeping.change("sweep:current", moved_at=int(time.time()) - 3601)
-    # It stood still in the middle of a page, for longer than an hour.
+    # The sweep stalled in the middle of a page, for longer than an hour.
     with sweeping.handlers.start(
         "sweep_page", event_of(old[0]), pause("dynamodb.TransactWriteItems:before"), environment=sweeping.environment
     ) as running:

@@ -1,4 +1,4 @@
-"""The browser comes back: before the webhook, after it, without it, twice, late, and with bad news."""
+"""The browser returns: before the webhook, after it, without it, twice, late, and after a failure."""
 
 import time
 from collections.abc import Callable
@@ -33,7 +33,7 @@ WAITING = "Almost there"
 
 
 def allow_again(tables: Tables, begun: Begun) -> None:
-    """Let the five seconds pass after which Terra may be asked again."""
+    """Move the last request to Terra back by six seconds; requests are at least five seconds apart."""
     item = tables.session(begun.session_id)
     assert item is not None
     if "asked_at" in item:
@@ -67,7 +67,7 @@ def test_the_redirect_comes_first(
     terra.release()
     item = tables.connection(begun.user_id)
     assert item is not None
-    assert item["version"] == 3  # its announcement, the answer and the webhook
+    assert item["version"] == 3  # the announcement, the confirmation and the webhook
     assert [c["user_id"] for c in connections_of(api, person)] == [begun.user_id]
 
 
@@ -105,7 +105,7 @@ def test_what_terra_answers_is_taken_for_two_minutes_old(
     webhook(deauth_event(begun.user_id, person), ordering=revoked_at).post(browser)
     browser.get(address)
     assert api.get(f"/connections/{begun.user_id}").json()["status"] == status
-    # A session's status only rises: the login did work.
+    # A session's status never goes back: the login did succeed.
     assert session_status(api, begun.session)["status"] == "connected"
 
 
@@ -144,7 +144,7 @@ def test_terras_parameters_may_be_missing(
     assert CONNECTED in browser.get(decide(begun.session["auth_url"], "allow")).text
 
 
-# -- asking Terra ------------------------------------------------------------------------------------------------------
+# -- confirmation by Terra ---------------------------------------------------------------------------------------------
 
 
 def test_reloading_asks_terra_at_most_once_in_five_seconds(
@@ -243,7 +243,7 @@ def test_a_terra_that_cannot_be_connected_to_keeps_nobody_waiting(
     assert run.seconds < 3 + BUSY
 
 
-# -- bad news ----------------------------------------------------------------------------------------------------------
+# -- failures ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""POST /auth/retry: whoever sees that a login failed presses "Try again", once or twice or in two tabs."""
+"""POST /auth/retry: after a failed login the user presses "Try again", once or twice or in two tabs."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ def try_again(browser: httpx.Client, fields: Mapping[str, str]) -> httpx.Respons
 
 
 def fail(browser: httpx.Client, begun: Attempt) -> dict[str, str]:
-    """Come back after a failure; what the page's button sends."""
+    """Return after a failed login, and read the form of the page's button."""
     return button(begun.come_back(browser, "failure", reason="access_denied"))
 
 
@@ -40,7 +40,7 @@ def pressed(fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def secret_of(call: Mapping[str, Any]) -> dict[str, str]:
-    """The session and the state that Terra was told."""
+    """Return the session and the state that Terra received."""
     return query_of(call["body"]["auth_failure_redirect_url"])
 
 
@@ -121,7 +121,7 @@ def test_what_failed_twice_is_tried_a_third_time(
     assert len({begun.session["auth_url"], again, third.headers["location"]}) == 3
 
 
-# -- where it would do no good -----------------------------------------------------------------------------------------
+# -- cases where a retry would not help --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("outcome", ["success", "failure"])
@@ -264,7 +264,7 @@ def test_the_secret_of_a_button_is_in_no_log(
     assert not any(secret in run.log for secret in (begun.state, begun.failure_state))
 
 
-# -- when it does not work ---------------------------------------------------------------------------------------------
+# -- failures ----------------------------------------------------------------------------------------------------------
 
 
 def test_as_many_logins_may_be_open_as_for_the_app(
@@ -279,7 +279,7 @@ def test_as_many_logins_may_be_open_as_for_the_app(
     assert TOO_MANY in refused.result["body"]
     assert 0 < int(refused.result["headers"]["retry-after"]) <= 3600
     assert len(terra.calls(LOGIN)) == 2
-    # Nothing was begun that would be in the way now.
+    # The rejected request created nothing that counts against the limit.
     assert handlers.run("auth_retry", event, environment={"OPEN_SESSIONS_PER_PERSON": "2"}).status == 303
 
 
@@ -292,7 +292,7 @@ def test_if_terra_fails_the_button_can_be_pressed_again(
     terra.fault(LOGIN, **trouble, times=1)
     answer = try_again(browser, fields)
     assert (answer.status_code, TROUBLE in answer.text) == (503, True)
-    # Pressed again, or after the page was loaded again.
+    # The button is pressed again, without and with a reload of the page.
     for again in (fail(browser, begun), fields):
         assert try_again(browser, again).status_code == 303
 
@@ -317,5 +317,5 @@ def test_a_login_that_was_tried_again_connects_like_any_other(
     begun = begin(api, terra, person)
     decide(try_again(browser, fail(browser, begun)).headers["location"], "allow")
     [connection] = eventually(lambda: connections_of(api, person))
-    # The person and the provider are the failed session's, too: it is shown as connected from now on.
+    # The failed session has the same user and provider, so it is shown as connected from now on.
     assert session_status(api, begun.session)["user_id"] == connection["user_id"]

@@ -1,4 +1,4 @@
-"""Signing secrets are rotated without a deployment: two are active for a while, and which one matched is counted."""
+"""Signing secrets are rotated without a deployment: two are active for a while, and matches are counted per secret."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ Put = Callable[[dict[str, str]], None]
 
 @pytest.fixture
 def put_signing_secrets(stack: Stack) -> Iterator[Put]:
-    """Writes the secret; afterwards it is as it was."""
+    """Write the secret, and restore it afterwards."""
     client: SecretsManagerClient = boto3.client(
         "secretsmanager",
         endpoint_url=stack.aws_url,

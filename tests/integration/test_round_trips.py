@@ -1,4 +1,4 @@
-"""Round trips are the cost of a request: they are counted, without contention, and cost the same whoever asks."""
+"""Calls to AWS and Terra determine a request's cost: their number without contention, and equal for every caller."""
 
 import json
 from collections.abc import Callable

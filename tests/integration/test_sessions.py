@@ -1,4 +1,4 @@
-"""POST /sessions: what is accepted, what is refused and how, and what is asked of Terra."""
+"""POST /sessions: which requests are accepted, how others are rejected, and which requests Terra receives."""
 
 import json
 from typing import Any

@@ -1,6 +1,6 @@
-"""Stories that hypothesis invents, on DynamoDB Local: any order, repeats, deliveries at once, crashes at every step.
+"""Scenarios that hypothesis generates, on DynamoDB Local: any order, repeats, concurrent deliveries, any crash.
 
-Whatever happens, people see what the oracle says of the facts that are durable: no more, no less.
+In every case, users see exactly the oracle's view of the durable facts.
 """
 
 import threading
@@ -54,11 +54,11 @@ Step = tuple[str, str]
 
 
 class CrashedError(BaseException):
-    """The process is gone: nothing may catch it."""
+    """Simulates the end of the process: no code may catch it."""
 
 
 class Stores:
-    """The stores, with a client that can be made to crash at a step."""
+    """The stores, with a client that can crash at a step."""
 
     def __init__(self, stack: Stack) -> None:
         client: DynamoDBClient = boto3.session.Session().client(
@@ -93,7 +93,7 @@ class Stores:
             raise CrashedError
 
     def dies(self, at: Step | None, work: Callable[[], object]) -> bool:
-        """Do something and die at a step of it, if it comes to that step."""
+        """Run `work` and crash at a step of it. Return whether it reached that step."""
         self._crash_at = at
         try:
             work()
@@ -104,7 +104,7 @@ class Stores:
         return False
 
     def take(self, told: Told) -> bool:
-        """As the webhook's handler does; whether it was new."""
+        """Store a delivery like the webhook's handler. Return whether it was new."""
         body, proof = told.body.encode(), Proof("secret", str(told.t))
         said = event.parse(body, position(proof, told.ordering))
         taken = delivery(trace_id=told.trace, proof=proof, body=body, type_=said.type, now=NOW, tolerance=TOLERANCE)
@@ -119,7 +119,7 @@ class Stores:
         return known is not None
 
     def take_at_once(self, several: list[Told]) -> list[bool]:
-        """From threads that have all read before the first of them writes."""
+        """Store deliveries from threads that all read before the first of them writes."""
         self._together = threading.Barrier(len(several))
 
         def take(told: Told) -> bool:
@@ -130,14 +130,14 @@ class Stores:
             return list(pool.map(take, several))
 
     def keep(self, asked: Asked) -> None:
-        """As a redirect, a sync or a sweep does with an answer of Terra's."""
+        """Store Terra's response like a redirect, a sync or a sweep."""
         together = (
             [self.sessions.confirmation(SessionId(asked.confirms), UserId(asked.user_id))] if asked.confirms else []
         )
         assert self.connections.record([facts_of(asked)], together_with=together) is not None
 
     def create(self, session: Session) -> None:
-        """As a new session does, once Terra has answered."""
+        """Store a new session as after Terra's response."""
         together = self.sessions.creation(session, None, {})
         assert self.connections.record(session.announcement, together_with=together, are_new=True) is not None
 
@@ -180,7 +180,7 @@ numbers = count()
 
 
 class Stories(RuleBasedStateMachine):
-    """One story: what Terra has emitted, what has become durable, and what people see."""
+    """One scenario: the emitted events, the durable inputs, and the users' view."""
 
     emitted: Bundle[Told] = Bundle("emitted")
 
@@ -250,7 +250,7 @@ class Stories(RuleBasedStateMachine):
     def repeat(self, told: Told, later: int, ordering: str | None, *, is_retry: bool) -> Told:
         return retried(told, later) if is_retry else captured(told, str(next(numbers)), ordering=ordering)
 
-    # -- it is heard -------------------------------------------------------------------------------------------------
+    # -- the stack receives ------------------------------------------------------------------------------------------
 
     def is_known(self, told: Told) -> bool:
         return any(told.keys & one.keys for one in self.durable if isinstance(one, Told))
@@ -261,7 +261,7 @@ class Stories(RuleBasedStateMachine):
         has_died = self.stores.dies(crash, lambda: self.stores.take(told))
         if not was_known and (not has_died or crash == AFTER_THE_WRITE):
             self.durable.add(told)
-        # A duplicate's first write is refused: it dies before it has kept anything.
+        # A duplicate's first write is rejected: it crashes before it has stored anything.
         if was_known and not has_died:
             self.durable.update(told.disconnect)
 
@@ -314,12 +314,12 @@ class Stories(RuleBasedStateMachine):
         self.stores.sessions.add_needs_app(SessionId(returned.session_id))
         self.durable.add(returned)
 
-    # -- it is seen --------------------------------------------------------------------------------------------------
+    # -- users read --------------------------------------------------------------------------------------------------
 
     @invariant()
     def people_see_what_is_durable(self) -> None:
         if not self.was_tried:
-            return  # Terra has emitted something, and nobody has heard it
+            return  # Terra has emitted an event that is not delivered yet
         self.was_tried = False
         world, connections = World(self.durable), self.stores.connections
         for name in USERS:
@@ -343,7 +343,7 @@ class Stories(RuleBasedStateMachine):
         if seen is None:
             assert shown is None
             return
-        # An id may pass to another root when more is known, and one root never has two ids.
+        # An id may move to another root when more is known, but a root never has two ids.
         assert self.ids.setdefault(seen.root, shown.connection_id) == shown.connection_id
         assert len(set(self.ids.values())) == len(self.ids)
         assert seen == Seen(

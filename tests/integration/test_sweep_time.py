@@ -1,4 +1,4 @@
-"""`make sweep-time` works a whole sweep with the real function, and its formula is the one that it prints."""
+"""`make sweep-time` runs a whole sweep with the real function and prints the formula that it applies."""
 
 import pytest
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support import Terra, auth_event, connections_of, eventually, new_user_id
 
 AN_HOUR_AGO = int(time.time() - 3600) * 1000
-"""As an ordering timestamp: older than any answer of Terra's to a test, and not too old to count."""
+"""An ordering timestamp before any response of Terra in a test, and recent enough to count."""
 
 
 def sync(api: httpx.Client, person: str) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ def test_absence_does_not_outrank_a_webhook_of_the_last_two_minutes(
     terra.client.delete(f"/_control/users/{user_id}")
     before = connections_of(api, person)
     assert [c["user_id"] for c in before] == [user_id]
-    # What asking brings stands two minutes back.
+    # A response of Terra has a position two minutes before the request.
     assert [c["user_id"] for c in sync(api, person)] == [user_id]
 
 
@@ -100,7 +100,7 @@ def test_an_answer_that_proves_nothing_changes_nothing(
     user_id = new_user_id()
     terra.deliver(auth_event(user_id, person), ordering_timestamp=AN_HOUR_AGO)
     if times == 2:
-        # The list is answered well; what fails is the question about one connection.
+        # The list request succeeds. The request for one connection fails.
         terra.fault("/userInfo", "wrong_shape", times=1, body=[])
     terra.fault("/userInfo", kind, times=1, **details)
     answer = api.post("/connections/sync", json={"reference_id": person})

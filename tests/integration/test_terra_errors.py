@@ -1,4 +1,4 @@
-"""Terra in trouble while a session is made: each answer has its code, and Terra is asked once."""
+"""Errors of Terra during POST /sessions: each response maps to a code, and Terra is called once."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ def at(url: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def patience(handlers: Handlers) -> Iterator[Mapping[str, Future[Run]]]:
-    """Runs that last as long as Terra may take: they begin here and are looked at in the end."""
+    """Runs that take the maximum time for Terra: started here, checked later."""
 
     def long(talk: Talk) -> Run:
         with hostile(talk) as (url, heard):
@@ -85,7 +85,7 @@ SHAPES: list[object] = [
 
 
 def coded(status: int, code: object, **more: object) -> dict[str, Any]:
-    """Terra's newer problems."""
+    """Build an error in Terra's newer format."""
     problem = {"type": "about:blank", "title": "no", "instance": "/", "code": code, **more}
     return {"kind": "wrong_shape", "status": status, "body": problem}
 
@@ -209,6 +209,6 @@ def test_a_terra_that_takes_too_long_is_unavailable_while_there_is_time_to_say_s
 ) -> None:
     run = patience[how].result()
     assert (run.status, run.json["code"]) == (503, "terra_unavailable")
-    # Logins that are open are counted before Terra is asked, and nothing is kept.
+    # Open logins are counted before the call to Terra, and nothing is stored.
     assert [trip for trip in run.trips if trip.startswith("dynamodb")] == ["dynamodb.BatchGetItem"]
     assert run.seconds < FUNCTION_LIMIT_S - 3

@@ -1,4 +1,4 @@
-"""Terra's newer and older answers, and a data token in place of an API key, in every call that is made of Terra."""
+"""Terra's newer and older responses, and a data token in place of an API key, in every call to Terra."""
 
 import json
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def version(terra: Terra, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=["API key", "data token"])
 def credential(stack: Stack, terra: Terra, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """The environment of a function whose secret holds it."""
+    """The environment of a function whose secret contains the credential."""
     if request.param == "API key":
         yield {}
         return
@@ -123,7 +123,7 @@ def test_a_sweep_reads_every_page_of_each_shape(sweeping: Sweeping, terra: Terra
     ids=str,
 )
 def test_a_partial_page_revokes_nothing(sweeping: Sweeping, terra: Terra, body: object) -> None:
-    """Ours is gone at Terra; as long as the list is not whole, no sweep comes to a verdict about it."""
+    """The connection is gone at Terra. While the list is incomplete, no sweep decides about it."""
     sweeping.load([connection_item("gone-at-terra")])
     terra.fault("/subscriptions", "wrong_shape", body=body)
     assert sweeping.has_started()
@@ -229,7 +229,7 @@ def test_the_widgets_refusals_are_told_apart(
     assert (answer.status_code, answer.json()["code"]) == (ours, code)
 
 
-# -- what is wrong with the request ------------------------------------------------------------------------------------
+# -- errors in the request ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("resource", ["APPLE", "SAMSUNG"])
@@ -286,7 +286,7 @@ def test_an_address_of_terra_that_is_wrong_is_the_operators_fault(
     assert (run.status, run.json["code"]) == (502, "terra_rejected")
 
 
-# -- what is wrong with the account ------------------------------------------------------------------------------------
+# -- errors of the account ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fields", [{"resource": "FITBIT"}, {"resources": ["OURA"]}], ids=["a login", "a widget"])

@@ -1,4 +1,4 @@
-"""Attacks of docs/threat-model.md that no other suite shows."""
+"""Attacks of docs/threat-model.md that no other suite covers."""
 
 import httpx
 
@@ -20,7 +20,7 @@ def test_a_login_by_somebody_else_s_link_is_told_apart_by_the_app(
     # The victim opens the attacker's link, logs in and allows.
     way_back = decide(session["auth_url"], "allow", account=f"{victim}-account")
     landed = browser.get(way_back, follow_redirects=False).headers["location"]
-    # Nothing can stop that. But the victim's app learns that the login was not begun by the victim.
+    # This cannot be prevented. But the victim's app learns that the victim did not start the login.
     path = f"/sessions/{query_of(landed)['session_id']}"
     assert as_user(stack, browser, victim, path).status_code == 404
     assert as_user(stack, browser, attacker, path).json()["status"] == "connected"
@@ -34,7 +34,7 @@ def test_opening_somebody_else_s_redirect_attaches_nothing_to_me(
     theirs, mine = begin(api, terra, attacker), begin(api, terra, victim)
     terra.settings(send_webhooks=False)
     way_back = decide(theirs.session["auth_url"], "allow")
-    # The victim, who has a login under way, is made to open the end of the attacker's.
+    # The victim, with a login in progress, is made to open the attacker's redirect.
     assert browser.get(way_back).status_code == 200
     assert session_status(api, mine.session)["status"] == "pending"
     assert as_user(stack, browser, victim, "/connections").json() == {"connections": []}

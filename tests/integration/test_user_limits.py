@@ -1,4 +1,4 @@
-"""What asks Terra is limited for each user, whoever asks for it, and an erasure resets no limit."""
+"""Operations that call Terra are limited per user, for every caller, and an erasure resets no limit."""
 
 import json
 import time
@@ -26,7 +26,7 @@ def ask(handlers: Handlers, function: str, person: str, *, limit: int, caller: s
 
 
 def in_one_window(seconds: int) -> None:
-    """Wait until a window has a while to go: what is counted now is counted together."""
+    """Wait until a window has at least 20 s left, so that all requests count in the same window."""
     while seconds - time.time() % seconds < 20:
         time.sleep(0.5)
 
@@ -53,7 +53,7 @@ def test_a_user_has_as_many_as_the_limit_allows_and_then_none(
     assert [ask(handlers, function, person, limit=2).status for _ in range(2)] != [429, 429]
     calls = asked_about(terra, person)
     assert refused(ask(handlers, function, person, limit=2), window)
-    # Another user's are their own; and what a back end asks for counts like what the user asks for.
+    # Other users have their own limit, and a back end's requests count like the user's own.
     assert not refused(ask(handlers, function, f"{person}-other", limit=2), window)
     assert refused(ask(handlers, function, person, limit=2, caller=person), window)
     assert asked_about(terra, person) == calls

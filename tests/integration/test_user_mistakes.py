@@ -1,7 +1,7 @@
-"""What developers get wrong when they first call the API, and exactly what they are answered, over real HTTP.
+"""Common mistakes of developers in their first API calls, and the exact responses, over real HTTP.
 
-A sentence names the field, says what is wrong with it and, where that is not plain, what to do. It holds no regular
-expression and no word of the libraries that check it.
+A message names the field, the error and, if that is not obvious, the remedy. It contains no regular expression and
+no term of the validation libraries.
 """
 
 import json
@@ -28,11 +28,11 @@ LIBRARY_WORDS = re.compile(
 
 @dataclass(frozen=True)
 class Mistake:
-    """One request that is wrong, and its answer.
+    """One wrong request, and its response.
 
     Attributes:
         body: JSON unless it is bytes.
-        errors: each field with its sentence; for a code without `errors`, its `detail`.
+        errors: the message for each field; for a code without `errors`, its `detail`.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Mistake:
 
 
 def new(name: str, body: object, errors: str | Mapping[str, str], **more: Any) -> Mistake:  # noqa: ANN401 - of any field
-    """A mistake in the body of POST /sessions."""
+    """Build a mistake in the body of POST /sessions."""
     return Mistake(name, errors, body, **more)
 
 
 def unknown(name: str, value: object, sentence: str) -> Mistake:
-    """A member of POST /sessions that does not exist."""
+    """Build a mistake with an unknown field in POST /sessions."""
     return new(f"the field {name}", {**ALICE, name: value}, {name: f"unknown field; {sentence}"})
 
 
@@ -74,7 +74,7 @@ MISTAKES = [
     new("null", b"null", {"body": "must be a JSON object, not null"}),
     new("true", b"true", {"body": "must be a JSON object, not a boolean"}),
     new("too large", of_session(resource="F" * 70_000), {"body": "must have at most 64 kB"}),
-    # --- whose
+    # --- reference_id
     new("nobody named", {}, {"reference_id": "is required with a service key"}),
     new("null named", {"reference_id": None}, {"reference_id": "is required with a service key"}),
     new("a number as reference_id", {"reference_id": 42}, {"reference_id": "must be a string, not a number"}),
@@ -88,7 +88,7 @@ MISTAKES = [
         {"reference_id": "null"},
         {"reference_id": "must not be the word null, which Terra reads as no reference_id"},
     ),
-    # --- names that do not exist
+    # --- unknown fields
     unknown("referenceId", "alice", "did you mean reference_id?"),
     unknown("user_id", "alice", "did you mean reference_id?"),
     unknown("provider", "FITBIT", "did you mean resource?"),
@@ -138,7 +138,7 @@ MISTAKES = [
         of_session(resource="FITBIT", resources=["OURA"]),
         {"resources": "may not be given together with resource"},
     ),
-    # --- where to afterwards: one code, however long it is
+    # --- return targets: one code, regardless of length
     *(
         new(f"return_to {name}", of_session(return_to=to), RETURN_TO, status=422, code="unknown_return_target")
         for name, to in {
@@ -158,7 +158,7 @@ MISTAKES = [
         for tag in ("english", "en_US", "", "e")
     ),
     new("a number as language", of_session(language=1), {"language": "must be a string, not a number"}),
-    # --- repeats
+    # --- idempotency keys
     *(
         new(
             f"an Idempotency-Key of {len(key)} characters",
@@ -182,7 +182,7 @@ MISTAKES = [
         {"limit": "unknown parameter; the parameters are reference_id and include"},
     ),
     listed("reference_id=a&include=all", {"include": "must be revoked, or be left out"}),
-    # --- what is not there
+    # --- missing resources
     Mistake(
         "an unknown session", "There is no such session.", path="GET /sessions/nosuch", status=404, code="not_found"
     ),

@@ -1,4 +1,4 @@
-"""Users' tokens on the running stack: on every route each acts for its own subject, and shows nothing of others."""
+"""User tokens on the running stack: on every route a token acts for its own subject, and shows no other user's data."""
 
 import base64
 import hashlib
@@ -38,7 +38,7 @@ SECURED = sorted(secured())
 
 @dataclass(frozen=True)
 class Issuer:
-    """The stack's issuer, which signs whatever it is asked to, and its public key."""
+    """The stack's issuer, which signs any token, and its public key."""
 
     client: httpx.Client
     url: str
@@ -98,7 +98,7 @@ FORGED: dict[str, Forge] = {
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with a session under way and a connection."""
+    """A user with an open session and a connection."""
 
     reference_id: str
     session_id: str
@@ -107,7 +107,7 @@ class Person:
 
 @pytest.fixture
 def two(api: httpx.Client, terra: Terra) -> tuple[Person, Person]:
-    """Two people, who have nothing to do with one another."""
+    """Two unrelated users."""
 
     def somebody() -> Person:
         name = f"person-{uuid4()}"
@@ -119,7 +119,7 @@ def two(api: httpx.Client, terra: Terra) -> tuple[Person, Person]:
 
 
 def call(browser: httpx.Client, route: str, token: str, *, of: Person, named: str | None = None) -> httpx.Response:
-    """A request about somebody's things, which names them or not."""
+    """Send a request about a user's data, with or without a reference_id."""
     method, _, path = route.partition(" ")
     path = path.replace("{session_id}", of.session_id).replace("{user_id}", of.user_id)
     person = {} if named is None else {"reference_id": named}
@@ -132,11 +132,11 @@ def call(browser: httpx.Client, route: str, token: str, *, of: Person, named: st
     return browser.request(method, path, params=query, headers={"authorization": f"Bearer {token}"}, **body)
 
 
-# -- the matrix -------------------------------------------------------------------------------------------------------
+# -- every route ------------------------------------------------------------------------------------------------------
 
 
 def test_the_routes_are_those_that_are_known_here() -> None:
-    """A new route is to be thought about: whose things does it show?"""
+    """A new route must be added here, with a decision about whose data it shows."""
     assert sorted([*NAMING, *SHOWING, *NOBODY_S]) == SECURED
 
 
@@ -182,12 +182,12 @@ def test_what_is_somebody_else_s_answers_as_what_does_not_exist(
     foreign, missing = (call(browser, route, token, of=whose) for whose in (other, nothing))
     assert foreign.status_code == 404
     assert told(foreign) == told(missing)
-    # Nothing has happened to it.
+    # The connection is unchanged.
     assert [c["status"] for c in connections_of(api, other.reference_id)] == ["connected"]
 
 
 def told(answer: httpx.Response) -> tuple[int, dict[str, str], str]:
-    """All of an answer, but for what differs between any two."""
+    """Return a response without the fields that differ between any two."""
     headers = {name: value for name, value in answer.headers.items() if name not in {"date", "apigw-requestid"}}
     return answer.status_code, headers, answer.text
 
@@ -202,14 +202,14 @@ def test_a_token_that_proves_nothing_opens_nothing(
     assert (answer.status_code, answer.json()) == (403, {"message": "Forbidden"})
 
 
-# -- what the matrix cannot show --------------------------------------------------------------------------------------
+# -- further cases ----------------------------------------------------------------------------------------------------
 
 
 def test_a_foreign_thing_costs_what_a_missing_one_does(
     api: httpx.Client, handlers: Handlers, terra: Terra, two: tuple[Person, Person]
 ) -> None:
     own, other = two
-    # One with a history, whose links would be followed if it were one's own.
+    # A user_id with a history. For its owner the links would be followed.
     new_id = new_user_id()
     terra.deliver(
         {

@@ -1,4 +1,4 @@
-"""Deliveries: taken once, however often and however they come; 200 only when durable; nothing half-written."""
+"""Each delivery is accepted once, in any form and with any number of repeats. 200 means durable; no partial writes."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ def told(answer: httpx.Response) -> tuple[int, str]:
 
 
 def at_once(work: Iterable[Callable[[], httpx.Response]]) -> list[httpx.Response]:
-    """All of them from threads that start together."""
+    """Run all of them in threads that start together."""
     jobs = list(work)
     start = threading.Barrier(len(jobs))
 
@@ -171,7 +171,7 @@ def test_the_log_names_nobody(handlers: Handlers, webhook: Make, person: str) ->
     assert delivery.signature not in run.log
 
 
-# -- DynamoDB in trouble -----------------------------------------------------------------------------------------------
+# -- DynamoDB failures -------------------------------------------------------------------------------------------------
 
 READ, WRITE = "dynamodb.BatchGetItem*:before", "dynamodb.TransactWriteItems*:before"
 TROUBLES: list[Callable[[str], Rule]] = [
@@ -215,7 +215,7 @@ def test_dynamodb_failing_in_the_middle_is_503_and_terras_repeat_heals_it(
 def test_terra_retries_until_the_stack_can_keep_it(stack: Stack, terra: Terra, api: httpx.Client, person: str) -> None:
     user_id = new_user_id()
     body = auth_event(user_id, person)
-    # A first address at which nobody answers stands for a stack that is down.
+    # A first URL on which nothing listens stands for a stack that is down.
     terra.settings(webhook_url="http://127.0.0.1:9/webhooks/terra")
     [first] = terra.deliver(body, retry=True)
     assert first["status"] is None

@@ -1,4 +1,4 @@
-"""What is signed is acknowledged, whatever it holds: recorded by its type, and believed only where it can be read."""
+"""Every signed delivery is acknowledged and recorded by its type. Its content counts only if it can be parsed."""
 
 import json
 from collections.abc import Callable

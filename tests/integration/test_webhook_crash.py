@@ -1,4 +1,4 @@
-"""The webhook dies between any two steps, and Terra delivers again: as if nothing had happened."""
+"""The webhook crashes between any two steps, and Terra delivers again: the result is as without a crash."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ IS_WRITTEN = {"dynamodb.TransactWriteItems:after", "return"}
 
 
 def failure(user_id: str, person: str) -> dict[str, Any]:
-    """The older failure changes two tables besides the deliveries."""
+    """Build a failure in the older format, which changes two tables besides the deliveries."""
     return {**auth_event(user_id, person), "status": "error", "reason": "x", "widget_session_id": f"w-{user_id}"}
 
 
@@ -56,7 +56,7 @@ def test_a_crash_leaves_all_or_nothing_and_terras_repeat_heals_it(
     t = now_s()
     at = t * 1000 - 5000
     for user_id in (crashed, undisturbed):
-        # Something is known already, so that a write replaces an item.
+        # A fact is stored already, so that a write replaces an item.
         assert webhook(auth_event(user_id, person), t=t - 1, ordering=at - 1000).post(browser).status_code == 200
     before = tables.connection(crashed)
     delivery = webhook(EVENTS[event](crashed, person), t=t, ordering=at)

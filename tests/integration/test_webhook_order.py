@@ -1,4 +1,4 @@
-"""Order does not matter: the same facts, in any order, give the same view; what is not signed moves nothing."""
+"""Order does not matter: the same facts, in any order, give the same view. Unsigned values have no influence."""
 
 from collections.abc import Callable
 from itertools import permutations
@@ -24,7 +24,7 @@ Make = Callable[..., Webhook]
 
 @pytest.fixture
 def second() -> int:
-    """A moment, in milliseconds, an hour ago."""
+    """A time an hour ago, in milliseconds."""
     return (now_s() - 3600) * 1000
 
 
@@ -87,7 +87,7 @@ def test_a_newer_auth_connects_again_and_keeps_the_first_moment(
     take(browser, webhook(auth_event(user_id, person), ordering=second))
     first = seen(api, user_id)
     take(browser, webhook(deauth_event(user_id, person), ordering=second + 1))
-    # Signed in another second: equal bytes that are signed in the same one are one delivery.
+    # Signed in another second, because equal bytes signed in the same second count as one delivery.
     take(browser, webhook(auth_event(user_id, person), t=now_s() + 1, ordering=second + 2))
     again = seen(api, user_id)
     assert first is not None
@@ -201,7 +201,7 @@ def test_a_captured_body_under_a_new_trace_id_revives_nothing(
 def test_a_captured_body_revives_nothing_even_where_its_record_is_gone(
     browser: httpx.Client, api: httpx.Client, webhook: Make, person: str
 ) -> None:
-    """Deduplication saves work; correctness rests on positions alone. Signed anew it stands for any lost record."""
+    """Deduplication only saves work; correctness rests on positions alone. A new signature simulates a lost record."""
     user_id, t = new_user_id(), now_s() - 100
     captured = webhook(auth_event(user_id, person), t=t, ordering=(t - 3) * 1000)
     take(browser, captured, webhook(deauth_event(user_id, person), t=t + 50, ordering=(t + 50) * 1000))

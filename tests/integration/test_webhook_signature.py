@@ -1,4 +1,4 @@
-"""Who may deliver: every form of a valid signature opens, and nothing else does."""
+"""Every form of a valid signature is accepted, and nothing else."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""The person picks the provider on Terra's own page, and the session is settled by what Terra says of that page."""
+"""The user picks the provider on Terra's own page. Terra's events about that page determine the session's outcome."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -42,7 +42,7 @@ def seconds(session: Mapping[str, Any], of: str) -> float:
 
 
 def view(api: httpx.Client, begun: OnTerrasPage) -> tuple[str, str | None, str | None]:
-    """How it stands, and what was connected."""
+    """Return a session's status, provider and user_id."""
     shown = session_status(api, begun.session)
     return shown["status"], shown["resource"], shown["user_id"]
 
@@ -241,7 +241,7 @@ def test_two_pages_of_one_person_do_not_settle_each_other(
     first, second = begin_widget(api, terra, person), begin_widget(api, terra, person)
     second.allow("GARMIN")
     assert view(api, first) == ("pending", None, None)
-    # The first picked a source of a phone's app: what the second has connected is not new for it.
+    # The first session picked a source of a mobile app. The second session's connection does not count for it.
     assert NEEDS_APP in first.come_back(browser, user_id="null").text
     assert view(api, second)[:2] == ("connected", "GARMIN")
     first.allow("OURA")
@@ -278,7 +278,7 @@ def test_giving_up_on_the_page_fails_the_session(
     assert (shown["status"], shown["reason"]) == ("failed", "access_denied")
 
 
-# -- a hint is only a hint ---------------------------------------------------------------------------------------------
+# -- a hint is untrusted -----------------------------------------------------------------------------------------------
 
 
 def test_somebody_elses_connection_connects_nobody(
@@ -322,7 +322,7 @@ def test_a_wrong_state_reads_once_and_asks_nobody(
     assert terra.calls("/userInfo") == []
 
 
-# -- a source that lives in a phone's app ------------------------------------------------------------------------------
+# -- sources that need a mobile app ------------------------------------------------------------------------------------
 
 
 def test_a_source_of_a_phones_app_needs_the_app(
@@ -483,7 +483,7 @@ def test_only_a_person_who_picked_can_need_the_app(
     assert session_status(api, begun.session)["status"] == "pending"
 
 
-# -- erased stays erased -----------------------------------------------------------------------------------------------
+# -- erasure -----------------------------------------------------------------------------------------------------------
 
 
 def test_an_erasure_takes_what_was_told_of_the_page_and_a_late_webhook_brings_nothing_back(
@@ -517,7 +517,7 @@ def test_a_login_on_terras_page_that_finishes_after_the_erasure_brings_nobody_ba
     user_id = query_of(address)["user_id"]
     for word in (person, user_id, begun.widget_session_id):
         assert everything(dynamodb, stack, word) == []
-    # It is erased as if it had been known: a repeat under another page's id finds its tombstone.
+    # It is erased like a known connection: a repeat with another widget session id finds its tombstone.
     [answer] = terra.deliver(auth_event(user_id, person, widget_session_id=new_user_id()))
     assert answer["status"] == httpx.codes.OK
     assert connections_of(api, person, include="revoked") == []

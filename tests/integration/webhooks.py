@@ -1,4 +1,4 @@
-"""Terra's deliveries as a test writes them: signed here, by an implementation of our own."""
+"""Terra's deliveries as a test builds them, signed by an independent implementation."""
 
 import hashlib
 import hmac
@@ -53,7 +53,7 @@ class Webhook:
 
     @property
     def keys(self) -> list[str]:
-        """What it is recorded under."""
+        """The keys under which it is recorded."""
         hashed = hashlib.sha256(f"{self.t}.".encode() + self.body).hexdigest()
         return [f"trace:{self.trace_id}"] * (self.trace_id is not None) + [f"signed:{hashed}"]
 
