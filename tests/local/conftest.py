@@ -1,4 +1,4 @@
-"""What stands for an AWS account: the local stack's own AWS services are fewer."""
+"""A replacement for an AWS account, because the local stack runs fewer AWS services."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ SERVICES = ("cloudformation", "cloudwatch", "secretsmanager", "sns", "sqs")
 
 @pytest.fixture(scope="session")
 def account(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The stack as one that is deployed: its AWS services are MiniStack's, CloudFormation among them."""
+    """The stack with the AWS services of a deployed one: MiniStack's, including CloudFormation."""
     scratch = tmp_path_factory.mktemp("account")
     with listen("127.0.0.1", 0) as free:
         port = free.getsockname()[1]

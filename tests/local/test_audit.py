@@ -1,4 +1,4 @@
-"""`make audit` fails on a known vulnerability, and never takes a source that it cannot reach for good news."""
+"""`make audit` fails on a known vulnerability, and never treats an unreachable source as a clean result."""
 
 import json
 import re
@@ -17,7 +17,7 @@ VULNERABLE = "2.4.1"
 
 
 class Osv(BaseHTTPRequestHandler):
-    """Knows of one hole, in one version of one package; of "unknown" it cannot say anything."""
+    """Knows one vulnerability, in one version of one package, and fails for the package "unknown"."""
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -46,7 +46,7 @@ def osv() -> Iterator[str]:
 
 
 def audited(tmp_path: Path, url: str, *pins: str) -> tuple[int, str]:
-    """Audit a lock that holds these pins; the exit status and what was printed."""
+    """Audit a lock with these pins. Return the exit status and the output."""
     lock = tmp_path / "lock.txt"
     lock.write_text("".join(f"{pin} \\\n    --hash=sha256:{'0' * 64}\n" for pin in pins))
     command = [sys.executable, "-m", "tools.setup", "audit", "--lock", str(lock), "--osv-url", url]

@@ -1,4 +1,4 @@
-"""TLS before the endpoints of AWS, as the benchmark has it: believed by who has the root for it, and by nobody else."""
+"""TLS in front of the AWS endpoints, as in the benchmark: trusted only by clients that have its root certificate."""
 
 import asyncio
 import ssl
@@ -15,7 +15,7 @@ from benchmarks.tls import behind_tls, roots_of
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers with what it was sent."""
+    """Returns the request body."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
@@ -25,7 +25,7 @@ class Echo(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_more: object) -> None:
-        """Be silent."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def packages(tmp_path: Path) -> Path:
-    """A layer with botocore's file of roots."""
+    """A layer with botocore's CA file."""
     (tmp_path / "layer" / "botocore").mkdir(parents=True)
     (tmp_path / "layer" / "botocore" / "cacert.pem").write_bytes(Path(certifi.where()).read_bytes())
     return tmp_path / "layer"
@@ -67,7 +67,7 @@ def test_a_function_reaches_the_endpoint_by_tls_with_its_own_roots_and_ours(
 
 
 def test_the_roots_are_those_that_the_function_has_when_deployed(packages: Path) -> None:
-    """What the template names; without that, what botocore takes: certifi's where it is installed, or its own."""
+    """The file in the template, or else botocore's default: certifi's file if installed, or botocore's own."""
     assert roots_of({"AWS_CA_BUNDLE": "/opt/aws-roots.pem"}, packages) == packages.parent / "aws-roots.pem"
     assert roots_of({}, packages) == packages / "botocore" / "cacert.pem"
     (packages / "certifi").mkdir()

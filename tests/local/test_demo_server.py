@@ -1,4 +1,4 @@
-"""The demo's server and what it tells of a person; the page itself is walked in tests/browser."""
+"""The demo's server and the data that it shows about a user. tests/browser covers the page itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages, their secrets, and what a changed parameter does to a deployment."""
+"""Stages, their secrets, and the effect of a changed parameter on a deployment."""
 
 import io
 import json
@@ -149,7 +149,7 @@ def test_an_option_that_would_deploy_something_else_is_refused_by_its_name(
     assert told.count("\n") == 1
 
 
-# --- what SAM makes of samconfig.toml ---------------------------------------------------------------------------------
+# --- how SAM reads samconfig.toml -------------------------------------------------------------------------------------
 
 TARGETS = '{"web": "https://app.example.com/connected?a=b&c=d", "ios": "exampleapp://connected"}'
 HARD = [
@@ -174,7 +174,7 @@ def test_every_string_parameter_of_the_table_that_the_documents_show_is_deployed
     tables = [dict.fromkeys(strings, value) | {"ReturnTargets": TARGETS} for value in HARD]
     answers = deploy.ask_sam(tables, sam_python)
     assert [answer["parameters"] for answer in answers] == tables
-    # And again on SAM's command line, as `make deploy` gives them.
+    # The same on SAM's command line, as `make deploy` passes them.
     again = deploy.ask_sam([answer["arguments"] for answer in answers], sam_python)
     assert [answer["parameters"] for answer in again] == tables
 
@@ -191,7 +191,7 @@ def test_what_a_document_shows_is_deployed_whole(sam_python: Path) -> None:
 
 
 def commented(text: str) -> str:
-    """The example in the comment at the top."""
+    """Return the example from the comment at the top."""
     return "\n".join(line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   "))
 
 
@@ -211,7 +211,7 @@ def test_every_form_that_sam_takes_is_deployed_as_it_is_written(sam_python: Path
     for form, answer in zip(forms, deploy.ask_sam(forms, sam_python), strict=True):
         assert answer["parameters"] == {"BrandName": "Acme Health", "LogRetentionDays": "7"}, form
         assert sorted(answer["arguments"]) == ["BrandName='Acme Health'", "LogRetentionDays='7'"], form
-    # What is in a file counts as what is written here.
+    # Values in a file count like values in samconfig.toml.
     (tmp_path / "some.yaml").write_text("BrandName: Other\n")
     assert deploy.read(in_stage([f"file://{tmp_path}/some.yaml"]), sam_python)[0] == {"BrandName": "Other"}
 
@@ -265,7 +265,7 @@ def test_what_sam_would_change_without_a_word_is_refused_in_one_line(sam_python:
 
 
 class Deployed:
-    """A stack that holds what is put, and the command that puts."""
+    """A stack with secrets, and the command that writes them."""
 
     def __init__(self, stack: Stack, config: Path, outputs: dict[str, str]) -> None:
         self._stack = stack
@@ -317,7 +317,7 @@ def deployed(account: Stack, tmp_path: Path) -> Iterator[Deployed]:
         region_name=account.region,
         aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        config=Config(read_timeout=600, retries={"total_max_attempts": 1}),  # a second one would find the first's stack
+        config=Config(read_timeout=600, retries={"total_max_attempts": 1}),  # a retry would find the first stack
     )
     client.create_stack(StackName=name, TemplateBody=json.dumps(part))
     client.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
@@ -355,7 +355,7 @@ def test_secrets_are_asked_for_on_the_terminal_and_not_shown(deployed: Deployed)
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            start_new_session=True,  # so that this is its only terminal
+            start_new_session=True,  # makes this its only terminal
         )
         os.close(theirs)
         shown = until(terminal, b"API key")
@@ -382,7 +382,7 @@ def until(terminal: Any, text: bytes) -> bytes:  # noqa: ANN401 - a raw file
     shown = b""
     while text not in shown:
         shown += terminal.read(1000)
-    # The rest of the question, after which echo is off.
+    # Returns after the question, when the terminal no longer echoes.
     return shown
 
 
@@ -435,7 +435,7 @@ def test_the_doctor_looks_with_the_profile_of_the_stage(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
     monkeypatch.setenv("AWS_ENDPOINT_URL", account.aws_url)
-    # It was found: this part of the template has no ApiUrl.
+    # The stack was found: this part of the template has no ApiUrl.
     with pytest.raises(stages.StageError, match="CREATE_COMPLETE and has no outputs"):
         looked_at("test", config)
     config.write_text(config.read_text().replace("work", "missing"))

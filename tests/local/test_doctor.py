@@ -1,7 +1,7 @@
-"""`make doctor`: each fault is switched on in the running stack, and read back from what the command says.
+"""`make doctor`: each test causes a fault in the running stack and looks for it in the command's output.
 
-CloudFormation, Secrets Manager, SQS, SNS and CloudWatch are MiniStack's. What is looked at there is described as a
-deployed stack is, with secrets and queues of its own. Its API, webhook and Terra are those of the running stack.
+CloudFormation, Secrets Manager, SQS, SNS and CloudWatch are MiniStack's. They describe the stack as a deployed one,
+with separate secrets and queues. Its API, webhook and Terra are those of the running stack.
 """
 
 import json
@@ -34,7 +34,7 @@ from tools.doctor.stack import SECRETS, running_here
 from tools.doctor.stack import Stack as DoctorsStack
 
 NOWHERE = "http://127.0.0.1:9"
-"""The discard port: nobody listens."""
+"""The discard port: nothing listens there."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Deployed:
     outputs: dict[str, str] = field(default_factory=dict)
     resources: dict[str, str] = field(default_factory=dict)
 
-    def client(self, service: str) -> Any:  # noqa: ANN401 - a client of whichever service
+    def client(self, service: str) -> Any:  # noqa: ANN401 - a client of any service
         return boto3.client(service, endpoint_url=self.stack.aws_url, region_name=self.stack.region)  # type: ignore[call-overload]
 
     def deploy(self, *, counts: bool = True, **outputs: str) -> "Deployed":
@@ -82,7 +82,7 @@ class Deployed:
         return Deployed(self.stack, self.samconfig, self.printed, changed=changed)
 
     def count_delivery(self, type_: str) -> None:
-        """As terra_webhook's log makes CloudWatch count it."""
+        """Write the metric that CloudWatch derives from terra_webhook's log."""
         by = {"service": self.name, "type": type_, "outcome": "taken"}
         dimensions = [{"Name": name, "Value": value} for name, value in by.items()]
         counted = [{"MetricName": "Deliveries", "Dimensions": dimensions, "Value": 1}]
@@ -99,21 +99,21 @@ class Deployed:
         self.client("secretsmanager").put_secret_value(SecretId=self.outputs[f"{secret}Arn"], SecretString=text)
 
     def look(self) -> tuple[int, list[str]]:
-        """What the command ends with, and its lines that are not fine, with what to do about them."""
+        """Return the exit status, and each line with a problem, followed by its remedy."""
         self.printed()
         status = main(["--stage", "dev", "--samconfig", str(self.samconfig)])
         lines = self.printed().splitlines()
         return status, [f"{line} {after}" for line, after in pairwise(lines) if line.startswith(("✗", "?"))]
 
     def wrong(self) -> str:
-        """The one thing that is wrong."""
+        """Return the only problem."""
         status, (line,) = self.look()
         assert status == 1
         return line
 
 
 def template(parameters: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, Any]:
-    """Two queues, of which one is the other's dead-letter queue, and an alarm."""
+    """A queue, its dead-letter queue, and an alarm."""
     redrive = {"deadLetterTargetArn": {"Fn::GetAtt": ["Dead", "Arn"]}, "maxReceiveCount": 5}
     alarm = {"Namespace": "x", "MetricName": "y", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1}
     alarm |= {"Threshold": 1, "ComparisonOperator": "GreaterThanThreshold"}
@@ -166,7 +166,7 @@ def test_a_stack_that_is_well_is_told_so(deployed: Deployed, capsys: pytest.Capt
         "Alarms",
     ):
         assert f"\n✓ {what}: " in told
-    assert "Work" not in told  # what waits in a queue for work is no fault
+    assert "Work" not in told  # messages waiting to be processed are no problem
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_a_destination_that_is_not_the_stacks_is_told(plan: Deployed) -> None:
 
 def test_a_terra_that_delivers_nothing_is_told_whatever_the_doctor_delivers(plan: Deployed) -> None:
     plan.deploy()
-    # A stack of the same account that nobody has delivered to.
+    # Another stack of the account, without deliveries.
     quiet = plan.another().deploy(counts=False)
     quiet.count_delivery("healthcheck")
     status, (line,) = quiet.look()
@@ -296,10 +296,10 @@ Answer = tuple[int, Mapping[str, str], str]
 
 @contextmanager
 def site(answers: Callable[[str], Answer]) -> Iterator[str]:
-    """A web site's address; `SITE` in a body stands for it.
+    """Serve a website and yield its URL, which replaces `SITE` in bodies.
 
     Args:
-        answers: what it answers, by path.
+        answers: the response for each path.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -329,7 +329,7 @@ def site(answers: Callable[[str], Answer]) -> Iterator[str]:
 
 
 def identity_provider(discovery: Mapping[str, object], keys: object) -> AbstractContextManager[str]:
-    """An issuer's address."""
+    """Serve an OIDC issuer and yield its URL."""
     found = {"/keys": keys, "/.well-known/openid-configuration": discovery}
     return site(lambda path: (200, {}, json.dumps(found.get(path, {}))))
 
@@ -401,7 +401,7 @@ NAMES = json.dumps([statement()])
 
 
 def app_site(files: Mapping[str, Answer]) -> AbstractContextManager[str]:
-    """An app's domain: a page, and the files."""
+    """Serve an app's domain: a page, and the files."""
     return site(lambda path: files.get(path, (200 if path == "/connected" else 404, {}, "<html>")))
 
 
@@ -557,7 +557,7 @@ def test_a_clock_that_is_wrong_is_told(
     told = capsys.readouterr().out
     for whose in ("the API's", "Terra's"):
         found = re.search(rf"✗ Clock: this computer's is (\d+) s {how} {whose}", told)
-        # Answers take time, and are dated by the second.
+        # Responses take time, and their date has a resolution of one second.
         assert found, told
         assert abs(int(found[1]) - abs(seconds)) < 60
 
@@ -582,7 +582,7 @@ def test_a_local_stack_is_looked_at_where_it_runs(
     assert told.startswith(f"The stack here, {stack.api_url}:\n")
     assert "✗ UnpublishedEvents: holds " in told
     assert "✓ Webhook, signed with local: " in told
-    assert "Alarm" not in told  # a local stack has none
+    assert "Alarm" not in told  # a local stack has no alarms
 
 
 def test_what_is_not_there_cannot_be_looked_at(plan: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
@@ -599,6 +599,6 @@ def test_what_is_not_there_cannot_be_looked_at(plan: Deployed, capsys: pytest.Ca
     assert "does not name the stack of prod" in capsys.readouterr().err
     assert main([*command, "staging"]) == 2
     assert "There is no stage 'staging'" in capsys.readouterr().err
-    # Last, because a look at the local stack drops the AWS settings of the process.
+    # Last, because checking the local stack removes the AWS settings of the process.
     assert main(["--directory", str(plan.samconfig.parent)]) == 2
     assert capsys.readouterr().err.startswith("No stack is running here: start one with make run")

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder, and the address where its files can be had."""
+    """A folder, and the URL that serves its files."""
     place = tmp_path / "shelf"
     place.mkdir()
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=place)) as server:
@@ -133,7 +133,7 @@ def test_what_was_fetched_is_not_fetched_again(tmp_path: Path, monkeypatch: pyte
 
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, and a network where nothing answers; returns the cache."""
+    """An empty cache, and a network without responses. Returns the cache."""
     npm = tmp_path / "npm"
     npm.write_text('#!/bin/sh\n[ "$1" = --version ] && echo 10.0.0 && exit 0\necho "npm error network" >&2; exit 1\n')
     npm.chmod(0o755)
@@ -141,7 +141,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    # A Java of the machine's own, so that only DynamoDB Local is missing.
+    # The machine's own Java, so that only DynamoDB Local is missing.
     java = tmp_path / "bin" / "java"
     java.parent.mkdir()
     java.write_text("#!/bin/sh\necho 'openjdk version \"21.0.1\"' >&2\n")

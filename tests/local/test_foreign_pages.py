@@ -1,4 +1,4 @@
-"""A web page elsewhere must not steer, or read, anything of the local stack through the developer's browser."""
+"""A page of another site must neither control nor read the local stack through the developer's browser."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FOREIGN = {
     "an image": {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"},
     "an image of this machine": {"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors"},
 }
-# Endpoint of the stack, and what it answers to a program.
+# Each endpoint of the stack, and its response to a program.
 ENDPOINTS = {
     "MiniStack": ("aws_url", "POST", "/"),
     "MiniStack's own": ("aws_url", "GET", "/_ministack/health"),
@@ -141,7 +141,7 @@ def test_a_link_from_elsewhere_leads_to_a_page_of_ours(stack: Stack, endpoint: s
         ("LOCALHOST", False),
         ("[::1]:4566", False),
         ("[::1]", False),
-        ("172.17.0.1:40000", False),  # what containers call this machine: an address cannot be rebound
+        ("172.17.0.1:40000", False),  # this machine as seen from containers: an IP address cannot be rebound
         ("host.docker.internal:4566", False),
         ("evil.example", True),
         ("evil.example:4566", True),

@@ -43,7 +43,7 @@ def held(*command: str) -> Iterator[tuple[subprocess.Popen[str], leash.Leash]]:
         yield process, ours
     finally:
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # what it started has its group
+            os.killpg(process.pid, signal.SIGKILL)  # its child processes are in its group
         process.communicate()
 
 
@@ -98,5 +98,5 @@ def test_without_a_leash_nothing_is_followed() -> None:
 
 def test_the_write_end_is_nobody_else_s() -> None:
     ours = leash.Leash()
-    assert not os.get_inheritable(ours.read_end)  # passed on by name only
+    assert not os.get_inheritable(ours.read_end)  # inherited only if passed explicitly
     ours.let_go()

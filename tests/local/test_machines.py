@@ -1,6 +1,6 @@
-"""The developer's machine is as it is: every command works there, or says in one line what is in its way.
+"""Every command works on any developer's machine, or reports in one line what prevents it.
 
-Each test is a real process with that environment; what is set up already makes them cheap.
+Each test runs a real process in that environment. Completed setup steps are not repeated, so the tests are fast.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def make(*arguments: str, variables: Mapping[str, str], cwd: Path = ROOT) -> sub
 
 
 def doctor(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """As `make doctor` starts it: make hands no PYTHON... on."""
+    """Run the doctor as `make doctor` does: make does not pass on PYTHON* variables."""
     odd = {name: value for name, value in variables.items() if not name.startswith("PYTHON")}
     return subprocess.run(
         [sys.executable, "-m", "tools.doctor", *arguments],
@@ -126,7 +126,7 @@ def test_a_command_for_a_stage_says_in_one_line_what_aws_lacks(
 
 @pytest.fixture
 def unwritable(tmp_path: Path) -> Path:
-    """A folder that cannot be made: something else has its name, which stops root, too."""
+    """A path for a folder that cannot be created, not even by root, because a file has its name."""
     (tmp_path / "home").write_text("a file")
     return tmp_path / "home"
 
@@ -176,7 +176,7 @@ def test_the_layers_find_the_project_in_a_folder_of_any_name(tmp_path: Path, nam
 
 
 def test_the_stack_starts_in_an_odd_shell_and_in_an_odd_place(tmp_path: Path) -> None:
-    """Everything at once: what the shell says of AWS, of proxies and of Python, a space and no ASCII in the path."""
+    """All at once: odd settings for AWS, proxies and Python, and a space and non-ASCII characters in the path."""
     place = tmp_path / "Ada's ünï place"
     ports = dict.fromkeys(("API_PORT", "TERRA_PORT", "DYNAMODB_PORT", "AWS_PORT", "DEMO_PORT", "OIDC_PORT"), "0")
     odd = odd_shell(proxies=True)

@@ -1,4 +1,4 @@
-"""The local OIDC issuer, as a verifier and as a page of the app sees it."""
+"""The local OIDC issuer, as used by a verifier and by a page of the app."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def token(issuer: httpx.Client, **asked: object) -> str:
 
 
 def verified(issuer: httpx.Client, said: str, **expected: str) -> dict[str, Any]:
-    """What a verifier that knows nothing but the issuer's address makes of a token."""
+    """Verify a token with nothing but the issuer's URL, and return its claims."""
     configuration = issuer.get("/.well-known/openid-configuration").json()
     keys = jwt.PyJWKSet.from_dict(issuer.get(configuration["jwks_uri"]).json())
     key = keys[jwt.get_unverified_header(said)["kid"]]

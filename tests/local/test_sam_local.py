@@ -1,4 +1,4 @@
-"""Around `sam local`: the way from containers to this machine, and the one line where there is no engine."""
+"""`sam local`: the connection from containers to this machine, and the one-line message without a container engine."""
 
 import asyncio
 import subprocess
@@ -15,7 +15,7 @@ from tools.environment import ROOT
 LOOPBACK = "127.0.0.1"
 
 
-# A container has another address than the relay; Linux has a whole network of loopback addresses.
+# A container and the relay have different addresses. On Linux every 127.x.x.x is a loopback address.
 CONTAINER = "127.0.0.2"
 
 
@@ -26,13 +26,13 @@ async def exchange(port: int, said: bytes, *, source: str = CONTAINER) -> bytes:
         return await reader.readexactly(len(said))
     finally:
         writer.close()
-        with suppress(ConnectionError):  # it says so again
+        with suppress(ConnectionError):  # the same error again
             await writer.wait_closed()
 
 
 def test_a_relay_carries_both_ways_and_listens_on_one_address_only() -> None:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.CancelledError):  # of a connection that is still open when the test ends
+        with suppress(asyncio.CancelledError):  # for a connection that is still open at the end of the test
             while said := await reader.read(1000):
                 writer.write(said)
         writer.close()
@@ -48,7 +48,7 @@ def test_a_relay_carries_both_ways_and_listens_on_one_address_only() -> None:
                 assert heard == [said] * 3
 
                 with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-                    await exchange(port, said, source=LOOPBACK)  # what runs on this machine, a browser for example
+                    await exchange(port, said, source=LOOPBACK)  # a program on this machine, such as a browser
 
     asyncio.run(run())
 

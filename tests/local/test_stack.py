@@ -1,4 +1,4 @@
-"""The local stack as processes: what it tells, what it keeps, and that it leaves nothing behind."""
+"""The local stack as processes: its output, the data that it keeps, and that it leaves no process behind."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Launch(Protocol):
 
 @pytest.fixture
 def launch() -> Iterator[Launch]:
-    """Starts stacks, and ends them with all that they started, however the test ends."""
+    """Starts stacks, and ends them and all their processes, even if the test fails."""
     with ExitStack() as ends:
 
         def start(directory: Path, **how: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - those of testing.launch
@@ -205,7 +205,7 @@ def test_a_setting_that_is_none_is_one_clear_line(
     assert named in said
 
 
-# --- tables that are kept --------------------------------------------------------------------------------------------
+# --- persistent tables -----------------------------------------------------------------------------------------------
 
 TABLE = """
 Resources:
@@ -271,7 +271,7 @@ def test_a_server_that_is_no_database_is_told_apart(stack: Stack) -> None:
         asyncio.run(database.identify(stack.demo_url))
 
 
-# --- ends ------------------------------------------------------------------------------------------------------------
+# --- termination -----------------------------------------------------------------------------------------------------
 
 
 def remember(stack: Stack, word: str) -> None:
@@ -295,7 +295,7 @@ def test_a_killed_stack_leaves_nothing_running_and_a_restart_keeps_everything(la
     process.wait(60)
     assert wait_until_gone(everybody) == []
     assert listening(first) == []
-    assert (tmp_path / "stack.json").exists()  # nobody was left to remove it
+    assert (tmp_path / "stack.json").exists()  # no process was left to remove it
 
     with testing.running_stack(directory=tmp_path, in_memory=False) as second:
         assert second.pid != first.pid
@@ -309,7 +309,7 @@ def test_a_killed_stack_leaves_nothing_running_and_a_restart_keeps_everything(la
 
 
 def test_a_stack_whose_starter_is_killed_ends(tmp_path: Path) -> None:
-    """What `make` is to `make run`, a shell is here: killed, it can tell nobody."""
+    """The shell stands for `make` in `make run`: when killed, it cannot notify the stack."""
     script = f'exec "$0" -m local.stack --in-memory --directory {tmp_path} --parent $PPID >{tmp_path}/output.txt 2>&1'
     starter = subprocess.Popen(
         ["/bin/sh", "-c", f"/bin/sh -c '{script}' \"$0\"; true", str(ROOT / ".venv" / "bin" / "python")],
@@ -374,7 +374,7 @@ def test_a_function_that_cannot_be_loaded_is_named_with_its_own_traceback(launch
     assert "no_such_module" in said
 
 
-# --- what the functions print ----------------------------------------------------------------------------------------
+# --- output of the functions -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The local stack with another Terra than the simulator: what is accepted, what is refused, and a session by a stub."""
+"""The local stack with a Terra other than the simulator: accepted and rejected settings, and a session at a stub."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_value_that_cannot_be_used_is_one_line_that_names_the_variable_and_quo
 
 @contextmanager
 def stub() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A Terra that prepares every login, and what it heard."""
+    """A stub of Terra that accepts every login, and the requests that it received."""
     heard: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
