@@ -1,4 +1,4 @@
-"""What a shell may have set for other programs: no command that works on this machine alone depends on it."""
+"""Variables that a shell may have set for other programs. Commands that only use this machine must ignore them."""
 
 DEAD = "http://127.0.0.1:9"
 DEAD_PROXIES = {name: DEAD for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (upper, upper.lower())}
@@ -46,7 +46,7 @@ LOCAL_ONLY = {
 
 
 def odd_shell(*, proxies: bool) -> dict[str, str]:
-    """All of it at once, but for Python's own variables, which make does not hand on."""
+    """Return all of them, without Python's own variables, which make does not pass on."""
     shells = [variables for name, variables in LOCAL_ONLY.items() if proxies or name not in PROXIES]
     odd = {name: value for variables in shells for name, value in variables.items()}
     return {name: value for name, value in odd.items() if not name.startswith("PYTHON")}

@@ -1,7 +1,7 @@
-"""What people should see, said a second time, from docs/architecture.md alone: nothing of the project is imported.
+"""An independent oracle of the API's view, written from docs/architecture.md alone. It imports nothing of the project.
 
-It is naive on purpose. It keeps every statement that was ever made, never merges or forgets, and answers each question
-by looking through all of them. What was heard is a set: it has no order, and a repeat is the same element.
+It is deliberately naive: it keeps every statement, never merges or forgets, and searches all of them for each answer.
+The inputs are a set: they have no order, and a repeat is the same element.
 """
 
 import json
@@ -17,12 +17,12 @@ TWO_MINUTES = 120_000
 Status = Literal["connected", "needs_reauth", "revoked"]
 
 
-# -- what can be heard -------------------------------------------------------------------------------------------------
+# -- inputs ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Told:
-    """A delivery of Terra's: the body as text, `t` of its signature, and two headers that nobody signed."""
+    """A delivery of Terra: the body as text, `t` of its signature, and two unsigned headers."""
 
     body: str
     t: int
@@ -31,7 +31,7 @@ class Told:
 
     @property
     def at(self) -> int:
-        """min(ordering timestamp, t x 1000 + 999); without one that is readable and of the last 25 hours, t x 1000."""
+        """min(ordering timestamp, t x 1000 + 999); t x 1000 if the timestamp is unreadable or over 25 hours old."""
         if self.ordering is None or not re.fullmatch("[0-9]{1,15}", self.ordering):
             return self.t * 1000
         if int(self.ordering) < (self.t - 25 * 3600) * 1000:
@@ -40,7 +40,7 @@ class Told:
 
     @property
     def disconnect(self) -> list["Told"]:
-        """The part of it that disconnects, if there is one."""
+        """The part of the delivery that disconnects, if any."""
         event = json.loads(self.body)
         if event["type"] not in {"deauth", "access_revoked"}:
             return []
@@ -48,13 +48,13 @@ class Told:
 
     @property
     def keys(self) -> set[Hashable]:
-        """What it is known by: either of them known before means that it was taken before."""
+        """Its deduplication keys: a delivery is a duplicate if any of them is known."""
         return {("signed", self.t, self.body)} | ({("trace", self.trace)} if self.trace is not None else set())
 
 
 @dataclass(frozen=True)
 class Asked:
-    """An answer of Terra's about one `user_id`; `confirms` is the session whose redirect made us ask."""
+    """Terra's response about one `user_id`; `confirms` is the session whose redirect caused the request."""
 
     user_id: str
     asked_at: int
@@ -66,14 +66,14 @@ class Asked:
 
     @property
     def at(self) -> int:
-        """The asking time minus two minutes."""
+        """The time of the request minus two minutes."""
         return self.asked_at - TWO_MINUTES
 
 
 @dataclass(frozen=True)
 class Returned:
-    """A redirect, with valid state, of one session: a failure's, or one without a reason after which Terra was asked
-    and knew of nothing new."""
+    """A redirect of one session, with valid state: after a failure, or without a reason when Terra then reported
+    nothing new."""
 
     session_id: str
     reason: str | None
@@ -81,7 +81,7 @@ class Returned:
 
 @dataclass(frozen=True)
 class Announced:
-    """Terra's answer to a new session at one provider: the `user_id` that it issued for this user's login."""
+    """Terra's response to a new session at one provider: the `user_id` that it issued for this user's login."""
 
     user_id: str
     reference_id: str
@@ -93,7 +93,7 @@ Heard = Told | Asked | Returned | Announced
 
 @dataclass(frozen=True)
 class Attempt:
-    """A session, as it was created: at one provider, or on Terra's own page."""
+    """A session as created: at one provider, or on Terra's own page."""
 
     session_id: str
     reference_id: str
@@ -104,9 +104,9 @@ class Attempt:
 
 
 def taken(order: Iterable[Heard]) -> frozenset[Heard]:
-    """What is kept of what came in this order: a delivery only if none of its keys was known before.
+    """Return the stored inputs for this order. A delivery is stored only if none of its keys was known before.
 
-    Of a duplicate a disconnect is kept all the same: what came first may have been a copy with forged headers.
+    A duplicate's disconnect still counts, because the first delivery may have been a copy with forged headers.
     """
     known: set[Hashable] = set()
     kept: list[Heard] = []
@@ -120,7 +120,7 @@ def taken(order: Iterable[Heard]) -> frozenset[Heard]:
     return frozenset(kept)
 
 
-# -- what they say -----------------------------------------------------------------------------------------------------
+# -- statements --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ _MAIN_POINTS = {"auth": "failed", "deauth": "revoked", "access_revoked": "revoke
 
 
 def statements(heard: Heard) -> list[Statement]:
-    """Everything that one thing heard says of anybody."""
+    """Return all statements in one input."""
     if isinstance(heard, Told):
         return _told(json.loads(heard.body), heard.at)
     if isinstance(heard, Returned):
@@ -193,7 +193,7 @@ def _rescoped(body: Mapping[str, Any], at: int) -> list[Statement]:
 def _of_user(
     user: Mapping[str, Any], body: Mapping[str, Any], at: int, *, with_scopes: bool = False
 ) -> list[Statement]:
-    """What an event says of a user beside its main point. The owner may stand beside the user in older payloads."""
+    """Return an event's statements besides its main one. In older payloads the owner may stand beside the user."""
     said: list[Statement] = []
     owners = [name for name in (user.get("reference_id"), body.get("reference_id")) if name not in (None, "", "null")]
     if owners:
@@ -206,7 +206,7 @@ def _of_user(
 
 
 def _names_of(provider: str) -> set[str]:
-    """Terra calls one provider by two names."""
+    """Return a provider's names: Terra uses two names for one provider."""
     return {"GOOGLE", "GOOGLEFIT"} if provider in ("GOOGLE", "GOOGLEFIT") else {provider}
 
 
@@ -214,12 +214,12 @@ def _split(text: str | None) -> list[str]:
     return [scope.strip() for scope in (text or "").split(",") if scope.strip()]
 
 
-# -- what people see ---------------------------------------------------------------------------------------------------
+# -- the view ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One connection. `root` stands for its identity: the `user_id` that it began with."""
+    """One connection. `root` identifies it: the first `user_id` of the connection."""
 
     root: str
     user_id: str
@@ -232,7 +232,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a session stands. Where the truths leave a choice, everything that may be shown."""
+    """The outcome of a session. If the facts allow several values, all of them."""
 
     status: Literal["pending", "needs_app", "failed", "connected"]
     reasons: frozenset[str] = frozenset()
@@ -240,7 +240,7 @@ class Outcome:
 
 
 class World:
-    """Everything that was heard, and the answers."""
+    """All inputs, and the view that follows from them."""
 
     def __init__(self, heard: Collection[Heard]) -> None:
         self._heard = frozenset(heard)
@@ -249,10 +249,10 @@ class World:
 
     @property
     def user_ids(self) -> set[str]:
-        """Everybody of whom anything was said."""
+        """Every `user_id` in a statement."""
         return {statement.about for statement in self._said}
 
-    # -- questions about one user_id ---------------------------------------------------------------------------------
+    # -- one user_id -------------------------------------------------------------------------------------------------
 
     def _all(self, user_id: str, *what: str) -> list[Statement]:
         return [statement for statement in self._said if statement.about == user_id and statement.what in what]
@@ -262,7 +262,7 @@ class World:
         return max(self._all(user_id, what), key=lambda said: (said.at, json.dumps(said.value).encode()), default=None)
 
     def _stands(self, user_id: str, what: str, *, against: str) -> bool:
-        """Whether it was said and nothing newer speaks against it."""
+        """Return whether it was stated and no newer statement contradicts it."""
         positions = [said.at for said in self._all(user_id, what)]
         return bool(positions) and all(said.at <= max(positions) for said in self._all(user_id, against))
 
@@ -271,13 +271,13 @@ class World:
         return None if last is None else str(last.value)
 
     def _owner(self, user_id: str) -> str | None:
-        """The newest that Terra named; silence is no name. Until one is named, the one that it was announced for."""
+        """The newest owner that Terra named, or else the announced one. A statement without an owner has no effect."""
         return self._remembered(
             "owner", user_id, lambda: self._text(user_id, "owner") or self._text(user_id, "announced")
         )
 
     def _owner_of_connection(self, user_id: str) -> str | None:
-        """While Terra names none, that of the ids that it was made of, if they do not contradict each other."""
+        """The owner, or, if Terra named none, the only owner among the ids that it replaced."""
         before = {self._owner(one) for one in self.user_ids if user_id in self._after(one)} - {None}
         return self._owner(user_id) or (before.pop() if len(before) == 1 else None)
 
@@ -285,7 +285,7 @@ class World:
         return bool(self._all(user_id, "connected"))
 
     def _own_status(self, user_id: str) -> Status:
-        """Whatever is as new as the newest connect, and worse, wins; only presence speaks against absence, besides."""
+        """The worst state at least as new as the newest connect. Presence contradicts only absence."""
         if self._stands(user_id, "revoked", against="connected"):
             return "revoked"
         if all(self._stands(user_id, "absent", against=what) for what in ("connected", "present")):
@@ -295,7 +295,7 @@ class World:
         return "connected"
 
     def _scopes(self, user_id: str) -> tuple[str, ...]:
-        """A scope is granted if the newest that was said of it says so; a list speaks of all; in doubt it is not."""
+        """The newest statement about a scope decides; a list covers all scopes. At equal positions, removal wins."""
         full = self._last(user_id, "scopes")
         changes = self._all(user_id, "scope added", "scope removed")
 
@@ -309,20 +309,20 @@ class World:
         named = {said.value for said in changes} | set(full.value if full else ())
         return tuple(sorted(filter(is_granted, named)))
 
-    # -- what reconnects made of them --------------------------------------------------------------------------------
+    # -- reconnects --------------------------------------------------------------------------------------------------
 
     def _link(self, user_id: str) -> str | None:
-        """What replaced it, unless it was connected again by itself since."""
+        """The `user_id` that replaced it, unless it was connected again since."""
         if not self._stands(user_id, "replaced_by", against="connected"):
             return None
         return self._text(user_id, "replaced_by")
 
     def _is_strange(self, one: str, other: str | None) -> bool:
-        """Whether both belong to somebody, and not to the same."""
+        """Return whether both have an owner, and not the same one."""
         return len({self._owner(one), other and self._owner(other)} - {None}) > 1
 
     def _after(self, user_id: str) -> frozenset[str]:
-        """Everything that it has become, directly or not; itself, if the links go round."""
+        """All user_ids that replaced it, directly or not; it is among them if the links form a cycle."""
 
         def closure() -> frozenset[str]:
             reached: frozenset[str] = frozenset()
@@ -340,12 +340,12 @@ class World:
         ends = [one for one in reached if not self._after(one)]
         if ends:
             return ends[0]
-        # They go round: of those, the one that was connected last.
+        # A cycle: the one that was connected last.
         circle = [one for one in reached if one in self._after(one)]
         return max(circle, key=lambda one: (max(said.at for said in self._all(one, "connected")), one))
 
     def _is_ended(self, user_id: str) -> bool:
-        """Whether it became somebody else's connection, which carries nothing over."""
+        """Return whether it became another user's connection. In that case nothing carries over."""
         return self._is_strange(user_id, self._link(user_id)) or self._is_strange(user_id, self._end(user_id))
 
     def goes_by(self, user_id: str) -> str:
@@ -353,7 +353,7 @@ class World:
         return self._remembered("goes_by", user_id, lambda: user_id if self._is_ended(user_id) else self._end(user_id))
 
     def _root(self, user_id: str) -> str:
-        """The oldest of those in its owner's part of the chain that replaced none of the others."""
+        """The oldest `user_id` that replaced no other one, within its owner's part of the chain."""
         chain = [
             one
             for one in self.user_ids
@@ -375,10 +375,10 @@ class World:
     def _first(self, user_id: str) -> int:
         return min(said.at for said in self._all(user_id, "connected"))
 
-    # -- the answers -------------------------------------------------------------------------------------------------
+    # -- responses ---------------------------------------------------------------------------------------------------
 
     def connection(self, user_id: str) -> Seen | None:
-        """What GET /connections/{user_id} answers; nothing until Terra has said that it was connected."""
+        """The response of GET /connections/{user_id}; None until Terra has reported a connect."""
         shown = self.goes_by(user_id)
         if not self._was_connected(shown):
             return None
@@ -394,14 +394,14 @@ class World:
         )
 
     def listing(self, reference_id: str, *, include_revoked: bool) -> list[Seen]:
-        """What GET /connections answers: each connection once, the newest first."""
+        """The response of GET /connections: each connection once, the newest first."""
         everything = {seen for user_id in self.user_ids if (seen := self.connection(user_id)) is not None}
         theirs = [seen for seen in everything if seen.reference_id == reference_id]
         shown = [seen for seen in theirs if include_revoked or seen.status != "revoked"]
         return sorted(shown, key=lambda seen: (-seen.connected_at, seen.user_id))
 
     def outcome(self, attempt: Attempt) -> Outcome:
-        """What GET /sessions/{session_id} answers while the session is open."""
+        """The response of GET /sessions/{session_id} while the session is open."""
         named = {
             heard.user_id for heard in self._heard if isinstance(heard, Asked) and heard.confirms == attempt.session_id
         }
@@ -414,7 +414,7 @@ class World:
         } - {None}
         if by_name:
             return Outcome("connected", user_ids=frozenset(map(str, by_name)))
-        # What is known to the second only is since, if it was in the session's first second.
+        # Some times have a resolution of seconds, so the session's first second counts as after its start.
         since = attempt.created_at - attempt.created_at % 1000
         by_person = {
             self.goes_by(user_id) if self._is_of(self.goes_by(user_id), attempt) else user_id
@@ -444,7 +444,7 @@ class World:
         return Outcome("failed", reasons=frozenset(str(reason) for reason in known) or frozenset({"unknown"}))
 
     def _may_be_of(self, user_id: str, attempt: Attempt) -> bool:
-        """Whether nothing says that it is another user's, or of another provider."""
+        """Return whether no statement names another user or another provider."""
         provider = self._text(user_id, "provider")
         is_allowed = attempt.resource is None or provider in {None, *_names_of(attempt.resource)}
         return is_allowed and self._owner(user_id) in (None, attempt.reference_id)
@@ -453,7 +453,7 @@ class World:
         return self._was_connected(user_id) and self._may_be_of(user_id, attempt)
 
     def _told_of(self, widget: str | None) -> list[dict[str, Any]]:
-        """The events that name a login on Terra's own page."""
+        """The events of a login on Terra's own page."""
         bodies = [json.loads(heard.body) for heard in self._heard if isinstance(heard, Told)]
         return [body for body in bodies if widget is not None and body.get("widget_session_id") == widget]
 

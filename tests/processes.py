@@ -1,4 +1,4 @@
-"""Processes: which ones run, what they are, and their end."""
+"""Finds, names and ends processes."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ PATIENCE = 60.0
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """A process and all that it has started, as far as they run."""
+    """Return a process and all its descendants that still run."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
@@ -27,7 +27,7 @@ def command_line(process: psutil.Process) -> str:
 
 
 def wait_until_gone(processes: list[psutil.Process]) -> list[str]:
-    """The command lines of those that still run after a while."""
+    """Wait, and return the command lines of the processes that still run."""
     _, alive = psutil.wait_procs(processes, timeout=PATIENCE)
     return [command_line(process) for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
@@ -43,6 +43,6 @@ def end(processes: list[psutil.Process]) -> None:
 
 
 def end_with_all_it_started(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:
-    """Kill a program of a test and its descendants; harmless when it has ended."""
+    """Kill a test's program and its descendants. Does nothing if the program has ended."""
     end(descendants(process.pid) if process.poll() is None else [])
     process.wait(PATIENCE)

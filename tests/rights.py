@@ -1,4 +1,4 @@
-"""Rights, as IAM has them: which ones a recorded call of AWS needs, and which ones the template grants."""
+"""IAM permissions: those that a recorded AWS call needs, and those that the template grants."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,17 +12,17 @@ Resources = Mapping[str, Any]
 
 OF_A_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 OF_A_STREAM = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams")
-"""What Lambda asks for, with the function's own role, to read an event source
+"""The actions that Lambda uses, with the function's own role, to read an event source
 (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html, with-ddb-create-package.html)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """One action on one resource, which is named as in the template: `Sessions`, `Connections/index/by-reference-id`.
+    """One action on one resource, named as in the template: `Sessions`, `Connections/index/by-reference-id`.
 
     Attributes:
-        namespace: the beginning of the item's key up to its first colon, empty where there is none; None where the
-            action is on no single items.
+        namespace: the beginning of the item's key up to its first colon, empty if the key has none; None if the
+            action does not apply to single items.
     """
 
     function: str
@@ -31,17 +31,17 @@ class Right:
     namespace: str | None = None
 
 
-# --- what is needed --------------------------------------------------------------------------------------------------
+# --- needed permissions ----------------------------------------------------------------------------------------------
 
 
 def needed(calls: Path, resources: Resources) -> set[Right]:
-    """What the recorded calls needed."""
+    """Return the permissions that the recorded calls needed."""
     with calls.open() as lines:
         return {right for line in lines for right in needed_by(json.loads(line), resources)}
 
 
 def needed_by(call: Mapping[str, Any], resources: Resources) -> Iterator[Right]:
-    """What one call needs."""
+    """Return the permissions that one call needs."""
     function, params = call["function"], call["params"]
     action = f"{call['service']}:{call['operation']}"
     match call["service"]:
@@ -51,7 +51,7 @@ def needed_by(call: Mapping[str, Any], resources: Resources) -> Iterator[Right]:
                 namespace = None if item is None else _namespace(item, name, resources)
                 yield Right(function, f"dynamodb:{operation}", name + index, namespace)
         case "secretsmanager":
-            # Secrets Manager, too, ends an ARN with a dash and six characters.
+            # Secrets Manager also ends an ARN with a dash and six characters.
             yield Right(function, action, _without_suffix(params["SecretId"].rpartition("/")[2]))
         case "sqs":
             yield Right(function, action, _without_suffix(params["QueueUrl"].rpartition("/")[2]))
@@ -64,7 +64,7 @@ def needed_by(call: Mapping[str, Any], resources: Resources) -> Iterator[Right]:
 
 
 def _without_suffix(name: str) -> str:
-    """Tests that make a table, a queue or a secret of their own add a dash and more to the template's name."""
+    """Remove the suffix that tests add, after a dash, to the name of their own table, queue or secret."""
     return name.partition("-")[0]
 
 
@@ -78,9 +78,9 @@ _OF_A_TRANSACTION = {
 
 
 def _on_tables(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any] | None]]:
-    """The actions that an operation of DynamoDB consists of, each with table, index, and the item or its key.
+    """Yield the actions that a DynamoDB operation consists of, each with table, index, and the item or its key.
 
-    A transaction needs the rights of its parts, and none of its own
+    A transaction needs only the permissions of its parts
     (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html).
     """
     if operation in ("TransactWriteItems", "TransactGetItems"):
@@ -105,7 +105,7 @@ def _namespace(item: Mapping[str, Any], table: str, resources: Resources) -> str
 
 
 def needed_by_lambda(resources: Resources) -> set[Right]:
-    """What Lambda itself does with a function's role: read its event sources, and hand over what failed."""
+    """Return the permissions that Lambda needs of a function's role, to read event sources and report failures."""
     rights: set[Right] = set()
     for resource in resources.values():
         properties = resource.get("Properties", {})
@@ -123,7 +123,7 @@ def needed_by_lambda(resources: Resources) -> set[Right]:
     return rights
 
 
-# --- what is granted -------------------------------------------------------------------------------------------------
+# --- granted permissions ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Grant:
     namespaces: tuple[str, ...] | None = None
 
     def allows(self, right: Right) -> bool:
-        """Whether that is within this grant."""
+        """Return whether the grant covers the permission."""
         return (self.function, self.action, self.resource) == (right.function, right.action, right.resource) and (
             self.namespaces is None
             or right.namespace is None
@@ -145,7 +145,7 @@ class Grant:
 
 
 def granted(resources: Resources) -> set[Grant]:
-    """What the roles of the functions allow, in the transformed template."""
+    """Return the grants of the functions' roles in the transformed template."""
     grants: set[Grant] = set()
     for name, function in resources.items():
         if function["Type"] == "AWS::Lambda::Function":
@@ -163,7 +163,7 @@ def _grants_of(function: str, statement: Mapping[str, Any]) -> Iterator[Grant]:
     assert not condition, f"say here what this condition means: {condition}"
     for action in listed(statement["Action"]):
         for resource in listed(statement["Resource"]):
-            # A kind of item each, so that a kind that is never used is seen.
+            # One grant per kind of item, so that an unused kind is found.
             for kinds in [None] if keys is None else [(key,) for key in keys]:
                 yield Grant(function, action, name_of(resource), kinds)
 
@@ -172,12 +172,12 @@ def _grants_of(function: str, statement: Mapping[str, Any]) -> Iterator[Grant]:
 
 
 def listed(value: Any) -> list[Any]:  # noqa: ANN401 - JSON
-    """IAM's lists of one may be written without the list."""
+    """Return IAM's value as a list: a list of one may be written without brackets."""
     return value if isinstance(value, list) else [value]
 
 
 def name_of(value: Any) -> str:  # noqa: ANN401 - JSON
-    """What a reference refers to, whichever attribute of it: `Sessions`, `Connections/stream`."""
+    """Return the resource of a reference, for any attribute of it: `Sessions`, `Connections/stream`."""
     match value:
         case {"Ref": str(name)}:
             return name
@@ -187,7 +187,7 @@ def name_of(value: Any) -> str:  # noqa: ANN401 - JSON
             return name
         case {"Fn::Sub": str(text)}:
             return text.replace("${", "").replace(".Arn}", "")
-        # A secret of the stack's own, or the user's in its place.
+        # The stack's own secret, or the user's in its place.
         case {"Fn::If": [_, own, _]}:
             return name_of(own)
     message = f"This names no resource of the template: {value}"
@@ -195,7 +195,7 @@ def name_of(value: Any) -> str:  # noqa: ANN401 - JSON
 
 
 def function_of(reference: Any, resources: Resources) -> str:  # noqa: ANN401 - JSON
-    """The function that a reference to it, or to an alias of it, means."""
+    """Return the function of a reference to it or to its alias."""
     resource = resources[name_of(reference)]
     if resource["Type"] == "AWS::Lambda::Alias":
         return name_of(resource["Properties"]["FunctionName"])
@@ -203,19 +203,19 @@ def function_of(reference: Any, resources: Resources) -> str:  # noqa: ANN401 - 
 
 
 def not_allowed(rights: Iterable[Right], grants: Iterable[Grant]) -> list[Right]:
-    """What is needed and not granted."""
+    """Return the permissions that are needed and not granted."""
     by_function = list(grants)
     return [right for right in rights if not any(grant.allows(right) for grant in by_function)]
 
 
 def not_needed(grants: Iterable[Grant], rights: Iterable[Right]) -> list[Grant]:
-    """What is granted and not needed."""
+    """Return the grants that are not needed."""
     known = list(rights)
     return [grant for grant in grants if not any(grant.allows(right) for right in known)]
 
 
 def too_wide(grants: Iterable[Grant], rights: Iterable[Right]) -> list[Grant]:
-    """What is granted for every kind of item in a table, and needed for some only, which a condition can name."""
+    """Return grants for all items of a table where only some kinds are needed, which a condition can name."""
     known = list(rights)
     found: list[Grant] = []
     for grant in grants:

@@ -1,7 +1,7 @@
-"""Stories of up to six events, and of what redirects, syncs and sweeps brought in between, for every order to be tried.
+"""Scenarios of up to six events, with redirects, syncs and sweeps in between, to be tried in every order.
 
-Seconds count from the story's beginning. They say when something was emitted or asked; when it is heard is up to the
-order.
+Times are seconds since the scenario's beginning. They state when an event was emitted or a request was sent; the order
+decides when it arrives.
 """
 
 import json
@@ -17,7 +17,7 @@ NOBODY: list[str | None] = [None, "", "null"]
 
 @dataclass(frozen=True)
 class Story:
-    """What is heard, in no order, and the sessions that it may be about."""
+    """The inputs, without an order, and the sessions that they may concern."""
 
     name: str
     heard: tuple[Heard, ...]
@@ -25,12 +25,12 @@ class Story:
 
     @property
     def with_repeats(self) -> "list[Story]":
-        """The story as it is, and with each of its parts heard twice."""
+        """The scenario as it is, and once more with each of its inputs repeated."""
         return [self, *(replace(self, heard=(*self.heard, one)) for one in self.heard)]
 
 
 class Teller:
-    """Tells stories of people and connections that nobody else's stories are about."""
+    """Builds scenarios with users and connections that no other scenario uses."""
 
     def __init__(self, *, begins: int, tag: str = "") -> None:
         self._begins = begins
@@ -38,7 +38,7 @@ class Teller:
         self._traces = count()
 
     def name(self, name: str | None) -> str | None:
-        """A person or a connection of this story; what stands for nobody stays so."""
+        """Return the full name of a user or a connection in this scenario; values for no user are unchanged."""
         return name if name in NOBODY else f"{self._tag}{name}"
 
     # -- Terra's events ----------------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ class Teller:
     def told(
         self, at: float, body: dict[str, Any], *, ordering: object = "as emitted", signed_at: int | None = None
     ) -> Told:
-        """A delivery of what was emitted at a second; signed then, if nothing else is said."""
+        """Build a delivery of an event that was emitted at a second, and signed then unless stated otherwise."""
         emitted = self._begins * 1000 + round(at * 1000)
         header = str(emitted) if ordering == "as emitted" else ordering
         return Told(
@@ -85,7 +85,7 @@ class Teller:
         return self.told(at, {"type": "auth", "status": "success", "reference_id": self.name(owner), "user": user})
 
     def old_failure(self, user_id: str, at: float, reason: str | None, owner: str | None = "alice") -> Told:
-        """The older shape: a failed login told as `auth`."""
+        """The older shape: a failed login, sent as `auth`."""
         body = {"type": "auth", "status": "error", "reason": reason, "user": self.user(user_id, owner)}
         return self.told(at, {**body, "widget_session_id": self.name("widget"), "provider": "FITBIT"})
 
@@ -143,15 +143,15 @@ class Teller:
     def activity(self, user_id: str, at: float, owner: str | None = "alice") -> Told:
         return self.told(at, {"type": "activity", "user": self.user(user_id, owner), "data": [{}], "version": "1"})
 
-    # -- what asking Terra brought -----------------------------------------------------------------------------------
+    # -- responses of Terra ------------------------------------------------------------------------------------------
 
     def asked(self, user_id: str, at: float, answer: Any, **details: str | None) -> Asked:  # noqa: ANN401
-        """An answer whose position is `at`: it was asked two minutes later."""
+        """Build a response with the position `at`: the request was two minutes later."""
         asked_at = self._begins * 1000 + round(at * 1000) + TWO_MINUTES
         return Asked(str(self.name(user_id)), asked_at, answer, **details)
 
     def found(self, user_id: str, at: float, owner: str | None = "alice", **details: str | None) -> Asked:
-        """A sync or a redirect asked, and Terra said that it is authenticated."""
+        """A sync or a redirect queried Terra, which reported the user as authenticated."""
         whose = None if owner in NOBODY else self.name(owner)
         return self.asked(
             user_id, at, "authenticated", **{"reference_id": whose, "provider": "FITBIT", "scopes": "A", **details}
@@ -177,28 +177,28 @@ class Teller:
         return Attempt(f"{session}-session", str(self.name(owner)), None, None, created_at, session)
 
     def announced(self, attempt: Attempt) -> Announced:
-        """What Terra answered when the session was created."""
+        """Terra's response when the session was created."""
         return Announced(str(attempt.user_id), attempt.reference_id, attempt.created_at)
 
     def confirmed(self, attempt: Attempt, user_id: str, at: float) -> Asked:
-        """Its success redirect came, and Terra confirmed this `user_id`."""
+        """The success redirect arrived, and Terra confirmed this `user_id`."""
         return replace(self.found(user_id, at), confirms=attempt.session_id)
 
     def failed(self, attempt: Attempt, reason: str) -> Returned:
         return Returned(attempt.session_id, reason)
 
     def found_nothing(self, attempt: Attempt) -> Returned:
-        """Its success redirect named nobody, and Terra knew of nothing new."""
+        """The success redirect named no user, and Terra reported nothing new."""
         return Returned(attempt.session_id, None)
 
 
 def retried(told: Told, later: int) -> Told:
-    """A retry with `t` refreshed: signed anew, everything else the same."""
+    """A retry with a new `t`: signed again, everything else unchanged."""
     return replace(told, t=told.t + later)
 
 
 def captured(told: Told, trace: str, *, ordering: str | None = "as it was") -> Told:
-    """The very bytes and signature again, under another trace id and perhaps another ordering timestamp."""
+    """The same bytes and signature, with another trace id and possibly another ordering timestamp."""
     return replace(told, trace=f"{told.trace}-{trace}", ordering=told.ordering if ordering == "as it was" else ordering)
 
 
@@ -237,7 +237,7 @@ def lives(by: Teller) -> list[Story]:
 
 
 def troubles(by: Teller) -> list[Story]:
-    """Errors and what heals them."""
+    """Errors, and the events that resolve them."""
     t = by
     return [
         Story("healed by a login", (t.auth("a", 1), t.error("a", 5), t.auth("a", 9))),
@@ -254,7 +254,7 @@ def troubles(by: Teller) -> list[Story]:
 
 
 def reconnects(by: Teller) -> list[Story]:
-    """A new id in place of an old one."""
+    """Reconnects: a new id replaces an old one."""
     t = by
     return [
         Story("reauth first", (t.auth("a", 1), t.reauth("a", "b", 5), t.auth("b", 5.5))),
@@ -311,7 +311,7 @@ def reconnects(by: Teller) -> list[Story]:
 
 
 def owners(by: Teller) -> list[Story]:
-    """Whose it is."""
+    """Owners of connections."""
     t = by
     return [
         Story("nobody's", (t.auth("a", 1, None), t.auth("a", 2, ""), t.auth("a", 3, "null"), t.deauth("a", 4, None))),
@@ -359,7 +359,7 @@ def owners(by: Teller) -> list[Story]:
 
 
 def scopes(by: Teller) -> list[Story]:
-    """What was granted."""
+    """Granted scopes."""
     t = by
     return [
         Story("lists", (
@@ -414,7 +414,7 @@ def askings(by: Teller) -> list[Story]:
 
 
 def attempts(by: Teller) -> list[Story]:
-    """Sessions, and the redirects that they see."""
+    """Sessions and their redirects."""
     t = by
     s = t.attempt("issued", created=100)
     other = t.attempt("issued-too", created=103)
@@ -492,7 +492,7 @@ def attempts(by: Teller) -> list[Story]:
 
 
 def widgets(by: Teller) -> list[Story]:
-    """Sessions on Terra's own page, where the person picks."""
+    """Sessions on Terra's own page, where the user picks the provider."""
     t = by
     w, other = t.on_terras_page(created=100), t.on_terras_page("other", created=101)
     s = t.attempt("issued", created=102)
@@ -537,7 +537,7 @@ def widgets(by: Teller) -> list[Story]:
 
 
 def signatures(by: Teller) -> list[Story]:
-    """What nobody signed: trace ids and ordering timestamps, in what is repeated, retried and forged."""
+    """Unsigned values: trace ids and ordering timestamps, in repeats, retries and forgeries."""
     t = by
     auth, deauth = t.auth("a", 1), t.deauth("a", 5)
     again = t.auth("a", 20)
@@ -572,6 +572,6 @@ def signatures(by: Teller) -> list[Story]:
 
 
 def everything(by: Teller) -> dict[str, Sequence[Story]]:
-    """Every list of stories by its name."""
+    """Return every list of scenarios by its name."""
     lists: Iterable[Any] = (lives, troubles, reconnects, owners, scopes, askings, attempts, widgets, signatures)
     return {tell.__name__: tell(by) for tell in lists}

@@ -1,4 +1,4 @@
-"""What several suites do with a running stack: walk a login, and make Terra send."""
+"""Helpers for several suites with a running stack: go through a login, and make Terra send events."""
 
 import re
 import time
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Terra:
-    """The simulator's control API, in the words of the tests."""
+    """A client for the simulator's control API."""
 
     def __init__(self, client: httpx.Client, signing_secret: str) -> None:
         self.client = client
@@ -37,7 +37,7 @@ class Terra:
         return deliveries
 
     def deliver(self, body: object = None, **details: object) -> list[dict[str, Any]]:
-        """Send a signed webhook now, without retries; what the stack answered to each copy."""
+        """Send a signed webhook now, without retries. Return the stack's response to each copy."""
         what = {"body": body} if body is not None else {}
         answers: list[dict[str, Any]] = self._send("POST", "deliveries", {**what, **details})
         return answers
@@ -50,7 +50,7 @@ class Terra:
         return deliveries
 
     def connect(self, reference_id: str, **details: object) -> dict[str, Any]:
-        """A person connects by some other way than ours; their user as Terra knows it."""
+        """Connect a user outside the stack. Return Terra's user."""
         made = self._send("POST", "users", {"reference_id": reference_id, **details})
         user: dict[str, Any] = made["user"]
         return user
@@ -59,7 +59,7 @@ class Terra:
         self._send("PATCH", f"users/{user_id}", changes)
 
     def happen(self, user_id: str, type_: str, **details: object) -> None:
-        """Something happens at the provider; Terra tells us by a webhook."""
+        """Cause an event at the provider, which Terra reports by a webhook."""
         self._send("POST", f"users/{user_id}/events", {"type": type_, **details})
 
     def _send(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
@@ -76,7 +76,7 @@ def create_session(api: httpx.Client, person: str, **fields: object) -> dict[str
 
 
 def decide(auth_url: str, decision: str, **fields: str) -> str:
-    """Open the consent page and press a button; where Terra sends the browser."""
+    """Open the consent page and press a button. Return the redirect."""
     with httpx.Client(timeout=30) as person:
         page = person.get(auth_url)
         assert page.status_code == httpx.codes.OK, page.text
@@ -106,11 +106,11 @@ def query_of(url: str) -> dict[str, str]:
 
 
 BUSY = 15.0
-"""Seconds that a machine with other work may take on top of a limit, where a test holds a limit in time."""
+"""Seconds that a busy machine may take on top of a time limit in a test."""
 
 
 def eventually(look: Callable[[], T], *, within: float = 60) -> T:
-    """What `look` sees as soon as it sees something true."""
+    """Call `look` until its result is true, and return the result."""
     give_up_at = time.monotonic() + within
     while not (seen := look()):
         assert time.monotonic() < give_up_at, f"not within {within} s: {seen!r}"
@@ -119,7 +119,7 @@ def eventually(look: Callable[[], T], *, within: float = 60) -> T:
 
 
 def auth_event(user_id: str, reference_id: str | None, *, provider: str = "FITBIT", **more: object) -> dict[str, Any]:
-    """Terra's `auth` success, as its OpenAPI document has it."""
+    """Terra's `auth` success event, as in its OpenAPI document."""
     user = {"user_id": user_id, "provider": provider, "scopes": "ACTIVITY,SLEEP", "active": True}
     if reference_id is not None:
         user["reference_id"] = reference_id

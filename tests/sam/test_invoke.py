@@ -1,4 +1,4 @@
-"""`sam local invoke` runs every function with its event, in a container of its own."""
+"""`sam local invoke` runs every function with its event, each in a new container."""
 
 import json
 

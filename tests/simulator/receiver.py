@@ -1,4 +1,4 @@
-"""A real HTTP server that takes webhooks and answers as a test says."""
+"""A real HTTP server that receives webhooks and responds as the test configures."""
 
 import json
 import threading
@@ -36,7 +36,7 @@ class Arrival:
 
 
 class _Server(ThreadingHTTPServer):
-    request_queue_size = 128  # 32 deliveries at once must all be let in
+    request_queue_size = 128  # must accept 32 concurrent deliveries
 
 
 class Receiver:
@@ -79,7 +79,7 @@ class Receiver:
                     status = receiver.answers.popleft() if receiver.answers else 200
                     receiver._arrived.notify_all()
                 time.sleep(receiver.takes_s)
-                with suppress(ConnectionError):  # a sender that lost patience has gone
+                with suppress(ConnectionError):  # the sender timed out and closed the connection
                     self.send_response(status)
                     self.end_headers()
                     self.wfile.write(f"answered {status}".encode())

@@ -1,4 +1,4 @@
-"""A simulator that runs as a process of its own, and the ways in which tests talk to it."""
+"""A simulator in a separate process, and clients for its interfaces."""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""The simulator's answers and webhooks against Terra's published OpenAPI document."""
+"""The simulator's responses and webhooks against Terra's published OpenAPI document."""
 
 import copy
 import os
@@ -16,7 +16,7 @@ from referencing.jsonschema import DRAFT202012
 from tests.simulator.receiver import Arrival, Receiver
 from tests.simulator.running import DEV_ID, Terra
 
-DOCUMENT = os.environ.get("TERRA_OPENAPI")  # noqa: TID251 - where the document is, only the machine knows
+DOCUMENT = os.environ.get("TERRA_OPENAPI")  # noqa: TID251 - only the machine knows the document's path
 
 pytestmark = pytest.mark.skipif(
     not DOCUMENT,
@@ -58,7 +58,7 @@ class Document:
         )
 
     def check_answer(self, response: httpx.Response, method: str, path: str, status: str | None = None) -> None:
-        """Validate an answer against what the document says of it; its media type and status must be documented."""
+        """Validate a response against its schema. Its media type and status must be documented."""
         name = "urn:terra-relaxed" if path == "/subscriptions" else "urn:terra"
         pointer = ["paths", path, method, "responses", status or str(response.status_code)]
         described = self._found(pointer)
@@ -70,7 +70,7 @@ class Document:
         self._check(response.json(), name, [*pointer, "content", media_type, "schema"])
 
     def check_component(self, response: httpx.Response, component: str) -> None:
-        """Validate an answer that the document describes, but not for each path."""
+        """Validate a response whose schema is documented, but not for each path."""
         media_type = response.headers["content-type"]
         pointer = ["components", "responses", component, "content", media_type, "schema"]
         self._found(pointer)
@@ -103,7 +103,7 @@ def document() -> Document:
 
 @pytest.fixture(autouse=True)
 def _as_in_july(terra: Terra) -> None:
-    """The document is that of July 2026. What October's changed is in the tests of `version`."""
+    """The document is that of July 2026. The tests of `version` cover October's changes."""
     terra.set(version="july")
 
 

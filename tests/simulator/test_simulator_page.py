@@ -1,4 +1,4 @@
-"""The simulator's page as a browser without script uses it, and what its buttons share with the control API."""
+"""The simulator's page in a browser without script, and the functions that its buttons share with the control API."""
 
 import json
 import re
@@ -15,7 +15,7 @@ ORDERING = "X-Terra-Ordering-Timestamp"
 
 
 class Page(HTMLParser):
-    """The forms of a page, each with its fields and its buttons."""
+    """A page's forms, each with its fields and its buttons."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Page(HTMLParser):
             self.forms[-1]["buttons"].append(attributes["value"])
 
     def form_with(self, button: str, **fields: str) -> dict[str, str]:
-        """What the browser sends when this button is pressed, in the form whose fields are these."""
+        """Return what the browser sends when this button is pressed in the form with these fields."""
         for form in self.forms:
             if button in form["buttons"] and fields.items() <= form["fields"].items():
                 fields_sent: dict[str, str] = form["fields"] | {"do": button}
@@ -342,7 +342,7 @@ def test_no_page_of_another_site_sees_it_or_presses_a_button(terra: Terra, heade
 
 
 def test_the_page_lets_browsers_send_their_origin_with_its_forms(terra: Terra) -> None:
-    # With no-referrer they send the Origin null, which is refused.
+    # With no-referrer they send the Origin null, which is rejected.
     assert terra.browser.get("/").headers["referrer-policy"] == "same-origin"
 
 
@@ -372,7 +372,7 @@ def test_who_never_connected_cannot_connect_again(terra: Terra) -> None:
     terra.control("POST", f"/users/{login['user_id']}/reauth", {}, expect=409)
 
 
-# -- the same by the control API --------------------------------------------------------------------------------------
+# -- the same through the control API ---------------------------------------------------------------------------------
 
 
 def test_a_login_is_begun_and_left_by_the_control_api(terra: Terra) -> None:

@@ -111,7 +111,7 @@ def test_a_broken_state_is_one_clear_line_and_is_left_alone(tmp_path: Path) -> N
 
 def test_it_listens_on_127_0_0_1_only() -> None:
     with running() as terra, pytest.raises(OSError, match=r"refused|assign|timed out"):
-        # Linux routes all of 127/8 to itself: a server on every interface would answer here.
+        # Linux routes all of 127/8 to itself: a server on every interface would respond here.
         socket.create_connection(("127.0.0.2", int(terra.url.rsplit(":", 1)[1])), timeout=2)
 
 

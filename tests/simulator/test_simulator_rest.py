@@ -32,7 +32,7 @@ GUARDED = [
 def test_only_the_developers_own_credentials_pass(
     terra: Terra, method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
-    terra.set(version="july")  # since then the widget alone refuses in another way
+    terra.set(version="july")  # in later versions the widget alone rejects in another format
     response = terra.browser.request(method, path, headers=headers)
 
     assert response.status_code == status

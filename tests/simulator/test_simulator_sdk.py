@@ -11,7 +11,7 @@ from tests.simulator.receiver import Receiver
 from tests.simulator.running import API_KEY, DEV_ID, SIGNING_SECRET, Terra
 
 with warnings.catch_warnings():
-    # The SDK's own habits are not ours to fix.
+    # The SDK's own warnings are not this project's to fix.
     warnings.simplefilter("ignore")
     import terra as sdk
     from terra.errors.not_found_error import NotFoundError
@@ -56,7 +56,7 @@ def test_the_sdk_gets_a_mobile_token(client: sdk.Terra) -> None:
 
 
 def test_the_sdk_lists_everybody_whole_and_in_pages(terra: Terra, client: sdk.Terra) -> None:
-    terra.set(version="july")  # the SDK's own
+    terra.set(version="july")  # the SDK's version
     everybody = [terra.connect("anna"), terra.connect("berta")]
 
     whole = fields(client.user.getalluserids())
