@@ -17,7 +17,7 @@ def template() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def transformed(template: dict[str, Any]) -> dict[str, Any]:
-    """What SAM makes of it: plain CloudFormation."""
+    """SAM's output: plain CloudFormation."""
     return cloudformation.transformed(template)
 
 

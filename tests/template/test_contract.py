@@ -1,4 +1,4 @@
-"""Code and openapi.yaml agree."""
+"""The code conforms to openapi.yaml."""
 
 import json
 import re

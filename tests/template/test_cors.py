@@ -1,4 +1,4 @@
-"""Which pages may call the API, as CloudFormation and as the local gateway read it from the template."""
+"""The origins that may call the API, as CloudFormation and the local gateway read them from the template."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ def test_cloudformation_gets_the_whole_configuration_or_none(transformed: Templa
     assert condition in transformed["Conditions"]
     assert otherwise == {"Ref": "AWS::NoValue"}
     assert configuration == {
-        # SAM has put the parameter's value, here the default, in the place of the reference.
+        # SAM has replaced the reference by the parameter's value, here the default.
         "allowOrigins": {"Fn::Split": [",", ""]},
         "allowMethods": ["GET", "POST", "DELETE"],
         "allowHeaders": ["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"],

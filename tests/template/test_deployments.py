@@ -1,4 +1,4 @@
-"""Aliases, shifted traffic and a domain: what the parameters make of the transformed template."""
+"""Aliases, gradual deployments and a custom domain: the effect of the parameters on the transformed template."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ SAFE = {"SafeDeployments": "true"}
 
 @pytest.fixture(scope="module")
 def safe(template: Template) -> Template:
-    """As the stage prod deploys it."""
+    """The template as the stage prod deploys it."""
     return cloudformation.transformed(template, parameters=SAFE)
 
 
@@ -25,7 +25,7 @@ def of_type(template: Template, type_: str) -> dict[str, dict[str, Any]]:
 
 
 def versions(template: Template, *, packaged: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The logical id of each function's version: a new one makes CloudFormation publish a new version."""
+    """Return the logical id of each function's version. A new id makes CloudFormation publish a new version."""
     plain = cloudformation.transformed(template, packaged=packaged)
     return {name_of(of["FunctionName"]): name for name, of in of_type(plain, "AWS::Lambda::Version").items()}
 
@@ -78,7 +78,7 @@ def test_event_sources_schedules_and_the_authorizer_follow_the_alias_where_traff
     (api,) = of_type(safe, "AWS::ApiGatewayV2::Api").values()
     for scheme in api["Body"]["components"]["securitySchemes"].values():
         assert "AuthorizeAliaslive" in json.dumps(scheme["x-amazon-apigateway-authorizer"]["authorizerUri"])
-    # And it may be called there.
+    # The alias may be called.
     (permission,) = (p for name, p in of_type(safe, "AWS::Lambda::Permission").items() if "Authorizer" in name)
     assert permission["FunctionName"]["Fn::If"][1] == {"Ref": "AuthorizeAliaslive"}
 
@@ -101,8 +101,8 @@ def test_without_the_parameter_a_deployment_is_done_at_once(transformed: Templat
 
 
 def test_sam_transforms_it_and_cloudformation_accepts_it(safe: Template) -> None:
-    # Linted in its plain form, too, with all that there can be: circular references show there only (the alarm is on
-    # the API, the API calls the aliases, the alarm guards those).
+    # Lints the plain form, too, with all options on: only there do circular references show (the alarm watches the API,
+    # the API calls the aliases, and the alarm guards the aliases).
     assert [found for found in lint_all(json.dumps(safe)) if found.rule.severity != "informational"] == []
 
 

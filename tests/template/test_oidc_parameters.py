@@ -1,4 +1,4 @@
-"""What may be configured of users' tokens: a mistake is refused when the stack is deployed, not when somebody comes."""
+"""Parameters for user tokens: a wrong value is rejected at deployment, not at a user's first request."""
 
 import re
 from typing import Any

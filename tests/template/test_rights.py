@@ -1,6 +1,6 @@
-"""Who may do what.
+"""The functions' permissions.
 
-That every right is used and every call allowed is told by tests/integration/test_least_privilege.py.
+tests/integration/test_least_privilege.py checks that every permission is used and every call is allowed.
 """
 
 import json
@@ -28,7 +28,7 @@ Resources = dict[str, dict[str, Any]]
 
 BASIC = "service-role/AWSLambdaBasicExecutionRole"
 MAY_SCAN = {"SweepPage"}
-# Only in the boundary, which grants nothing: Lambda's own key, for the environment, by its alias.
+# Only in the boundary, which grants nothing: Lambda's own key, by its alias, for environment variables.
 ENVIRONMENT_S_KEY = "OwnEnvironment"
 
 
@@ -39,7 +39,7 @@ def resources(transformed: dict[str, Any]) -> Resources:
 
 
 def statements(resources: Resources) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Of every policy that this template writes."""
+    """Yield the statements of every policy in the template."""
     for name, resource in resources.items():
         properties = resource.get("Properties", {})
         for policy in properties.get("Policies", []) if resource["Type"] == "AWS::IAM::Role" else []:
@@ -76,7 +76,7 @@ def test_every_statement_that_we_wrote_says_what_it_is_for(template: dict[str, A
 
 
 def test_only_functions_that_send_to_the_queue_that_invokes_them_may_loop(resources: Resources) -> None:
-    """Lambda stops a chain after 16 invocations of one function, unless the function says RecursiveLoop: Allow."""
+    """Lambda stops a chain after 16 invocations of one function, unless the function has RecursiveLoop: Allow."""
     sends = {(grant.function, grant.resource) for grant in granted(resources) if grant.action == "sqs:SendMessage"}
     loops = {function for function, queue in sends if reads(resources, function, queue)}
     allowed = {
@@ -88,7 +88,7 @@ def test_only_functions_that_send_to_the_queue_that_invokes_them_may_loop(resour
 
 
 def reads(resources: Resources, function: str, queue: str) -> bool:
-    """Whether a queue is an event source of a function; a dead-letter queue is none."""
+    """Return whether a queue is an event source of a function; a dead-letter queue is not one."""
     return any(
         resource["Type"] == "AWS::Lambda::EventSourceMapping"
         and name_of(resource["Properties"]["EventSourceArn"]) == queue
@@ -129,7 +129,7 @@ def test_the_boundary_lets_through_what_functions_are_granted_and_their_log(reso
     assert grants <= within
     log = {("logs:CreateLogStream", "FunctionsLog"), ("logs:PutLogEvents", "FunctionsLog")}
     assert {(action, name) for action, name in within if action.startswith("logs:")} == log
-    # No resource and no action that no function needs.
+    # Every resource and every action is needed by some function.
     assert {name for _, name in within - log} == {name for _, name in grants}
     assert {action for action, _ in within - log} == {action for action, _ in grants}
 
@@ -212,7 +212,7 @@ def test_a_right_to_every_kind_of_item_where_one_kind_is_written_is_told() -> No
     grant = Grant("F", "dynamodb:UpdateItem", "Sessions")
     one = [Right("F", "dynamodb:UpdateItem", "Sessions", "widget:"), Right("G", "dynamodb:GetItem", "Sessions", "")]
     assert too_wide([grant], one) == [grant]
-    assert too_wide([grant], one[:1]) == []  # there is no other kind
+    assert too_wide([grant], one[:1]) == []  # no other kind is known
     assert too_wide([grant], [*one, Right("F", "dynamodb:UpdateItem", "Sessions", "")]) == []
     assert too_wide([Grant("F", "dynamodb:UpdateItem", "Sessions", ("widget:*",))], one) == []
 

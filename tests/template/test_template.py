@@ -1,4 +1,4 @@
-"""The template is code: what it promises is checked."""
+"""Checks the properties that template.yaml must have."""
 
 import json
 import re
@@ -71,7 +71,7 @@ def test_a_function_has_the_long_settings_only_if_it_reads_them(functions: Funct
 
 
 def test_the_long_settings_fit_into_what_lambda_gives_an_environment(template: Template) -> None:
-    # Of the 4,096 bytes the other variables, with their names, take about 1,600.
+    # The other variables, with their names, take about 1,600 of the 4,096 bytes.
     longest = sum(template["Parameters"][name]["MaxLength"] for name in ("ReturnTargets", "BrandName", "BrandLogo"))
     assert longest <= 4096 - 1700
 
@@ -131,7 +131,7 @@ def test_tables_keep_what_must_be_kept(template: Template) -> None:
         assert table["Properties"]["SSESpecification"] == {"SSEEnabled": True}
         assert table["Properties"]["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
     connections = tables["Connections"]
-    # Not where its own first deployment is rolled back: an empty table would be left behind at every try.
+    # Not kept if its first deployment is rolled back: each attempt would leave an empty table behind.
     assert connections["DeletionPolicy"] == "RetainExceptOnCreate"
     assert connections["UpdateReplacePolicy"] == "Retain"
     assert connections["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
@@ -168,7 +168,7 @@ def test_every_queue_is_encrypted_and_has_a_dead_letter_queue_with_an_alarm(temp
         for queue in queues.values()
         if "RedrivePolicy" in queue["Properties"]
     }
-    # What an event source or an invocation gives up goes into one, too.
+    # Failed records of event sources and failed invocations go to one, too.
     dead |= {
         name_of(found)
         for found in re.findall(r'"OnFailure": \{[^{}]*"Destination": (\{[^{}]*\})', json.dumps(template["Resources"]))
@@ -188,13 +188,13 @@ def test_every_queue_is_encrypted_and_has_a_dead_letter_queue_with_an_alarm(temp
 
 
 NAMES_NOBODY = {"UnpublishedEvents"}
-"""Queues whose messages hold no user_id: of a record of a stream that was given up Lambda sends its place only."""
+"""Queues whose messages contain no user_id: for a failed stream record, Lambda sends only its position."""
 
 
 def test_no_queue_keeps_what_names_a_connection_for_longer_than_two_days(template: Template) -> None:
     for name, queue in of_type(template, "AWS::SQS::Queue").items():
         kept = timedelta(seconds=queue["Properties"]["MessageRetentionPeriod"])
-        # SQS counts from when a message was first sent, also for one that it has moved to a dead-letter queue.
+        # SQS counts from the first send, even for a message that it has moved to a dead-letter queue.
         assert kept == timedelta(days=14) if name in NAMES_NOBODY else kept <= timedelta(days=2), name
     assert timedelta(days=2) >= PAGES_KEPT_FOR
 
@@ -204,7 +204,7 @@ def test_tombstones_outlive_every_backup() -> None:
 
 
 def test_an_erasure_ends_before_its_function_does(functions: Functions) -> None:
-    # What is written at the end, and a secret that is read anew, may take 5 s each.
+    # The final write and a new read of a secret may take 5 s each.
     assert timedelta(seconds=functions["ErasePerson"]["Timeout"]) >= WORK_FOR + timedelta(seconds=10)
 
 
@@ -244,7 +244,7 @@ def test_the_webhook_has_its_own_high_throttle_and_what_is_open_to_the_world_a_l
 def test_lines_of_the_access_log_are_json_also_where_there_is_an_error(template: Template) -> None:
     log = template["Resources"]["HttpApi"]["Properties"]["AccessLogSettings"]["Format"]
     assert json.loads(log)["error"] == "$context.error.message"
-    # AWS puts this one in quotation marks itself.
+    # AWS adds the quotation marks to this value.
     assert "messageString" not in log
 
 
@@ -285,7 +285,7 @@ def test_with_a_domain_the_api_s_own_address_is_closed(transformed: Template) ->
 
 
 def test_no_warning_of_the_import_refuses_a_deployment(template: Template) -> None:
-    # SAM writes path parameters without a schema: swagger-parser warns of them, in a version that AWS does not publish.
+    # SAM writes path parameters without a schema, of which swagger-parser warns. AWS does not publish its version.
     assert "FailOnWarnings" not in template["Resources"]["HttpApi"]["Properties"]
 
 
@@ -355,7 +355,7 @@ def test_every_alarm_stands_on_a_metric_that_exists(template: Template) -> None:
             if metric["Namespace"] == "TerraConnections":
                 assert metric["MetricName"] in metrics.BY, name
                 assert dimensions == {*metrics.BY[metric["MetricName"]], "service"}, name
-                # Another stack's numbers are no reason to wake anybody.
+                # Another stack's metrics must not page this stack's operators.
                 assert {"Name": "service", "Value": {"Ref": "AWS::StackName"}} in metric["Dimensions"], name
             else:
                 assert dimensions <= AWS_METRICS[metric["Namespace"], metric["MetricName"]], name
@@ -370,7 +370,7 @@ def test_every_alarm_has_a_heading_in_the_runbook_and_the_reverse(template: Temp
 def test_every_alarm_tells_the_topic_and_silence_is_no_alarm(template: Template) -> None:
     for name, alarm in alarms(template).items():
         assert alarm["AlarmActions"]["Fn::If"][0] == "HasAlarmTopic", name
-        # Unless silence is what is wrong.
+        # Unless missing data is the problem.
         expected = "breaching" if name == "SweepsUnfinished" else "notBreaching"
         assert alarm["TreatMissingData"] == expected, name
 
@@ -395,7 +395,7 @@ def test_a_sum_over_metrics_counts_silence_as_nothing(template: Template) -> Non
 
 
 def test_an_alarm_that_fills_gaps_looks_at_more_than_the_newest_period(template: Template) -> None:
-    # The newest period may have no data yet: what FILL puts there would decide alone.
+    # The newest period may have no data yet, and FILL's value would decide alone.
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
     filling = {name: alarm for name, alarm in alarms(template).items() if "FILL(" in json.dumps(alarm)}
     assert filling
@@ -413,7 +413,7 @@ def test_a_difference_of_metrics_that_come_at_different_times_has_to_be_seen_twi
             first, *taken_away = re.findall(r"(?:^|- )FILL\((\w+), 0\)", expression)
             sources = {metrics[part]["Namespace"] for part in (first, *taken_away)}
             differences += bool(taken_away)
-            # One service's metrics arrive together, another service's later.
+            # Metrics of one service arrive together, those of another service later.
             assert len(sources) == 1 or alarm["DatapointsToAlarm"] >= 2, name
     assert differences
 
@@ -424,7 +424,7 @@ def test_an_erasure_that_needs_another_call_takes_no_release_back(template: Temp
         metrics = {part["Id"]: part for part in resources[name]["Properties"]["Metrics"]}
         assert "FILL(answers, 0) - FILL(erasures, 0) + FILL(erasing, 0)" in metrics["failing"]["Expression"]
         assert {"Name": "Resource", "Value": "/erasures"} in metrics["erasures"]["MetricStat"]["Metric"]["Dimensions"]
-        # What the function did not answer at all is a fault of the release, and counts.
+        # Errors without a response of the function are the release's fault, and count.
         failed = metrics["erasing"]["MetricStat"]["Metric"]
         assert (failed["MetricName"], failed["Dimensions"][0]["Value"]) == ("Errors", {"Ref": "ErasePerson"})
 

@@ -1,4 +1,4 @@
-"""docs/threat-model.md names tests that exist, for every threat."""
+"""docs/threat-model.md names existing tests for every threat."""
 
 import re
 
@@ -22,5 +22,5 @@ def test_every_test_that_it_names_exists() -> None:
 def test_every_threat_has_a_test_that_shows_what_is_in_its_way() -> None:
     threats = TEXT.split("\n## ")[1:]
     assert [threat.partition("\n")[0] for threat in threats if not NAMED.search(threat)] == []
-    # A line that only looks like the name of a test would not be checked.
+    # A line that only resembles a test name would not be checked.
     assert len(re.findall(r"\.py::", TEXT)) == len(NAMED.findall(TEXT))

@@ -1,4 +1,4 @@
-"""Which paths an apple-app-site-association opens, as Apple documents its patterns."""
+"""Which paths match an apple-app-site-association, by Apple's documentation of its patterns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The allowed imports: from a package of the layer to one below it, and between the parts of the project."""
+"""The allowed imports: from a package of the layer to a lower one, and between the parts of the project."""
 
 import ast
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ PARTS = {
     "tools": {"terra_connections", "tools"},
     "local": {"local", "tools"},
 }
-"""What each part of the project may import of the project."""
+"""The project's packages that each part may import."""
 
 
 def package_of(module: str) -> str:
@@ -49,7 +49,7 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Every module that a file imports, at any place in it."""
+    """Yield every module that a file imports, anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -1,4 +1,4 @@
-"""What the benchmark makes of its runs, and of the calls that it has seen."""
+"""The benchmark's figures, computed from its runs and recorded calls."""
 
 import re
 

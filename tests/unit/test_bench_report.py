@@ -1,4 +1,4 @@
-"""What benchmarks write into a page."""
+"""Writing benchmark results into a page."""
 
 from pathlib import Path
 

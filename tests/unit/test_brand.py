@@ -14,7 +14,7 @@ def picture(kind: str, content: bytes) -> str:
 
 
 def contrast(one: str, other: str) -> float:
-    """WCAG 2.2's contrast ratio, written again from its definition."""
+    """WCAG 2.2's contrast ratio, implemented independently from its definition."""
 
     def luminance(color: str) -> float:
         linear = []

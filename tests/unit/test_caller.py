@@ -1,4 +1,4 @@
-"""Who may act for whom."""
+"""Which caller may act for which user."""
 
 import pytest
 

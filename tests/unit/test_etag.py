@@ -35,7 +35,7 @@ def test_an_answer_gets_an_etag_of_its_body() -> None:
 def test_who_has_it_already_is_not_sent_it_again(header: str) -> None:
     answer = unless_known(ANSWER, header)
     assert (answer.status, answer.body) == (HTTPStatus.NOT_MODIFIED, "")
-    # A cache takes the headers of a 304 for those of what it has kept.
+    # A cache replaces its stored headers with those of a 304.
     assert answer.headers == unless_known(ANSWER, None).headers
 
 

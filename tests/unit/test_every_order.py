@@ -1,7 +1,7 @@
-"""The same facts in every order, any number of times, with asking in between: the same view, and the oracle's.
+"""The same facts in every order, with repeats and with Terra's responses in between, give the oracle's view.
 
-Every permutation of every story runs through the domain in memory; after each step, not only at the end, people see
-what the oracle says of the set of what was heard so far.
+Every permutation of every scenario runs through the domain in memory. After each step, and not only at the end, the
+view must equal the oracle's view of the inputs so far.
 """
 
 import itertools
@@ -36,7 +36,7 @@ Known = Mapping[UserId, Facts]
 
 
 class InMemory(ConnectionStore):
-    """What is known, without a database."""
+    """A connection store without a database."""
 
     def __init__(self, known: Known) -> None:
         self._known = known
@@ -52,7 +52,7 @@ class InMemory(ConnectionStore):
 
 
 class Reports(SessionStore):
-    """What was told of widget sessions, without a database."""
+    """Reports of widget sessions, without a database."""
 
     def __init__(self, heard: Iterable[Heard]) -> None:
         events = [event_of(one) for one in heard if isinstance(one, Told)]
@@ -68,7 +68,7 @@ def event_of(told: Told) -> event.Event:
 
 
 def facts_of(heard: Heard) -> tuple[Facts, ...]:
-    """What the code makes of one thing heard."""
+    """Return the facts that the code derives from one input."""
     match heard:
         case Told():
             return event_of(heard).facts
@@ -127,14 +127,14 @@ def session_of(attempt: Attempt, heard: Iterable[Heard]) -> Session:
 
 
 class Identities:
-    """Which connection_id stands for which root: always the same, and never one for two."""
+    """Checks that each root keeps one connection_id, and no two roots share one."""
 
     def __init__(self) -> None:
         self._ids: dict[str, str] = {}
         self._roots: dict[str, str] = {}
 
     def seen(self, shown: Connection | None, expected: Seen | None) -> Seen | None:
-        """The code's view in the oracle's words."""
+        """Convert the code's view to the oracle's type."""
         if shown is None or expected is None:
             assert shown is None, f"{shown} should not be seen"
             return None
@@ -166,7 +166,7 @@ ORDERS = {
     "widgets": 3_450,
     "signatures": 23_892,
 }
-"""How many there are, each story with each of its parts repeated once included."""
+"""The number of orders, including each scenario with each of its inputs repeated once."""
 
 Expected = tuple[list[tuple[str, Seen | None]], list[list[Seen]], list[Outcome]]
 LISTS = tuple(itertools.product(PEOPLE, (True, False)))
@@ -174,7 +174,7 @@ LISTS = tuple(itertools.product(PEOPLE, (True, False)))
 
 @cache
 def expected(heard: frozenset[Heard], attempts: tuple[Attempt, ...]) -> Expected:
-    """Everything that people should see, as the oracle has it."""
+    """Return the oracle's view."""
     world = World(heard)
     return (
         [(user_id, world.connection(user_id)) for user_id in sorted(world.user_ids)],
@@ -184,7 +184,7 @@ def expected(heard: frozenset[Heard], attempts: tuple[Attempt, ...]) -> Expected
 
 
 def shown(known: Known, heard: frozenset[Heard], attempts: Iterable[Attempt], right: Expected) -> tuple[Any, ...]:
-    """Everything that people see, held against what they should see."""
+    """Return the code's view, after comparing it with the oracle's."""
     store = InMemory(known)
     connections, lists, outcomes = right
     pictures: list[Any] = []
@@ -209,7 +209,7 @@ def shown(known: Known, heard: frozenset[Heard], attempts: Iterable[Attempt], ri
 
 @dataclass(frozen=True)
 class State:
-    """What is known after some order: kept together with the order in which it came to be known."""
+    """The known facts after some order, together with that order."""
 
     known: Known
     kept: frozenset[Heard]
@@ -218,15 +218,14 @@ class State:
 
     @property
     def layout(self) -> Hashable:
-        """The order in which dictionaries hold it, which must make no difference either."""
+        """The order of the dictionaries' items, which must make no difference either."""
         return tuple((user_id, tuple(facts.newest)) for user_id, facts in self.known.items())
 
 
 class Orders:
-    """Walks through every order of a story and counts them.
+    """Runs through every order of a scenario and counts them.
 
-    Where an order comes to what another one came to before - equal facts, in dictionaries of equal order - nothing is
-    computed a second time.
+    If two orders reach the same state - equal facts, in dictionaries of equal order - it is computed only once.
     """
 
     def __init__(self, story: Story, *, remembers_deliveries: bool) -> None:
@@ -270,7 +269,7 @@ class Orders:
         return State(merged(state.known, self._facts[heard]), state.kept | {heard}, order)
 
     def _reached(self, state: State) -> State:
-        """The state, once it was held against the oracle and against every other order of the same facts."""
+        """Return the state after comparing it with the oracle and with every other order of the same facts."""
         key = (state.kept, state.layout)
         if key not in self._states:
             seen = shown(state.known, state.kept, self._attempts, expected(state.kept, self._attempts))
@@ -292,7 +291,7 @@ def test_every_order_with_repeats_and_askings_shows_what_the_oracle_says(
     varied = [one for story in STORIES[name] for one in story.with_repeats]
     count = run(varied, remembers_deliveries=False)
     with capsys.disabled():
-        print(f"\n{name}: {count} orders of {len(STORIES[name])} stories", end=" ")  # noqa: T201 - the proof's size
+        print(f"\n{name}: {count} orders of {len(STORIES[name])} stories", end=" ")  # noqa: T201 - reports the size
     assert count == orders
 
 

@@ -1,4 +1,4 @@
-"""Imports are latency: what a door does not need, it does not import."""
+"""Imports cost latency: no handler imports modules that it does not need."""
 
 import json
 import subprocess
@@ -45,7 +45,7 @@ def test_the_authorizer_loads_what_reads_user_tokens_before_the_first_request_an
 
 
 def imported(function: str, **changes: str) -> set[str]:
-    """What a function has imported once it is ready."""
+    """Return the modules that a function has imported once it is ready."""
     environment = function_environment(PYTHONPATH=str(ROOT / "layers/terra_connections"), **changes)
     program = "import handler, json, sys; print(json.dumps(sorted(sys.modules)))"
     run = subprocess.run(

@@ -28,7 +28,7 @@ EVERYWHERE = Ways(
 
 
 def said(language: str) -> dict[str, Any]:
-    """A language's texts."""
+    """Return a language's texts."""
     texts: dict[str, Any] = json.loads((TEXTS / f"{language}.json").read_text("utf-8"))
     return texts
 
@@ -85,7 +85,7 @@ def test_every_language_says_everything() -> None:
             sentences = list(value.values()) if isinstance(value, dict) else [value]
             assert type(value) is type(texts["en"][name])
             assert all(sentence and sentence == sentence.strip() for sentence in sentences)
-            # They go into the page as they are.
+            # The page includes them without escaping.
             assert not any(character in sentence for sentence in sentences for character in '<>&"$')
     for language in set(LANGUAGES) - {"en"}:
         copied = [name for name in texts["en"] if texts[language][name] == texts["en"][name]]

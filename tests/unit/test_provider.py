@@ -1,4 +1,4 @@
-"""The catalogue of providers: what is read from Terra's list, and how long it is served."""
+"""The provider list: how Terra's list is parsed, and how long it is cached."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -29,7 +29,7 @@ def named(*resources: str) -> list[Provider]:
 
 
 class Terra:
-    """Answers by a script, and has a clock."""
+    """Returns scripted responses, and has a clock."""
 
     def __init__(self, *script: Sequence[Provider] | Exception) -> None:
         self.script = list(script)
@@ -217,7 +217,7 @@ class TerraHere:
 
 
 def asked_of(terra: TerraHere) -> list[Provider]:
-    """What `providers` makes of Terra's two answers."""
+    """Return the result of `providers` for Terra's two responses."""
 
     def no_key() -> str:
         raise AssertionError
@@ -247,7 +247,7 @@ def test_an_error_with_status_200_is_not_believed(path: str) -> None:
         asked_of(TerraHere(GOOD | {path: {**GOOD[path], "status": "error"}}))
 
 
-# -- what explains a refusal -------------------------------------------------------------------------------------------
+# -- explaining a rejection --------------------------------------------------------------------------------------------
 
 APPLE = Provider("APPLE", "Apple Health", ProviderType.SDK, None)
 REFUSED = InputRefused("no")

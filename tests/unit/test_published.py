@@ -1,4 +1,4 @@
-"""What is published about a change: told once, whatever comes first, twice or late; silent where nothing shows."""
+"""Change events: one per visible change, in any order, with repeats and delays. An invisible change has none."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -47,7 +47,7 @@ class Table:
     stream: list[Change] = field(default_factory=list)
 
     def write(self, *told: Facts) -> list[Change]:
-        """One transaction; what the stream says of it."""
+        """Write one transaction, and return its stream records."""
         changes = []
         for facts in told:
             known, version = self.items.get(facts.user_id, (None, 0))
@@ -68,7 +68,7 @@ class Table:
         return [facts for facts, _ in self.items.values()]
 
     def told(self, changes: Iterable[Change]) -> list[Event]:
-        """What is published about changes, with everything else as it is now."""
+        """Return the events for these changes, with everything else in its current state."""
         return [event for change in changes for event in published.events(change, self.now)]
 
     def listed(self, person: ReferenceId = ADA) -> list[Connection]:
@@ -171,7 +171,7 @@ class TestOneItem:
 
 
 class TestAReconnect:
-    """A link is written on two items, which come as two records."""
+    """A link is written on two items, so that two records arrive."""
 
     def test_it_is_told_once_whichever_record_comes_first(self, table: Table) -> None:
         table.write(connected(about(A), at(1)))
@@ -316,7 +316,7 @@ class TestTheList:
         assert published.current(event, change, before, []) == []
 
 
-# --- any story -------------------------------------------------------------------------------------------------------
+# --- random scenarios ------------------------------------------------------------------------------------------------
 
 EXAMPLES = 300
 PEOPLE = st.sampled_from([ADA, BOB, None])
@@ -331,16 +331,16 @@ WRITES = st.one_of(
 )
 
 
-STEPS: st.SearchStrategy[list[Facts]] = st.one_of(WRITES, WRITES, WRITES, st.just([]))  # an empty one erases everybody
+STEPS: st.SearchStrategy[list[Facts]] = st.one_of(WRITES, WRITES, WRITES, st.just([]))  # an empty one erases every user
 
 
 def seen(connections: Iterable[Connection]) -> list[Connection]:
-    """What a list shows, less the one thing that every fact changes."""
+    """Return a list's connections without `updated_at`, which every fact changes."""
     return [replace(connection, updated_at=Position(0)) for connection in connections]
 
 
 def is_sane(story: list[list[Facts]]) -> bool:
-    """Whether no id is said to be replaced by two different ones, or in a circle: such a one is told more than once."""
+    """Return whether links have neither forks nor cycles. In those cases an id would get more than one event."""
     links = {
         (facts.user_id, facts.newest["replaced_by"].value)
         for step in story
@@ -356,7 +356,7 @@ def take(table: Table, step: list[Facts]) -> list[Change]:
 
 @dataclass
 class Listener:
-    """Somebody who looks at nothing but the connection that an event is about."""
+    """A consumer that uses only the connection in each event."""
 
     lists: dict[ReferenceId, dict[UserId, Connection]] = field(default_factory=lambda: {ADA: {}, BOB: {}})
 
@@ -392,7 +392,7 @@ def test_records_that_come_late_still_tell_of_every_connection(story: list[list[
     table = Table()
     for step in story:
         table.write(*step)
-    # The order is kept for one item only.
+    # Only records of one item keep their order.
     events = table.told(sorted(table.stream, key=lambda change: shards.index(change.user_id)))
     for person in (ADA, BOB):
         told = {e.connection.user_id for e in events if e.reference_id == person}

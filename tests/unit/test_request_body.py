@@ -1,4 +1,4 @@
-"""Whatever a body holds: it is read, or each sentence about it is ours."""
+"""Any request body is either parsed or rejected with messages that this project defines."""
 
 import json
 import re

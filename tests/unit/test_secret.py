@@ -1,4 +1,4 @@
-"""Secrets Manager itself is real in the integration suite; here it fails to order, which the real one does not."""
+"""The integration suite uses the real Secrets Manager. This one fails on demand, which the real one cannot."""
 
 import json
 from collections.abc import Iterator

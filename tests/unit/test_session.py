@@ -94,7 +94,7 @@ def test_a_confirmed_connection_counts_as_the_announced_one_does() -> None:
     ("facts", "found"),
     [
         (user("new", CREATED), True),
-        # Known to the second only: the session's first second is since.
+        # Its time has a resolution of seconds, so the session's first second counts as after its start.
         (user("new", CREATED // 1000 * 1000), True),
         (user("old", CREATED // 1000 * 1000 - 1), False),
         (user("new", CREATED, provider="GARMIN"), False),

@@ -1,4 +1,4 @@
-"""Addresses that would carry a secret readably are refused, by the template and by a function that starts."""
+"""The template, and a starting function, reject URLs that would send a secret unencrypted."""
 
 import re
 
@@ -63,7 +63,7 @@ def test_an_address_that_carries_secrets_readably_is_refused(
     variable: str, parameter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = UNSAFE if variable != "PUBLIC_BASE_URL" else UNSAFE + WITH_A_PATH
-    # At a deployment, and, for an environment that was changed by other means, when a function starts.
+    # At a deployment, and, if the environment was changed in another way, when a function starts.
     assert [value for value in wrong if takes(parameter, value)] == []
     assert [value for value in wrong if starts(monkeypatch, **{variable: value})] == []
 
@@ -80,7 +80,7 @@ def test_an_https_address_or_one_of_this_machine_is_taken(
 def test_only_a_stack_on_this_machine_reaches_terra_by_another_name_without_tls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # As its containers do.
+    # From the stack's containers.
     simulator = "http://host.docker.internal:4000/api/v2"
     assert starts(monkeypatch, TERRA_API_URL=simulator, PUBLIC_BASE_URL="http://127.0.0.1:3000")
     assert not starts(monkeypatch, TERRA_API_URL=simulator, PUBLIC_BASE_URL="https://connect.example.com")

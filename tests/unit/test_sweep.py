@@ -53,7 +53,7 @@ def together(*told: Facts) -> Facts:
 CONNECTED = connected(ADA, at(10))
 REPLACED = reconnected(About(UserId("new"), owner=ReferenceId("ada")), ADA, at(20))[1]
 
-# facts, whether Terra has to know it, whether only absence revoked it, whether Terra's naming it may mean a loss
+# facts; whether Terra must know it; whether only absence revoked it; whether it may be lost here if Terra lists it
 STORIES: dict[str, tuple[Facts | None, bool, bool, bool]] = {
     "never heard of": (None, False, False, True),
     "connected": (CONNECTED, True, False, False),
@@ -99,12 +99,12 @@ def sweep(candidates: int, checked: int) -> Sweep:
         (0, 0, True),
         (0, 100, True),
         (1, 2, True),
-        (1, 1, False),  # everybody
-        (10, 10, False),  # everybody
+        (1, 1, False),  # all of them
+        (10, 10, False),  # all of them
         (NEVER_TOO_MANY, 11, True),
         (NEVER_TOO_MANY + 1, 100, False),
         (19, 1_000, True),
-        (20, 1_000, False),  # the limit itself is not below the limit
+        (20, 1_000, False),  # the share must be below the limit
         (19_999, 1_000_000, True),
         (20_000, 1_000_000, False),
         (1_000_000, 1_000_000, False),
@@ -125,7 +125,7 @@ def test_zero_percent_never_revokes() -> None:
 
 
 def asked_within(days: int, *, every: timedelta) -> list[datetime]:
-    """When somebody who never finishes a login is asked about, by sweeps at this distance."""
+    """Return when sweeps at this interval query Terra about a login that is never finished."""
     waiting: Waiting | None = None
     asked = []
     for number in range(int(timedelta(days=days) / every)):

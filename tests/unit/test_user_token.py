@@ -1,4 +1,4 @@
-"""User tokens: what opens, and everything that only looks as if it should."""
+"""User tokens: valid ones, and invalid ones that look valid."""
 
 import base64
 import hashlib
@@ -46,7 +46,7 @@ class Clock:
 
 
 class FakeIssuer:
-    """Answers with keys, or not at all; counts how often it was asked."""
+    """Returns keys, or fails; counts the calls."""
 
     def __init__(self, *keys: object) -> None:
         self.keys: list[object] = list(keys)
@@ -73,7 +73,7 @@ def tokens(
     return UserTokens(wanted, ring, checked=(told if told is not None else []).append)
 
 
-# Tokens that are made when this file is read must not end before the last test has run.
+# Tokens that are created at import must not expire before the last test has run.
 DAY = 86_400
 
 
@@ -96,13 +96,13 @@ def signed(
 
 
 def by_hand(header: dict[str, Any], content: dict[str, Any], sign: Callable[[bytes], bytes]) -> str:
-    """A token as no library would make it."""
+    """Build a token that no library would create."""
     parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, content)]
     message = b".".join(parts)
     return (message + b"." + base64.urlsafe_b64encode(sign(message)).rstrip(b"=")).decode()
 
 
-# -- what opens --------------------------------------------------------------------------------------------------------
+# -- accepted tokens ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_a_token_without_a_key_id_is_read_by_the_only_key_there_is() -> None:
     assert tokens(RSA_JWK, second).subject_of(token) is None
 
 
-# -- what does not -----------------------------------------------------------------------------------------------------
+# -- rejected tokens ---------------------------------------------------------------------------------------------------
 
 PUBLIC_PEM = RSA.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 NOW = int(time.time())
@@ -454,7 +454,7 @@ def test_without_any_key_nobody_is_refused_for_it_and_the_issuer_is_not_pressed(
     assert users.subject_of(signed()) == "ada"
 
 
-# -- what a deployment configures --------------------------------------------------------------------------------------
+# -- configuration of a deployment -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("algorithms", ["HS256", "RS256,HS256", "none", "RS256,none", "", ",", "RS256;ES256", "rs256"])
