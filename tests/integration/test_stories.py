@@ -1,4 +1,4 @@
-"""Scenarios that hypothesis generates, on DynamoDB Local: any order, repeats, concurrent deliveries, any crash.
+"""Scenarios that hypothesis generates, on DynamoDB Local: any order, repeats, concurrency, crashes at every step.
 
 In every case, users see exactly the oracle's view of the durable facts.
 """
