@@ -1,7 +1,7 @@
-"""`make audit`: look every locked package up in a database of known vulnerabilities, and write what the artefacts hold.
+"""`make audit`: check every locked package for known vulnerabilities, and write the artefacts' bill of materials.
 
-Ends with 0 if every package was looked up and none has a known vulnerability, with 1 if one has or the audit failed,
-and with 3 if not every package could be looked up. That never counts as "nothing found".
+Exits with 0 if every package was looked up and none has a known vulnerability, with 1 if one has or the audit failed,
+and with 3 if not every package could be looked up. A package that could not be looked up never counts as clean.
 
 Runs in an environment of its own (requirements/audit.txt), started by `tools.setup audit`.
 """
@@ -40,14 +40,14 @@ class Package(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a source said: vulnerabilities by package, and the packages that it could not look up, with its reason."""
+    """A source's result: vulnerabilities by package, and the packages that it could not look up, with the reason."""
 
     vulnerable: Mapping[Package, Sequence[Mapping[str, Any]]]
     not_looked_up: Mapping[Package, str]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Look up, write, and say what came out."""
+    """Run the audit, write the bill of materials and print the result."""
     parser = argparse.ArgumentParser(prog="make audit", description=__doc__)
     parser.add_argument("--lock", type=Path, nargs="+", help="locks to audit instead of all of this project")
     parser.add_argument("--osv-url", help="ask this OSV API and no other source")
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def every_lock() -> list[Path]:
-    """Return the locks of what ships and of every tool."""
+    """Return the locks of the deployed packages and of every tool."""
     places = (ROOT / "layers", ROOT / "requirements", ROOT / "benchmarks")
     return sorted(path for place in places for path in place.rglob("*.txt") if "--hash=sha256:" in path.read_text())
 
@@ -86,10 +86,10 @@ def packages_of(locks: Iterable[Path]) -> dict[Package, list[Path]]:
 
 
 def report(pinned: Mapping[Package, Sequence[Path]], locks: int, sources: Sequence[tuple[str, str | None]]) -> int:
-    """Ask the first source that can be reached, and print what it knows."""
+    """Query the first source that can be reached, and print its result."""
     reasons = []
     for source, url in sources:
-        # One package first: where a source cannot be reached, it is not asked about all of them.
+        # Query one package first, so that an unreachable source is not queried for all of them.
         probe = next(iter(pinned))
         unreached = look_up([probe], source, url).not_looked_up
         if unreached:
@@ -119,7 +119,7 @@ def report(pinned: Mapping[Package, Sequence[Path]], locks: int, sources: Sequen
 
 
 def look_up(packages: Iterable[Package], source: str, url: str | None) -> Found:
-    """Let pip-audit ask a source."""
+    """Query a source with pip-audit."""
     vulnerable: dict[Package, Sequence[Mapping[str, Any]]] = {}
     not_looked_up: dict[Package, str] = {}
     for some in with_distinct_names(packages):
@@ -138,7 +138,7 @@ def look_up(packages: Iterable[Package], source: str, url: str | None) -> Found:
 
 
 def with_distinct_names(packages: Iterable[Package]) -> Iterator[list[Package]]:
-    """Part packages so that no part has two versions of one: pip-audit reads each part as a list of requirements."""
+    """Split packages so that no part has two versions of one: pip-audit reads each part as a list of requirements."""
     by_name: dict[str, list[Package]] = defaultdict(list)
     for package in packages:
         by_name[package.name].append(package)
@@ -147,7 +147,7 @@ def with_distinct_names(packages: Iterable[Package]) -> Iterator[list[Package]]:
 
 
 def run(packages: Sequence[Package], source: str, url: str | None) -> dict[str, Any] | str:
-    """Return pip-audit's report, or in one line why there is none."""
+    """Return pip-audit's report, or one line that states why it failed."""
     with tempfile.TemporaryDirectory() as scratch:
         pins, told = Path(scratch) / "pins.txt", Path(scratch) / "report.json"
         pins.write_text("".join(f"{package.name}=={package.version}\n" for package in packages))

@@ -1,10 +1,10 @@
-"""Make the artefacts that SAM deploys, and tell what they are. The makefiles that `sam build` runs call this.
+"""Build the artefacts that SAM deploys, and report their contents. The makefiles that `sam build` runs call this.
 
-Runs under the Python of the machine: the standard library and pip only. Every artefact holds byte-code where a Python
-of Lambda's version is found; without it, every cold start compiles whatever it imports, since nothing can be written
-beside a layer. It is of the kind that is never compared with its source (unchecked-hash), whatever times files have.
+Runs under the Python of the machine, with the standard library and pip only. Artefacts contain byte-code if a Python
+of Lambda's version is found. Without it, every cold start compiles what it imports, because layers are read-only. The
+byte-code is never compared with its source (unchecked-hash), whatever times the files have.
 
-The same locks and sources make the same artefacts, byte by byte, on every machine with the same Python 3.13.
+The same locks and sources give byte-identical artefacts on every machine with the same Python 3.13.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 BUILT: Final = ROOT / ".aws-sam" / "build"
 LAYER: Final = "/opt/python"
-"""Where Lambda has a layer's packages, and a layer's artefact has them in `python/`. A function's own code is in
+"""The folder of a layer's packages in Lambda. A layer's artefact has them in `python/`. A function's own code is in
 /var/task."""
 RUNTIME: Final = ".".join(map(str, pythons.LAMBDA))
 
@@ -43,21 +43,21 @@ _SOURCE_ONLY: Final = re.compile(r"\.pyi$|/py\.typed$|(^|/)tests?/|^bin/|/zip-sa
 _METADATA: Final = re.compile(
     r"\.dist-info/(METADATA|entry_points\.txt|licenses/.*|(LICEN[CS]E|NOTICE|COPYING|AUTHORS)[^/]*)$", re.IGNORECASE
 )
-"""What is kept of a distribution's metadata: name, entry points, licence. RECORD and WHEEL would no longer be true."""
+"""The metadata files to keep: name, entry points, licence. RECORD and WHEEL would no longer be correct."""
 _EVERY_SERVICE: Final = {"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}
 _MODEL: Final = re.compile(r"/(service-2(\.sdk-extras)?|endpoint-rule-set-1|paginators-1(\.sdk-extras)?)\.json(\.gz)?$")
 _NOTICE: Final = """These files are botocore's, reduced by Terra Connections' build: services that it does not use,
 documentation in the models, waiters and examples are left out, and nothing is compressed twice.
 """
-_LONG_AGO: Final = 315_619_200  # 2 January 1980: ZIP knows no earlier day than the 1st, in any time zone
+_LONG_AGO: Final = 315_619_200  # 2 January 1980: ZIP's first day is the 1st, so this is valid in any time zone
 
 
 class BuildError(Exception):
-    """An artefact could not be made; the text says why."""
+    """An artefact could not be built; the text states the reason."""
 
 
 class Content(NamedTuple):
-    """What an artefact holds; sizes are in bytes."""
+    """The contents of an artefact; sizes are in bytes."""
 
     files: int
     size: int
@@ -67,7 +67,7 @@ class Content(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out `packages`, `own` or `report`."""
+    """Run `packages`, `own` or `report`."""
     parser = argparse.ArgumentParser(prog="python3 -m tools.build")
     work = parser.add_subparsers(dest="work", required=True)
     packages = work.add_parser("packages", help="make a layer of third-party packages")
@@ -99,17 +99,17 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-# --- making ----------------------------------------------------------------------------------------------------------
+# --- building --------------------------------------------------------------------------------------------------------
 
 
 def make_packages(lock: Path, target: Path, architectures: Sequence[str], services: Sequence[str] | None) -> None:
-    """Install a lock's packages for one or more architectures, checked against its hashes, without what never runs.
+    """Install a lock's packages for one or more architectures, checked against its hashes, without unused files.
 
     Args:
         lock: Names packages and their hashes.
-        target: Where modules will lie.
+        target: The folder to put the modules in.
         architectures: `aarch64` or `x86_64`, or both for a layer that runs on both.
-        services: The AWS services that botocore has to know; None leaves it as it is.
+        services: The AWS services whose models botocore needs; None keeps all.
     """
     if not pythons.find():
         say(f"No Python {RUNTIME} was found: the artefacts carry no byte-code, and cold starts will be slower.")
@@ -126,13 +126,13 @@ def make_packages(lock: Path, target: Path, architectures: Sequence[str], servic
 
 
 def lay_beside(target: Path, own: Sequence[Path]) -> None:
-    """Copy files of our own into the layer, beside the folder of its packages: Lambda has them in /opt."""
+    """Copy project files into the layer, beside its packages folder: Lambda has them in /opt."""
     for path in own:
         settle(Path(shutil.copyfile(path, target.parent / path.name)))
 
 
 def make_own(source: Path, target: Path, installed_at: str) -> None:
-    """Copy our own modules, and the texts that they read."""
+    """Copy the project's own modules, and the text files that they read."""
     for path in sorted(source.rglob("*")):
         if path.suffix in {".json", ".py"} or path.name == "py.typed":
             copy = target / path.relative_to(source)
@@ -142,7 +142,7 @@ def make_own(source: Path, target: Path, installed_at: str) -> None:
 
 
 def install(lock: Path, target: Path, architecture: str) -> None:
-    """Let pip install wheels for Lambda. SAM's own builder does not check hashes for another architecture."""
+    """Install wheels for Lambda with pip. SAM's own builder does not check hashes for another architecture."""
     command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
     command += ["--no-compile", "--require-hashes", "--no-deps", "--only-binary=:all:", "--implementation=cp"]
     command += [f"--python-version={RUNTIME}", *(f"--platform={name}_{architecture}" for name in _PLATFORMS)]
@@ -151,14 +151,14 @@ def install(lock: Path, target: Path, architecture: str) -> None:
     if subprocess.run(command, check=False, env=environment).returncode:  # noqa: S603  # our own command line
         message = f"pip could not install {lock} for {architecture}."
         raise BuildError(message)
-    # Built for the stable ABI, a module's name does not tell its architecture; one that does is found first.
+    # The file name of a stable-ABI module lacks the architecture; Python prefers a name that has it.
     for module in target.rglob("*.abi3.so"):
         name = module.name.removesuffix(".abi3.so")
         module.rename(module.with_name(f"{name}.cpython-{RUNTIME.replace('.', '')}-{architecture}-linux-gnu.so"))
 
 
 def prune(folder: Path, services: Sequence[str] | None) -> None:
-    """Remove what does not run in Lambda, and what AWS services other than these need."""
+    """Remove files that Lambda does not need, and the models of other AWS services."""
     for path in files(folder):
         name = path.relative_to(folder).as_posix()
         if not is_wanted(name, services):
@@ -171,13 +171,13 @@ def prune(folder: Path, services: Sequence[str] | None) -> None:
         if not versions:
             message = f"botocore has no service {service!r}."
             raise BuildError(message)
-        # botocore takes the newest where nobody asks for another.
+        # botocore uses the newest version unless the caller names another.
         for old in versions[:-1]:
             shutil.rmtree(old)
 
 
 def is_wanted(name: str, services: Sequence[str] | None) -> bool:
-    """Whether Lambda needs a file, by its path within the layer."""
+    """Return whether Lambda needs a file, by its path within the layer."""
     if _SOURCE_ONLY.search(name):
         return False
     package, _, rest = name.partition("/")
@@ -190,7 +190,7 @@ def is_wanted(name: str, services: Sequence[str] | None) -> bool:
 
 
 def merge(installed: Path, target: Path) -> None:
-    """Lay what was installed for another architecture beside what is there.
+    """Add the packages installed for another architecture to the target folder.
 
     Raises:
         BuildError: A file is not the same for both. The names of most extension modules carry the architecture.
@@ -206,10 +206,10 @@ def merge(installed: Path, target: Path) -> None:
 
 
 def reduce_botocore(folder: Path, services: Sequence[str]) -> None:
-    """Write botocore's models uncompressed and without their documentation, and leave out entries of other services.
+    """Write botocore's models uncompressed and without their documentation, and drop entries of other services.
 
-    A third of the time that a client takes to be made is reading these files. Nothing that is sent or understood
-    depends on what goes: tests/artifacts compares the requests with those of the whole botocore.
+    Reading these files is a third of the time that creating a client takes. The removed parts do not affect requests
+    or responses: tests/artifacts compares the requests with those of the unmodified botocore.
     """
     place = folder / "botocore" / "data"
     for path in [*place.rglob("*.json"), *place.rglob("*.json.gz")]:
@@ -225,7 +225,7 @@ def reduce_botocore(folder: Path, services: Sequence[str]) -> None:
 
 
 def undocumented(content: Any) -> Any:  # noqa: ANN401 - JSON
-    """JSON without texts that are named documentation; a member of that name is no text, and stays."""
+    """Return JSON without texts named documentation; a member with that name that is not a text stays."""
     if isinstance(content, list):
         return [undocumented(value) for value in content]
     if isinstance(content, dict):
@@ -238,14 +238,14 @@ def undocumented(content: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def finish(folder: Path, installed_at: str) -> None:
-    """Compile every module, and give every file the same rights and time.
+    """Compile every module, and give every file the same permissions and timestamp.
 
     Raises:
-        BuildError: REQUIRE_ALL=1 asks for byte-code, and there is no Python that could make it.
+        BuildError: REQUIRE_ALL=1 requires byte-code, and no matching Python was found to compile it.
     """
     python = pythons.find()
     if python:
-        # Tracebacks name Lambda's paths, and nothing in the byte-code depends on where it was made.
+        # Tracebacks contain Lambda's paths, and the byte-code does not depend on the build folder.
         command = [str(python.path), "-I", "-m", "compileall", "-q", "-f", "--invalidation-mode=unchecked-hash"]
         command += ["-s", str(folder), "-p", installed_at, str(folder)]
         if subprocess.run(command, check=False, env={**everything(), "PYTHONHASHSEED": "0"}).returncode:  # noqa: S603
@@ -259,21 +259,21 @@ def finish(folder: Path, installed_at: str) -> None:
 
 
 def settle(path: Path) -> None:
-    """Give a file or a folder of an artefact its rights and its time."""
+    """Set the permissions and timestamp of a file or folder in an artefact."""
     path.chmod(0o755 if path.is_dir() else 0o644)
     os.utime(path, (_LONG_AGO, _LONG_AGO))
 
 
-# --- telling ---------------------------------------------------------------------------------------------------------
+# --- reporting -------------------------------------------------------------------------------------------------------
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Every file of a folder, always in the same order."""
+    """Yield every file of a folder, always in the same order."""
     return (path for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 def content(folder: Path) -> Content:
-    """What an artefact holds. The digest is over names and bytes."""
+    """Return the contents of an artefact. The digest covers names and bytes."""
     digest, archive = hashlib.sha256(), io.BytesIO()
     count = size = byte_code = 0
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
@@ -286,7 +286,7 @@ def content(folder: Path) -> Content:
 
 
 def contents(built: Path = BUILT) -> dict[str, Content]:
-    """What every artefact of a build holds, by its logical id.
+    """Return the contents of every artefact of a build, by logical id.
 
     Raises:
         BuildError: Nothing has been built.
@@ -299,12 +299,12 @@ def contents(built: Path = BUILT) -> dict[str, Content]:
 
 
 def digest_of(found: dict[str, Content]) -> str:
-    """One hash for everything that would be deployed."""
+    """Return one hash for everything that would be deployed."""
     return hashlib.sha256("".join(f"{name} {found[name].digest}\n" for name in sorted(found)).encode()).hexdigest()
 
 
 def report() -> None:
-    """Print what every artefact holds, and the hash of all of them."""
+    """Print the contents of every artefact, and the hash of all of them."""
     found = contents()
     for name, held in found.items():
         code = f"{held.byte_code} modules compiled" if held.byte_code else "no byte-code"

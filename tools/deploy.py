@@ -1,8 +1,9 @@
-"""`make deploy STAGE=...`: hand what `make build` built to SAM, with what samconfig.toml says of the stage.
+"""`make deploy STAGE=...`: deploy what `make build` built with SAM, using the stage's settings in samconfig.toml.
 
-SAM publishes a version of a function when the template or the place of its code has changed, and Lambda refuses one
-whose code is the same. So that a changed parameter takes effect, and a changed place is no failure, each function's
-folder gets a hash of them: whatever is new is new code, and the same again changes nothing.
+SAM publishes a function version when the template or the location of its code has changed, and Lambda rejects a
+version with unchanged code. Each function's folder therefore gets a hash of the parameters, the template and the
+location. A changed parameter then takes effect, a changed location does not fail, and an identical deployment changes
+nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ BUILT = ROOT / ".aws-sam" / "build"
 MARK = "parameters.sha256"
 REQUIRED = "TerraDevId"
 READ_HERE = ("--s3-bucket", "--s3-prefix", "--profile", "--region")
-"""Options of `sam deploy` that this program takes note of, and hands on."""
+"""Options of `sam deploy` that this program reads and passes on."""
 _STAGE_NAMES_IT = "STAGE names a table of samconfig.toml."
 NOT_OPTIONS = {
     "--parameter-overrides": "its place is parameter_overrides of [{stage}.deploy.parameters] in samconfig.toml.",
@@ -38,11 +39,11 @@ NOT_OPTIONS = {
     "--template-file": "it deploys what make build has built.",
     "-t": "it deploys what make build has built.",
 }
-"""Options that would deploy something else than what this program has looked at; and what to do instead."""
+"""Options that would deploy something other than what this program has checked, with the alternative to each."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Hand over to `sam deploy`."""
+    """Check the stage and run `sam deploy`."""
     parser = argparse.ArgumentParser(prog="make deploy", allow_abbrev=False)
     parser.add_argument("stage", nargs="?", default="", help="a stage of samconfig.toml")
     for option in READ_HERE:
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    # Here, unlike in the other uses of SAM, the user's own AWS configuration is what counts.
+    # Unlike the other SAM commands, this one uses the user's own AWS configuration.
     ours = {name: value for name, value in setup.sam_environment().items() if not name.startswith("AWS_")}
     command = [str(program), "deploy", "--config-env", stage.name, "--no-fail-on-empty-changeset", *more]
     for option in READ_HERE:
@@ -77,10 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def refuse(options: Sequence[str], stage: stages.Stage) -> None:
-    """Refuse options that samconfig.toml has the place for.
+    """Reject options that belong in samconfig.toml.
 
     Raises:
-        StageError: there is one.
+        StageError: an option is rejected.
     """
     for option in options:
         name = option.partition("=")[0]
@@ -90,14 +91,14 @@ def refuse(options: Sequence[str], stage: stages.Stage) -> None:
 
 
 def read(stage: stages.Stage, python: Path) -> tuple[dict[str, str], list[str]]:
-    """Return the stage's parameters as CloudFormation will get them, and the same for SAM's command line.
+    """Return the stage's parameters as CloudFormation will get them, and as arguments of SAM's command line.
 
     Args:
-        stage: whose.
+        stage: the stage to read.
         python: the Python that SAM is installed in.
 
     Raises:
-        StageError: SAM would deploy something else than what is written.
+        StageError: SAM would deploy a value other than the written one.
     """
     (answer,) = ask_sam([stage.parameters], python)
     if "error" in answer:
@@ -107,7 +108,7 @@ def read(stage: stages.Stage, python: Path) -> tuple[dict[str, str], list[str]]:
 
 
 def ask_sam(written: Sequence[object], python: Path) -> list[dict[str, Any]]:
-    """Return what SAM makes of each: see local/sam_parameters.py."""
+    """Return SAM's interpretation of each value: see tools/sam_parameters.py."""
     done = subprocess.run(  # noqa: S603 - our own program
         [str(python), "-m", "tools.sam_parameters"],
         cwd=ROOT,
@@ -121,10 +122,10 @@ def ask_sam(written: Sequence[object], python: Path) -> list[dict[str, Any]]:
 
 
 def dev_id(stage: stages.Stage) -> str:
-    """Return the parameter that has no default, which is asked for where samconfig.toml lacks it.
+    """Return the parameter that has no default, and prompt for it if samconfig.toml lacks it.
 
     Raises:
-        StageError: nobody can be asked.
+        StageError: there is no terminal to prompt on.
     """
     given = variable("TERRA_DEV_ID")
     if not given and sys.stdin.isatty():
@@ -139,7 +140,7 @@ def dev_id(stage: stages.Stage) -> str:
 
 
 def mark(built: Path, parameters: Mapping[str, str], place: Mapping[str, str | None]) -> None:
-    """Make what decides about versions a part of each function: the parameters, the template, and where code is put.
+    """Put a hash of the parameters, the template and the code location into each function: versions depend on them.
 
     Raises:
         StageError: nothing is built.

@@ -1,4 +1,4 @@
-"""The user's settings of pip: from where packages come, and nothing that would install something else, or elsewhere."""
+"""The user's pip settings that name package sources, without those that change what is installed or where."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _SOURCES: Final = frozenset(
 
 
 def environment(python: str | Path) -> dict[str, str]:
-    """Return the environment in which this Python's pip installs what it is asked to install.
+    """Return the environment in which this Python's pip installs exactly the requested packages.
 
-    PIP_USER, PIP_TARGET, PIP_NO_BINARY and the like are left out, wherever they are set: in a variable or in a file.
+    PIP_USER, PIP_TARGET, PIP_NO_BINARY and the like are left out, whether a variable or a file sets them.
     """
     given = {name: value for name, value in everything().items() if not name.startswith("PIP_")}
     given["PIP_CONFIG_FILE"] = os.devnull

@@ -1,4 +1,4 @@
-"""Nobody waits in silence: a line when something slow begins, signs of life, a line when it is done."""
+"""Progress messages: a line when something slow begins, a line every ten seconds, and a line when it is done."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ WORTH_A_TIME = 1.0
 
 
 def say(text: str) -> None:
-    """Print one line at once, also into a pipe."""
+    """Print one line and flush it, so that it also reaches a pipe at once."""
     print(text, flush=True)
 
 
 @contextmanager
 def step(text: str) -> Iterator[None]:
-    """Announce what is done in the block, and say every ten seconds that it still runs."""
+    """Announce the step that the block runs, and report every ten seconds that it is still running."""
     began = time.monotonic()
     over = threading.Event()
 

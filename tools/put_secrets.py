@@ -1,8 +1,8 @@
-"""`make secrets STAGE=...`: put Terra's API key and signing secret where the stage's functions read them.
+"""`make secrets STAGE=...`: store Terra's API key and signing secret in the secrets that the stage's functions read.
 
-They are asked for without echo, or taken from TERRA_API_KEY and TERRA_SIGNING_SECRET. They are on no command line, in
-no file, and in no parameter of the stack. In place of the API key a data token (terra_dt_...) may be given, which can
-do less: it needs the scopes auth:write, connections:read, connections:write and providers:read.
+The values are prompted for without echo, or read from TERRA_API_KEY and TERRA_SIGNING_SECRET. They never appear on a
+command line, in a file or in a stack parameter. Instead of the API key you may give a data token (terra_dt_...), which
+has fewer rights: it needs the scopes auth:write, connections:read, connections:write and providers:read.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 API_KEY = "TERRA_API_KEY"
 SIGNING_SECRET = "TERRA_SIGNING_SECRET"  # noqa: S105 - the name of a variable
-DATA_TOKEN = "terra_dt_"  # noqa: S105 - how one begins
+DATA_TOKEN = "terra_dt_"  # noqa: S105 - its prefix
 OF_THE_ADMIN_API = ("terra_at_", "terra_st_")
-"""How tokens begin that never open the data API."""
+"""Prefixes of tokens that the data API never accepts."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Put what is given; leave alone what is not."""
+    """Store the values that are given; leave the others unchanged."""
     parser = argparse.ArgumentParser(prog="make secrets", description=__doc__)
     parser.add_argument("stage", nargs="?", default="", help="a stage of samconfig.toml")
     parser.add_argument("--name", default="main", help="the signing secret's name; another one is valid beside the old")
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def given(name: str, what: str) -> str:
-    """Return a secret from the environment or the terminal; empty leaves the old one."""
+    """Return a secret from the environment or the terminal; empty keeps the old one."""
     value = variable(name)
     if not value and sys.stdin.isatty():
         value = getpass.getpass(f"{what} (Enter leaves it as it is): ")
@@ -90,7 +90,7 @@ def given(name: str, what: str) -> str:
 
 
 def trouble_in(value: str) -> str | None:
-    """Name what no key has and its place, or return None; the value itself is not quoted."""
+    """Return a description of a character that no key contains, with its position, or None; the value is not quoted."""
     for place, character in enumerate(value, start=1):
         if not "!" <= character <= "~":
             name = unicodedata.name(character, "a control character")
@@ -99,7 +99,7 @@ def trouble_in(value: str) -> str | None:
 
 
 def signing_secrets(client: SecretsManagerClient, arn: str) -> dict[str, str]:
-    """Return what is valid now."""
+    """Return the signing secrets that are valid now."""
     try:
         held = json.loads(client.get_secret_value(SecretId=arn)["SecretString"])
     except ValueError:

@@ -1,6 +1,6 @@
-"""Find a Python of the version that Lambda runs, and prove it by running it.
+"""Find a Python of the version that Lambda runs, and verify it by running it.
 
-A pyenv shim is on PATH whether or not its version is selected, and fails when it is not: a name proves nothing.
+A pyenv shim is on PATH whether or not its version is selected, and fails if it is not: the name alone proves nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LAMBDA = (3, 13)
 
 MISSING = "no Python 3.13, Lambda's own, was found: .venv/bin/uv python install 3.13 brings one, and pyenv or apt may"
 
-# An ordinary CPython: the free-threaded build has other wheels.
+# Requires an ordinary CPython: the free-threaded build needs other wheels.
 _QUESTION = """
 import json, platform, sys, sysconfig
 print(json.dumps([sys.implementation.name, bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
@@ -31,14 +31,14 @@ print(json.dumps([sys.implementation.name, bool(sysconfig.get_config_var("Py_GIL
 
 
 class Interpreter(NamedTuple):
-    """A Python that was seen to run."""
+    """A Python that has been run successfully."""
 
     path: Path
     version: str
 
 
 def ask(path: Path) -> tuple[str, tuple[int, int]] | None:
-    """Return the full and the short version of the CPython at `path`; None when it does not run or is another kind."""
+    """Return the full and the short version of the CPython at `path`; None if it does not run or is another kind."""
     command = [str(path), "-I", "-c", _QUESTION]
     try:
         answer = subprocess.run(command, capture_output=True, check=True, timeout=20, text=True)  # noqa: S603  # on purpose
@@ -49,7 +49,7 @@ def ask(path: Path) -> tuple[str, tuple[int, int]] | None:
 
 
 def places(wanted: tuple[int, int] = LAMBDA) -> Iterator[Path]:
-    """Yield every place where a Python of that version may lie, the likeliest first."""
+    """Yield every place where a Python of that version may be, the likeliest first."""
     short = f"{wanted[0]}.{wanted[1]}"
     name = f"python{short}"
     home = home_folder()

@@ -1,8 +1,8 @@
-"""`make restore STAGE=... FROM=<table>`: put back into a stage's Connections what a restored backup holds.
+"""`make restore STAGE=... FROM=<table>`: merge the items of a restored backup into a stage's Connections table.
 
-DynamoDB restores a backup into a new table. The stage's own table keeps the tombstones of users who were erased since,
-so what comes back is merged into it by the code that takes Terra's events: what is newer stays, and of an erased user
-nothing is written. `make reconcile`, or the next run of the schedule, then asks Terra about it.
+DynamoDB restores a backup into a new table. The stage's own table keeps the tombstones of users who were erased since.
+The restored items are therefore merged into it by the code that stores Terra's events: newer facts stay, and nothing
+is written for an erased user. `make reconcile`, or the next scheduled sweep, then verifies the result with Terra.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def put_back(client: DynamoDBClient, *, source: str, target: str, sessions: str,
     """Merge a restored table into the stage's own.
 
     Args:
-        client: of DynamoDB.
+        client: the DynamoDB client.
         source: the restored table.
         target: the stage's Connections.
         sessions: the stage's Sessions.
-        key: what the secret PseudonymKey holds under `key`.
+        key: the value of `key` in the secret PseudonymKey.
 
     Returns:
-        How many connections the backup holds, and how many tombstones.
+        The number of connections and of tombstones in the backup.
     """
     pseudonyms = Pseudonyms(key)
     users = UserStore(client, connections_table=target, sessions_table=sessions, pseudonyms=pseudonyms)
@@ -58,7 +58,7 @@ def put_back(client: DynamoDBClient, *, source: str, target: str, sessions: str,
 
 
 def _put_back_tombstones(client: DynamoDBClient, *, source: str, target: str) -> int:
-    """Copy the tombstones that the stage's own table lacks: it was emptied, perhaps. Its own are newer, and stay."""
+    """Copy the tombstones that the stage's own table lacks, for example if it was emptied. Its own ones are newer."""
     pages = client.get_paginator("scan").paginate(
         TableName=source,
         FilterExpression="begins_with(user_id, :erased)",
@@ -76,7 +76,7 @@ def _put_back_tombstones(client: DynamoDBClient, *, source: str, target: str) ->
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Put back what a restored table holds, with your AWS credentials."""
+    """Merge a restored table with the user's AWS credentials."""
     parser = argparse.ArgumentParser(prog="make restore", description=__doc__)
     parser.add_argument("stage", nargs="?", default="", help="a stage of samconfig.toml")
     parser.add_argument("--source", required=True, metavar="TABLE", help="the restored table")

@@ -1,8 +1,8 @@
-"""What SAM's own parser makes of `parameter_overrides`, in the Python that SAM is installed in.
+"""SAM's own parser of `parameter_overrides`, run in the Python that SAM is installed in.
 
-SAM cuts a value at a space or a quote, and deploys what is left without a word. Whatever it would change is refused
-here, with the line that it takes whole. Reads a JSON list from stdin, and writes one to stdout: for
-each, `parameters` and `arguments` for SAM's command line, or `error`.
+SAM cuts a value at a space or a quote, and deploys the rest without a warning. This program rejects every value that
+SAM would change, and prints the line that SAM reads unchanged. It reads a JSON list from stdin, and writes one to
+stdout. Each item has `parameters` and `arguments` for SAM's command line, or `error`.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _ANOTHER = re.compile(r"\s[A-Za-z0-9]+=")
 
 
 class ChangedError(Exception):
-    """SAM would deploy something else than what is written; the text is one line that says what to write."""
+    """SAM would change a value; the text is one line that states what to write instead."""
 
 
 class Parser(CfnParameterOverridesType):  # type: ignore[misc]  # SAM is installed elsewhere
-    """SAM's, which is asked before about all that it reads, files included."""
+    """SAM's parser; it gets everything that SAM reads, files included, and checks it first."""
 
     def convert(
         self,
-        values: Any,  # noqa: ANN401 - as SAM has it
+        values: Any,  # noqa: ANN401 - as in SAM
         param: click.Parameter | None,
         ctx: click.Context | None,
         seen_files: set[Path] | None = None,
@@ -47,7 +47,7 @@ class Parser(CfnParameterOverridesType):  # type: ignore[misc]  # SAM is install
 
         Raises:
             ChangedError: SAM would change one.
-            click.ClickException: SAM refuses them.
+            click.ClickException: SAM rejects them.
         """
         for value in _flatten_list([values]):
             if isinstance(value, str) and not value.startswith("file://"):
@@ -58,7 +58,7 @@ class Parser(CfnParameterOverridesType):  # type: ignore[misc]  # SAM is install
         return parameters
 
     def _whole(self, text: str) -> None:
-        """Refuse a text of which SAM would leave something out."""
+        """Reject a text of which SAM would drop a part."""
         written = f" {text.strip()}"
         pattern = next((each for each in self.ordered_pattern_match if re.search(each, written)), None)
         left_out = re.sub(pattern, "", written).strip() if pattern else text.strip()
@@ -75,7 +75,7 @@ class Parser(CfnParameterOverridesType):  # type: ignore[misc]  # SAM is install
 
     @staticmethod
     def _typed(table: Mapping[str, Any]) -> None:
-        """Refuse a value that SAM would write as Python does, or without its quotes and backslashes."""
+        """Reject a value that SAM would write in Python's notation, or without its quotes and backslashes."""
         for name, value in table.items():
             if isinstance(value, bool):
                 message = f'SAM would make {str(value)!r} of {name}. Write it as {name} = "{str(value).lower()}"'
@@ -90,14 +90,14 @@ class Parser(CfnParameterOverridesType):  # type: ignore[misc]  # SAM is install
 
 
 def quoted(name: str, value: str) -> str:
-    """Return a text that SAM takes whole."""
+    """Return a text quoted so that SAM reads it unchanged."""
     if "'" not in value:
         return f"{name}='{value}'"
     return '{}="{}"'.format(name, value.replace('"', '\\"'))
 
 
 def toml(text: str) -> str:
-    """Return a text as TOML has it; a JSON string is one of TOML's, too."""
+    """Return a text in TOML's notation; a JSON string is valid TOML, too."""
     return f"'{text}'" if "'" not in text and text.isprintable() else json.dumps(text, ensure_ascii=False)
 
 
@@ -105,12 +105,12 @@ def read(values: object, declared: Mapping[str, object]) -> dict[str, str]:
     """Return the parameters as CloudFormation will get them.
 
     Args:
-        values: `parameter_overrides`, in any form that SAM takes: a text, a list, a table, a file://.
+        values: `parameter_overrides`, in any form that SAM accepts: a text, a list, a table, a file://.
         declared: the template's parameters.
 
     Raises:
-        ChangedError: SAM would change one, or the template has none of that name, which SAM says nothing of.
-        click.ClickException: SAM refuses them.
+        ChangedError: SAM would change one, or the template does not declare it, which SAM does not report.
+        click.ClickException: SAM rejects them.
     """
     parameters = Parser().convert(values, None, None)
     for name, value in parameters.items():
@@ -146,7 +146,7 @@ def answer(values: object, declared: Mapping[str, object]) -> dict[str, object]:
 
 
 def main() -> None:
-    """Answer for each of a list."""
+    """Convert each item of the list."""
     declared = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"]
     json.dump([answer(values, declared) for values in json.load(sys.stdin)], sys.stdout)
 

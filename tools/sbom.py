@@ -1,4 +1,4 @@
-"""The bill of materials of the artefacts: which packages the built layers hold, with their licences, as CycloneDX.
+"""The bill of materials of the artefacts: the packages of the built layers with their licences, as CycloneDX.
 
 Runs in the environment of `tools.audit`.
 """
@@ -27,7 +27,7 @@ LAYERS: Final = ("DependenciesLayer", "AuthorizerDependenciesLayer")
 
 
 def write(target: Path) -> str:
-    """Write the bill of materials, and return a line about it.
+    """Write the bill of materials, and return a line that describes it.
 
     Raises:
         BuildError: Nothing has been built.

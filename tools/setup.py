@@ -1,8 +1,8 @@
-"""Make the two virtual environments: `.venv` for our own programs, `.venv-functions` for the functions.
+"""Create the two virtual environments: `.venv` for the project's programs, `.venv-functions` for the functions.
 
-Runs under the Python of the machine, before anything is installed: the standard library only. It is idempotent, and
-instant while nothing has changed: a stamp in each environment names the lock that was installed. Every package is
-checked against the hashes of its lock; where packages come from is the user's own pip or uv configuration.
+Runs under the Python of the machine before anything is installed, with the standard library only. It is idempotent,
+and instant while nothing has changed: a stamp in each environment names the lock that was installed. Every package is
+checked against the hashes of its lock. The user's own pip or uv configuration decides where packages come from.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ LOCKS: Final = (
     "audit",
 )
 LAST_LINES: Final = 12
-# The variables of uv that say from where packages come and how.
+# The variables of uv that name package sources and how to reach them.
 _OF_UV: Final = re.compile("INDEX|FIND_LINKS|INSECURE|TLS|CERT|CACHE|LINK_MODE|OFFLINE|HTTP|CONCURRENT|KEYRING|CONFIG")
 
 
 class SetupError(Exception):
-    """Something could not be set up; the text says what to do."""
+    """Something could not be set up; the text states what to do."""
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out `local`, `tests`, `lock`, `clean`, `checkov`, `sam ...` or `audit ...`."""
+    """Run `local`, `tests`, `lock`, `clean`, `checkov`, `sam ...` or `audit ...`."""
     work: dict[str, Callable[[], None]] = {
         "local": lambda: prepare("local"),
         "tests": lambda: prepare("tests"),
@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> int:
 
 
 def trouble_with(error: OSError) -> str:
-    """Return one line for what the system refused: a folder that cannot be written, a full disk."""
+    """Return one line for an error of the operating system: a folder that is not writable, a full disk."""
     where = f"{error.filename}: " if error.filename else ""
     return (
         f"{where}{error.strerror or error}. This folder ({ROOT}), the cache ({cache()}; XDG_CACHE_HOME names another) "
@@ -97,7 +97,7 @@ def trouble_with(error: OSError) -> str:
 
 
 def prepare(kind: str) -> None:
-    """Make what `make run` (local) or `make test` (tests) needs; what is already there stays."""
+    """Set up what `make run` (local) or `make test` (tests) needs; existing parts stay."""
     with one_at_a_time(f"setup-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:16]}"):
         prepare_own(kind)
         prepare_functions()
@@ -107,12 +107,12 @@ def prepare(kind: str) -> None:
 
 
 def prepare_own(kind: str) -> None:
-    """Make `.venv`. What the tests need contains what the local stack needs, and is never taken away again."""
+    """Create `.venv`. The tests' packages include the local stack's, and are never removed again."""
     stamp = read_stamp(VENV)
     if stamp.get("kind") == "tests":
         kind = "tests"
     lock_file = REQUIREMENTS / f"{kind}.txt"
-    # Without the last part of the version: two shells whose Pythons differ in it shall not remake it in turns.
+    # Without the patch version: two shells whose Pythons differ in it must not recreate the environment in turns.
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     wanted = {"kind": kind, "lock": digest(lock_file, REQUIREMENTS / "uv.txt"), "python": version, "at": str(VENV)}
     python = VENV / "bin" / "python"
@@ -127,14 +127,14 @@ def prepare_own(kind: str) -> None:
     forget_stamp(VENV)
     with step(f"installing {count(lock_file)} packages into .venv (requirements/{kind}.txt)"):
         install_uv()
-        # With byte-code: where PYTHONDONTWRITEBYTECODE is set, every process would compile every module again.
+        # With byte-code: if PYTHONDONTWRITEBYTECODE is set, every process would compile every module again.
         options = ("--python", str(python), "--require-hashes", "--compile-bytecode")
         uv("pip", "sync", *options, str(lock_file), str(REQUIREMENTS / "uv.txt"))
     write_stamp(VENV, wanted)
 
 
 def require_venv() -> None:
-    """Say in one line what to install where the Python of the machine comes without venv or ensurepip."""
+    """Raise an error with the packages to install if the machine's Python comes without venv or ensurepip."""
     if all(importlib.util.find_spec(name) for name in ("venv", "ensurepip")):
         return
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -147,7 +147,7 @@ def require_venv() -> None:
 
 
 def install_uv() -> None:
-    """Let pip install uv, which installs everything else about ten times faster."""
+    """Install uv with pip; uv installs everything else about ten times faster."""
     wanted = digest(REQUIREMENTS / "uv.txt")
     marker = VENV / "uv-lock"
     if marker.exists() and marker.read_text() == wanted and (VENV / "bin" / "uv").exists():
@@ -165,7 +165,7 @@ def install_uv() -> None:
 
 
 def prepare_functions() -> None:
-    """Make `.venv-functions` with Lambda's Python where one is found, else with this one."""
+    """Create `.venv-functions` with Lambda's Python if one is found, otherwise with this one."""
     lock_file = REQUIREMENTS / "functions.txt"
     stamp = read_stamp(FUNCTIONS_VENV)
     python = FUNCTIONS_VENV / "bin" / "python"
@@ -210,7 +210,7 @@ def tool_venv(name: str, what: str) -> Path:
     with one_at_a_time(f"tool-{name}"):
         if not read_stamp(place):
             with step(f"installing {what} ({count(lock_file)} packages, once, into {place})"):
-                # Scripts name their interpreter by its full path, so it is made in place; the stamp says it is whole.
+                # Scripts contain the full path of their interpreter: create in place. The stamp marks it as complete.
                 shutil.rmtree(place, ignore_errors=True)
                 uv("venv", "--quiet", "--no-project", "--python", sys.executable, str(place))
                 uv("pip", "install", "--python", str(place / "bin/python"), "--require-hashes", "-r", str(lock_file))
@@ -219,23 +219,23 @@ def tool_venv(name: str, what: str) -> Path:
 
 
 def sam(arguments: list[str]) -> None:
-    """Become the SAM CLI, installed on first use."""
+    """Replace this process by the SAM CLI, installed on first use."""
     program = sam_program()
-    # With any AWS key, also an invented one, SAM asks AWS whose it is; and of a profile that is not there it dies.
+    # With any AWS key, even an invented one, SAM asks AWS for its owner; a missing profile makes it fail.
     environment = {name: value for name, value in everything().items() if not name.startswith("AWS_")}
     os.chdir(ROOT)
     os.execve(program, [str(program), *arguments], environment | sam_environment())  # noqa: S606  # SAM's own arguments
 
 
 def checkov() -> None:
-    """Become checkov, installed on first use, over the template; .checkov.yaml says what it looks for."""
+    """Replace this process by checkov on the template; .checkov.yaml configures it. Installed on first use."""
     program = tool_venv("checkov", "checkov") / "checkov"
     os.chdir(ROOT)
     os.execve(program, [str(program), "--file", "template.yaml"], everything())  # noqa: S606  # our own command line
 
 
 def audit(arguments: list[str]) -> None:
-    """Become `tools.audit` in an environment of its own, made on first use."""
+    """Replace this process by `tools.audit` in an environment of its own, created on first use."""
     program = tool_venv("audit", "pip-audit") / "python"
     os.chdir(ROOT)
     os.execve(program, [str(program), "-m", "tools.audit", *arguments], everything())  # noqa: S606  # our own program
@@ -247,12 +247,12 @@ def sam_program() -> Path:
 
 
 def sam_environment() -> dict[str, str]:
-    """Return what the SAM CLI is told besides the user's environment."""
+    """Return the variables that the SAM CLI gets in addition to the user's environment."""
     home = cache() / "sam"
     home.mkdir(parents=True, exist_ok=True)
-    # SAM looks for a newer SAM once a week, unless it believes to have looked.
+    # SAM checks for a newer version once a week; this file makes the check look recent.
     (home / "metadata.json").write_text(json.dumps({"lastVersionCheck": time.time(), "telemetryEnabled": False}))
-    # The layers' makefiles install with the pip of .venv. Where there is a Python 3.13, SAM may want to see it.
+    # The layers' makefiles install with the pip of .venv. If there is a Python 3.13, SAM should find it.
     found = pythons.find()
     path = [str(VENV / "bin"), variable("PATH", os.defpath), *([str(found.path.parent)] if found else [])]
     return {
@@ -261,7 +261,7 @@ def sam_environment() -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_DEFAULT_REGION": "us-east-1",
         "PATH": os.pathsep.join(path),
-        # Where the layers' makefiles find this project; make itself cannot name a folder with a space in it.
+        # The layers' makefiles find the project by this variable; make cannot name a folder with a space in it.
         "TERRA_CONNECTIONS_ROOT": str(ROOT),
     }
 
@@ -270,10 +270,10 @@ def sam_environment() -> dict[str, str]:
 
 
 def lock() -> None:
-    """Write every lock anew; --universal makes them hold for every supported Python and system."""
+    """Write every lock anew; --universal makes them valid for every supported Python and system."""
     prepare_own("local")
     os.chdir(ROOT)
-    # What runs in Lambda comes first: the others take their versions from it.
+    # Lambda's packages come first: the other locks use their versions.
     names = [
         *(folder / "requirements" for folder in [*DEPENDENCIES, *BENCHMARKS]),
         *(REQUIREMENTS / name for name in LOCKS),
@@ -287,7 +287,7 @@ def lock() -> None:
 
 
 def clean() -> None:
-    """Forget the local stack's data and everything that was built; the environments and the cache stay."""
+    """Delete the local stack's data and the build output; the environments and the cache stay."""
     directory = ROOT / ".local"
     if directory.exists():
         with (directory / "lock").open("a") as held:
@@ -302,20 +302,20 @@ def clean() -> None:
     say("Forgotten: local tables, people, keys and what was built. (.venv, .venv-functions and the cache stay.)")
 
 
-# --- how -------------------------------------------------------------------------------------------------------------
+# --- helpers ---------------------------------------------------------------------------------------------------------
 
 
 def uv(*arguments: str) -> None:
-    """Run uv with the user's configuration; one line and uv's own last lines when it fails."""
+    """Run uv with the user's configuration; if it fails, print one line after uv's own last lines."""
     command = [str(VENV / "bin" / "uv"), *arguments]
     run(command, "uv could not install the packages: is the network there?", uv_environment())
 
 
 def uv_environment() -> dict[str, str]:
-    """Return uv's environment. Who has configured pip but not uv means both: uv does not read pip's configuration.
+    """Return uv's environment. uv does not read pip's configuration, so pip's settings apply if uv has none.
 
-    Of uv's own variables those stay that say from where packages come and how. What is installed, and into which
-    environment, is ours to say.
+    Of uv's own variables, only those that name package sources and how to reach them are kept. This program decides
+    which packages are installed, and into which environment.
     """
     environment = {
         name: value for name, value in everything().items() if not name.startswith("UV_") or _OF_UV.search(name)
@@ -331,7 +331,7 @@ def uv_environment() -> dict[str, str]:
 
 
 def pip_configuration() -> dict[str, str]:
-    """Return what pip is configured to install from, in uv's words."""
+    """Return pip's configured package sources as uv's variables."""
     values = pip_settings.read(VENV / "bin" / "python")
     words = {
         "index-url": "UV_DEFAULT_INDEX",
@@ -341,12 +341,12 @@ def pip_configuration() -> dict[str, str]:
         "cert": "SSL_CERT_FILE",
     }
     translated = {words[name]: value for name, value in values.items() if name in words and value}
-    # pip looks at every index alike; the locks' hashes decide what is accepted.
+    # pip treats all indexes alike; the locks' hashes decide which files are accepted.
     return {**translated, "UV_INDEX_STRATEGY": "unsafe-best-match"} if "UV_INDEX" in translated else translated
 
 
 def run(command: list[str], trouble: str, environment: Mapping[str, str] | None = None) -> None:
-    """Run a command quietly; when it fails, say so in one line after its own last lines."""
+    """Run a command quietly; if it fails, report it in one line after its own last lines."""
     done = subprocess.run(  # noqa: S603  # our own command lines
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -358,7 +358,7 @@ def run(command: list[str], trouble: str, environment: Mapping[str, str] | None 
 
 @contextmanager
 def one_at_a_time(name: str) -> Iterator[None]:
-    """Let nobody else on this machine do the same thing at the same time."""
+    """Hold a lock, so that only one process on this machine runs the block at a time."""
     place = cache() / "locks"
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -391,7 +391,7 @@ def count(lock_file: Path) -> int:
 
 
 def read_stamp(place: Path) -> dict[str, str]:
-    """Return the stamp of a finished environment; empty where there is none."""
+    """Return the stamp of a finished environment; empty if there is none."""
     try:
         stamp: dict[str, str] = json.loads((place / STAMP).read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The stages that samconfig.toml names, and what their stacks on AWS put out."""
+"""The stages that samconfig.toml names, and the outputs of their stacks on AWS."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# What boto3 raises where AWS, or the user's own configuration of it, does not work: a profile that is not there, a
-# credential_process or AWS_CA_BUNDLE that is no file (OSError), an endpoint or a region that is none (ValueError).
+# The errors that boto3 raises if AWS or the user's AWS configuration fails: a profile that does not exist, a
+# credential_process or AWS_CA_BUNDLE that is not a file (OSError), an invalid endpoint or region (ValueError).
 AWS_TROUBLES: Final = (BotoCoreError, ClientError, Boto3Error, OSError, ValueError)
 CHECK_CONFIGURATION: Final = (
     "Check your AWS configuration: AWS_PROFILE, the files of ~/.aws, the AWS_ and PROXY variables of this shell "
@@ -27,7 +27,7 @@ CHECK_CONFIGURATION: Final = (
 
 
 class StageError(Exception):
-    """The text is one line that says what to do."""
+    """An error whose text is one line that states what to do."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Stage:
 
     Attributes:
         name: as in `make deploy STAGE=name`.
-        stack_name: of its CloudFormation stack.
-        region, profile: None is what the user's AWS configuration says.
-        parameters: what samconfig.toml says of the template's parameters, in any of the forms that `sam deploy` takes.
-        settings: everything that it says of a deployment.
+        stack_name: the name of its CloudFormation stack.
+        region, profile: None means the user's AWS configuration applies.
+        parameters: the template's parameters in samconfig.toml, in any of the forms that `sam deploy` accepts.
+        settings: all its deployment settings.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Stage:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def session(self) -> boto3.Session:
-        """Return what makes clients of AWS, as the user who deploys."""
+        """Return a boto3 session with the deploying user's credentials."""
         return boto3.Session(profile_name=self.profile, region_name=self.region)
 
 
@@ -84,10 +84,10 @@ def read(name: str, config: Path = ROOT / "samconfig.toml") -> Stage:
 
 
 def sign_in(stage: Stage) -> None:
-    """Ask AWS who deploys, so that a configuration with a fault is one line and not SAM's traceback.
+    """Sign in to AWS first, so that a faulty configuration gives one line instead of SAM's traceback.
 
     Raises:
-        StageError: AWS cannot be asked, or does not accept the credentials.
+        StageError: AWS cannot be reached, or rejects the credentials.
     """
     try:
         stage.session().client("sts").get_caller_identity()
@@ -97,7 +97,7 @@ def sign_in(stage: Stage) -> None:
 
 
 def unknown(stage: Stage, error: Exception) -> str:
-    """Return one line for a stack of which AWS says nothing, with what to do."""
+    """Return one line for a stack that AWS does not describe, with what to do."""
     remedy = (
         f"Deployed yet? (make deploy STAGE={stage.name})" if isinstance(error, ClientError) else CHECK_CONFIGURATION
     )
@@ -105,7 +105,7 @@ def unknown(stage: Stage, error: Exception) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """Return what an error says, on one line."""
+    """Return an error's text on one line."""
     return " ".join(str(error).split()).rstrip(".") + "."
 
 
@@ -113,7 +113,7 @@ def outputs(stage: Stage) -> dict[str, str]:
     """Return the outputs of the stage's stack, found with the user's own AWS credentials.
 
     Raises:
-        StageError: there is no such stack yet, or AWS cannot be asked.
+        StageError: the stack does not exist yet, or AWS cannot be reached.
     """
     try:
         client = stage.session().client("cloudformation")

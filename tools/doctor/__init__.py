@@ -1,5 +1,5 @@
-"""Looks at a running stack and says in plain words what is wrong with it: `make doctor STAGE=prod`.
+"""Diagnoses a running stack and reports problems in plain words: `make doctor STAGE=prod`.
 
-A stack on AWS is found by what CloudFormation says of it, a local one by its stack.json. Nobody is affected: the
-webhook that is delivered is a `healthcheck`, and Terra forgets the widget session that is asked for after 15 minutes.
+A stack on AWS is found through CloudFormation, a local one through its stack.json. The checks do not affect users: the
+webhook delivered is a `healthcheck`, and the requested widget session expires at Terra after 15 minutes.
 """

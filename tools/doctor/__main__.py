@@ -1,6 +1,6 @@
 """`python -m tools.doctor [--stage dev]`.
 
-Ends with 0 if all is well, 1 if something is wrong, 2 if nothing is, and a look told nothing for sure.
+Exits with 0 if all is well, with 1 if something is wrong, and with 2 if nothing is wrong but a check was inconclusive.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WRONG, UNSEEN = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Look, and tell."""
+    """Run the checks and print the findings."""
     parser = argparse.ArgumentParser(prog="python -m tools.doctor", description="What is wrong with a stack?")
     parser.add_argument("--stage", default=LOCAL, help="of samconfig.toml; local is the one of make run")
     parser.add_argument("--samconfig", type=Path, default=ROOT / "samconfig.toml")
@@ -52,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def proxies_can_be_used() -> None:
-    """Try the proxies that the environment names.
+    """Check that the proxies of the environment are usable.
 
     Raises:
-        StageError: The client cannot be made: they are no addresses, or SOCKS, which takes a package that is not here.
+        StageError: The client cannot be created: an address is invalid, or SOCKS needs a package that is not installed.
     """
     try:
         httpx.Client().close()
@@ -68,11 +68,11 @@ def proxies_can_be_used() -> None:
 
 
 def examine(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
-    """Look at everything; each finding as soon as it is there.
+    """Run every check, and yield each finding at once.
 
     Args:
-        stack: at which.
-        clock: unix seconds, as this computer has them.
+        stack: the stack to check.
+        clock: returns this computer's unix time in seconds.
     """
     usable, how_secrets_are = inside.secrets(stack)
     with httpx.Client(timeout=PATIENCE.total_seconds(), trust_env=not stack.is_local) as http:
@@ -92,7 +92,7 @@ def examine(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
 
 
 def tell(findings: Iterator[Finding]) -> int:
-    """Print the findings and what they come to; return the exit status."""
+    """Print the findings and a summary; return the exit status."""
     signs: Counter[Sign] = Counter()
     for finding in findings:
         signs[finding.sign] += 1

@@ -1,8 +1,8 @@
-"""Do return targets that are pages open the app on a phone that has it?
+"""Checks whether return targets that are web pages open the app on a phone that has it.
 
 They do if their host serves a file that names the app: one for iOS (universal links), one for Android (App Links). A
-page for the browser needs neither, so it is well if there is none. Which paths Android opens says the app's manifest,
-which is not seen from here.
+page for the browser needs neither, so a missing file is fine. On Android, the app's manifest decides which paths it
+opens; this check cannot see it.
 
 Sources: Apple, "Supporting associated domains" and "applinks"; Google, "Creating a Statement List" and "Statement List
 Syntax" of Digital Asset Links.
@@ -49,7 +49,7 @@ class _Part(BaseModel):
 
 
 class Rule(_Part):
-    """Which addresses one of `components` is about."""
+    """One entry of `components`: a pattern of addresses."""
 
     path: str = Field(default="*", alias="/")
     query: str | dict[str, str] = Field(default="*", alias="?")
@@ -58,7 +58,7 @@ class Rule(_Part):
     is_case_sensitive: bool = Field(default=True, alias="caseSensitive")
 
     def fits(self, path: str) -> bool | None:
-        """Whether it is about a path, without a fragment; None where it takes more than this to know."""
+        """Return whether a path without fragment matches; None if the path alone does not decide it."""
         if "%" in path + self.path or "$(" in self.path:
             return None
         pattern = re.escape(self.path).replace(r"\*", ".*").replace(r"\?", ".")
@@ -68,7 +68,7 @@ class Rule(_Part):
 
 
 class Details(_Part):
-    """Apps, and what they open: `components`, or `paths` as iOS 12 and before were told."""
+    """Apps, and the paths they open: `components`, or `paths` for iOS 12 and before."""
 
     apps: Annotated[list[AppId], BeforeValidator(lambda ids: [ids] if isinstance(ids, str) else ids)] = Field(
         validation_alias=AliasChoices("appIDs", "appID"), min_length=1
@@ -78,7 +78,7 @@ class Details(_Part):
     defaults: dict[str, Any] = {}
 
     def opens(self, path: str) -> bool | None:
-        """Whether the apps open a path: the first rule that fits says it. None where that cannot be told."""
+        """Return whether the apps open a path, by the first rule that matches; None if it cannot be determined."""
         rules = self.components
         if rules is None and self.paths is not None:
             old = [{"/": each.removeprefix("NOT "), "exclude": each.startswith("NOT ")} for each in self.paths]
@@ -93,25 +93,25 @@ class Details(_Part):
 
 
 class Universal(_Part):
-    """What `applinks` holds."""
+    """The content of `applinks`."""
 
     details: list[Details] = []
     defaults: dict[str, Any] = {}
 
     def opens(self, path: str) -> bool | None:
-        """Whether an app opens a path; None where that cannot be told."""
+        """Return whether an app opens a path; None if it cannot be determined."""
         told = {None if self.defaults else each.opens(path) for each in self.details}
         return True if True in told else None if None in told else False
 
 
 class Association(_Part):
-    """An apple-app-site-association, as far as it is about links."""
+    """The links part of an apple-app-site-association."""
 
     applinks: Universal = Universal()
 
 
 class Target(_Part):
-    """Whom a statement is about."""
+    """The app or site that a statement applies to."""
 
     namespace: str
     package_name: str = ""
@@ -126,7 +126,7 @@ class Target(_Part):
 
 
 class Statement(_Part):
-    """One of assetlinks.json; `include` names a further list, at which we do not look."""
+    """One statement of assetlinks.json; `include` names a further list, which is not read."""
 
     relation: list[str] = []
     target: Target = Target(namespace="")
@@ -134,11 +134,11 @@ class Statement(_Part):
 
 
 def look(http: httpx.Client, pages: Sequence[str], packages: AbstractSet[str]) -> Iterator[Finding]:
-    """Look at what the hosts of pages serve.
+    """Check the app link files of the pages' hosts.
 
     Args:
-        http: asks.
-        pages: the return targets' addresses, of hosts that answer.
+        http: the client to use.
+        pages: the return targets' addresses, of hosts that respond.
         packages: the Android apps that other return targets name.
     """
     paths: dict[str, list[str]] = {}
@@ -157,7 +157,7 @@ def look(http: httpx.Client, pages: Sequence[str], packages: AbstractSet[str]) -
 
 
 def _universal_links(http: httpx.Client, what: str, url: str, paths: Sequence[str]) -> Finding | None:
-    """How they are on iOS; None if there are none."""
+    """Return the state of iOS universal links; None if there are none."""
     found = _read(http, what, url, TypeAdapter(Association))
     if not isinstance(found, Association):
         return found
@@ -175,7 +175,7 @@ def _universal_links(http: httpx.Client, what: str, url: str, paths: Sequence[st
 
 
 def _app_links(http: httpx.Client, what: str, url: str, packages: AbstractSet[str]) -> Finding | None:
-    """How they are on Android; None if there are none."""
+    """Return the state of Android App Links; None if there are none."""
     found = _read(http, what, url, TypeAdapter(list[Statement]))
     if not isinstance(found, list):
         return found
@@ -193,7 +193,7 @@ def _app_links(http: httpx.Client, what: str, url: str, packages: AbstractSet[st
 def _read(  # noqa: PLR0911 - one rule, one line, one answer
     http: httpx.Client, what: str, url: str, shape: TypeAdapter[_Shape]
 ) -> _Shape | Finding | None:
-    """What a file holds, or what is wrong with it; None if there is none."""
+    """Return a file's content, or a finding about it; None if there is no file."""
     try:
         answer = http.get(url, timeout=PATIENCE.total_seconds(), follow_redirects=False)
     except httpx.TransportError as error:
@@ -205,7 +205,7 @@ def _read(  # noqa: PLR0911 - one rule, one line, one answer
         )
     if answer.is_server_error:
         return unseen(what, f"{url} answers {answer.status_code}")
-    # For what they have not, many sites redirect to a login or answer with their start page.
+    # For missing files, many sites redirect to a login or respond with their start page.
     if answer.status_code != httpx.codes.OK or answer.content.lstrip().startswith(b"<"):
         return None
     media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()

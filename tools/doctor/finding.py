@@ -1,4 +1,4 @@
-"""What came out of one look."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Sign(StrEnum):
-    """How it is; the value is what a line begins with."""
+    """The severity; the value is the start of the line."""
 
     FINE = "✓"
     WRONG = "✗"
@@ -19,9 +19,9 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        what: what was looked at.
-        told: how it is.
-        remedy: what to do, if anything.
+        what: the subject of the check.
+        told: the result.
+        remedy: the action to take, if any.
     """
 
     sign: Sign
@@ -36,15 +36,15 @@ class Finding:
 
 
 def fine(what: str, told: str) -> Finding:
-    """Nothing to do."""
+    """Return a finding that needs no action."""
     return Finding(Sign.FINE, what, told)
 
 
 def wrong(what: str, told: str, remedy: str) -> Finding:
-    """Something to do."""
+    """Return a finding that needs action."""
     return Finding(Sign.WRONG, what, told, remedy)
 
 
 def unseen(what: str, told: str, remedy: str = "") -> Finding:
-    """It could not be looked at, or tells nothing for sure."""
+    """Return a finding for a check that could not run or was inconclusive."""
     return Finding(Sign.UNSEEN, what, told, remedy)

@@ -1,4 +1,4 @@
-"""Looks at what AWS holds of a stack: its deployment, secrets, dead-letter queues and alarms."""
+"""Checks of a stack's AWS resources: its deployment, secrets, dead-letter queues and alarms."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 OWN_DELIVERY: Final = "healthcheck"
-"""The type of the delivery that the doctor makes; Terra sends it, too, and it says nothing of anybody."""
+"""The event type of the doctor's delivery. Terra sends it, too, and it refers to no user."""
 LATELY: Final = timedelta(days=1)
 SHORTEST: Final = {"TerraSecret": 8, "SigningSecrets": 8, "ServiceKeys": 32}
-"""Characters. Terra's are not ours to choose; a service key opens everything."""
+"""Characters. Terra sets the length of its own secrets; a service key gives full access."""
 _PLACEHOLDER: Final = re.compile(
     r"\W*|<.*>|x{3,}|api[ _-]?key|secret|password|(.*[ _-])?(change[ _-]?me|placeholder|your|todo|example)([ _-].*)?",
     re.IGNORECASE,
@@ -31,7 +31,7 @@ Secrets = dict[str, dict[str, str]]
 
 
 def deployment(stack: Stack) -> Iterator[Finding]:
-    """Is it deployed as it was last meant to be?"""
+    """Check that the last deployment succeeded."""
     if stack.is_local:
         return
     if stack.status in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"}:
@@ -44,7 +44,7 @@ def deployment(stack: Stack) -> Iterator[Finding]:
 
 
 def secrets(stack: Stack) -> tuple[Secrets, list[Finding]]:
-    """Read every secret; those that can be used, and how all of them are."""
+    """Read every secret; return the usable ones, and a finding for each."""
     usable: Secrets = {}
     findings = []
     client = stack.client("secretsmanager")
@@ -65,7 +65,7 @@ def secrets(stack: Stack) -> tuple[Secrets, list[Finding]]:
 
 
 def _remedy(stack: Stack, name: str, arn: str) -> str:
-    """How a secret is put."""
+    """Return how to set a secret."""
     if stack.is_local:
         return "Start make run anew: it puts its own."
     if name == "ServiceKeys":
@@ -88,7 +88,7 @@ def _unread(name: str, arn: str, error: Exception) -> Finding:
 
 
 def trouble_in(name: str, text: str) -> str | None:  # noqa: PLR0911 - one rule, one line, one answer
-    """What is wrong with a secret's text, or None. It is never quoted."""
+    """Return what is wrong with a secret's text, or None. The text is never quoted."""
     try:
         values = json.loads(text)
     except ValueError:
@@ -112,7 +112,7 @@ def trouble_in(name: str, text: str) -> str | None:  # noqa: PLR0911 - one rule,
 
 
 def deliveries(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
-    """Has Terra delivered anything lately? What this command delivers itself does not count."""
+    """Check that Terra has delivered something lately. This command's own delivery does not count."""
     if stack.is_local:
         return
     what, now = "Terra's deliveries", datetime.fromtimestamp(clock(), UTC)
@@ -145,7 +145,7 @@ def deliveries(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
 
 
 def queues(stack: Stack) -> Iterator[Finding]:
-    """Does anything lie in a dead-letter queue? Those are the ones that have none themselves."""
+    """Check that the dead-letter queues are empty: the queues that have no dead-letter queue themselves."""
     client = stack.client("sqs")
     wanted = ["RedrivePolicy", "ApproximateNumberOfMessages"]
     for name, url in sorted(stack.queues.items()):
@@ -164,7 +164,7 @@ def queues(stack: Stack) -> Iterator[Finding]:
 
 
 def alarms(stack: Stack) -> Iterator[Finding]:
-    """Does anybody hear the alarms, and does one ring?"""
+    """Check that alarms have subscribers and that none is firing."""
     if stack.is_local:
         return
     yield _audience(stack)
@@ -184,7 +184,7 @@ def alarms(stack: Stack) -> Iterator[Finding]:
 
 
 def _audience(stack: Stack) -> Finding:  # noqa: PLR0911 - as above
-    """Whom alarms tell."""
+    """Check who receives the alarms."""
     what, topic = "Alarm topic", stack.parameters.get("AlarmTopicArn", "")
     remedy = (
         f"aws sns subscribe --topic-arn {topic or '...'} --protocol email --notification-endpoint ..., and confirm."

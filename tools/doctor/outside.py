@@ -1,4 +1,4 @@
-"""Looks at a stack as those see it who call it - back ends, Terra, browsers - and at what it calls itself."""
+"""Checks of a stack from the outside, as back ends, Terra and browsers call it, and of the services that it calls."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 PATIENCE: Final = timedelta(seconds=15)
 CLOCKS_DIFFER_BY: Final = 30.0  # seconds
 NOBODY: Final = "doctor"
-"""A reference_id that stands for no person."""
+"""A reference_id that belongs to no user."""
 _ACCOUNT_REFUSED: Final = {httpx.codes.PAYMENT_REQUIRED, httpx.codes.FORBIDDEN, httpx.codes.SERVICE_UNAVAILABLE}
 _LOOPBACK: Final = {"127.0.0.1", "localhost"}
 
 
 @dataclass(frozen=True)
 class Doctor:
-    """Looks from outside.
+    """Runs the checks from the outside.
 
     Attributes:
-        stack: what is looked at.
-        secrets: its secrets, those that can be used.
-        http: asks.
-        clock: unix seconds.
+        stack: the stack to check.
+        secrets: its usable secrets.
+        http: the client to use.
+        clock: returns the unix time in seconds.
     """
 
     stack: Stack
@@ -55,7 +55,7 @@ class Doctor:
     clock: Callable[[], float]
 
     def api(self) -> Iterator[Finding]:
-        """Does it refuse strangers, and take its service keys?"""
+        """Check that the API rejects calls without a key, and accepts its service keys."""
         what, url = "API", f"{self.stack.outputs['ApiUrl']}/connections"
         try:
             stranger = self.http.get(url, params={"reference_id": NOBODY})
@@ -81,7 +81,7 @@ class Doctor:
         return wrong(what, f"is answered {_answered(answer)}", "The functions' logs have the reason.")
 
     def _clock(self, whose: str, answer: httpx.Response) -> Iterator[Finding]:
-        """Does this computer's clock agree with another one?"""
+        """Check that this computer's clock agrees with another one."""
         try:
             apart = self.clock() - parsedate_to_datetime(answer.headers["date"]).timestamp()
         except (KeyError, ValueError):
@@ -95,11 +95,11 @@ class Doctor:
             yield wrong("Clock", f"this computer's is {abs(apart):.0f} s {how} {whose}", remedy)
 
     def webhook(self) -> Iterator[Finding]:
-        """Is a delivery taken that is signed as Terra signs?"""
+        """Check that a delivery signed as Terra signs is accepted."""
         url = self.stack.outputs["WebhookUrl"]
         for name, secret in self.secrets.get("SigningSecrets", {}).items():
             what = f"Webhook, signed with {name}"
-            # Two equal deliveries in one second would be one.
+            # Two equal deliveries in one second would count as one.
             body = json.dumps({"type": OWN_DELIVERY, "status": "success", "message": f"doctor {uuid4()}"}).encode()
             t = str(int(self.clock()))
             headers = {"content-type": "application/json", "x-terra-signature": f"t={t},v1={sign(body, secret, t)}"}
@@ -111,7 +111,7 @@ class Doctor:
             yield _taken(what, url, answer)
 
     def terra(self) -> Iterator[Finding]:
-        """Does Terra take our credentials, and is the widget where we ask for it?"""
+        """Check that Terra accepts the credentials, and that its widget is at the expected address."""
         api_key, dev_id = self.secrets.get("TerraSecret", {}).get("api_key"), self.stack.parameters["TerraDevId"]
         if api_key is None:
             return
@@ -161,7 +161,7 @@ class Doctor:
             yield wrong(what, f"{url} answers {answer.status_code}, and no address", remedy)
 
     def return_targets(self) -> Iterator[Finding]:
-        """Can people be sent where they are to go after a login?"""
+        """Check that users can be redirected to the return targets after a login."""
         what, parameters = "Return targets", self.stack.parameters
         text = parameters.get("ReturnTargets", "")
         is_local = urlsplit(parameters.get("PublicBaseUrl", "")).hostname in _LOOPBACK
@@ -196,7 +196,7 @@ class Doctor:
         return fine(what, f"{address} answers {answer.status_code}")
 
     def user_tokens(self) -> Iterator[Finding]:
-        """Can users' tokens be checked, if any are to be?"""
+        """Check that users' tokens can be verified, if they are enabled."""
         issuer = self.stack.parameters.get("OidcIssuer", "")
         if not issuer:
             return
@@ -241,7 +241,7 @@ def _reachable(url: str) -> str:
 
 
 def _answered(answer: httpx.Response) -> str:
-    """The status, and the code if it is a problem of ours."""
+    """Return the status, and the code if it is one of this API's problems."""
     return f"{answer.status_code} {_object(answer).get('code', '')}".rstrip()
 
 
@@ -250,7 +250,7 @@ def _address_in(answer: httpx.Response) -> bool:
 
 
 def _object(answer: httpx.Response) -> Mapping[str, Any]:
-    """What an answer holds; nothing where that is not a JSON object."""
+    """Return the JSON object of a response; empty if it is not a JSON object."""
     try:
         found = answer.json()
     except ValueError:
@@ -259,7 +259,7 @@ def _object(answer: httpx.Response) -> Mapping[str, Any]:
 
 
 def _keys(entries: list[object], algorithms: list[str]) -> str | None:
-    """Which keys of a JWK Set check signatures, read as the authorizer reads them; None if none does."""
+    """Return which keys of a JWK Set verify signatures, read as the authorizer reads them; None if none does."""
     usable = [keys[0] for entry in entries if (keys := usable_keys([entry], algorithms))]
     if not usable:
         return None

@@ -1,4 +1,4 @@
-"""The stack that is looked at: where it is, what it was deployed with, and by whom its parts can be asked."""
+"""The stack to check: its location, its parameters, and the credentials to query it with."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Stack:
     """A stack.
 
     Attributes:
-        stage: of samconfig.toml, or local.
-        name: as CloudFormation calls it.
-        status: as CloudFormation has it; empty for a local one.
-        parameters: what it was deployed with, defaults included.
-        outputs: what the template tells; a local stack has those that can be known.
+        stage: a stage of samconfig.toml, or local.
+        name: CloudFormation's name of it.
+        status: CloudFormation's status; empty for a local stack.
+        parameters: the parameters of its deployment, defaults included.
+        outputs: the template's outputs; a local stack has those that can be known.
         queues: their addresses by logical id.
         alarms: their names by logical id; a local stack has none.
-        session: whose credentials ask AWS.
-        endpoint: where a local stack's AWS services are; None on AWS.
+        session: the AWS credentials to use.
+        endpoint: the address of a local stack's AWS services; None on AWS.
     """
 
     stage: str
@@ -53,7 +53,7 @@ class Stack:
 
     @property
     def is_local(self) -> bool:
-        """Whether it runs on this machine."""
+        """Return whether it runs on this machine."""
         return self.endpoint is not None
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - a client of whichever service
@@ -62,10 +62,10 @@ class Stack:
 
 
 def running_here(directory: Path) -> Stack:
-    """Return the local stack that runs in a folder.
+    """Return the local stack that runs from a folder.
 
     Raises:
-        StageError: None does.
+        StageError: No stack runs there.
     """
     try:
         told = json.loads((directory / "stack.json").read_text())
@@ -74,7 +74,7 @@ def running_here(directory: Path) -> Stack:
         raise StageError(message) from None
     session = boto3.Session(
         aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 - the AWS services of a laptop accept any
+        aws_secret_access_key="local",  # noqa: S106 - the local AWS services accept any key
         region_name=told["region"],
     )
     given: dict[str, str] = told["parameters"]
