@@ -1,4 +1,4 @@
-"""The API of template.yaml on this machine: routes, authorizer, events and processes as at AWS.
+"""The API of template.yaml on this machine, with routes, authorizer, events and processes as on AWS.
 
 Streams, queues and schedules invoke functions, too (`Gateway.start_sources`).
 
@@ -31,7 +31,7 @@ _REGION: Final = "us-east-1"
 
 
 class StartError(Exception):
-    """A function cannot be loaded; the text names it and holds its own traceback."""
+    """A function cannot be loaded; the text names it and contains its traceback."""
 
 
 class Gateway:
@@ -61,23 +61,23 @@ class Gateway:
         Args:
             template: Path of template.yaml.
             parameters: Values of its parameters; the others keep their defaults.
-            physical_ids: What `Ref` gives for its resources (`{"Connections": ...}`), and `GetAtt` for their
+            physical_ids: The values of `Ref` for its resources (`{"Connections": ...}`), and of `GetAtt` for their
                 attributes (`{"Connections.Arn": ...}`). Functions and the API name themselves.
-            secrets: What the secrets hold that dynamic references name, by their ARNs.
-            port: Port on 127.0.0.1; 0 takes a free one.
+            secrets: The values of the secrets that dynamic references name, by their ARNs.
+            port: Port on 127.0.0.1; 0 selects a free one.
             python: The interpreter that functions run under.
-            dependencies: Folder of installed packages that functions import from when `python` itself has them not.
-            directory: Folder for what processes write (byte-code, home); made if missing.
-            environment: What functions get besides the template's variables and Lambda's own. It wins over both.
-            on_log: Gets every line that a function prints and every trouble of the gateway.
-            on_event: Gets every event that a function is invoked with, as JSON.
+            dependencies: Folder of installed packages that functions import from if `python` itself lacks them.
+            directory: Folder for what processes write (byte-code, home); created if missing.
+            environment: Variables for functions in addition to the template's and Lambda's. It overrides both.
+            on_log: Receives every line that a function prints and every error of the gateway.
+            on_event: Receives every event that a function is invoked with, as JSON.
             workers_per_function: How many invocations of one function run at once; more wait.
-            reauthorize_every: How long authorizers' answers are kept, instead of what the template says.
+            reauthorize_every: How long authorizers' responses are cached; overrides the template.
             patience: How long a client waits for a function before it gets 503.
-            runtime: `awslambdaric`, our `own` loop, or `auto`: the first where it is installed.
+            runtime: `awslambdaric`, our `own` loop, or `auto`: the first if it is installed.
 
         Raises:
-            TemplateError: The template cannot be carried out.
+            TemplateError: The template uses something unsupported.
         """
         region = environment.get("AWS_REGION", _REGION)
         self.stack: Stack = read_stack(
@@ -88,7 +88,7 @@ class Gateway:
             region=region,
         )
         self._port = port
-        # Not resolved: a virtual environment's interpreter is a link, and knows its packages by its own place.
+        # Not resolved: a virtual environment's interpreter is a link, and finds its packages by the link's location.
         self._python = python.absolute()
         self._dependencies = dependencies.absolute()
         self._directory = directory.absolute()
@@ -113,14 +113,14 @@ class Gateway:
 
     @property
     def control_url(self) -> str:
-        """Where `local.invoke` asks, known once the sources are started."""
+        """The address for `local.invoke`, known once the sources are started."""
         return self._control.url
 
     async def start(self) -> None:
         """Bind the port, load every function once, then serve.
 
         Raises:
-            OSError: The port is taken.
+            OSError: The port is in use.
             StartError: A function cannot be loaded.
         """
         listener = listen(_HOST, self._port)
@@ -146,7 +146,7 @@ class Gateway:
         await self._server.start(listener)
 
     async def start_sources(self, *, dynamodb_url: str, sqs_url: str) -> None:
-        """Let the template's streams, queues and schedules invoke functions; tables and queues must be there."""
+        """Let the template's streams, queues and schedules invoke functions; tables and queues must exist."""
         key, secret = (self._environment.get(name, "local") for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
         self._sources = Sources(self.stack.triggers, self._functions, self._on_log)
         self._sources.start(Services(dynamodb_url, sqs_url, self._region, key, secret), self._directory)
@@ -157,14 +157,14 @@ class Gateway:
 
         Raises:
             KeyError: No such function, or it has no schedule.
-            FunctionError: It brought no answer.
+            FunctionError: It returned no response.
         """
         if self._sources is None:
             raise KeyError(function)
         return await self._sources.run_schedule(function, self._region)
 
     async def stop(self) -> None:
-        """Stop serving and end every process. Harmless when not started, or twice."""
+        """Stop serving and end every process. Safe to call when not started, or twice."""
         if self._server is not None:
             await self._server.stop()
             self._server = None
@@ -183,13 +183,13 @@ class Gateway:
         """Invoke a function by its logical id, as a schedule or a stream does.
 
         Raises:
-            FunctionError: It brought no answer.
+            FunctionError: It returned no response.
         """
         return json.loads(await self._functions[function].invoke(json.dumps(event).encode()))
 
     async def _load(self) -> None:
         (self._directory / "home").mkdir(parents=True, exist_ok=True)
-        # Nothing is ever written: processes end when the writing end closes, which is when this process ends.
+        # Nothing is written to the pipe: processes end when its writing end closes, that is, when this process ends.
         self._leash = os.pipe()
         host = Host(
             python=self._python,

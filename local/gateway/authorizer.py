@@ -1,4 +1,4 @@
-"""Whether a caller may come in: Lambda authorizers, payload format 2.0, simple responses."""
+"""Lambda authorizers with payload format 2.0 and simple responses: whether a request is authorized."""
 
 import json
 import time
@@ -20,14 +20,14 @@ class MalformedDecisionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the authorizer said."""
+    """The authorizer's decision."""
 
     is_authorized: bool
     context: dict[str, Json] | None
 
 
 class Authorizer:
-    """One authorizer of the API and its remembered answers."""
+    """One authorizer of the API and its cached responses."""
 
     def __init__(self, spec: AuthorizerSpec, function: Workers, *, reauthorize_every: timedelta | None) -> None:
         self._spec = spec
@@ -41,17 +41,17 @@ class Authorizer:
         return self._function.name
 
     def identity(self, request: Request) -> tuple[str, ...] | None:
-        """The values of the identity sources; None when one is missing or empty."""
+        """The values of the identity sources; None if one is missing or empty."""
         headers = headers_of(request.headers)
         values = tuple(headers.get(name, "") for name in self._spec.headers)
         return values if all(values) else None
 
     async def decide(self, identity: tuple[str, ...], event: Event) -> Decision:
-        """The authorizer's answer, remembered by identity.
+        """The authorizer's decision, cached by identity.
 
         Raises:
-            FunctionError: The authorizer brought no answer.
-            MalformedDecisionError: Its answer is none.
+            FunctionError: The authorizer returned no response.
+            MalformedDecisionError: Its response is not a simple response.
         """
         now = time.monotonic()
         remembered = self._answers.get(identity)
@@ -60,7 +60,7 @@ class Authorizer:
         payload = json.dumps(event).encode()
         decision = _parse(await self._function.invoke(payload, patience=_PATIENCE))
         if identity and self._keeps_for:
-            # Forgotten here, so that a stack which runs for days does not remember every caller it ever saw.
+            # Expired responses are removed here, so that a stack that runs for days does not keep every caller.
             self._answers = {key: kept for key, kept in self._answers.items() if now < kept[0]}
             self._answers[identity] = (now + self._keeps_for.total_seconds(), decision)
         return decision

@@ -1,16 +1,16 @@
-"""What a function answers to a batch of records: all taken, some failed, or nothing that can be read."""
+"""A function's response to a batch of records: all succeeded, some failed, or unreadable."""
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
 
 Invoke = Callable[[bytes], Awaitable[bytes]]
-"""Runs the function on an event; raises `FunctionError` when there is no answer."""
+"""Runs the function on an event; raises `FunctionError` if there is no response."""
 
 
 def failures(answer: bytes, identifiers: Sequence[str], *, reports: bool) -> set[str]:
-    """The identifiers of the records that failed. An answer that cannot be read means all of them.
+    """The identifiers of the records that failed. A response that cannot be read means all of them.
 
-    AWS does not say what a member that it does not know means; here it is a mistake that shows.
+    AWS does not document unknown members; here they count as an error, so that the mistake shows.
     """
     if not reports:
         return set()
@@ -28,5 +28,5 @@ def failures(answer: bytes, identifiers: Sequence[str], *, reports: bool) -> set
 
 
 def payload(records: Sequence[object]) -> bytes:
-    """The event that holds the records."""
+    """The event that contains the records."""
     return json.dumps({"Records": records}, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""A door for `local.invoke`: run a schedule now. On a port of its own, because the API has no such route."""
+"""The endpoint of `local.invoke`: runs a schedule now. On a port of its own, because the API has no such route."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ _PREFIX: Final = "/schedules/"
 
 
 class Control:
-    """`POST /schedules/{function}`: 200 with its answer, 404 without such a schedule, 502 when it failed."""
+    """`POST /schedules/{function}`: 200 with its response, 404 without such a schedule, 502 if it failed."""
 
     def __init__(self, run_schedule: Callable[[str], Awaitable[object]]) -> None:
         self._run_schedule = run_schedule
@@ -28,7 +28,7 @@ class Control:
         await self._server.start(listener)
 
     async def stop(self) -> None:
-        """Close it."""
+        """Stop listening."""
         await self._server.stop()
 
     async def _answer(self, request: Request) -> Response:

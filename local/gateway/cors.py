@@ -1,4 +1,4 @@
-"""CORS as an HTTP API with a CorsConfiguration does it: it answers preflights and replaces a function's own headers."""
+"""CORS as in an HTTP API with a CorsConfiguration: it answers preflights and replaces a function's own headers."""
 
 from http import HTTPMethod, HTTPStatus
 from typing import Final
@@ -16,7 +16,7 @@ class Cors:
         self._spec = spec
 
     def preflight(self, request: Request) -> Response | None:
-        """The answer when the request is a preflight; an origin that is not allowed gets one without headers."""
+        """The response if the request is a preflight; an origin that is not allowed gets one without headers."""
         if request.method != HTTPMethod.OPTIONS or _header(request, b"access-control-request-method") is None:
             return None
         headers = self._origin(request)
@@ -34,7 +34,7 @@ class Cors:
         return Response(HTTPStatus.NO_CONTENT, headers, b"")
 
     def apply(self, request: Request, response: Response) -> Response:
-        """The response with the API's CORS headers in place of the function's own."""
+        """The response, with the function's own CORS headers replaced by the API's."""
         headers = [(name, value) for name, value in response.headers if not name.startswith(_PREFIX)]
         own = self._origin(request)
         if own and self._spec.exposed:

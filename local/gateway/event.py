@@ -1,9 +1,9 @@
 """Events as HTTP APIs build them, payload format 2.0.
 
-Seen at AWS and followed here, where the documentation is silent or says otherwise:
+Behaviour observed on AWS and reproduced here, where the documentation is silent or differs:
 
 - `rawPath` and `requestContext.http.path` are percent-decoded, and end before a decoded `?`; so routes are matched on
-  the decoded path. `rawQueryString` stays as it came.
+  the decoded path. `rawQueryString` is passed on unchanged.
 - The `cookie` header is moved to `cookies`; a field that would be empty is absent.
 - A body is text for `text/*`, `application/json`, `application/xml` and `application/javascript`. Everything else is
   base64, also `application/x-www-form-urlencoded` and a body without a content type.
@@ -48,7 +48,7 @@ class Target:
 
     @classmethod
     def of(cls, request: Request) -> "Target":
-        """Split and decode as API Gateway does."""
+        """Split and decode the target as API Gateway does."""
         raw_path, _, query = request.target.partition(b"?")
         path = unquote_to_bytes(raw_path).decode("utf-8", "replace")
         return cls(path.partition("?")[0], query.decode("latin-1"))
@@ -56,7 +56,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """Who the API says it is."""
+    """The API's identity in events."""
 
     api_id: str
     region: str
@@ -64,12 +64,12 @@ class Api:
 
     @property
     def domain(self) -> str:
-        """The API's own name at AWS: a handler that builds its address from it is seen at once."""
+        """The API's own name on AWS: a handler that builds its address from it is noticed at once."""
         return f"{self.api_id}.execute-api.{self.region}.amazonaws.com"
 
 
 def new_request_id() -> str:
-    """An id in the form of API Gateway's."""
+    """An id in API Gateway's format."""
     return base64.b64encode(secrets.token_bytes(11)).decode()
 
 
@@ -84,7 +84,7 @@ def build_event(request: Request, target: Target, match: Match, api: Api, reques
 
 
 def authorizer_event(event: Event, request: Request, api: Api, identity: tuple[str, ...]) -> Event:
-    """The event for a Lambda authorizer: the same request, without its body."""
+    """The event for a Lambda authorizer: the same request without its body."""
     arn = f"arn:aws:execute-api:{api.region}:{ACCOUNT_ID}:{api.api_id}"
     return {
         **{key: value for key, value in event.items() if key not in {"body", "isBase64Encoded"}},
@@ -95,7 +95,7 @@ def authorizer_event(event: Event, request: Request, api: Api, identity: tuple[s
 
 
 def with_authorizer(event: Event, context: dict[str, Json] | None) -> Event:
-    """The event with what the authorizer said about the caller."""
+    """The event with the authorizer's context."""
     request_context = event["requestContext"]
     if not isinstance(request_context, dict):
         raise TypeError(request_context)
@@ -176,5 +176,5 @@ def _body(request: Request) -> tuple[str | None, bool]:
         try:
             return request.body.decode("utf-8"), False
         except UnicodeDecodeError:
-            pass  # declared as text and is none: only base64 keeps the bytes
+            pass  # declared as text but is not: only base64 keeps the bytes
     return base64.b64encode(request.body).decode("ascii"), True

@@ -1,7 +1,7 @@
-"""A small HTTP/1.1 server that hands requests on exactly as they came: raw target, raw headers, raw body.
+"""A small HTTP/1.1 server that passes requests on unchanged: raw target, raw headers, raw body.
 
-Both the API and the Runtime API stand on it. It lives in somebody else's event loop and touches no signal handler.
-asyncio switches Nagle's algorithm off on every TCP connection; without that each answer would wait up to 40 ms.
+The API and the Runtime API use it. It runs in the caller's event loop and does not change signal handlers.
+asyncio disables Nagle's algorithm on every TCP connection; with it, each response would take up to 40 ms longer.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from local.origin_guard import BODY, is_foreign
 
 _CHUNK: Final = 256 * 1024
 _HEAD_LIMIT: Final = 64 * 1024
-# A body above its limit is read to the end and thrown away, because a client that is still sending would see a
+# A body above its limit is read to the end and discarded, because a client that is still sending would see a
 # reset instead of the 413. Beyond this many bytes the connection is just closed.
 _DRAIN_LIMIT: Final = 64 * 1024 * 1024
 _WITHOUT_BODY: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
@@ -42,7 +42,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer; the length, the date and the connection headers are the server's to add."""
+    """A response; the server adds the length, the date and the connection headers."""
 
     status: int
     headers: Headers
@@ -54,7 +54,7 @@ _FOREIGN: Final = Response(HTTPStatus.FORBIDDEN, [(b"content-type", b"applicatio
 
 
 class _ClosedEarlyError(Exception):
-    """The client went away in the middle of a request."""
+    """The client disconnected in the middle of a request."""
 
 
 class HttpServer:
@@ -63,10 +63,10 @@ class HttpServer:
     def __init__(
         self, handler: Handler, *, body_limit: int, head_limit: int = _HEAD_LIMIT, is_for_programs: bool = False
     ) -> None:
-        """Answer by a handler.
+        """Respond with a handler.
 
         Args:
-            handler: Answers a request.
+            handler: Returns the response to a request.
             body_limit: Bytes; the handler gets no larger body.
             head_limit: Bytes.
             is_for_programs: Whether web pages of other origins get 403, as at every control endpoint.
@@ -79,7 +79,7 @@ class HttpServer:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self, listener: socket.socket) -> None:
-        """Serve from now on."""
+        """Start serving."""
         self._server = await asyncio.start_server(self._serve, sock=listener, limit=_CHUNK)
 
     async def stop(self) -> None:
@@ -99,9 +99,9 @@ class HttpServer:
         try:
             await self._converse(connection, reader, writer)
         except (_ClosedEarlyError, ConnectionError):
-            return  # the client has gone: there is nobody to tell
+            return  # the client has disconnected
         except asyncio.CancelledError:
-            return  # stop() ends connections so; asyncio.streams would log a cancelled task as an error
+            return  # stop() ends connections this way; asyncio.streams would log a cancelled task as an error
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):
@@ -186,11 +186,11 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket.
 
     Raises:
-        OSError: The port is taken or not allowed.
+        OSError: The port is in use or not allowed.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # Without it a port stays blocked for a minute after the previous run; a listening owner is still refused.
+        # Without it a port stays blocked for a minute after the previous run; a port in use is still rejected.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(128)

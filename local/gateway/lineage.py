@@ -1,4 +1,4 @@
-"""How often one chain of requests has invoked a function, counted in the trace header as Lambda counts.
+"""The number of times one chain of requests has invoked a function, counted in the trace header as Lambda counts.
 
 Lambda adds the count to `X-Amzn-Trace-Id` (`Lineage=`), the AWS SDK sends that header on, and SQS keeps it with the
 message as `AWSTraceHeader`. X-Ray need not be on. After 16 invocations of one function Lambda stops the chain, unless
@@ -34,7 +34,7 @@ class Lineage:
 
     @classmethod
     def parse(cls, header: str) -> "Lineage":
-        """Read a trace header; an empty one begins a new chain."""
+        """Read a trace header; an empty one starts a new chain."""
         parts = [part.strip() for part in header.split(";")]
         fields = dict(part.split("=", 1) for part in parts if "=" in part)
         root = fields.get("Root") or f"1-{int(time.time()):08x}-{uuid4().hex[:24]}"

@@ -1,10 +1,10 @@
-"""A queue that invokes a function: batches are received, handed over, and deleted as far as they were taken.
+"""A queue that invokes a function: receives batches, invokes the function, and deletes the messages that succeeded.
 
-A message that failed is left alone: it is seen again when the queue's visibility timeout is over, and goes to the dead
-letters when the queue's own redrive policy says so, both done by the queue.
+A failed message is left in the queue. The queue itself makes it visible again after the visibility timeout, and moves
+it to the dead-letter queue by its redrive policy.
 
-A message whose chain of requests has invoked the function 16 times already is not handed over, unless the function's
-RecursiveLoop is Allow: it goes to the dead letters at once (see `lineage`).
+A message whose chain of requests has invoked the function 16 times already is not delivered, unless the function's
+RecursiveLoop is Allow: it goes to the dead-letter queue at once (see `lineage`).
 """
 
 import asyncio
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 WAIT_S: Final = 1
-MOST: Final = 10  # SQS hands out no more at once
+MOST: Final = 10  # the maximum that SQS returns at once
 
 
 class Invoke(Protocol):
-    """Runs the function on an event; raises `FunctionError` when there is no answer."""
+    """Runs the function on an event; raises `FunctionError` if there is no response."""
 
     def __call__(self, payload: bytes, /, *, trace: str) -> Awaitable[bytes]:
-        """Return the function's answer; `trace` is the X-Amzn-Trace-Id of what caused the event."""
+        """Return the function's response; `trace` is the X-Amzn-Trace-Id of the event's cause."""
         ...
 
 
 class QueuePoller:
-    """Drives one function by one queue."""
+    """Invokes one function from one queue."""
 
     def __init__(self, trigger: QueueTrigger, services: Services, invoke: Invoke, on_log: OnLog) -> None:
         self._trigger = trigger
@@ -52,7 +52,7 @@ class QueuePoller:
         self.name = f"{trigger.function} reads {trigger.queue_url.rpartition('/')[2]}"
 
     async def poll(self, thread: Threads) -> bool:
-        """Take one batch, as soon as one more may be under way; whether there was one."""
+        """Receive one batch as soon as another may be in flight; return whether there was one."""
         if self._client is None:
             self._client = await thread.run(self._services.queues)
         async with self._slots:
@@ -69,11 +69,11 @@ class QueuePoller:
             work = asyncio.create_task(self._work(self._client, messages, thread))
             self._under_way.add(work)
             work.add_done_callback(self._under_way.discard)
-            await asyncio.sleep(0)  # it takes its slot
+            await asyncio.sleep(0)  # lets the task take its slot
         return bool(messages)
 
     async def end(self) -> None:
-        """Leave what is under way; its messages are seen again."""
+        """Abandon the batches in flight; their messages become visible again."""
         for work in self._under_way:
             work.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -98,14 +98,14 @@ class QueuePoller:
                 self._on_log(f"[{self.name}] {error}; what was taken will be seen again")
 
     async def _hand_over(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Invoke the function; the messages that it took."""
+        """Invoke the function; return the messages that succeeded."""
         records = [_record(message, self._trigger.queue_arn, self._services.region) for message in messages]
-        # A batch of several chains goes on as the longest of them.
+        # A batch of several chains continues the longest of them.
         trace = max(map(_trace, messages), key=lambda header: Lineage.parse(header).count(self._trigger.function))
         try:
             answer = await self._invoke(payload(records), trace=trace)
         except FunctionError:
-            return []  # the function's own log says why
+            return []  # the function's own log contains the reason
         ids = [message["MessageId"] for message in messages]
         failed = failures(answer, ids, reports=self._trigger.reports_failures)
         if failed:
@@ -116,7 +116,7 @@ class QueuePoller:
         return Lineage.parse(_trace(message)).count(self._trigger.function) >= LONGEST_CHAIN
 
     async def _bury(self, client: "SQSClient", messages: Sequence[Mapping[str, Any]], thread: Threads) -> None:
-        """Send messages of an endless loop to the queue's dead letters, where it has any."""
+        """Send messages of an endless loop to the queue's dead-letter queue, if it has one."""
         for message in messages:
             url = await thread.run(partial(_dead_letters_of, client, self._trigger.queue_url))
             if url:
@@ -144,7 +144,7 @@ def _dead_letters_of(client: "SQSClient", queue_url: str) -> str:
 
 
 def _record(message: Mapping[str, Any], arn: str, region: str) -> dict[str, Any]:
-    """A message as Lambda hands it to a function."""
+    """A message in the form that Lambda passes to a function."""
     attributes = {
         name: {
             "stringValue": attribute.get("StringValue"),

@@ -1,4 +1,4 @@
-"""What a client gets for what a function returned: payload format 2.0, inference included."""
+"""The HTTP response for a function's result: payload format 2.0, inference included."""
 
 import base64
 import binascii
@@ -11,31 +11,31 @@ from local.gateway.event import HOP_BY_HOP, Json
 from local.gateway.http1 import Response
 
 _JSON_TYPE: Final = (b"content-type", b"application/json")
-_TEXT_TYPE: Final = (b"content-type", b"text/plain;charset=UTF-8")  # where a function names a status but no type
+_TEXT_TYPE: Final = (b"content-type", b"text/plain;charset=UTF-8")  # if a function sets a status but no type
 _SERVERS_OWN: Final = HOP_BY_HOP | {"content-length", "date"}
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[^\x00\r\n]*")
 
 
 class MalformedResponseError(Exception):
-    """The function returned what API Gateway cannot turn into an answer."""
+    """The function's result cannot be converted to a response by API Gateway."""
 
 
 def message(status: HTTPStatus, text: str) -> Response:
-    """API Gateway's own answer."""
+    """API Gateway's own response."""
     return Response(status, [_JSON_TYPE], json.dumps({"message": text}, separators=(",", ":")).encode())
 
 
 def internal_error() -> Response:
-    """API Gateway's answer to everything that goes wrong behind it."""
+    """API Gateway's response to every error behind it."""
     return message(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
 
 
 def translate(payload: bytes) -> Response:
-    """The answer for a function's output.
+    """The response for a function's output.
 
     Raises:
-        MalformedResponseError: The output is not JSON, or not in the form that it claims to have.
+        MalformedResponseError: The output is not JSON, or not in its declared form.
     """
     try:
         output: Json = json.loads(payload)

@@ -1,4 +1,4 @@
-"""Which route answers a request."""
+"""Selects the route for a request."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Routes:
     """The routes of an API, most specific first.
 
     API Gateway prefers a full match over one with `{parameter}`, that one over `{proxy+}`, and all over `$default`;
-    at equal paths the named method over `ANY`. A method that no matching route has falls through to the next one.
+    at equal paths the named method over `ANY`. A method that a matching route lacks falls through to the next route.
     """
 
     def __init__(self, routes: Iterable[RouteSpec]) -> None:
@@ -48,7 +48,7 @@ def _kind(segment: str) -> int:
 
 def _specificity(route: RouteSpec) -> tuple[bool, tuple[int, ...], bool]:
     kinds = tuple(_kind(segment) for segment in route.path.split("/"))
-    # A longer path beats the shorter greedy one that covers it: its segments are compared one by one.
+    # A longer path precedes the shorter greedy one that covers it: segments are compared one by one.
     return route.path == DEFAULT_ROUTE, kinds, route.method == _ANY
 
 

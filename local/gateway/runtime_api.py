@@ -1,6 +1,6 @@
-"""The Runtime API that one Lambda process talks to: it asks for the next invocation and posts what came out.
+"""The Runtime API of one Lambda process, which requests the next invocation from it and posts the result to it.
 
-Every process has a server of its own, as every execution environment has at AWS: who asks is known by the port.
+Every process has a server of its own, as every execution environment has on AWS: the port identifies the process.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from local.gateway.http1 import Headers, HttpServer, Request, Response, listen
 
-RESPONSE_LIMIT: Final = 6 * 1024 * 1024 + 100  # bytes; what AWS enforces on answers, 100 above its 6 MB
+RESPONSE_LIMIT: Final = 6 * 1024 * 1024 + 100  # bytes; AWS's limit for responses, 100 above its 6 MB
 
 _PREFIX: Final = "/2018-06-01/runtime"
 _HEAD_LIMIT: Final = 2 * 1024 * 1024  # awslambdaric reports an error's cause in a header of up to 1 MB
@@ -23,7 +23,7 @@ _JSON: Final = [(b"content-type", b"application/json")]
 
 
 class Failure(Enum):
-    """Why an invocation brought no answer; the client sees an internal error, the log says which."""
+    """Why an invocation returned no response; the client sees an internal error, the log has the reason."""
 
     UNHANDLED = "raised an exception"
     INIT = "failed to start"
@@ -35,7 +35,7 @@ class Failure(Enum):
 
 
 class FunctionError(Exception):
-    """A function brought no answer."""
+    """A function returned no response."""
 
     def __init__(self, failure: Failure, detail: str = "") -> None:
         super().__init__(f"{failure.value}{': ' if detail else ''}{detail}")
@@ -45,7 +45,7 @@ class FunctionError(Exception):
 
 @dataclass(slots=True)
 class Invocation:
-    """One event on its way through a process."""
+    """One event that a process handles."""
 
     payload: bytes
     arn: str
@@ -56,18 +56,18 @@ class Invocation:
     answer: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def succeed(self, payload: bytes) -> None:
-        """Give the function's answer to whoever waits for it."""
+        """Pass the function's response to the caller."""
         if not self.answer.done():
             self.answer.set_result(payload)
 
     def fail(self, error: FunctionError) -> None:
-        """Tell whoever waits that there will be no answer."""
+        """Pass the error to the caller."""
         if not self.answer.done():
             self.answer.set_exception(error)
 
 
 def deadline_ms(limit: timedelta) -> int:
-    """The moment at which an invocation that begins now runs out of time."""
+    """The deadline of an invocation that starts now, in unix milliseconds."""
     return int((time.time() + limit.total_seconds()) * 1000)
 
 
@@ -89,22 +89,22 @@ class RuntimeApi:
         await self._server.start(listener)
 
     async def stop(self) -> None:
-        """Close everything; a process that still asks sees its connection end."""
+        """Close everything; a process that is still polling sees its connection end."""
         await self._server.stop()
         self.fail(FunctionError(Failure.STOPPED))
 
     def submit(self, invocation: Invocation) -> None:
-        """Hand the invocation to the process as soon as it asks."""
+        """Give the invocation to the process at its next request."""
         self._current = invocation
         self._waiting.put_nowait(invocation)
 
     def fail(self, error: FunctionError) -> None:
-        """The process is gone: whatever is waited for will not come."""
+        """Fail the pending invocation and the wait for readiness: the process is gone."""
         if self._current is not None:
             self._current.fail(error)
         if not self.is_ready.done():
             self.is_ready.set_exception(error)
-            self.is_ready.exception()  # marked as seen: nobody waits for a process that is stopped at once
+            self.is_ready.exception()  # marked as retrieved: a process that is stopped at once has no waiter
 
     async def _answer(self, request: Request) -> Response:
         path = request.target.decode("latin-1")
@@ -158,7 +158,7 @@ def _status(status: HTTPStatus, error: str | None = None) -> Response:
 
 
 def _describe(body: bytes, *, with_trace: bool = True) -> str:
-    """What a runtime reported, for people: type, message and the function's own traceback."""
+    """A runtime's error report as readable text: type, message and the function's own traceback."""
     try:
         report = json.loads(body)
     except ValueError:

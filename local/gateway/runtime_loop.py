@@ -1,6 +1,6 @@
-"""A Lambda runtime of our own, for machines that awslambdaric has no wheel for. Standard library only.
+"""A Lambda runtime of our own, for machines without a wheel of awslambdaric. Standard library only.
 
-Says and does what awslambdaric says and does, as far as a handler or the Runtime API can tell.
+It behaves like awslambdaric, as far as a handler or the Runtime API can observe.
 """
 
 import http.client
@@ -18,11 +18,11 @@ from typing import Any, NoReturn
 Function = Callable[[Any, "Context"], Any]
 
 _PREFIX = "/2018-06-01/runtime"
-_ENVIRON = os.environ  # noqa: TID251 - this program is the runtime: the environment is how AWS speaks to it
+_ENVIRON = os.environ  # noqa: TID251 - this program is the runtime: AWS passes its settings in the environment
 
 
 class Context:
-    """What a handler gets as its second argument."""
+    """The second argument of a handler."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self.aws_request_id = headers["lambda-runtime-aws-request-id"]
@@ -37,12 +37,12 @@ class Context:
         self._deadline_ms = int(headers["lambda-runtime-deadline-ms"])
 
     def get_remaining_time_in_millis(self) -> int:
-        """How long the function may still take."""
+        """Return the time left until the function's timeout."""
         return max(0, self._deadline_ms - int(time.time() * 1000))
 
 
 class _RequestIdFilter(logging.Filter):
-    """Puts the id of the current request on every log record."""
+    """Adds the id of the current request to every log record."""
 
     request_id = ""
 
@@ -52,7 +52,7 @@ class _RequestIdFilter(logging.Filter):
 
 
 class _RuntimeApi:
-    """The Runtime API over one connection that stays open."""
+    """The Runtime API over one persistent connection."""
 
     def __init__(self, address: str) -> None:
         self._connection = http.client.HTTPConnection(address)
@@ -91,7 +91,7 @@ def _to_json(value: object) -> object:
 
 
 def _report(error: BaseException, request_id: str = "") -> tuple[bytes, str]:
-    """An error as the Runtime API takes it; its traceback starts at the function's own code."""
+    """An error in the Runtime API's format; its traceback starts at the function's own code."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]
     sys.stdout.write("".join(traceback.format_exception(error)))

@@ -1,4 +1,4 @@
-"""Schedules: what EventBridge hands to a function, and when."""
+"""Schedules: the events that EventBridge sends to a function, and their intervals."""
 
 import json
 import re
@@ -12,13 +12,13 @@ _RATE: Final = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 
 
 def rate(expression: str) -> timedelta | None:
-    """How often a schedule runs, if it is a rate."""
+    """The interval of a schedule, if it is a rate."""
     found = _RATE.fullmatch(expression.strip())
     return timedelta(**{f"{found[2]}s": int(found[1])}) if found else None
 
 
 def event(trigger: ScheduleTrigger, account: str, region: str, now: datetime | None = None) -> Any:  # noqa: ANN401 - JSON
-    """The event of one run: the schedule's own input, or what EventBridge sends without one."""
+    """The event of one run: the schedule's own input, or EventBridge's default without one."""
     if trigger.input is not None:
         return json.loads(trigger.input)
     moment = (now or datetime.now(UTC)).isoformat(timespec="seconds").replace("+00:00", "Z")

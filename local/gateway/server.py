@@ -1,4 +1,4 @@
-"""A request's way through the API: preflight, route, authorizer, limits, function, answer."""
+"""The handling of a request by the API: preflight, route, authorizer, limits, function, response."""
 
 import json
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ class Front:
         self._on_log = on_log
 
     async def answer(self, request: Request) -> Response:
-        """The answer to one request."""
+        """The response to one request."""
         request_id = new_request_id()
         response = self._cors.preflight(request) if self._cors is not None else None
         if response is None:
@@ -62,7 +62,7 @@ class Front:
 
     async def _handle(self, request: Request, request_id: str) -> Response:
         if _head_size(request) > HEAD_LIMIT:
-            # AWS documents the limit and not the answer; this is the status that HTTP has for it.
+            # AWS documents the limit but not the response; this is the HTTP status for it.
             return message(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large")
         target = Target.of(request)
         match = self._routes.find(request.method, target.path)
@@ -98,8 +98,8 @@ class Front:
     async def _invoke(self, function: str, event: Event) -> Response:
         payload = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
         if len(payload) > EVENT_LIMIT:
-            # AWS documents no answer for a body that API Gateway takes and Lambda refuses. Lambda itself says 413,
-            # and REST APIs were seen to hand it on; so does this one.
+            # AWS documents no response for a body that API Gateway accepts and Lambda rejects. Lambda itself returns
+            # 413, and REST APIs were observed to pass it on; so does this one.
             self._on_log(
                 f"[{function}] was not invoked: the event has {len(payload)} bytes, Lambda takes {EVENT_LIMIT}"
             )

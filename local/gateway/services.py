@@ -1,4 +1,4 @@
-"""Clients for the services that sources are read from, each in a thread of its own because boto3 waits."""
+"""Clients for the services that event sources read. boto3 blocks, so calls run in threads."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _PATIENT = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attemp
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Where the tables and the queues are, and as whom they are read."""
+    """The endpoints of the tables and queues, and the credentials for them."""
 
     dynamodb_url: str
     sqs_url: str
@@ -42,20 +42,20 @@ class Services:
         return self._session().client("sqs", endpoint_url=self.sqs_url, config=_PATIENT)
 
     def _session(self) -> boto3.Session:
-        # One for each client: sessions are not shared by threads.
+        # One session for each client: threads must not share sessions.
         return boto3.Session(self.access_key, self.secret_key, region_name=self.region)
 
 
 class Threads:
-    """Runs what waits beside the event loop; two, so that what is said does not wait for what is listened to."""
+    """Runs blocking calls beside the event loop, in two threads, so that sending does not wait for receiving."""
 
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix=name)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What the work brings."""
+        """The result of the work."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def end(self) -> None:
-        """Wait for what is under way."""
+        """Wait for the running calls."""
         await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)

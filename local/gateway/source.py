@@ -8,7 +8,7 @@ Fingerprint = frozenset[tuple[str, int, int]]
 
 
 def fingerprint(folders: Iterable[Path]) -> Fingerprint:
-    """Path, time of change and size of every file in the folders: any edit, addition or removal changes it."""
+    """Path, modification time and size of every file in the folders: any edit, addition or removal changes it."""
     return frozenset(entry for folder in folders for entry in _files(folder))
 
 
@@ -24,4 +24,4 @@ def _files(folder: str | Path) -> Iterator[tuple[str, int, int]]:
                     status = entry.stat()
                     yield entry.path, status.st_mtime_ns, status.st_size
             except FileNotFoundError:
-                continue  # an editor's temporary file: it was there a moment ago
+                continue  # an editor's temporary file that has just been removed

@@ -1,4 +1,4 @@
-"""What invokes functions besides the API: every source has a task that asks it again and again."""
+"""The event sources that invoke functions besides the API: each has a task that polls it."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from local.gateway.template import ACCOUNT_ID
 from local.gateway.triggers import QueueTrigger, ScheduleTrigger, StreamTrigger, Trigger
 from local.gateway.workers import OnLog, Workers
 
-IDLE_PAUSE: Final = 0.2  # seconds between two looks at a stream; a queue is waited at
+IDLE_PAUSE: Final = 0.2  # seconds between two polls of a stream; a queue uses long polling
 TROUBLE_PAUSE: Final = 1.0
 
 
@@ -31,7 +31,7 @@ class Sources:
         self._pollers: list[StreamPoller | QueuePoller] = []
 
     def start(self, services: Services, directory: Path) -> None:
-        """Begin to read; `directory` keeps how far streams were read."""
+        """Start polling; `directory` keeps the streams' checkpoints."""
         checkpoints = Checkpoints(directory / "checkpoints.json")
         for trigger in self._triggers:
             match trigger:
@@ -46,7 +46,7 @@ class Sources:
                     self._begin(self._repeat(trigger, trigger.every.total_seconds(), services.region))
 
     async def stop(self) -> None:
-        """End every task; what a function is doing is ended with the function."""
+        """End every task; running invocations end with their function's process."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -59,7 +59,7 @@ class Sources:
 
         Raises:
             KeyError: No such function, or it has no schedule.
-            FunctionError: It brought no answer.
+            FunctionError: It returned no response.
         """
         trigger = next((t for t in self._triggers if isinstance(t, ScheduleTrigger) and t.function == function), None)
         if trigger is None:
@@ -79,7 +79,7 @@ class Sources:
             try:
                 found = await poller.poll(thread)
                 is_told = False
-            except Exception as error:  # noqa: BLE001 - whatever it is: a source that ended unseen would seem silent
+            except Exception as error:  # noqa: BLE001 - any error is logged: a source that ended unnoticed would look idle
                 if not is_told:
                     self._on_log(f"[{poller.name}] {type(error).__name__}: {error}; it is tried again")
                 is_told = True
@@ -93,4 +93,4 @@ class Sources:
             try:
                 await self.run_schedule(trigger.function, region)
             except FunctionError:
-                continue  # the function's own log says why; the next run comes
+                continue  # the function's own log contains the reason; the next run follows

@@ -1,9 +1,8 @@
-"""A table's stream that invokes a function: in order, and stopped by what fails, as Lambda's event source mapping.
+"""A table's stream that invokes a function: in order, and blocked by failures, as Lambda's event source mapping.
 
-A batch that fails is tried again, from the first record that the function named; what is given up is told to the
-queue that is the on-failure destination, by its position in the stream and not by its content. How far a stream was
-read is kept in a file, so that a restart goes on from there. Batching windows are not waited for; shards are read one
-after the other.
+A batch that fails is retried from the first record that the function reported. A batch that is given up is reported to
+the on-failure destination's queue, by its position in the stream and without its content. Checkpoints are kept in a
+file, so that a restart continues from there. Batching windows are ignored; shards are read one after the other.
 """
 
 import asyncio
@@ -36,14 +35,14 @@ Record = dict[str, Any]
 
 
 class Checkpoints:
-    """How far each shard was read, in a file."""
+    """The position up to which each shard was read, in a file."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._read: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
 
     def of(self, stream: str, shard: str) -> str | None:
-        """The sequence number of the last record that was taken or given up."""
+        """The sequence number of the last record that succeeded or was given up."""
         return self._read.get(f"{stream} {shard}")
 
     def knows(self, stream: str) -> bool:
@@ -51,7 +50,7 @@ class Checkpoints:
         return any(key.startswith(f"{stream} ") for key in self._read)
 
     def keep(self, stream: str, shard: str, sequence_number: str) -> None:
-        """Remember, in one step on disk."""
+        """Store the position, atomically."""
         self._read[f"{stream} {shard}"] = sequence_number
         new = self._file.with_suffix(".new")
         new.write_text(json.dumps(self._read))
@@ -59,7 +58,7 @@ class Checkpoints:
 
 
 class StreamPoller:
-    """Drives one function by one table's stream."""
+    """Invokes one function from one table's stream."""
 
     def __init__(
         self, trigger: StreamTrigger, services: Services, invoke: Invoke, on_log: OnLog, checkpoints: Checkpoints
@@ -80,7 +79,7 @@ class StreamPoller:
         self.name = f"{trigger.function} reads the stream of {trigger.table}"
 
     async def poll(self, thread: Threads) -> bool:
-        """Take a batch of every shard that is open; whether there was one."""
+        """Process a batch of every open shard; return whether there was one."""
         if self._client is None:
             self._queues = await thread.run(self._services.queues)
             tables = await thread.run(self._services.tables)
@@ -95,10 +94,10 @@ class StreamPoller:
         return any(found)
 
     async def end(self) -> None:
-        """Nothing is under way beside `poll`."""
+        """Do nothing: no work continues after `poll`."""
 
     def _is_open(self, shard: str) -> bool:
-        """Whether it is to be read now: it was not read to its end, and what came before it was."""
+        """Whether to read it now: it was not read to its end, and its parent was."""
         parent = self._shards[shard].get("ParentShardId", "")
         is_parent_done = parent not in self._shards or self._iterators.get(parent, "") is None
         return is_parent_done and self._iterators.get(shard, "") is not None
@@ -143,10 +142,10 @@ class StreamPoller:
         ask = partial(client.get_shard_iterator, StreamArn=self._stream, ShardId=shard, **where)  # type: ignore[arg-type]
         return (await thread.run(ask))["ShardIterator"]
 
-    # -- a batch on its way ----------------------------------------------------------------------------------------
+    # -- delivering a batch --------------------------------------------------------------------------------------------
 
     async def _deliver(self, shard: str, records: list[Record], thread: Threads) -> None:
-        """Invoke the function until it took the records, or they are given up."""
+        """Invoke the function until the records succeed or are given up."""
         tries = 0
         while records:
             tries += 1
@@ -166,7 +165,7 @@ class StreamPoller:
                 first = min(index for index, number in enumerate(numbers) if number in failed)
                 self._on_log(f"[{self._trigger.function}] {len(failed)} of {len(records)} records failed")
                 if first:
-                    # Lambda does not say whether progress begins the count anew; here it does.
+                    # Lambda does not document whether progress restarts the count; here it does.
                     records, tries = records[first:], 1
             if self._trigger.retries is not None and tries > self._trigger.retries:
                 await self._give_up(shard, records, tries, thread)
@@ -212,7 +211,7 @@ def _number(record: Mapping[str, Any]) -> str:
 
 
 def _record(record: Record, stream: str) -> Record:
-    """A record as Lambda hands it to a function: as JSON, with its origin."""
+    """A record in the form that Lambda passes to a function: as JSON, with its origin."""
     plain: Record = json.loads(json.dumps({**record, "eventSourceARN": stream}, default=_plain))
     if identity := plain.pop("userIdentity", None):
         plain["userIdentity"] = {name[0].lower() + name[1:]: value for name, value in identity.items()}

@@ -1,6 +1,6 @@
-"""What template.yaml says about functions, routes and the authorizer, with every reference resolved.
+"""The functions, routes and authorizer of template.yaml, with every reference resolved.
 
-Only what the gateway needs is resolved. Whatever cannot be resolved is one `TemplateError` that names the place.
+Only what the gateway needs is resolved. Anything that cannot be resolved raises a `TemplateError` that names the place.
 """
 
 import json
@@ -36,24 +36,24 @@ EVENT_SOURCE_MAPPING: Final = "AWS::Lambda::EventSourceMapping"
 DEFAULT_ROUTE: Final = "$default"
 ALLOW: Final = "Allow"
 TERMINATE: Final = "Terminate"
-"""What a function's RecursiveLoop may be."""
+"""A value of a function's RecursiveLoop."""
 
 _ANY_METHOD: Final = "X-AMAZON-APIGATEWAY-ANY-METHOD"
 _SHORT_FORMS_WITHOUT_PREFIX: Final = frozenset({"Ref", "Condition"})
 _SUB_VARIABLE: Final = re.compile(r"\$\{(!?)([^}]*)\}")
-# Of its forms the ones that name the newest version of a secret by its ARN.
+# Only the forms that name the newest version of a secret by its ARN.
 _SECRET_REFERENCE: Final = re.compile(
     r"\{\{resolve:secretsmanager:(?P<arn>arn:[^:}]*:secretsmanager:[^:}]*:[^:}]*:secret:[^:}]*)"
     r"(?::SecretString(?::(?P<key>[^:}]*))?)?:{0,2}\}\}"
 )
 _SOURCE_TYPES: Final = {"DynamoDB": "Stream", "SQS": "Queue"}
-# What would change which records a function sees, and is not carried out here.
+# Settings that would change which records a function gets, and are not implemented here.
 _UNSUPPORTED_OF_SOURCES: Final = frozenset({"FilterCriteria", "TumblingWindowInSeconds", "StartingPositionTimestamp"})
-_DROPPED: Final = object()  # what AWS::NoValue stands for: the entry that holds it disappears
+_DROPPED: Final = object()  # the value of AWS::NoValue: the entry with it is removed
 
 
 class TemplateError(Exception):
-    """The template says something that cannot be carried out here."""
+    """The template uses something that is unsupported here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class RouteSpec:
 
     @property
     def key(self) -> str:
-        """The route key as API Gateway writes it."""
+        """The route key in API Gateway's notation."""
         return DEFAULT_ROUTE if self.path == DEFAULT_ROUTE else f"{self.method} {self.path}"
 
 
@@ -110,7 +110,7 @@ class CorsSpec:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """All that the gateway takes from the template."""
+    """Everything that the gateway reads from the template."""
 
     api_id: str
     region: str
@@ -134,9 +134,9 @@ def read_stack(
     Args:
         template: Path of the template; CodeUri and ContentUri are relative to its folder.
         parameters: Values of the template's parameters; the others keep their defaults.
-        physical_ids: What `Ref` gives for a resource (`Connections`) and `GetAtt` for an attribute (`Connections.Arn`).
+        physical_ids: Values of `Ref` for a resource (`Connections`) and `GetAtt` for an attribute (`Connections.Arn`).
         region: The value of `AWS::Region`.
-        secrets: What secrets hold, by their ARNs, for dynamic references (`{{resolve:secretsmanager:...}}`).
+        secrets: The values of secrets, by their ARNs, for dynamic references (`{{resolve:secretsmanager:...}}`).
 
     Raises:
         TemplateError: Something is missing, unknown or unresolvable.
@@ -194,7 +194,7 @@ def _load(template: Path) -> object:
 
 
 class _Resolver:
-    """CloudFormation's intrinsic functions for given parameters and physical ids."""
+    """CloudFormation's intrinsic functions for the given parameters and physical ids."""
 
     def __init__(
         self,
@@ -233,7 +233,7 @@ class _Resolver:
         }
 
     def resolve(self, value: object, where: str) -> object:
-        """The value with every intrinsic function carried out; absent entries are dropped."""
+        """The value with every intrinsic function resolved; absent entries are removed."""
         if isinstance(value, list):
             resolved = [self.resolve(item, f"{where}[{index}]") for index, item in enumerate(value)]
             return [item for item in resolved if item is not _DROPPED]
@@ -250,7 +250,7 @@ class _Resolver:
         return {key: item for key, item in entries.items() if item is not _DROPPED}
 
     def is_met(self, condition: object, where: str) -> bool:
-        """Whether the named condition of the template holds."""
+        """Whether the named condition of the template is true."""
         if not isinstance(condition, str) or condition not in self._conditions:
             message = f"{where}: there is no condition {condition}"
             raise TemplateError(message)
@@ -344,7 +344,7 @@ class _Resolver:
 
 
 class _Reader:
-    """From the document to the resolved stack."""
+    """Converts the document to the resolved stack."""
 
     def __init__(
         self,
@@ -387,7 +387,7 @@ class _Reader:
         )
 
     def _own_physical_ids(self) -> dict[str, str]:
-        """Names of what is named here: functions and the API, and queues and buses unless the caller knows better."""
+        """Names given here: of functions and the API, and of queues and buses unless the caller names them."""
         own: dict[str, str] = {}
         for name, resource in self._resources.items():
             if resource.get("Type") == FUNCTION:
@@ -455,7 +455,7 @@ class _Reader:
         )
 
     def _with_secrets(self, text: str, where: str) -> str:
-        """The text with its dynamic references to secrets carried out, as CloudFormation does when it deploys."""
+        """The text with its dynamic references to secrets resolved, as CloudFormation does on deployment."""
 
         def held(match: re.Match[str]) -> str:
             arn, key = match["arn"], match["key"]
@@ -486,7 +486,7 @@ class _Reader:
             return (folder / "python",)
         if any(folder.glob("*.py")) or any(folder.glob("*/__init__.py")):
             return (folder,)
-        return ()  # a list of requirements only: the functions' interpreter has these packages
+        return ()  # only a list of requirements: the functions' interpreter has these packages
 
     def _folder(self, uri: str, where: str) -> Path:
         folder = (self._root / uri).resolve()
@@ -563,7 +563,7 @@ class _Reader:
         return routes
 
     def _events(self, function: str) -> list[Trigger]:
-        """The sources among a function's events."""
+        """The event sources among a function's events."""
         properties = _mapping(self._resources[function].get("Properties", {}), function)
         triggers: list[Trigger] = []
         for name, value in _mapping(properties.get("Events", {}), f"{function}.Events").items():
@@ -580,7 +580,7 @@ class _Reader:
         return triggers
 
     def _event_source_mappings(self, functions: Mapping[str, FunctionSpec]) -> list[Trigger]:
-        """The sources that are resources of their own."""
+        """The event sources that are resources of their own."""
         triggers: list[Trigger] = []
         for name in self._of_type(EVENT_SOURCE_MAPPING):
             settings = _mapping(self._resources[name].get("Properties", {}), name)
@@ -594,7 +594,7 @@ class _Reader:
         return triggers
 
     def _source(self, function: str, source: object, properties: Mapping[str, object], where: str) -> Trigger:
-        """A stream or a queue of this template."""
+        """The trigger for a stream or a queue of this template."""
         settings = _mapping(self._resolver.resolve(_less(properties, source), where), where)
         if unsupported := sorted(_UNSUPPORTED_OF_SOURCES & settings.keys()):
             message = f"{where}: {', '.join(unsupported)} is not supported by the local gateway"
@@ -618,7 +618,7 @@ class _Reader:
             message = f"{where}: only the stream of a table and a queue of this template can be read here, not {source}"
             raise TemplateError(message)
         starts_at = settings.get("StartingPosition")
-        if starts_at != "TRIM_HORIZON" and starts_at != "LATEST":  # noqa: PLR1714 - mypy understands this one
+        if starts_at != "TRIM_HORIZON" and starts_at != "LATEST":  # noqa: PLR1714 - mypy understands this form
             message = f"{where}.StartingPosition: {starts_at} is not TRIM_HORIZON or LATEST"
             raise TemplateError(message)
         retries = int(_text(settings.get("MaximumRetryAttempts", -1), where))
@@ -680,14 +680,14 @@ class _Reader:
 
 
 def queue_ids(name: str, endpoint: str, region: str) -> dict[str, str]:
-    """What Ref and GetAtt give for a queue that is named after its logical id."""
+    """The values of Ref and GetAtt for a queue that is named after its logical id."""
     url = f"{endpoint}/{ACCOUNT_ID}/{name}"
     arn = f"arn:aws:sqs:{region}:{ACCOUNT_ID}:{name}"
     return {name: url, f"{name}.QueueUrl": url, f"{name}.Arn": arn, f"{name}.QueueName": name}
 
 
 def event_bus_ids(name: str, region: str) -> dict[str, str]:
-    """What Ref and GetAtt give for an event bus that is named after its logical id."""
+    """The values of Ref and GetAtt for an event bus that is named after its logical id."""
     return {name: name, f"{name}.Name": name, f"{name}.Arn": f"arn:aws:events:{region}:{ACCOUNT_ID}:event-bus/{name}"}
 
 
@@ -702,7 +702,7 @@ def _attribute(source: object) -> tuple[str, str]:
 
 
 def _less(properties: Mapping[str, object], source: object) -> dict[str, object]:
-    """The properties without the source itself and without the function: neither is a value."""
+    """The properties without the source and the function: neither is a setting."""
     return {key: value for key, value in properties.items() if value is not source and key != "FunctionName"}
 
 
@@ -790,7 +790,7 @@ def _arguments(value: object, count: int, where: str) -> list[object]:
 
 
 def _text(value: object, where: str) -> str:
-    """A scalar as CloudFormation hands it on: always text."""
+    """A scalar as CloudFormation passes it on: always text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int | float):

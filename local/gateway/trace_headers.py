@@ -1,9 +1,9 @@
 """Keeps the trace header with the messages that a function sends, as SQS does.
 
 The AWS SDK sends `X-Amzn-Trace-Id` with every request of a function. SQS keeps it as the message's `AWSTraceHeader`;
-MiniStack keeps that attribute only where the request's body has it, so the header is copied there.
+MiniStack keeps that attribute only if the request's body has it, so the header is copied there.
 
-Loaded by path into the functions' processes, which have none of this project's packages: standard library and botocore.
+Loaded by path into the functions' processes, which lack this project's packages: standard library and botocore only.
 """
 
 import json
@@ -13,12 +13,12 @@ import botocore.session
 
 
 def keep() -> None:
-    """Copy the header of every SendMessage and SendMessageBatch of the clients that are made from now on."""
+    """Copy the header into every SendMessage and SendMessageBatch of clients that are created from now on."""
     session = botocore.session.get_session()
     botocore.session.get_session = lambda env_vars=None: session  # noqa: ARG005 - botocore's signature
     events = session.get_component("event_emitter")
     for operation in ("SendMessage", "SendMessageBatch"):
-        # First: the request is signed by the same event.
+        # First: signing is a handler of the same event.
         events.register_first(f"request-created.sqs.{operation}", _copy)
 
 

@@ -1,4 +1,4 @@
-"""What invokes a function besides the API: a table's stream, a queue, a schedule."""
+"""The triggers of a function besides the API: a table's stream, a queue, a schedule."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,17 +11,17 @@ QUEUE_CONCURRENCY: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class StreamTrigger:
-    """A DynamoDB stream, as the properties of its event source mapping say.
+    """A DynamoDB stream, with the properties of its event source mapping.
 
     Attributes:
         function: the function's logical id.
         table: the table's name.
-        starts_at: where a stream that was never read is read from.
-        batch_size: how many records one invocation gets at most.
-        retries: how often a batch is tried again; None is until it succeeds.
+        starts_at: the position from which to read a stream that was never read.
+        batch_size: the maximum number of records per invocation.
+        retries: the number of retries of a batch; None retries until it succeeds.
         is_bisected: whether a batch that raised is split in halves.
-        reports_failures: whether the function names the records that failed.
-        failures_to: the URL of the queue that is told of what was given up.
+        reports_failures: whether the function reports the records that failed.
+        failures_to: the URL of the queue that receives a report of each batch that is given up.
     """
 
     function: str
@@ -36,10 +36,10 @@ class StreamTrigger:
 
 @dataclass(frozen=True, slots=True)
 class QueueTrigger:
-    """An SQS queue; when a message is seen again, and when it is dead, is the queue's own policy.
+    """An SQS queue; its own policy sets the visibility timeout and the dead-letter rule.
 
     Attributes:
-        allows_loops: whether the function may be invoked by messages that it has caused itself without end.
+        allows_loops: whether messages that the function has caused itself may invoke it without limit.
     """
 
     function: str
@@ -53,7 +53,7 @@ class QueueTrigger:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleTrigger:
-    """A schedule. `every` is None where it is not a rate: then it only runs on demand here."""
+    """A schedule. `every` is None if it is not a rate: then it only runs on demand here."""
 
     function: str
     name: str

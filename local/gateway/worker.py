@@ -1,6 +1,6 @@
-"""The first lines of every Lambda process: tie its life to the stack's, lay the module path as Lambda does, hand over.
+"""The bootstrap of every Lambda process: ends it with the stack, sets the module path as Lambda does, runs the runtime.
 
-Run by path under the functions' interpreter, which has none of this project's packages: standard library only.
+Run by path under the functions' interpreter, which lacks this project's packages: standard library only.
 Arguments: the runtime (`auto`, `awslambdaric` or `own`), the folder of installed packages, and the folders that come
 first on the module path.
 """
@@ -14,12 +14,12 @@ import sys
 import threading
 from pathlib import Path
 
-_ENVIRON = os.environ  # noqa: TID251 - this program is what AWS starts a function with: the environment is its input
+_ENVIRON = os.environ  # noqa: TID251 - AWS starts a function with this program: the environment is its input
 _LEASH_LAG = 0.5  # seconds
 
 
 def _follow(leash: int) -> None:
-    """End this process and its children when the stack has ended, however it did: the pipe's other end closes."""
+    """End this process and its children when the stack has ended in any way: the pipe's other end closes."""
     while os.read(leash, 1):
         pass
     os.killpg(os.getpgid(0), signal.SIGKILL)
@@ -48,11 +48,11 @@ def _keep_trace_headers() -> None:
 
 
 def main() -> None:
-    """Start the function."""
-    # The handler must not see the leash, nor inherit it to programs that it starts.
+    """Run the function."""
+    # Neither the handler nor the programs that it starts may get the leash.
     leash = int(_ENVIRON.pop("LOCAL_LEASH_FD"))
     os.set_inheritable(leash, False)  # noqa: FBT003 - the standard library's signature
-    # Python adds it where the machine lacks the locale that Lambda names in LANG; Lambda does not have it.
+    # Python adds it if the machine lacks the locale that Lambda names in LANG; Lambda does not have it.
     _ENVIRON.pop("LC_CTYPE", None)
     follower = threading.Thread(target=_follow, args=(leash,), name="leash", daemon=True)
     follower.start()
@@ -75,8 +75,8 @@ def main() -> None:
         else:
             _run_own_loop(_ENVIRON["_HANDLER"], source)
     finally:
-        # A runtime may see its API's connection break a moment before the leash does. Its children, which only the
-        # follower ends, must not be left behind.
+        # A runtime may see its API's connection break a moment before the leash does. Wait for the follower, because
+        # only it ends the children.
         follower.join(_LEASH_LAG)
 
 

@@ -1,4 +1,4 @@
-"""The processes of one function: started on demand, one invocation at a time each."""
+"""The processes of one function: started on demand, with one invocation at a time each."""
 
 import asyncio
 import codecs
@@ -22,7 +22,7 @@ OnLog = Callable[[str], None]
 OnEvent = Callable[[FunctionSpec, bytes], None]
 
 # AWS gives a function 10 s to load its modules. A laptop that starts a whole stack at once may need longer, and a
-# limit here would protect nobody.
+# tighter limit here has no benefit.
 INIT_LIMIT: Final = timedelta(seconds=60)
 
 _BOOTSTRAP: Final = Path(__file__).resolve().with_name("worker.py")
@@ -32,7 +32,7 @@ _LINE_END: Final = re.compile(r"\r\n|\n|\r")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What all functions of a stack run on."""
+    """The runtime settings of all functions of a stack."""
 
     python: Path
     runtime: Runtime
@@ -67,22 +67,22 @@ class Workers:
         """Start a first process.
 
         Raises:
-            FunctionError: The function cannot be loaded; the text holds its own traceback.
+            FunctionError: The function cannot be loaded; the text contains its traceback.
         """
         async with self._slots:
             self._idle.append(await self._start(fingerprint(self._folders)))
 
     async def invoke(self, payload: bytes, *, patience: timedelta | None = None, trace: str = "") -> bytes:
-        """The function's answer to an event, both as JSON.
+        """The function's response to an event, both as JSON.
 
         Args:
             payload: The event.
-            trace: The X-Amzn-Trace-Id of what caused the event; empty begins a new chain.
-            patience: How long the caller waits. The function itself runs on to its own time limit, as Lambda does;
-                an event that no process has taken yet is dropped.
+            trace: The X-Amzn-Trace-Id of the event's cause; empty starts a new chain.
+            patience: How long the caller waits. The function itself runs on to its own timeout, as on Lambda; an event
+                that no process has started on is dropped.
 
         Raises:
-            FunctionError: There is no answer.
+            FunctionError: There is no response.
         """
         if self._host.on_event is not None:
             self._host.on_event(self._spec, payload)
@@ -108,7 +108,7 @@ class Workers:
 
     @property
     def _folders(self) -> list[Path]:
-        # Not the dependencies: thousands of files that do not change while the stack runs.
+        # Without the dependencies: thousands of files that do not change while the stack runs.
         return [self._spec.folder, *self._spec.layers]
 
     def _ended(self, run: asyncio.Task[bytes]) -> None:
@@ -125,7 +125,7 @@ class Workers:
                 try:
                     return await process.invoke(payload, trace_id)
                 except _NotTakenError as error:
-                    # A process that had ended while it was idle: the event has reached nobody, so another takes it.
+                    # The process ended while it was idle and has not received the event, so another process gets it.
                     if is_new:
                         raise FunctionError(Failure.CRASH) from error
                 finally:
@@ -164,11 +164,11 @@ class Workers:
 
 
 class _NotTakenError(Exception):
-    """The process ended before it asked for the event."""
+    """The process ended before it requested the event."""
 
 
 class _Process:
-    """One process and the Runtime API that it talks to."""
+    """One process and its Runtime API."""
 
     def __init__(self, spec: FunctionSpec, host: Host, source: Fingerprint) -> None:
         self.source = source
@@ -181,11 +181,11 @@ class _Process:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can take another event."""
+        """Whether it can handle another event."""
         return self._process is not None and self._process.returncode is None and not self._is_doomed
 
     async def start(self) -> None:
-        """Start, and wait until the function is loaded."""
+        """Start the process, and wait until the function is loaded."""
         await self._api.start()
         self._process = await asyncio.create_subprocess_exec(
             self._host.python,
@@ -204,7 +204,7 @@ class _Process:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             pass_fds=(self._host.leash,),
-            # A group of its own: Ctrl-C in the terminal is the stack's to answer, and a kill reaches its children.
+            # A group of its own: only the stack handles Ctrl-C in the terminal, and a kill reaches the children.
             start_new_session=True,
         )
         if self._process.stdout is not None:
@@ -218,11 +218,11 @@ class _Process:
             raise FunctionError(Failure.INIT, message) from error
 
     async def invoke(self, payload: bytes, trace_id: str) -> bytes:
-        """The answer to one event.
+        """The response to one event.
 
         Raises:
-            FunctionError: There is no answer.
-            _NotTakenError: The process had ended before; the event has not reached it.
+            FunctionError: There is no response.
+            _NotTakenError: The process had ended before; it has not received the event.
         """
         arn = f"arn:aws:lambda:{self._host.region}:{ACCOUNT_ID}:function:{self._spec.name}"
         invocation = Invocation(payload, arn, deadline_ms(self._spec.timeout), trace_id=trace_id)
@@ -247,15 +247,15 @@ class _Process:
             raise
 
     async def stop(self) -> None:
-        """End the process and all that it has started."""
+        """End the process and its children."""
         self._is_doomed = True
         if self._process is not None:
-            # It may have ended by itself, and its group with it; macOS calls that a lack of permission.
+            # It may have ended by itself, and its group with it; macOS reports that as a lack of permission.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()
         for task in self._tasks:
-            # What it printed last is still on its way; children that keep the pipe open are not waited for.
+            # Its last output may still be in the pipe; children that keep the pipe open are not waited for.
             _, late = await asyncio.wait({task}, timeout=1)
             for pending in late:
                 pending.cancel()
@@ -284,7 +284,7 @@ class _Process:
     def _environment(self) -> dict[str, str]:
         spec, region = self._spec, self._host.region
         return {
-            # What a program needs to run at all, without anything of the person who started the stack.
+            # The minimum that a program needs to run, with nothing of the user who started the stack.
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self._host.directory / "home"),
             # Lambda's own variables.
@@ -304,5 +304,5 @@ class _Process:
             "_HANDLER": spec.handler,
             **spec.environment,
             **self._host.environment,
-            "LOCAL_LEASH_FD": str(self._host.leash),  # taken out again before the handler is loaded
+            "LOCAL_LEASH_FD": str(self._host.leash),  # removed before the handler is loaded
         }
