@@ -1,1 +1,1 @@
-"""The whole stack on one laptop: an API gateway, the database, other AWS services, a Terra, a demo page."""
+"""The whole stack on one machine: API gateway, database, AWS services, Terra simulator, OIDC issuer, demo page."""

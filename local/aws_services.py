@@ -1,4 +1,4 @@
-"""The other AWS services that the functions call, and no more: by MiniStack, on the loopback address."""
+"""The other AWS services that the functions call, and no more: MiniStack on the loopback address."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REGION: Final = "us-east-1"
-# Not credentials of anybody. DynamoDB Local refuses a key with a dash.
+# Dummy credentials. DynamoDB Local rejects a key with a dash.
 CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 SERVICES: Final = ("secretsmanager", "sqs", "events")
-"""MiniStack has sixty more; what nothing needs is nothing that can be misused."""
+"""MiniStack has sixty more; services that are not needed stay off, so that they cannot be misused."""
 SECRET_NAMES: Final = ("TerraSecret", "SigningSecrets", "ServiceKeys", "PseudonymKey")
 """The logical ids of template.yaml's secrets."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys of one local stack. They are made by chance, and kept over restarts."""
+    """The random keys of one local stack, kept over restarts."""
 
     service_key: str
     signing_secret: str
@@ -38,7 +38,7 @@ class Keys:
     pseudonym_key: str
 
     def as_secrets(self) -> dict[str, dict[str, str]]:
-        """Return what the template's secrets hold: JSON objects of name -> value."""
+        """Return the contents of the template's secrets: JSON objects of name -> value."""
         return {
             "TerraSecret": {"api_key": self.terra_api_key},
             "SigningSecrets": {"local": self.signing_secret},
@@ -48,11 +48,11 @@ class Keys:
 
 
 def keys(directory: Path) -> Keys:
-    """Return the stack's keys, made on the first run; only their owner can read the file."""
+    """Return the stack's keys, created on the first run; only their owner can read the file."""
     file = directory / "keys.json"
     made = Keys(secrets.token_urlsafe(32), secrets.token_hex(32), secrets.token_urlsafe(24), secrets.token_hex(32))
     try:
-        # An older stack's file lacks the keys that are newer than it.
+        # The file of an older stack lacks keys that were added later.
         held = Keys(**{**asdict(made), **(json.loads(file.read_text()) if file.exists() else {})})
     except (ValueError, TypeError):
         message = f"{file} cannot be read as keys: make clean forgets them (and the local tables), or delete that file."
@@ -62,7 +62,7 @@ def keys(directory: Path) -> Keys:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file that only its owner can read, in one step."""
+    """Write a file that only its owner can read, atomically."""
     new = file.with_name(f"{file.name}.new")
     new.unlink(missing_ok=True)
     new.touch(mode=0o600)
@@ -78,13 +78,13 @@ async def start_ministack(
     services: Sequence[str],
     environment: Mapping[str, str] | None = None,
 ) -> Child:
-    """Start a MiniStack that has these services and refuses web pages of elsewhere, and wait until it answers."""
+    """Start a MiniStack with these services that rejects foreign web pages, and wait until it responds."""
     # It writes a file with its process id and some data below TMPDIR, and would look for Docker.
     await asyncio.to_thread(scratch.mkdir, parents=True, exist_ok=True)
     settings = {
         "GATEWAY_PORT": str(port),
         "SERVICES": ",".join(services),
-        # Its Lambda would run uploaded code as the user who started it. It is not among the services; nor is it local.
+        # MiniStack's Lambda would run uploaded code as this user. It is not among the services; this is a safeguard.
         "LAMBDA_STRICT": "1",
         "MINISTACK_REGION": REGION,
         "IOT_MTLS_ENABLED": "0",
@@ -100,13 +100,13 @@ async def start_ministack(
 
 
 async def start(nursery: Nursery, port: int, directory: Path, held: Keys) -> dict[str, str]:
-    """Start the services, put the secrets in, and return their ARNs by the template's logical ids."""
+    """Start the services, create the secrets, and return their ARNs by the template's logical ids."""
     await start_ministack(nursery, "aws", port, directory / "aws", SERVICES)
     return await asyncio.to_thread(put_secrets, f"http://127.0.0.1:{port}", held)
 
 
 def put_secrets(endpoint: str, held: Keys) -> dict[str, str]:
-    """Make the secrets and return their ARNs."""
+    """Create the secrets and return their ARNs."""
     client = boto3.client(
         "secretsmanager",
         endpoint_url=endpoint,

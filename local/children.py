@@ -1,4 +1,4 @@
-"""The programs that the supervisor starts: each in a process group of its own, on the leash, with a log."""
+"""The supervisor's child programs: each in a process group of its own, on the leash, with a log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LAST_LINES: Final = 15
 
 
 class StackError(Exception):
-    """The stack cannot run; the text is one clear line, perhaps with what a program last said."""
+    """The stack cannot run; the text is one clear line, possibly with a program's last output."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Child:
     log: Path
 
     async def stop(self) -> None:
-        """Ask it to end, then end it; its whole group either way."""
+        """Terminate it, then kill it; its whole group either way."""
         for number, patience in ((signal.SIGTERM, STOP_PATIENCE), (signal.SIGKILL, None)):
-            with suppress(ProcessLookupError, PermissionError):  # macOS refuses where every member is a zombie
+            with suppress(ProcessLookupError, PermissionError):  # macOS raises this if every member is a zombie
                 os.killpg(self.process.pid, number)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.process.wait(), patience)
 
     def death(self) -> StackError:
-        """Return what to say when it has ended without being asked."""
+        """Return the error for a program that ended unexpectedly."""
         code = self.process.returncode
         return StackError(f"{self.name} ended by itself (exit code {code}). Its log: {self.log}\n{self.last_words()}")
 
@@ -92,7 +92,7 @@ class Nursery:
         return child
 
     async def first_death(self) -> StackError:
-        """Wait until one of them ends by itself."""
+        """Wait until one of them ends unexpectedly."""
         waits = {asyncio.create_task(child.process.wait()): child for child in self.children}
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -108,7 +108,7 @@ class Nursery:
 
 
 async def answers(child: Child, url: str, *, patience: float = 180.0) -> httpx.Response:
-    """Wait until a program answers over HTTP, whatever it answers."""
+    """Wait until a program responds over HTTP, with any status."""
     until = time.monotonic() + patience
     async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
         while time.monotonic() < until:

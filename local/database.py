@@ -1,6 +1,6 @@
-"""The database: Amazon's DynamoDB Local, or MiniStack where it cannot be had, with the tables of template.yaml.
+"""The database with the tables of template.yaml: Amazon's DynamoDB Local, or MiniStack if that is unavailable.
 
-Which of the two answers is found by asking it, never assumed.
+The engine is identified by a request to the endpoint, never assumed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TABLE: Final = "AWS::DynamoDB::Table"
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which engine to start, and with what."""
+    """The engine to start, with its settings."""
 
     engine: str
     java: Path | None = None
@@ -46,7 +46,7 @@ class Wanted:
 
 
 def choose(asked: str) -> Wanted:
-    """Decide on the engine and fetch what it needs; `asked` is the variable DATABASE."""
+    """Choose the engine and fetch what it needs; `asked` is the variable DATABASE."""
     if asked not in ("", DYNAMODB_LOCAL, MINISTACK):
         message = f"DATABASE={asked} is not known: it is {DYNAMODB_LOCAL}, {MINISTACK} or empty."
         raise StackError(message)
@@ -63,7 +63,7 @@ def choose(asked: str) -> Wanted:
 
 
 async def start(nursery: Nursery, wanted: Wanted, port: int, directory: Path | None) -> str:
-    """Start the engine, on disk in `directory` or in memory without one, and return which engine answered."""
+    """Start the engine, on disk in `directory` or in memory without one, and return which engine responded."""
     if wanted.java is None or wanted.folder is None:
         kept = {} if directory is None else {"PERSIST_STATE": "1", "STATE_DIR": str(directory / "ministack")}
         scratch = (directory or nursery.logs) / "ministack-scratch"
@@ -77,7 +77,7 @@ async def start(nursery: Nursery, wanted: Wanted, port: int, directory: Path | N
             where = ["-dbPath", str(files)]
         java = [str(wanted.java), *native_access(wanted.java), "-Djava.library.path=DynamoDBLocal_lib"]
         options = ["-sharedDb", "-disableTelemetry", "-port", str(port), *where]
-        # Java reads names of files in the locale's encoding; C's has ASCII only.
+        # Java decodes file names in the locale's encoding; the C locale's is ASCII only.
         locale = {"LC_ALL": "C.UTF-8"} if sys.platform == "linux" else {}
         command = [*java, "-jar", fetch.JAR, *options]
         child = await nursery.start("database", command, environment=locale, directory=wanted.folder)
@@ -86,15 +86,15 @@ async def start(nursery: Nursery, wanted: Wanted, port: int, directory: Path | N
 
 
 def native_access(java: Path) -> list[str]:
-    """Allow the SQLite library in words, where Java knows them: a newer one warns, and will refuse."""
+    """Allow the SQLite library explicitly if Java supports it: a newer Java warns, and will block it later."""
     known = 22
     return ["--enable-native-access=ALL-UNNAMED"] if fetch.version_of(java) >= known else []
 
 
 async def identify(endpoint: str) -> str:
-    """Ask an endpoint which engine it is."""
+    """Return which engine serves an endpoint."""
     async with httpx.AsyncClient(trust_env=False, timeout=10.0) as client:
-        # On a busy machine either one listens before it can answer.
+        # On a busy machine either engine listens before it can respond.
         for _ in range(40):
             health = await client.get(f"{endpoint}/_ministack/health")
             if health.status_code == httpx.codes.OK and '"services"' in health.text:
@@ -111,7 +111,7 @@ async def identify(endpoint: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads CloudFormation's tags as what they stand for in JSON; a table's own properties use none of them."""
+    """Reads CloudFormation's tags as their JSON forms; a table's own properties use none of them."""
 
 
 def _intrinsic(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def declared_tables(template: Path) -> dict[str, dict[str, Any]]:
 
 
 def declared(template: Path, kind: str) -> dict[str, dict[str, Any]]:
-    """Return the properties of every resource of a kind, by logical id; references are left as they are written."""
+    """Return the properties of every resource of a type, by logical id; references stay unresolved."""
     document = yaml.load(template.read_text(), Loader=_Loader)  # noqa: S506  # a SafeLoader with CloudFormation's tags
     return {
         name: resource.get("Properties", {})
@@ -155,7 +155,7 @@ def connect(endpoint: str) -> DynamoDBClient:
 
 
 async def make_tables(endpoint: str, declared: Mapping[str, Mapping[str, Any]]) -> None:
-    """Make what is missing under the tables' logical ids: tables, indexes, streams, expiry."""
+    """Create what is missing under the tables' logical ids: tables, indexes, streams, expiry."""
     await asyncio.to_thread(_make_tables, connect(endpoint), declared)
 
 
@@ -171,7 +171,7 @@ def _make_tables(client: DynamoDBClient, declared: Mapping[str, Mapping[str, Any
 
 
 def _creation(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate CloudFormation's properties into CreateTable's; backups and encryption mean nothing here."""
+    """Translate CloudFormation's properties into CreateTable's; backups and encryption have no meaning here."""
     request: dict[str, Any] = {"TableName": name, "BillingMode": "PAY_PER_REQUEST"}
     for part in ("KeySchema", "AttributeDefinitions", "LocalSecondaryIndexes"):
         if part in properties:
@@ -188,7 +188,7 @@ def _index(index: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _adapt(client: DynamoDBClient, name: str, properties: Mapping[str, Any]) -> None:
-    """Bring a kept table up to the template, or say that it no longer can be."""
+    """Update an existing table to the template, or raise an error if that is impossible."""
     table = client.describe_table(TableName=name)["Table"]
     declared = {index["IndexName"]: index for index in properties.get("GlobalSecondaryIndexes", ())}
     present = {index["IndexName"]: index for index in table.get("GlobalSecondaryIndexes", ())}

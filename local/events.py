@@ -1,8 +1,8 @@
 """Events for every function, as the local gateway sends them: events/<function>.json, for `sam local invoke`.
 
-`python -m local.events` records them anew: it walks a stack of its own through everything that invokes a function.
-What differs from one run to the next is replaced by what never changes, and secrets by their names, so that the files
-change only when the events do. `with_secrets` puts a running stack's secrets back in.
+`python -m local.events` records them anew, on a stack of its own that it drives through everything that invokes a
+function. Values that differ between runs are replaced by constants, and secrets by their names, so that the files
+change only when the events do. `with_secrets` restores a running stack's secrets.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ SERVICE_KEY: Final = "SERVICE_KEY"
 PATIENCE: Final = 120.0
 
 USER_ID: Final = "00000000-0000-4000-8000-000000000000"
-"""Stands for the one that ada has connected, in every file; other ids are numbered within theirs."""
+"""The constant for the user_id that ada has connected, in every file; other ids are numbered per file."""
 
 FIELD: Final = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
 
-# What differs from run to run, in the events' JSON, and what stands there instead.
+# Patterns of values that differ between runs, in the events' JSON, with their replacements.
 UUID: Final = re.compile(r"(?!00000000)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 CHANGING: Final = (
     (re.compile(r"t=\d+,v1=[0-9a-f]{64}"), "t=0,v1=SIGNATURE"),
@@ -75,7 +75,7 @@ def main() -> int:
 def record(stack: Stack, folder: Path) -> dict[str, Event]:
     """Return the first event of every function of a stack that keeps them in a folder, by the function's own folder.
 
-    They are without what changes from run to run and without secrets.
+    They contain no secrets, and no values that differ between runs.
     """
     replaced = {stack.service_key: SERVICE_KEY, **walk(stack)}
     names = {path.name for path in (ROOT / "functions").iterdir() if (path / "handler.py").is_file()}
@@ -84,14 +84,14 @@ def record(stack: Stack, folder: Path) -> dict[str, Event]:
 
 
 def present(folder: Path, names: set[str]) -> dict[str, str]:
-    """Return the events in a folder, by name, once all are there."""
+    """Return the events in a folder, by name, once all exist."""
     found = {file.stem: file.read_text() for file in folder.glob("*.json")}
     return found if names <= found.keys() else {}
 
 
 def walk(stack: Stack) -> dict[str, str]:
-    """Do everything that invokes a function; return what must not stay in the events, and what stands for it."""
-    # In an order that does not change; and the webhook before the redirect, so that it is the first to write.
+    """Trigger everything that invokes a function; return the values to replace in the events, with the replacements."""
+    # In a fixed order; the webhook precedes the redirect, so that it is the first to write.
     settings = {
         "redirect_order": ["user_id", "resource", "reference_id"],
         "redirect_waits_for_webhook": True,
@@ -104,10 +104,10 @@ def walk(stack: Stack) -> dict[str, str]:
             answer = browser.request(method, path, headers=key, json=body).raise_for_status()
             return answer.json() if answer.content else None
 
-        # The first change of the table: a session's own is that Terra has announced a user_id.
+        # The table's first change; a session's first one would only be the user_id that Terra announced.
         connected = {"reference_id": PERSON, "provider": "GARMIN"}
         made = httpx.post(f"{stack.terra_url}/_control/users", json=connected, trust_env=False).raise_for_status()
-        user_id: str = made.json()["user"]["user_id"]  # whom the first webhook is about
+        user_id: str = made.json()["user"]["user_id"]  # the user of the first webhook
         session = call("POST", "/sessions", {"reference_id": PERSON, "resource": "FITBIT", "return_to": "web"})
         allowed = decide(session["auth_url"], "allow")
         browser.get(allowed)
@@ -134,13 +134,13 @@ def walk(stack: Stack) -> dict[str, str]:
 
 
 def decide(auth_url: str, decision: str) -> str:
-    """Press a button of the simulator's consent page, and return where the browser is sent."""
+    """Press a button of the simulator's consent page, and return the redirect's URL."""
     answer = httpx.post(auth_url, data={"decision": decision}, trust_env=False, timeout=PATIENCE)
     return answer.headers["location"]
 
 
 def wait_until(look: Callable[[], Seen], what: str) -> Seen:
-    """Return what `look` sees as soon as it sees something."""
+    """Return the result of `look` as soon as it is not empty."""
     until = time.monotonic() + PATIENCE
     while not (seen := look()):
         if time.monotonic() > until:
@@ -150,8 +150,8 @@ def wait_until(look: Callable[[], Seen], what: str) -> Seen:
 
 
 def scrubbed(text: str, replaced: dict[str, str]) -> Event:
-    """Return an event without what changes from run to run."""
-    # Some are sent with spaces between their members, and the patterns know none.
+    """Return an event without the values that differ between runs."""
+    # Some events have spaces between their members, which the patterns do not match.
     text = json.dumps(json.loads(text), separators=(",", ":"))
     for value, name in replaced.items():
         text = text.replace(value, name)
@@ -163,13 +163,13 @@ def scrubbed(text: str, replaced: dict[str, str]) -> Event:
     if "content-length" in event.get("headers", {}):
         event["headers"]["content-length"] = str(len(content(event)))
     if "Records" in event:
-        # How many come at once is chance.
+        # The number of records per batch is random.
         del event["Records"][1:]
     return event
 
 
 def with_secrets(event: Event, stack: Stack) -> Event:
-    """Return a recorded event as this stack would take it: with its service key, and signed now with its secret."""
+    """Return a recorded event that this stack accepts: with its service key, and signed now with its secret."""
     live: Event = json.loads(json.dumps(event).replace(SERVICE_KEY, stack.service_key))
     signature = sign(content(live), t=int(time.time()), secrets=[stack.signing_secret])
     headers = live.get("headers", {})

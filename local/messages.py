@@ -1,6 +1,6 @@
-"""The template's queues and event buses, made in MiniStack, and what comes over the buses, shown.
+"""The template's queues and event buses, created in MiniStack, and a display of the buses' events.
 
-Their names are their logical ids, so what `Ref` and `GetAtt` give for them is known before they are made.
+Their names are their logical ids, so the values of `Ref` and `GetAtt` are known before they are created.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 SHOWN: Final = "ShownEvents"
-"""The queue, and the rule, by which the stack shows what comes over a bus."""
+"""The name of the queue and the rule through which the stack displays a bus's events."""
 
-# Encryption means nothing here; the queue's name is its logical id.
+# Encryption has no meaning here; the queue's name is its logical id.
 IGNORED: Final = frozenset(
     {"QueueName", "KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds", "SqsManagedSseEnabled", "Tags"}
 )
 
 
 def physical_ids(template: Path, endpoint: str) -> dict[str, str]:
-    """Return what Ref and GetAtt give for every queue and bus of a template."""
+    """Return the values of Ref and GetAtt for every queue and bus of a template."""
     ids: dict[str, str] = {}
     for name in declared(template, QUEUE):
         ids |= queue_ids(name, endpoint, REGION)
@@ -45,12 +45,12 @@ def physical_ids(template: Path, endpoint: str) -> dict[str, str]:
 
 
 def services(dynamodb_url: str, aws_url: str) -> Services:
-    """Return where everything is, and as whom it is asked."""
+    """Return the services' endpoints and credentials."""
     return Services(dynamodb_url, aws_url, REGION, *CREDENTIALS.values())
 
 
 def make(template: Path, endpoint: str) -> None:
-    """Make the queues with their policies, and the buses, each with a rule by which it is shown."""
+    """Create the queues with their policies, and the buses, each with a rule that copies its events for display."""
     queues = declared(template, QUEUE)
     client = services("", endpoint).queues()
     for name in queues:
@@ -99,7 +99,7 @@ def _make_bus(name: str, endpoint: str) -> None:
 
 
 async def show(endpoint: str, say: Callable[[str], None]) -> None:
-    """Say in short what comes over the buses, for as long as it is let."""
+    """Print a short line for each event on the buses, until cancelled."""
     thread = Threads(SHOWN)
     url = queue_ids(SHOWN, endpoint, REGION)[SHOWN]
     try:
@@ -108,7 +108,7 @@ async def show(endpoint: str, say: Callable[[str], None]) -> None:
             try:
                 await _show_some(client, url, thread, say)
             except (BotoCoreError, ClientError):
-                await asyncio.sleep(1)  # Where MiniStack has ended, the stack ends and says so.
+                await asyncio.sleep(1)  # If MiniStack has ended, the stack ends and reports it.
     finally:
         await thread.end()
 

@@ -1,7 +1,7 @@
 """Serve MiniStack behind the guard: `python -m local.ministack_server PORT`, under the Python of its own environment.
 
-MiniStack answers every page (`Access-Control-Allow-Origin: *`) and every Host, and it has no setting for either. It is
-an ASGI application, which its own program serves by hypercorn in the same way.
+MiniStack responds to every page (`Access-Control-Allow-Origin: *`) and every Host, and has no setting for either. It is
+an ASGI application, which its own program also serves with hypercorn.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ministack.app import app
 
 from local.origin_guard import OriginGuard
 
-KEEP_ALIVE = 75  # seconds, as MiniStack's own program has it: longer than clients keep idle connections
+KEEP_ALIVE = 75  # seconds, as in MiniStack's own program: longer than clients keep idle connections
 
 
 def main() -> None:

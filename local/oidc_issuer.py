@@ -1,11 +1,11 @@
-"""An OIDC issuer for a laptop: it stands for the app's own sign-in, and gives anybody a token for any subject.
+"""An OIDC issuer for local use: it stands in for the app's own sign-in, and issues a token for any subject.
 
 `python -m local.oidc_issuer --port N [--key-file FILE] [--allow-origin URL]`
 
     curl http://127.0.0.1:5001/token -H 'Content-Type: application/json' -d '{"subject": "ada"}'
 
-It publishes what a verifier needs (OpenID Connect Discovery 1.0, and a JWK Set, RFC 7517) and signs by RS256. Nobody
-logs in here, so there is no authorization endpoint. `POST /keys/rotate` shows what verifiers do when keys change.
+It publishes what a verifier needs (OpenID Connect Discovery 1.0, and a JWK Set, RFC 7517) and signs with RS256. There
+is no login, so there is no authorization endpoint. `POST /keys/rotate` shows how verifiers handle a key change.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ YEAR: Final = 365 * 24 * 3600
 
 
 class TokenRequest(BaseModel):
-    """What a token is to say."""
+    """The contents of a token."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,32 +53,32 @@ class TokenRequest(BaseModel):
     expires_in: Annotated[int, Field(ge=-YEAR, le=YEAR)] = 3600
     """Seconds from now; a negative number gives a token that has expired already."""
     claims: dict[str, Any] = {}
-    """More claims, or others in place of the issuer's own; null leaves one out."""
+    """Additional claims, which may replace the issuer's own; null omits one."""
 
 
 class Rotation(BaseModel):
-    """How keys are to change."""
+    """A key rotation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     forget: bool = False
-    """True: what the older keys have signed is to be believed no more."""
+    """True removes the older keys: tokens signed by them become invalid."""
 
 
 class SigningKey(NamedTuple):
-    """A key pair, and the id that verifiers look it up by."""
+    """A key pair, and the id under which verifiers look it up."""
 
     kid: str
     pair: RSAPrivateKey
 
     def public(self) -> dict[str, str]:
-        """Return what the JWK Set says of it."""
+        """Return its entry in the JWK Set."""
         jwk = RSAAlgorithm.to_jwk(self.pair.public_key(), as_dict=True)
         return {"kid": self.kid, "use": "sig", "alg": ALGORITHM, "kty": jwk["kty"], "n": jwk["n"], "e": jwk["e"]}
 
 
 class Keys:
-    """The issuer's keys, the newest last: that one signs. A file keeps them over restarts."""
+    """The issuer's keys, the newest last: it signs. A file keeps them over restarts."""
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
@@ -89,7 +89,7 @@ class Keys:
             self.rotate(forget=True)
 
     def rotate(self, *, forget: bool) -> None:
-        """Make a new key to sign by, and keep or forget the older ones."""
+        """Create a new signing key, and keep or remove the older ones."""
         new = SigningKey(secrets.token_hex(8), generate_private_key(public_exponent=65537, key_size=2048))
         self.all = [*([] if forget else self.all), new]
         if self._file is not None:
@@ -117,7 +117,7 @@ class Issuer:
         self._keys = keys
 
     async def discovery(self, _request: Request) -> JSONResponse:
-        """Tell where the keys are."""
+        """Return the discovery document."""
         return JSONResponse(
             {
                 "issuer": self._url,
@@ -130,11 +130,11 @@ class Issuer:
         )
 
     async def jwks(self, _request: Request) -> JSONResponse:
-        """Tell the public keys."""
+        """Return the public keys."""
         return JSONResponse({"keys": [key.public() for key in self._keys.all]})
 
     async def token(self, request: Request) -> JSONResponse:
-        """Give a token for the subject that was asked for."""
+        """Return a token for the requested subject."""
         asked = TokenRequest.model_validate_json(await request.body())
         now = int(time.time())
         claims = {
@@ -147,7 +147,7 @@ class Issuer:
         }
         key = self._keys.all[-1]
         said = {name: value for name, value in claims.items() if value is not None}
-        # PyJWT refuses an issuer or subject that is no text; whoever asks for such a token wants exactly that.
+        # PyJWT rejects an issuer or subject that is not a text; a caller who requests such a token needs exactly that.
         token = jwt.api_jws.encode(
             json.dumps(said).encode(), key.pair, ALGORITHM, headers={"kid": key.kid, "typ": "JWT"}
         )
@@ -155,22 +155,22 @@ class Issuer:
         return JSONResponse(answer, headers={"Cache-Control": "no-store"})
 
     async def rotate(self, request: Request) -> JSONResponse:
-        """Sign by a new key from now on."""
+        """Sign with a new key from now on."""
         asked = Rotation.model_validate_json(await request.body() or b"{}")
         self._keys.rotate(forget=asked.forget)
         return await self.jwks(request)
 
 
 async def refused(_request: Request, error: Exception) -> JSONResponse:
-    """Tell what is wrong with a request, in the form of RFC 6749, section 5.2."""
-    assert isinstance(error, ValidationError)  # noqa: S101  # it is registered for nothing else
+    """Return what is wrong with a request, in the form of RFC 6749, section 5.2."""
+    assert isinstance(error, ValidationError)  # noqa: S101  # it is registered for this type only
     first = error.errors()[0]
     described = f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}"
     return JSONResponse({"error": "invalid_request", "error_description": described}, status_code=400)
 
 
 def application(url: str, keys: Keys, origins: Sequence[str] = ()) -> Starlette:
-    """Return the issuer; pages of these origins, and no others, may ask it for tokens."""
+    """Return the issuer; only pages of these origins may request tokens."""
     issuer = Issuer(url, keys)
     return Starlette(
         routes=[

@@ -1,8 +1,8 @@
-"""Refuses what a web page elsewhere sends to a program of this machine through the user's browser.
+"""Rejects requests that a foreign web page sends to a program of this machine through the user's browser.
 
-A page may send "simple" requests to any address without asking, and a name of its own that it lets point to 127.0.0.1
-(DNS rebinding) makes even its reading same-origin. Both show in the headers: a browser names the page in Origin or in
-Sec-Fetch-Site, and the name by which it reached us in Host. Programs (boto3, httpx, curl) send none of the first two.
+A page may send "simple" requests to any address without a preflight, and by pointing a name of its own to 127.0.0.1
+(DNS rebinding) it can even read the responses. Both show in the headers: a browser names the page in Origin or in
+Sec-Fetch-Site, and the name of the target in Host. Programs (boto3, httpx, curl) send none of the first two.
 
 Only the standard library: MiniStack's own environment imports this file, too.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# Names that no page can own. Docker Desktop gives its containers the second one.
+# Names that a page cannot own. Docker Desktop gives its containers the second one.
 _NAMES: Final = frozenset({"localhost", "host.docker.internal"})
 BODY: Final = json.dumps({"error": "refused: a web page of another origin, or another name of this machine"}).encode()
 WEBSOCKET_REFUSED: Final = 1008
@@ -31,12 +31,12 @@ WEBSOCKET_REFUSED: Final = 1008
 def is_foreign(
     headers: Iterable[tuple[bytes, bytes]], *, origins: Collection[str] = (), has_pages: bool = False
 ) -> bool:
-    """Tell whether a request comes from a page elsewhere, or reached this machine by a name that is not its own.
+    """Return whether a request comes from a foreign page, or reached this machine by a name that is not its own.
 
     Args:
-        headers: As ASGI has them: names in lower case.
-        origins: Further origins whose pages may ask.
-        has_pages: Whether links from elsewhere may lead here: a navigation, whose answer only the user sees.
+        headers: As in ASGI: names in lower case.
+        origins: Further origins whose pages are allowed.
+        has_pages: Whether foreign links may lead here: a navigation, whose response only the user sees.
     """
     found: dict[str, list[str]] = {}
     for name, value in headers:
@@ -52,9 +52,9 @@ def is_foreign(
 
 
 def is_own_name(host: str) -> bool:
-    """Tell whether a Host header holds an address, or a name that only this machine has.
+    """Return whether a Host header contains an address, or a name that only this machine has.
 
-    An address is enough: DNS rebinding needs a name. Containers reach this machine by its address on their bridge.
+    Any address is accepted: DNS rebinding needs a name. Containers reach this machine by its address on their bridge.
     """
     name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "")
     if port and not port.isdecimal():
@@ -69,7 +69,7 @@ def is_own_name(host: str) -> bool:
 
 
 class OriginGuard:
-    """ASGI middleware: 403 for whatever is foreign."""
+    """ASGI middleware: 403 for every foreign request."""
 
     def __init__(self, app: App, *, origins: Collection[str] = (), has_pages: bool = False) -> None:
         self._app = app
@@ -77,7 +77,7 @@ class OriginGuard:
         self._has_pages = has_pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse the request, or pass it on."""
+        """Reject the request, or pass it on."""
         is_request = scope["type"] in {"http", "websocket"}
         if not is_request or not is_foreign(scope["headers"], origins=self._origins, has_pages=self._has_pages):
             await self._app(scope, receive, send)

@@ -1,7 +1,7 @@
-"""Lets containers reach programs that listen on this machine's loopback address, and lets nobody else.
+"""Lets only containers reach programs that listen on this machine's loopback address.
 
-What comes from the relay's own address comes from this machine: a web page in a browser, for example, whose Origin a
-database would not look at. Programs here have the loopback address.
+A connection from the relay's own address comes from this machine and is closed. It could be a web page in a browser,
+whose Origin a database would not check. Programs of this machine use the loopback address.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ CHUNK: Final = 64 * 1024
 
 
 async def relay(address: str, port: int) -> asyncio.Server:
-    """Listen on a free port of `address` and pass every connection on to a port of the loopback address.
+    """Listen on a free port of `address` and forward every connection to a port of the loopback address.
 
     Raises:
-        OSError: The address is not this machine's.
+        OSError: The address does not belong to this machine.
     """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Whichever side breaks off, the other one's connection is closed, too. What is open when the program ends is
-        # cancelled, which Python 3.11 would report as an error.
+        # When either side disconnects, the other connection is closed, too. Connections that are open when the program
+        # ends are cancelled, which Python 3.11 would report as an error.
         with suppress(OSError, asyncio.CancelledError), closing(writer):
             if writer.get_extra_info("peername")[0] == address:
                 return

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it, print what it answered."""
+    """Run the function and print its response."""
     parser = argparse.ArgumentParser(prog="python -m local.sam_invoke", description="Run a function by sam local.")
     parser.add_argument("function", help="its folder, as create_session")
     parser.add_argument("--directory", type=Path, default=ROOT / ".local", help="of the running stack")

@@ -1,9 +1,9 @@
 """The API by `sam local start-api`: the built functions, in containers of Lambda's own image.
 
 Everything else is the stack of `make run`: the database, the other AWS services and the Terra simulator run on this
-machine and listen on its loopback address, and containers reach them through relays on the address that the container
-engine's bridge has on this machine. Docker Desktop has no such address, and takes containers to the loopback address
-by the name host.docker.internal.
+machine and listen on its loopback address. Containers reach them through relays on this machine's address on the
+container engine's bridge. Docker Desktop has no such address; its containers reach the loopback address by the name
+host.docker.internal.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from local.testing import Stack
 
 ENVIRONMENTS: Final = "environments.json"
-"""In the stack's folder: every function's variables, as SAM reads them."""
+"""The file with every function's variables, in SAM's format, in the stack's folder."""
 FIRST_ANSWER_PATIENCE: Final = 300.0
 """Seconds; the first start on a machine may pull Lambda's image."""
 DOCKER_PATIENCE: Final = 20.0
@@ -56,12 +56,12 @@ class SamLocal:
         """Prepare.
 
         Args:
-            nursery: Starts SAM, and has the folder of the logs.
-            directory: Takes the functions' environments, as a file.
-            port: The API's, on the loopback address.
+            nursery: Starts SAM, and knows the folder of the logs.
+            directory: The folder for the file of the functions' environments.
+            port: The API's port on the loopback address.
             dev_id: The one parameter of the template that has no default.
             environments: Every function's variables, by its logical id.
-            routes: The API's.
+            routes: The API's routes.
 
         Raises:
             StackError: Nothing was built.
@@ -81,7 +81,7 @@ class SamLocal:
         """Start SAM and wait until it listens; no function is loaded yet.
 
         Raises:
-            StackError: SAM ended by itself.
+            StackError: SAM ended unexpectedly.
         """
         (self._directory / ENVIRONMENTS).write_text(json.dumps(self._environments, indent=2) + "\n")
         command = [
@@ -91,14 +91,14 @@ class SamLocal:
             # A function's container starts with its first request and stays.
             *("--warm-containers", "LAZY"),
         ]
-        # Of its own: a SAM that was killed leaves locks behind, and the next one waits minutes for each.
+        # A folder of its own: a killed SAM leaves locks behind, and the next one waits minutes for each.
         scratch = tempfile.mkdtemp(dir=self._directory, prefix="sam-")
         environment = {**sam_environment(), "TMPDIR": scratch}
         child = await self._nursery.start("sam", command, environment=environment, directory=ROOT)
         await answers(child, self._url)
 
     async def prove(self, service_key: str) -> None:
-        """Ask every route once for nothing that there is, all at once: SAM builds its image for whoever is first.
+        """Request a missing resource on every route, all at once: SAM builds a function's image on its first request.
 
         Raises:
             StackError: A function does not work in its container.
@@ -117,10 +117,10 @@ class SamLocal:
 
 
 def invoke(function: str, event: Mapping[str, object], stack: Stack) -> object:
-    """Return what `sam local invoke` gets from a function, named by its folder, beside a running `--sam` stack.
+    """Return a function's response from `sam local invoke`, beside a running `--sam` stack; `function` is its folder.
 
     Raises:
-        StackError: It got nothing that is JSON; the text is what SAM said.
+        StackError: The output is not JSON; the text is SAM's output.
     """
     logical_id = function.title().replace("_", "")
     arguments = [logical_id, "--event", "-", *options(stack.directory, stack.terra_dev_id)]
@@ -141,7 +141,7 @@ def invoke(function: str, event: Mapping[str, object], stack: Stack) -> object:
 
 
 def options(directory: Path, dev_id: str) -> list[str]:
-    """Return what every command of `sam local` is told: what to run, in which image, in which environment."""
+    """Return the options of every `sam local` command: what to run, in which image, in which environment."""
     image = variable("SAM_IMAGE")
     return [
         *("--template", str(built()), "--env-vars", str(directory / ENVIRONMENTS)),
@@ -151,12 +151,12 @@ def options(directory: Path, dev_id: str) -> list[str]:
 
 
 def built() -> Path:
-    """Return where `sam build` has written the template."""
+    """Return the path of the template that `sam build` has written."""
     return Path(variable("SAM_BUILT", str(ROOT / ".aws-sam" / "build" / "template.yaml")))
 
 
 def architecture() -> str:
-    """Return this machine's, as Lambda calls it: under emulation functions are slow, and time out."""
+    """Return this machine's architecture in Lambda's terms: under emulation, functions are slow and time out."""
     machine = platform.machine().lower()
     if machine not in ARCHITECTURES:
         message = f"Lambda has no {machine}: sam local cannot run here. make run can."
@@ -168,7 +168,7 @@ def architecture() -> str:
 
 
 def require_docker() -> None:
-    """Say in one line what is missing where no container engine answers.
+    """Raise an error with one line about what is missing, if no container engine responds.
 
     Raises:
         StackError: With that line.
@@ -188,7 +188,7 @@ def require_docker() -> None:
 
 
 def docker(*arguments: str) -> subprocess.CompletedProcess[str] | None:
-    """Run the docker client; None when it is not there or does not end."""
+    """Run the docker client; None if it is missing or does not end."""
     with suppress(OSError, subprocess.TimeoutExpired):
         return subprocess.run(  # noqa: S603  # our own arguments
             ["docker", *arguments],  # noqa: S607  # the user's own, by PATH
@@ -201,18 +201,18 @@ def docker(*arguments: str) -> subprocess.CompletedProcess[str] | None:
 
 
 def sweep(logs: Path) -> None:
-    """Remove every container that a SAM with this folder of logs started; it logs their ids."""
+    """Remove every container that a SAM with this log folder started; it logs their ids."""
     with suppress(FileNotFoundError):
         text = (logs / "sam.log").read_text(errors="replace")
         if ids := re.findall(r"\bSAM_CONTAINER_ID: ([0-9a-f]{64})\b", text):
             docker("rm", "--force", *ids)
 
 
-# --- the way from a container to this machine ------------------------------------------------------------------------
+# --- access from containers to this machine --------------------------------------------------------------------------
 
 
 async def reachable(urls: Sequence[str], ends: AsyncExitStack) -> dict[str, str]:
-    """Return by which address containers reach each of these, all on the loopback address."""
+    """Return the address by which containers reach each of these URLs, all on the loopback address."""
     address = await asyncio.to_thread(bridge)
     reached: dict[str, str] = {}
     for url in urls:
@@ -220,7 +220,7 @@ async def reachable(urls: Sequence[str], ends: AsyncExitStack) -> dict[str, str]
         try:
             server = await relay(address, port)
         except OSError:
-            # The engine runs in a machine of its own, and the bridge with it.
+            # The engine and its bridge run in a virtual machine.
             reached[url] = f"http://host.docker.internal:{port}"
         else:
             ends.callback(server.close)
@@ -229,24 +229,24 @@ async def reachable(urls: Sequence[str], ends: AsyncExitStack) -> dict[str, str]
 
 
 def bridge() -> str:
-    """Return the engine's own address on its bridge, which is this machine's where the engine runs on it.
+    """Return the engine's own address on its bridge, which belongs to this machine if the engine runs on it.
 
     Raises:
-        StackError: The engine tells none.
+        StackError: The engine reports none.
     """
     done = docker("network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}")
     with suppress(ValueError, LookupError):
         network = json.loads(done.stdout if done is not None else "")[0]
-        # Docker 20 and older do not tell the default, which is the first address.
+        # Docker 20 and older do not report the default, which is the first address.
         return network.get("Gateway") or str(ipaddress.ip_network(network["Subnet"])[1])
     message = "The container engine has no bridge network: docker network inspect bridge tells no subnet."
     raise StackError(message)
 
 
 def seen_from_container(environment: Mapping[str, str], reached: Mapping[str, str]) -> dict[str, str]:
-    """Return the same variables with the addresses in them as a container reaches them.
+    """Return the same variables with addresses that a container can reach.
 
-    The issuer's is a name: tokens carry it, and nobody asks there.
+    The issuer's stays: it is only a name in tokens, and the functions send no request to it.
     """
     seen = dict(environment)
     for url, address in reached.items():

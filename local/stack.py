@@ -1,8 +1,8 @@
-"""The supervisor: starts every part of the stack, tells where they are, and leaves nothing running.
+"""The supervisor: starts every part of the stack, reports the addresses, and leaves nothing running.
 
-`python -m local.stack [--directory .local] [--in-memory]`; ports come by API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT,
-DEMO_PORT and OIDC_PORT (0 is a free one), the database engine by DATABASE, another Terra by TERRA_API_URL and the other
-variables of `terra_account`.
+`python -m local.stack [--directory .local] [--in-memory]`. The variables API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT,
+DEMO_PORT and OIDC_PORT set the ports (0 selects a free one), DATABASE sets the database engine, and TERRA_API_URL and
+the other variables of `terra_account` select another Terra.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LOG_WIDTH: Final = 200
 
 @dataclass(frozen=True)
 class Port:
-    """A port of the stack, and the variable that chooses another."""
+    """A port of the stack, and the variable that sets it."""
 
     what: str
     variable: str
@@ -67,7 +67,7 @@ PORTS: Final = (
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for on the command line."""
+    """The options on the command line."""
 
     directory: Path
     in_memory: bool
@@ -112,7 +112,7 @@ def read_options(arguments: Sequence[str]) -> Options:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the stack until it is asked to end, or cannot go on."""
+    """Run the stack until it is asked to end, or fails."""
     options = read_options(sys.argv[1:] if arguments is None else arguments)
     try:
         with ended_by_signals(), ExitStack() as held:
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def fetch_parts() -> database.Wanted:
-    """Fetch what is not there yet, and return which database engine it will be."""
+    """Fetch missing parts, and return the database engine to use."""
     wanted = database.choose(variable("DATABASE"))
     fetch.ministack()
     return wanted
@@ -151,7 +151,7 @@ def fetch_parts() -> database.Wanted:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP do what Ctrl-C does, so that what is under way (a fetch) is wound up."""
+    """Let SIGTERM and SIGHUP act like Ctrl-C, so that running work (a fetch) is cleaned up."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -163,7 +163,7 @@ def ended_by_signals() -> Iterator[None]:
 
 @contextmanager
 def the_only_one(directory: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system lets go of it when this process ends, however it ends."""
+    """Hold the folder's lock; the system releases it when this process ends in any way."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     directory.chmod(0o700)
     with (directory / "lock").open("a+") as lock:
@@ -190,7 +190,7 @@ def choose_ports(*, patient: bool) -> dict[str, int]:
     with ExitStack() as held:
         for port in PORTS:
             text = variable(port.variable, str(port.default))
-            if not text.isdecimal() or int(text) > 65535:  # noqa: PLR2004  # the greatest port there is
+            if not text.isdecimal() or int(text) > 65535:  # noqa: PLR2004  # the greatest port
                 message = f"{port.variable}={text} is not a port: it is a number up to 65535, or 0 for a free one."
                 raise StackError(message)
             number = int(text)
@@ -214,13 +214,13 @@ def choose_ports(*, patient: bool) -> dict[str, int]:
 
 
 def is_taken(port: int) -> bool:
-    """Tell whether somebody listens there, or we may not."""
+    """Return whether the port is in use or not allowed."""
     with closing(socket.socket()) as probe:
         probe.settimeout(1.0)
         if probe.connect_ex((LOOPBACK, port)) == 0:
             return True
     with closing(socket.socket()) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what a stack left a moment ago is no obstacle
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # sockets that a stack has just closed do not count
         try:
             probe.bind((LOOPBACK, port))
         except OSError:
@@ -246,13 +246,13 @@ class Supervisor:
             self._urls["TERRA_PORT"], dev_id=DEV_ID, api_key=own.terra_api_key, signing_secret=own.signing_secret
         )
         self._keys = replace(own, terra_api_key=self._terra.api_key, signing_secret=self._terra.signing_secret)
-        # What opens another Terra is not the simulator's to know.
+        # The simulator must not get another Terra's credentials.
         self._simulator_keys = self._keys if self._terra.is_simulator else own
         self._simulator_dev_id = self._terra.dev_id if self._terra.is_simulator else DEV_ID
         self._tables = database.declared_tables(options.template)
         self._message_ids = messages.physical_ids(options.template, self._urls["AWS_PORT"])
         self._parameters: Mapping[str, str] = {}
-        """The template's, as soon as they are known."""
+        """The template's parameters, as soon as they are known."""
 
     async def run(self) -> None:
         """Start everything, run until asked to end, end everything."""
@@ -263,10 +263,10 @@ class Supervisor:
         logs.mkdir(exist_ok=True)
         async with AsyncExitStack() as ends:
             if self._options.sam:
-                # Before SAM starts, what a killed stack left; after its end, what it did not find time for.
+                # Before SAM starts: containers of a killed stack. After it ends: those that it did not remove in time.
                 await asyncio.to_thread(sam_local.sweep, logs)
                 ends.push_async_callback(asyncio.to_thread, sam_local.sweep, logs)
-            # The functions get Terra's key from Secrets Manager, as on AWS; no other part needs it.
+            # The functions read Terra's key from Secrets Manager, as on AWS; no other part needs it.
             inherited = {name: v for name, v in without_aws().items() if name not in terra_account.VARIABLES}
             nursery = Nursery(logs, inherited)
             ends.push_async_callback(nursery.end)
@@ -286,7 +286,7 @@ class Supervisor:
                 await work
 
     async def _work(self, nursery: Nursery, ends: AsyncExitStack, log: FunctionLog) -> None:
-        """Start all parts, then wait for one of them to fail."""
+        """Start all parts, then wait until one of them fails."""
         began = time.monotonic()
         say(f"Starting all parts; the functions run under Python {self._version} ...")
         try:
@@ -323,7 +323,7 @@ class Supervisor:
                 showing.cancel()
 
     async def _start_api(self, nursery: Nursery, ends: AsyncExitStack, log: FunctionLog) -> Gateway | SamLocal:
-        """Start the AWS services, whose secrets, queues and buses the functions are told of, and then the functions."""
+        """Start the AWS services, whose secrets, queues and buses the functions need, and then the functions."""
         arns = await aws_services.start(nursery, self._ports["AWS_PORT"], self._directory, self._keys)
         await asyncio.to_thread(messages.make, self._options.template, self._urls["AWS_PORT"])
         try:
@@ -339,7 +339,7 @@ class Supervisor:
         return gateway
 
     async def _start_sam(self, nursery: Nursery, ends: AsyncExitStack, stack: Stack) -> SamLocal:
-        """Start the API in containers. They reach what functions call; the API and the demo page are for browsers."""
+        """Start the API in containers. They must reach what functions call, but not the API and the demo page."""
         called = [url for name, url in self._urls.items() if name not in ("API_PORT", "DEMO_PORT")]
         reached = await sam_local.reachable(sorted({*called, *self._terra.urls_here}), ends)
         environments = {
@@ -413,7 +413,7 @@ class Supervisor:
             "AllowedOrigins": self._urls["DEMO_PORT"],
             "OidcIssuer": self._urls["OIDC_PORT"],
             "OidcAudience": oidc_issuer.AUDIENCE,
-            # Containers reach it by another address than tokens name it by, and so cannot ask it where its keys are.
+            # Containers use another address than the issuer's name in tokens, and so cannot discover its keys there.
             "OidcJwksUrl": f"{self._urls['OIDC_PORT']}/jwks" if self._options.sam else "",
             "AwsEndpointUrlDynamodb": self._urls["DYNAMODB_PORT"],
             "AwsEndpointUrlSecretsManager": self._urls["AWS_PORT"],
@@ -447,7 +447,7 @@ class Supervisor:
         )
 
     def _keep_event(self, function: FunctionSpec, event: bytes) -> None:
-        """Keep the first event of every function; whoever waits for the file sees all of it."""
+        """Keep the first event of every function; the file appears atomically, so a waiting reader sees all of it."""
         if self._options.events is not None:
             file = self._options.events / f"{function.folder.name}.json"
             if not file.exists():
@@ -456,7 +456,7 @@ class Supervisor:
                 new.replace(file)
 
     def _told(self, engine: str, control_url: str) -> dict[str, object]:
-        """Return what stack.json says."""
+        """Return the contents of stack.json."""
         template, ids = self._options.template, self._message_ids
         return {
             "api_url": self._urls["API_PORT"],
@@ -481,7 +481,7 @@ class Supervisor:
         }
 
     def _tell(self, engine: str, took: float) -> None:
-        """Say the same to people, and what to try."""
+        """Print the same for the user, with commands to try."""
         api, key = self._urls["API_PORT"], self._keys.service_key
         terra = (
             f"the simulator, {self._urls['TERRA_PORT']}   (dev-id {self._terra.dev_id})"
@@ -512,20 +512,20 @@ Try it: open {self._urls["DEMO_PORT"]} in a browser. Or as a back end:
 
 
 class FunctionLog:
-    """Takes what the functions print: whole into the log, and in short onto the terminal."""
+    """Receives the functions' output: writes it to the log in full, and prints it in short."""
 
     def __init__(self, log: TextIO) -> None:
         self._log = log
 
     def __call__(self, line: str) -> None:
-        """Take one line."""
+        """Process one line."""
         self._log.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {line}\n")
         self._log.flush()
         if short := shorten(line):
             say(short)
 
 
-# What every line of Powertools' Logger carries, and a person at a terminal knows.
+# Fields that every line of Powertools' Logger has and that are of no use on a terminal.
 UNTOLD: Final = frozenset(
     {
         "location",
@@ -546,7 +546,7 @@ UNTOLD: Final = frozenset(
 
 
 def shorten(line: str) -> str:
-    """Return a log line as a person wants to see it: without metrics and without what never changes."""
+    """Return a log line in short: without metrics and without constant fields."""
     head, brace, rest = line.partition("{")
     try:
         found = json.loads(brace + rest) if brace else None
@@ -563,12 +563,12 @@ def shorten(line: str) -> str:
 
 async def orphaned(parent: int) -> None:
     """Wait until the process that started this one is gone."""
-    while os.getppid() == parent:  # noqa: ASYNC110  # no event tells it on every system
+    while os.getppid() == parent:  # noqa: ASYNC110  # no event reports it on every system
         await asyncio.sleep(PARENT_INTERVAL)
 
 
 def shown(path: Path) -> str:
-    """Return a path as short as it can be said."""
+    """Return a path in its shortest form."""
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 

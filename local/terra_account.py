@@ -1,6 +1,6 @@
-"""Which Terra the local stack talks to: the simulator, or the one that TERRA_* in the environment names.
+"""Selects the Terra of the local stack: the simulator, or the one that TERRA_* in the environment names.
 
-Each variable that is not set has the simulator's value. Values are never printed: a URL may hold a password, too.
+Each variable that is not set has the simulator's value. Values are never printed: a URL may contain a password, too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SECRET: Final = re.compile(r"[!-~]+", re.ASCII)
 
 @dataclass(frozen=True)
 class TerraAccount:
-    """A Terra, and what proves who we are to it.
+    """A Terra API, and the credentials for it.
 
     Attributes:
         is_simulator: whether every call goes to the simulator of this stack.
@@ -55,7 +55,7 @@ def read(simulator_url: str, *, dev_id: str, api_key: str, signing_secret: str) 
     """Read the environment; the arguments are the simulator's own values.
 
     Raises:
-        StackError: a value cannot be used, or a Terra elsewhere is named without what it needs.
+        StackError: a value is unusable, or another Terra is named without what it needs.
     """
     defaults = {
         API_URL: f"{simulator_url}/api/v2",

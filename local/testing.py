@@ -1,4 +1,4 @@
-"""For tests: a whole stack of their own, started as `make run` starts it, and gone afterwards.
+"""A whole stack for tests, started as `make run` starts it, and removed afterwards.
 
 with running_stack() as stack:
     httpx.get(f"{stack.api_url}/connections", ...)
@@ -43,7 +43,7 @@ class Tables:
 
 @dataclass(frozen=True)
 class Stack:
-    """What stack.json tells about a running stack, and where it lives."""
+    """The contents of stack.json of a running stack, and its folder."""
 
     api_url: str
     terra_url: str
@@ -68,12 +68,12 @@ class Stack:
 
     @property
     def output(self) -> Path:
-        """The file that holds what the stack prints."""
+        """The file with the stack's output."""
         return self.directory / "output.txt"
 
     @property
     def aws_calls(self) -> Path:
-        """The file that holds what functions asked of AWS, a line of JSON each, with --record-aws-calls."""
+        """The file with the functions' AWS calls, a line of JSON each, with --record-aws-calls."""
         return self.directory / "log" / "aws-calls.jsonl"
 
 
@@ -116,7 +116,7 @@ def running_stack(
     variables: Mapping[str, str] | None = None,
     more: tuple[str, ...] = (),
 ) -> Iterator[Stack]:
-    """Start a stack on free ports, wait until everything answers, and stop it afterwards.
+    """Start a stack on free ports, wait until every part responds, and stop it afterwards.
 
     Args:
         directory: Its folder; a temporary one by default, removed afterwards.
@@ -138,7 +138,7 @@ def running_stack(
 
 
 def wait_until_up(process: subprocess.Popen[bytes], directory: Path) -> None:
-    """Wait for this process's own stack.json, showing what the stack prints once it takes longer than usual."""
+    """Wait for this process's own stack.json, and show the stack's output once it takes longer than usual."""
     began = time.monotonic()
     output = directory / "output.txt"
     shown = 0
@@ -155,7 +155,7 @@ def wait_until_up(process: subprocess.Popen[bytes], directory: Path) -> None:
 
 
 def is_up(process: subprocess.Popen[bytes], directory: Path) -> bool:
-    """Tell whether stack.json is there and this process's own, not one that a killed stack left."""
+    """Return whether stack.json exists and belongs to this process, not to a stack that was killed."""
     try:
         found = json.loads((directory / "stack.json").read_text())
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""The demo: a web page as an app's developer would write it with the API, and beside it what happens underneath.
+"""The demo: a web page as an app developer would write it with the API, and beside it a view of the stack's internals.
 
-`static/app.js` is the app, on `static/api.js`; `static/connected.js` is where a person comes back to. They know the API
-and the app's own sign-in, and nothing else. `static/underneath.js` and `underneath.py` look behind the scenes, as only
-a laptop can.
+`static/app.js` is the app, built on `static/api.js`; `static/connected.js` is the page that users return to. They use
+only the API and the app's own sign-in. `static/underneath.js` and `underneath.py` show the internals, which only a
+local stack exposes.
 """

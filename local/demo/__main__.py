@@ -31,7 +31,7 @@ STATIC: Final = Path(__file__).parent / "static"
 
 
 class OneOrigin:
-    """Sends every other name of this machine (localhost) to the demo's own origin, the one that the API lets in."""
+    """Redirects every other name of this machine (localhost) to the demo's own origin, the only one the API allows."""
 
     def __init__(self, app: ASGIApp, origin: str, headers: Mapping[str, str]) -> None:
         self._app = app
@@ -39,7 +39,7 @@ class OneOrigin:
         self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or send on."""
+        """Respond, or redirect."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -57,7 +57,7 @@ class OneOrigin:
 
 
 def application(origin: str, *, api_url: str, issuer_url: str, terra_url: str, underneath: Underneath) -> Starlette:
-    """Return the demo as it is served at `origin`."""
+    """Return the demo as served at `origin`."""
 
     async def home(_request: Request) -> FileResponse:
         return FileResponse(STATIC / "index.html")

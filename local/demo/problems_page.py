@@ -1,4 +1,4 @@
-"""docs/problems.md as a page of the demo's server: what the `type` of a local stack's errors links to."""
+"""docs/problems.md as a page of the demo's server: the target of the `type` links in a local stack's errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HEADING = re.compile(r"^## `?([^`\n]+)`?$", re.MULTILINE)
 
 
 def html() -> str:
-    """The document with a heading for each code, whose id is the code; the rest is shown as it is written."""
+    """The document with a heading for each code, whose id is the code; the rest is shown as plain text."""
     first, *rest = _HEADING.split((ROOT / PATH.lstrip("/")).read_text())
     sections = "".join(
         f'<h2 id="{escape(name)}">{escape(name)}</h2>\n<pre>{escape(text.strip())}</pre>\n'

@@ -1,6 +1,6 @@
-"""What happens underneath, for people who learn: a person's logins as a timeline, and what the database holds of them.
+"""The stack's internals, for learning: a user's logins as a timeline, and the user's items in the database.
 
-It is put together from what a laptop can see and nobody else: the functions' log, the simulated Terra's records, the
+The timeline combines sources that only a local stack has: the functions' log, the simulated Terra's records, the
 tables. The app part of the demo uses none of it.
 """
 
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 LATEST: Final = 10
-"""As many sessions and connections of a person are followed, the latest ones."""
+"""The number of a user's sessions and connections to follow, the latest ones."""
 LOG_TAIL: Final = 512 * 1024
-"""As much of the functions' log is read."""
+"""Bytes of the functions' log to read, from its end."""
 
 
 class Event(NamedTuple):
-    """One thing that happened.
+    """One event of the timeline.
 
     Attributes:
-        key: tells it from every other, and stays.
+        key: a unique and stable id.
         at: unix milliseconds.
-        way: who spoke to whom.
-        title: what was said, and what was answered.
-        words: why, for somebody who has never seen it.
+        way: the sender and the receiver.
+        title: the request and the response.
+        words: an explanation for newcomers.
         detail: everything else.
     """
 
@@ -105,7 +105,7 @@ SECRET: Final = re.compile(r"(?<=[?&]state=)[^&]+")
 
 
 class Underneath:
-    """What is to be seen of the local stack."""
+    """Reads the local stack's internals."""
 
     def __init__(self, terra_url: str, dynamodb_url: str, functions_log: Path, pseudonym_key: str) -> None:
         self._terra_url = terra_url
@@ -114,7 +114,7 @@ class Underneath:
         self._pseudonym_key = pseudonym_key
 
     async def of(self, person: str) -> Json:
-        """Return a person's `events`, oldest first, and their `items` by table."""
+        """Return a user's `events`, oldest first, and their `items` by table."""
         async with httpx.AsyncClient(base_url=f"{self._terra_url}/_control", trust_env=False, timeout=10) as terra:
             items, calls, deliveries = await asyncio.gather(
                 asyncio.to_thread(self._items, person), terra.get("/requests"), terra.get("/deliveries")
@@ -138,7 +138,7 @@ class Underneath:
 
 
 def query(client: DynamoDBClient, table: str, person: str) -> list[Json]:
-    """Return a person's items, the newest first where the index knows."""
+    """Return a user's items, the newest first if the index is sorted by time."""
     found = client.query(
         TableName=table,
         IndexName="by-reference-id",
@@ -150,8 +150,8 @@ def query(client: DynamoDBClient, table: str, person: str) -> list[Json]:
     return [{name: plain(value) for name, value in sorted(item.items())} for item in found["Items"]]
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401  # JSON, of DynamoDB's form and then of everybody's
-    """Return a value of DynamoDB's without its types."""
+def plain(value: Any) -> Any:  # noqa: ANN401  # JSON, in DynamoDB's form and then in the plain one
+    """Return a DynamoDB value without its types."""
     ((kind, held),) = value.items()
     match kind:
         case "N":
@@ -172,14 +172,14 @@ def tail(log: Path) -> list[str]:
 
 
 def logged_as(person: str, key: str) -> str:
-    """Return the name of a user in the functions' log."""
+    """Return the pseudonym of a user in the functions' log."""
     return hmac.new(key.encode(), f"log:{person}".encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def requests(lines: Iterable[str], logged: str, sessions: Collection[str]) -> Iterator[Event]:
-    """Find what the functions were asked for this person, by the one line that each request leaves.
+    """Return the functions' requests for this user, from the one log line that each request writes.
 
-    Of the many times that a session is asked for, the last one counts.
+    Of the many requests for one session, the last one counts.
     """
     asked: dict[str, Event] = {}
     for line in lines:
@@ -202,7 +202,7 @@ def requests(lines: Iterable[str], logged: str, sessions: Collection[str]) -> It
 
 
 def calls_of_terra(calls: Iterable[Json], person: str, users: Collection[str]) -> Iterator[Event]:
-    """Find what Terra was asked for this person."""
+    """Return the calls to Terra for this user."""
     for call in calls:
         name = call["path"].rpartition("/")[2]
         body = call["body"] if isinstance(call["body"], dict) else {}
@@ -216,7 +216,7 @@ def calls_of_terra(calls: Iterable[Json], person: str, users: Collection[str]) -
 
 
 def webhooks(deliveries: Iterable[Json], person: str) -> Iterator[Event]:
-    """Find what Terra delivered about this person, and what became of it."""
+    """Return Terra's deliveries about this user, and their results."""
     for delivery in deliveries:
         body = delivery["body"] if isinstance(delivery["body"], dict) else {}
         users = [body, *(body.get(name) or {} for name in ("user", "new_user", "old_user"))]
