@@ -1,16 +1,16 @@
-"""A Terra on one's own machine: REST API, consent pages, redirects, signed webhooks with retries, and faults to order.
+"""A local Terra: REST API, consent pages, redirects, signed webhooks with retries, and faults on demand.
 
-It behaves as Terra's published documentation, OpenAPI document and SDKs say (https://docs.tryterra.co); where these
-disagree or are silent, a setting chooses. Everything listens on 127.0.0.1. Modules: `people` (who has connected what),
-`events` (webhook bodies), `signature`, `schedule` and `outbox` (sending), `simulator` (what Terra does), `rest`,
-`consent` with `pages`, `control`, `console` (the doors), `faults`, `journal`, `settings`, `state_file`.
+It behaves as Terra's published documentation, OpenAPI document and SDKs state (https://docs.tryterra.co); where these
+disagree or are silent, a setting chooses. Everything listens on 127.0.0.1. Modules: `people` (users and their
+connections), `events` (webhook bodies), `signature`, `schedule` and `outbox` (sending), `simulator` (Terra's rules),
+`rest`, `consent` with `pages`, `control`, `console` (HTTP), `faults`, `journal`, `settings`, `state_file`.
 
-The control API (JSON, no authentication, only from this machine; wrong input is 400 with `error`):
+The control API (JSON, no authentication, only from this machine; invalid input gets 400 with `error`):
 
 `GET /_control/health`
-    200 when the simulator answers.
+    200 when the simulator responds.
 `POST /_control/reset`
-    Forget people, deliveries, calls, faults and changed settings.
+    Delete users, deliveries, calls and faults, and reset changed settings.
 `GET /_control/settings`, `PATCH /_control/settings`
     Every field of `settings.Settings`: webhook_url, signing_secret, retry_scale, webhook_delay_s, reauth_order, ...
 `GET /_control/requests[?path=&method=]`, `DELETE /_control/requests`
@@ -18,40 +18,40 @@ The control API (JSON, no authentication, only from this machine; wrong input is
 `GET /_control/faults`, `POST /_control/faults`, `DELETE /_control/faults`
     path (its end or with `*`), method?, kind (status, problem, legacy, html, empty, malformed, wrong_shape, slow,
     disconnect, rate_limit), status?, delay_s?, retry_after?, times?, body? (of wrong_shape), stage? (before, or after:
-    the call takes effect and only its answer is spoilt). Every kind
-    may be delayed; `slow` then answers properly.
+    the call takes effect and only its response is replaced). Every kind
+    may be delayed; `slow` then responds normally.
 `GET /_control/deliveries[?type=&state=&trace_id=]`
     Every webhook: delivery_id, trace_id, type, body, state (pending, held, delivered, given_up, lost), attempts (at,
     status, answer, error), next_attempt_at, created_at, ordering_timestamp, reference, t, headers, url, is_retried.
 `POST /_control/deliveries`
-    Send anything: one of body (JSON), text, base64; trace_id?, ordering_timestamp? (null: no header), reference? (null:
-    no header), t?, secret? or secrets? (one v1 each), headers? (replace; null omits), url?, copies?, concurrent?,
-    retry? (false). Waits for the first answers: a list of trace_id, status (null: no answer), body, error. Hold and
-    send_webhooks do not apply.
+    Send any webhook: one of body (JSON), text, base64; trace_id?, ordering_timestamp? (null: no header), reference?
+    (null: no header), t?, secret? or secrets? (one v1 each), headers? (replace; null omits), url?, copies?,
+    concurrent?, retry? (false). Waits for the first responses: a list of trace_id, status (null: no response), body,
+    error. Hold and send_webhooks do not apply.
 `POST /_control/deliveries/{delivery_id}/again`
-    Send the same bytes once more, with the trace id, ordering timestamp and signature that they had at first:
-    trace_id?, ordering_timestamp? (null: no header), sign_anew? (a new `t`), copies?, concurrent?. Answers as above.
+    Send the same bytes once more, with their original trace id, ordering timestamp and signature:
+    trace_id?, ordering_timestamp? (null: no header), sign_anew? (a new `t`), copies?, concurrent?. Returns such a list.
 `POST /_control/hold`, `POST /_control/release`
-    Hold what is emitted from now on. Release: order? (fifo, reverse, or trace ids to go first), drop? (trace ids that
-    get lost), keep_holding? (go on holding; with trace ids in `order`, only those go out). Waits for the
+    Hold the webhooks emitted from now on. Release: order? (fifo, reverse, or trace ids to send first), drop? (trace
+    ids to lose), keep_holding? (continue to hold; with trace ids in `order`, only those are sent). Waits for the
     first attempts; returns the deliveries.
 `POST /_control/retry_now`
-    Try everything pending once, now. Waits; returns the deliveries.
+    Attempt every pending delivery once, now. Waits; returns the deliveries.
 `GET /_control/logins`, `POST /_control/logins`
-    Logins begun, with auth_url and outcome. Begin one, as authenticateUser does, and leave it: resource? (FITBIT),
-    reference_id?.
+    The logins started, with auth_url and outcome. Start one, as authenticateUser does, without finishing it: resource?
+    (FITBIT), reference_id?.
 `GET /_control/users`, `POST /_control/users`
-    Make a connection: reference_id?, provider? (FITBIT), account?, user_id?, token? (spends a mobile token), silent?
+    Create a connection: reference_id?, provider? (FITBIT), account?, user_id?, token? (spends a mobile token), silent?
     (no webhook). Returns user and deliveries, after their first attempts.
 `PATCH /_control/users/{user_id}`, `DELETE /_control/users/{user_id}`
-    Silently change (reference_id, account, scopes, active, is_authenticated, created_at, last_webhook_update) or
-    remove.
+    Change (reference_id, account, scopes, active, is_authenticated, created_at, last_webhook_update) or remove without
+    a webhook.
 `POST /_control/users/{user_id}/events`
     type (deauth, access_revoked, connection_error, permission_change, activity, ...), wait? (true); every other field
-    goes into the body. Changes what Terra knows accordingly and sends the webhook. Returns deliveries.
+    goes into the body. Changes Terra's data accordingly and sends the webhook. Returns deliveries.
 `POST /_control/users/{user_id}/reauth`
     The same account connects again, and a new user replaces this one: order? (auth_first, reauth_first), old_user?
     (present, null), wait? (true). Returns the new user and deliveries.
 
-The same for people: a page at `/`, with buttons for all of it.
+The page at `/` has buttons for all of it.
 """

@@ -1,7 +1,7 @@
 """Run the simulator: `python -m local.terra_simulator --port 4000 --dev-id local-dev --webhook-url URL`.
 
-The API key and the signing secret come by TERRA_SIMULATOR_API_KEY and TERRA_SIMULATOR_SIGNING_SECRET. Listens on
-127.0.0.1 only. SIGTERM and Ctrl-C keep the state and end the process at once.
+TERRA_SIMULATOR_API_KEY and TERRA_SIMULATOR_SIGNING_SECRET set the API key and the signing secret. Listens on 127.0.0.1
+only. SIGTERM and Ctrl-C save the state and end the process at once.
 """
 
 import argparse
@@ -27,29 +27,29 @@ HOST = "127.0.0.1"
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to `_serve`, which has something to keep first."""
+    """A server that leaves signals to `_serve`, which saves the state first."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
     def stop(self) -> None:
-        """Stop without waiting for calls under way."""
+        """Stop without waiting for running calls."""
         self.should_exit = self.force_exit = True
-        # Calls that the end cuts short are no errors to report. From Python 3.12 on, a server's end waits for them.
+        # Interrupted calls are not errors to report. From Python 3.12 on, a server waits for them when it ends.
         logging.getLogger("uvicorn.error").disabled = True
         cut_all()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until a signal comes; returns the exit status."""
+    """Serve until a signal arrives; return the exit status."""
     options = _parser().parse_args(arguments)
     leash.follow()
     try:
         credentials = Credentials.from_environment()
     except KeyError as error:
         return _fail(f"the environment variable {error.args[0]} is not set")
-    # asyncio sets TCP_NODELAY only where the protocol is named; without it every answer takes 40 ms longer.
+    # asyncio sets TCP_NODELAY only if the protocol is named; without it every response takes 40 ms longer.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     with listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -78,7 +78,7 @@ async def _serve(
     try:
         simulator.load()
     except UnreadableStateError:
-        # Without saving: what could not be read is not ours to replace.
+        # Without saving: a state file that could not be read must not be overwritten.
         await simulator.outbox.close()
         raise
     try:
@@ -94,7 +94,7 @@ async def _serve(
                 server_header=False,
                 # Longer than clients keep idle connections, so that none is closed under a request just sent.
                 timeout_keep_alive=75,
-                # For whoever connects while the server is closing.
+                # For clients that connect while the server is closing.
                 timeout_graceful_shutdown=1,
             )
         )

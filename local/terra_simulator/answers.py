@@ -1,7 +1,7 @@
-"""The forms in which Terra says no.
+"""Terra's forms of error responses.
 
 Terra's sources show four: RFC 9457 problems that do not repeat the status, the older `{status: "error", message}`, an
-HTML page and nothing at all.
+HTML page and an empty response.
 """
 
 from http import HTTPStatus
@@ -18,7 +18,7 @@ def problem(
     media_type: str = "application/problem+json",
     **more: str,
 ) -> Response:
-    """Answer with Terra's schema `Problem`; `code` and `product` are its newer members."""
+    """Return Terra's schema `Problem`; `code` and `product` are its newer members."""
     query = f"?{request.url.query}" if request.url.query else ""
     content = {"type": "about:blank", "title": _phrase(status).lower(), "instance": f"{request.url.path}{query}"} | more
     if detail is not None:
@@ -27,12 +27,12 @@ def problem(
 
 
 def legacy(status: int, message: str | None = None) -> Response:
-    """Answer in the older form."""
+    """Return the older form."""
     return JSONResponse({"status": "error", "message": message or _phrase(status)}, status)
 
 
 def page(status: int) -> Response:
-    """Answer with the page of a web server that knows nothing of the API."""
+    """Return the error page of a web server in front of the API."""
     title = f"{status} {_phrase(status)}"
     return HTMLResponse(
         f"<!doctype html>\n<html lang=en>\n<title>{title}</title>\n<h1>{_phrase(status)}</h1>\n"
@@ -42,12 +42,12 @@ def page(status: int) -> Response:
 
 
 def empty(status: int) -> Response:
-    """Answer with a status and nothing else."""
+    """Return a status and nothing else."""
     return Response(status_code=status)
 
 
 def rate_limited(retry_after_s: int) -> Response:
-    """Answer 429 with the headers that Terra's documentation names."""
+    """Return 429 with the headers that Terra's documentation names."""
     response = legacy(HTTPStatus.TOO_MANY_REQUESTS, "Rate limit exceeded")
     response.headers["Retry-After"] = str(retry_after_s)
     response.headers["X-Terra-RateLimit-Limit"] = "100"

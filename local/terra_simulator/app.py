@@ -10,7 +10,7 @@ from local.terra_simulator.simulator import Simulator
 
 
 def application(simulator: Simulator) -> Starlette:
-    """Put Terra's API, the person's pages and the control API under one roof."""
+    """Combine Terra's API, the end user's pages and the control API."""
     return Starlette(
         routes=[
             *ControlApi(simulator).routes(),

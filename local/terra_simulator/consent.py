@@ -1,4 +1,4 @@
-"""What the person's browser sees: the consent page of a login, and the widget that comes before it.
+"""The pages that the end user sees: the consent page of a login, and the widget that precedes it.
 
 Terra hides both behind URLs that its API returns (`auth_url`, and the widget's `url`); their form is not documented, so
 these pages are the simulator's own.
@@ -19,7 +19,7 @@ from local.terra_simulator.simulator import Emission, Simulator, default_account
 
 
 class ConsentPages:
-    """The pages between the API's answer and the redirect."""
+    """The pages between the API's response and the redirect."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._terra = simulator
@@ -34,7 +34,7 @@ class ConsentPages:
         ]
 
     async def show_login(self, request: Request) -> Response:
-        """Show what is asked; looking changes nothing."""
+        """Show the consent page; showing it changes nothing."""
         login = self._login(request)
         if login is None:
             return _unknown()
@@ -43,7 +43,7 @@ class ConsentPages:
         return pages.consent(login, account=default_account(login.reference_id))
 
     async def decide(self, request: Request) -> Response:
-        """Finish a login, once; a second decision leads where the first one led."""
+        """Finish a login, once; a second decision redirects like the first one."""
         login = self._login(request)
         if login is None:
             return _unknown()
@@ -63,12 +63,12 @@ class ConsentPages:
         return _see_other(login.redirect)
 
     async def show_widget(self, request: Request) -> Response:
-        """Show the providers to pick from."""
+        """Show the providers to choose from."""
         session = self._session(request)
         return _expired() if session is None else pages.picker(session)
 
     async def pick(self, request: Request) -> Response:
-        """Go on to the picked provider's consent page; SDK providers have none."""
+        """Go on to the chosen provider's consent page; SDK providers have none."""
         session = self._session(request)
         if session is None:
             return _expired()
@@ -102,8 +102,8 @@ class ConsentPages:
 
 
 async def form_fields(request: Request) -> dict[str, str]:
-    """Read what a form sent; of fields given twice the last counts."""
-    # Parsed here because starlette's own form() needs one more package.
+    """Read a form's fields; the last of several values counts."""
+    # Parsed here because starlette's own form() needs another package.
     return dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
 
 

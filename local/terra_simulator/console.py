@@ -1,7 +1,7 @@
-"""The page at `/`: everybody whom the simulated Terra knows, the last webhooks, and a button for whatever may happen.
+"""The page at `/`: all users of the simulated Terra, the last webhooks, and a button for each possible event.
 
-Looking changes nothing. A button is a form's POST, answered by 303 back to the page, so a reload repeats nothing. As
-the control API, it serves nobody but a browser on this machine, and no page of another site.
+Showing the page changes nothing. A button is a form's POST, answered by 303 back to the page, so a reload repeats
+nothing. Like the control API, it serves only browsers on this machine, and rejects pages of other sites.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from local.terra_simulator.simulator import Emission, LoginRequest, Simulator
 
 Form = Mapping[str, str]
 LONGEST_WAIT_S: Final = 3.0
-"""How long a button waits for the webhooks' first answers, so that the page can show them."""
+"""How long a button waits for the webhooks' first responses, so that the page can show them."""
 
 REAUTHS: Final[dict[str, dict[str, object]]] = {
     "reauth_after": {"reauth_order": "auth_first", "reauth_old_user": "present"},
@@ -35,11 +35,11 @@ EVENTS: Final = ("deauth", "access_revoked", "connection_error", "activity")
 
 
 class NotPossibleError(Exception):
-    """What was asked for cannot be done; the text says why."""
+    """The requested action is impossible; the text states the reason."""
 
 
 class Console:
-    """A person's way to steer the simulator."""
+    """The browser interface of the simulator."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._terra = simulator
@@ -84,12 +84,12 @@ class Console:
         return enter
 
     async def show(self, request: Request) -> Response:
-        """Show everything as it is now."""
+        """Show the current state."""
         news, self._news = self._news, ""
         return console_view.page(self._terra, news=news, person=request.query_params.get("person", "").strip())
 
     async def act(self, request: Request) -> Response:
-        """Do what a button says."""
+        """Carry out a button's action."""
         form = await form_fields(request)
         act = self._acts.get(form.get("do", ""))
         if act is None:
@@ -104,7 +104,7 @@ class Console:
         place = f"#{quote(form['at'])}" if form.get("at") else ""
         return RedirectResponse(f"/{query}{place}", HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
 
-    # -- people ----------------------------------------------------------------------------------------------------
+    # -- users -----------------------------------------------------------------------------------------------------
 
     async def _connect(self, form: Form, *, silent: bool = False) -> str:
         provider = self._provider(form)
@@ -220,7 +220,7 @@ class Console:
         await asyncio.wait({self._terra.outbox.begin(work)}, timeout=LONGEST_WAIT_S)
         return news
 
-    # -- what a form names -----------------------------------------------------------------------------------------
+    # -- form fields -----------------------------------------------------------------------------------------------
 
     def _provider(self, form: Form) -> str:
         provider = form.get("provider", "")

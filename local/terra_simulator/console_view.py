@@ -1,4 +1,4 @@
-"""How the page at `/` looks: plain HTML forms, no script, one column on a phone and two on a desk."""
+"""The HTML of the page at `/`: plain forms, no script, one column on a phone and two on a desktop."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -54,7 +54,7 @@ pre { margin: 0; padding: .5rem; border-radius: .5rem; background: var(--paper);
 :focus-visible { outline: 3px solid var(--strong); outline-offset: 2px; }
 """
 
-# The referrer stays on this site: without any, browsers send forms with the Origin `null`, which is foreign.
+# The referrer stays on this site: without one, browsers send forms with the Origin `null`, which counts as foreign.
 _HEADERS: Final = {
     **pages.HEADERS,
     "Content-Security-Policy": f"{pages.HEADERS['Content-Security-Policy']}; form-action 'self'",
@@ -71,7 +71,7 @@ _STATES: Final = {
 
 
 def page(terra: Simulator, *, news: str, person: str) -> HTMLResponse:
-    """Everything as it is now; with a person's reference_id, only what is theirs."""
+    """The page with the current state; with a reference_id, only that user's part."""
     told = f'<p class="news" role="status">{escape(news)}</p>' if news else ""
     return pages.document(
         "Console",
@@ -93,7 +93,7 @@ def page(terra: Simulator, *, news: str, person: str) -> HTMLResponse:
 
 
 def outcome(deliveries: Sequence[Delivery]) -> str:
-    """What has become of webhooks so far, in a sentence."""
+    """The current results of deliveries, in a sentence."""
     return f"{', '.join(f'{d.type} {_said(d)}' for d in deliveries)}."
 
 
@@ -270,7 +270,7 @@ def _tries(delivery: Delivery) -> str:
 
 
 def _said(delivery: Delivery) -> str:
-    """What the receiver said last."""
+    """The receiver's last response."""
     if not delivery.attempts:
         return {"held": "waits to be released", "lost": "was never sent"}.get(delivery.state, "is on its way")
     last = delivery.attempts[-1]

@@ -23,7 +23,7 @@ Endpoint = Callable[[Request], Awaitable[object]]
 
 
 class RefusedError(Exception):
-    """A control call that cannot be done."""
+    """A control call that cannot be carried out."""
 
     def __init__(self, message: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class RefusedError(Exception):
 
 
 class Ordered(BaseModel):
-    """A body of a control call; unknown fields are typing mistakes."""
+    """A body of a control call; unknown fields are rejected as typing mistakes."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -40,7 +40,7 @@ Fields = TypeVar("Fields", bound=BaseModel)
 
 
 class OrderedDelivery(Ordered):
-    """Any webhook, exactly as a test wants it."""
+    """Any webhook, exactly as a test needs it."""
 
     body: Any = None
     text: str | None = None
@@ -77,7 +77,7 @@ class OrderedDelivery(Ordered):
         return as_bytes(self.body)
 
     def deliveries(self, *, now: float) -> list[Delivery]:
-        """Return the copies: equal to the byte unless they are retried with a renewed `t`."""
+        """Return the copies: identical bytes unless they are retried with a renewed `t`."""
         content = self.content()
         parsed = readable(content)
         first = Delivery(
@@ -99,7 +99,7 @@ class OrderedDelivery(Ordered):
 
 
 class OrderedRepeat(Ordered):
-    """A webhook that is sent once more, as Terra does, or as somebody does who has captured it."""
+    """A webhook that is sent once more, as Terra does, or as an attacker does who has captured it."""
 
     trace_id: str | None = None
     ordering_timestamp: int | str | None = None
@@ -109,7 +109,7 @@ class OrderedRepeat(Ordered):
 
 
 class OrderedRelease(Ordered):
-    """Which held webhooks go out, and in which order."""
+    """The held webhooks to send, and their order."""
 
     order: Literal["fifo", "reverse"] | list[str] = "fifo"
     drop: list[str] = Field(default_factory=list)
@@ -117,7 +117,7 @@ class OrderedRelease(Ordered):
 
 
 class OrderedUser(Ordered):
-    """A connection that needs no browser."""
+    """A connection that is created without a browser."""
 
     reference_id: str | None = None
     provider: str = "FITBIT"
@@ -128,27 +128,27 @@ class OrderedUser(Ordered):
 
 
 class OrderedLogin(Ordered):
-    """A login that nobody may ever finish."""
+    """A login that may never be finished."""
 
     reference_id: str | None = None
     resource: str = "FITBIT"
 
 
 class OrderedReauth(Ordered):
-    """How the same account connects again; what is left out is as the settings say."""
+    """How the same account connects again; omitted fields are as in the settings."""
 
     order: Literal["auth_first", "reauth_first"] | None = None
     old_user: Literal["present", "null"] | None = None
     wait: bool = True
 
     def settings(self) -> dict[str, object]:
-        """Return the settings that hold for this time."""
+        """Return the settings that apply to this call."""
         chosen = {"reauth_order": self.order, "reauth_old_user": self.old_user}
         return {name: value for name, value in chosen.items() if value is not None}
 
 
 class UserChanges(Ordered):
-    """What Terra suddenly believes about a user; no webhook tells of it."""
+    """Changes to a Terra user that no webhook reports."""
 
     reference_id: str | None = None
     account: str | None = None
@@ -160,7 +160,7 @@ class UserChanges(Ordered):
 
 
 class OrderedEvent(BaseModel):
-    """An event that befalls a user; every other field goes into the webhook's body."""
+    """An event about a user; every other field goes into the webhook's body."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -169,7 +169,7 @@ class OrderedEvent(BaseModel):
 
 
 class ControlApi:
-    """How tests, and people, steer the simulator."""
+    """The interface through which tests and developers control the simulator."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._terra = simulator
@@ -221,15 +221,15 @@ class ControlApi:
 
         return enter
 
-    # -- the whole -------------------------------------------------------------------------------------------------
+    # -- general ---------------------------------------------------------------------------------------------------
 
     async def health(self, request: Request) -> object:
-        """Say that the simulator answers."""
+        """Return that the simulator is running."""
         del request
         return {"status": "ok"}
 
     async def reset(self, request: Request) -> object:
-        """Forget everything."""
+        """Delete all state."""
         del request
         await self._terra.reset()
         return {"status": "ok"}
@@ -248,43 +248,43 @@ class ControlApi:
         return self._terra.change_settings(changes).model_dump()
 
     async def requests(self, request: Request) -> object:
-        """Return the REST calls received; `?path=` (its end) and `?method=` narrow them down."""
+        """Return the REST calls received; `?path=` (its end) and `?method=` filter them."""
         calls = self._terra.journal.calls(
             path=request.query_params.get("path"), method=request.query_params.get("method")
         )
         return [call.model_dump() for call in calls]
 
     async def forget_requests(self, request: Request) -> object:
-        """Forget the REST calls."""
+        """Delete the REST calls."""
         del request
         self._terra.journal.clear()
         return []
 
     async def faults(self, request: Request) -> object:
-        """Return the faults in force."""
+        """Return the active faults."""
         del request
         return [fault.model_dump() for fault in self._terra.faults.all()]
 
     async def add_fault(self, request: Request) -> object:
-        """Put a fault in force."""
+        """Activate a fault."""
         self._terra.faults.add(await _fields(request, Fault))
         return await self.faults(request)
 
     async def clear_faults(self, request: Request) -> object:
-        """End all faults."""
+        """Remove all faults."""
         self._terra.faults.clear()
         return await self.faults(request)
 
     # -- webhooks --------------------------------------------------------------------------------------------------
 
     async def deliveries(self, request: Request) -> object:
-        """Return every webhook; `?type=`, `?state=` and `?trace_id=` narrow them down."""
+        """Return every webhook; `?type=`, `?state=` and `?trace_id=` filter them."""
         found = [delivery.shown() for delivery in self._terra.outbox.deliveries()]
         wanted = {name: value for name, value in request.query_params.items() if name in {"type", "state", "trace_id"}}
         return [shown for shown in found if all(shown[name] == value for name, value in wanted.items())]
 
     async def deliver(self, request: Request) -> object:
-        """Send a webhook of any kind and wait for what the receiver answers."""
+        """Send a webhook of any kind and wait for the receiver's response."""
         ordered = await _fields(request, OrderedDelivery)
         if ordered.url is None and self._terra.settings.webhook_url is None:
             message = "no webhook_url is set"
@@ -294,7 +294,7 @@ class ControlApi:
         return _answers(deliveries)
 
     async def deliver_again(self, request: Request) -> object:
-        """Send a webhook's body once more, and wait for what the receiver answers."""
+        """Send a webhook's body once more, and wait for the receiver's response."""
         ordered = await _fields(request, OrderedRepeat)
         earlier = self._terra.outbox.find(request.path_params["delivery_id"])
         if earlier is None:
@@ -315,13 +315,13 @@ class ControlApi:
         return _answers(deliveries)
 
     async def hold(self, request: Request) -> object:
-        """Keep back every webhook that is emitted from now on."""
+        """Hold every webhook that is emitted from now on."""
         del request
         self._terra.outbox.is_holding = True
         return {"holding": True}
 
     async def release(self, request: Request) -> object:
-        """Send what was held, in any order, and wait for the first attempts."""
+        """Send held webhooks, in any order, and wait for the first attempts."""
         ordered = await _fields(request, OrderedRelease)
         held = [delivery for delivery in self._terra.outbox.deliveries() if delivery.state == "held"]
         named = [*ordered.drop, *(ordered.order if isinstance(ordered.order, list) else [])]
@@ -343,14 +343,14 @@ class ControlApi:
         return [delivery.shown() for delivery in chosen]
 
     async def retry_now(self, request: Request) -> object:
-        """Try everything that is pending, once, and wait for the answers."""
+        """Attempt every pending delivery once, and wait for the responses."""
         del request
         return [delivery.shown() for delivery in await self._terra.outbox.retry_now()]
 
-    # -- people ----------------------------------------------------------------------------------------------------
+    # -- users -----------------------------------------------------------------------------------------------------
 
     async def logins(self, request: Request) -> object:
-        """Return the logins begun, with the addresses of their consent pages."""
+        """Return the logins started, with the addresses of their consent pages."""
         del request
         url = self._terra.settings.public_url
         return [
@@ -359,7 +359,7 @@ class ControlApi:
         ]
 
     async def add_login(self, request: Request) -> object:
-        """Begin a login as authenticateUser does, with a pending user, and leave it."""
+        """Start a login as authenticateUser does, with a pending user, and do not finish it."""
         ordered = await _fields(request, OrderedLogin)
         if ordered.resource not in PROVIDERS or PROVIDERS[ordered.resource].is_sdk:
             message = f"{ordered.resource} has no login page"
@@ -368,12 +368,12 @@ class ControlApi:
         return login.model_dump() | {"auth_url": f"{self._terra.settings.public_url}/login/{login.token}"}
 
     async def users(self, request: Request) -> object:
-        """Return everybody, pending users too."""
+        """Return all users, pending ones too."""
         del request
         return [user.model_dump() for user in self._terra.people.users.values()]
 
     async def add_user(self, request: Request) -> object:
-        """Make a connection without a browser, also by spending a mobile token."""
+        """Create a connection without a browser, also by spending a mobile token."""
         ordered = await _fields(request, OrderedUser)
         if ordered.provider not in PROVIDERS:
             message = f"unknown provider {ordered.provider}"
@@ -387,7 +387,7 @@ class ControlApi:
             if token is None:
                 message = "the token is unknown, old or used"
                 raise RefusedError(message, HTTPStatus.CONFLICT)
-            # What the SDK says counts only where the token is bound to no person.
+            # The SDK's reference_id applies only if the token is not bound to one.
             reference_id = token.reference_id or reference_id
         user, emission = self._terra.connect_directly(
             ordered.provider,
@@ -401,7 +401,7 @@ class ControlApi:
         return {"user": user.model_dump(), "deliveries": _shown(emission)}
 
     async def change_user(self, request: Request) -> object:
-        """Change what Terra knows of a user, without a webhook."""
+        """Change Terra's data about a user, without a webhook."""
         user = self._user(request)
         changes: Mapping[str, object] = (await _fields(request, UserChanges)).model_dump(exclude_unset=True)
         for name, value in changes.items():
@@ -409,13 +409,13 @@ class ControlApi:
         return user.model_dump()
 
     async def remove_user(self, request: Request) -> object:
-        """Let a user vanish, without a webhook."""
+        """Remove a user, without a webhook."""
         user = self._user(request)
         self._terra.people.remove([user])
         return user.model_dump()
 
     async def add_event(self, request: Request) -> object:
-        """Let an event befall a user and send its webhook."""
+        """Apply an event to a user and send its webhook."""
         user = self._user(request)
         ordered = await _fields(request, OrderedEvent)
         emission = self._terra.happen(user, ordered.type, ordered.model_extra or {})
@@ -424,7 +424,7 @@ class ControlApi:
         return {"deliveries": _shown(emission)}
 
     async def reconnect(self, request: Request) -> object:
-        """Let the same account connect again: `auth` and `user_reauth`, in either order."""
+        """Connect the same account again: `auth` and `user_reauth`, in either order."""
         user = self._user(request)
         ordered = await _fields(request, OrderedReauth)
         if user.created_at is None:

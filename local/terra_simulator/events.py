@@ -1,4 +1,4 @@
-"""The bodies of Terra's webhooks, built from facts; nothing here sends or remembers.
+"""The bodies of Terra's webhooks, built from facts, without sending or storing anything.
 
 Shapes: the webhook schemas of Terra's published OpenAPI document, and for the older ones its earlier documentation.
 """
@@ -33,7 +33,7 @@ _MESSAGES: Final = {
 
 
 def connected(user: User, *, login: Login | None, shape: Literal["new", "old"]) -> Body:
-    """`auth` with status success: somebody finished a login."""
+    """`auth` with status success: a login was finished."""
     body: Body = {
         "type": "auth",
         "status": "success",
@@ -50,7 +50,7 @@ def connected(user: User, *, login: Login | None, shape: Literal["new", "old"]) 
 
 
 def cancelled(login: Login, *, reason: str | None) -> Body:
-    """`auth_cancelled`: a login failed or was given up. It names no user and no provider."""
+    """`auth_cancelled`: a login failed or was abandoned. It names no user and no provider."""
     return {
         "type": "auth_cancelled",
         "status": "error",
@@ -87,7 +87,7 @@ def reconnected(new: User, old: User | None) -> Body:
 
 
 def disconnected(user: User) -> Body:
-    """`deauth`: the person, or the developer's own DELETE, ended the connection."""
+    """`deauth`: the end user, or the developer's own DELETE, ended the connection."""
     return {
         "type": "deauth",
         "status": "success",
@@ -115,6 +115,6 @@ def about(user: User, event_type: str, extra: Mapping[str, object]) -> Body:
 
 
 def without_scopes(body: Body) -> Body:
-    """The same event of a Terra that does not repeat what is granted now."""
+    """The same event from a Terra that does not repeat the scopes granted now."""
     user = body["user"]
     return body | {"user": {**user, "scopes": None}} if isinstance(user, Mapping) else body

@@ -1,4 +1,4 @@
-"""Troubles that tests order: slow, broken, rate-limited, gone."""
+"""Faults that tests request: slow responses, errors, rate limits, cut connections."""
 
 from fnmatch import fnmatchcase
 from http import HTTPStatus
@@ -25,30 +25,30 @@ Kind = Literal[
 
 
 class Fault(BaseModel):
-    """One trouble, and which calls it befalls."""
+    """One fault, and the calls that it applies to."""
 
     model_config = ConfigDict(extra="forbid")
 
     path: str
-    """The whole path or its end; `*` stands for anything."""
+    """The whole path or its end; `*` matches anything."""
     method: str | None = None
     kind: Kind
     status: int | None = Field(default=None, ge=200, le=599)
     delay_s: float = Field(default=0.0, ge=0)
     retry_after: int = Field(default=1, ge=0)
     times: int | None = Field(default=None, ge=1)
-    """How many calls it befalls; None: all."""
+    """The number of calls that it applies to; None means all."""
     body: object = Field(default_factory=lambda: {"unexpected": True})
-    """What `wrong_shape` answers with."""
+    """The response body of `wrong_shape`."""
     stage: Literal["before", "after"] = "before"
-    """after: the call takes effect first, and only its answer is spoilt."""
+    """after: the call takes effect first, and only its response is replaced."""
 
     def befalls(self, method: str, path: str) -> bool:
-        """Tell whether a call meets this trouble."""
+        """Return whether the fault applies to a call."""
         return self.method in {None, method} and (fnmatchcase(path, self.path) or fnmatchcase(path, f"*{self.path}"))
 
     def answer(self, request: Request) -> Response:  # noqa: PLR0911 - one line per kind is the clearest table
-        """Say what the trouble answers; a slow or cut call has no answer of its own."""
+        """Return the fault's response; a slow or cut call has no response of its own."""
         failed = self.status or HTTPStatus.INTERNAL_SERVER_ERROR
         match self.kind:
             case "status" | "problem":
@@ -70,25 +70,25 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The troubles in force, oldest first."""
+    """The active faults, oldest first."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Put a trouble in force."""
+        """Activate a fault."""
         self._faults.append(fault)
 
     def clear(self) -> None:
-        """End all troubles."""
+        """Remove all faults."""
         self._faults.clear()
 
     def all(self) -> list[Fault]:
-        """Return the troubles in force."""
+        """Return the active faults."""
         return list(self._faults)
 
     def take(self, method: str, path: str) -> Fault | None:
-        """Return the first trouble that befalls a call and count it."""
+        """Return the first fault that applies to a call and count it."""
         for fault in self._faults:
             if fault.befalls(method, path):
                 if fault.times is not None:

@@ -1,4 +1,4 @@
-"""What was asked of the simulated Terra, so that tests can count calls."""
+"""The calls that the simulated Terra received, so that tests can count them."""
 
 from collections import deque
 from typing import Final
@@ -9,11 +9,11 @@ from starlette.requests import Request
 from local.terra_simulator.outbox import readable
 
 LONGEST: Final = 10_000
-"""Older calls are forgotten beyond this many."""
+"""Older calls are dropped beyond this many."""
 
 
 class Call(BaseModel):
-    """One REST call; credentials are left out."""
+    """One REST call, without its credentials."""
 
     time: float
     method: str
@@ -21,7 +21,7 @@ class Call(BaseModel):
     query: dict[str, str]
     body: object = None
     status: int | None = None
-    """None while it runs, and when its connection was cut."""
+    """None while it runs, and if its connection was cut."""
 
 
 class Journal:
@@ -31,7 +31,7 @@ class Journal:
         self._calls: deque[Call] = deque(maxlen=LONGEST)
 
     def record(self, request: Request, body: bytes, *, now: float) -> Call:
-        """Write a call down as it comes in."""
+        """Record a call as it arrives."""
         call = Call(
             time=now,
             method=request.method,
@@ -43,11 +43,11 @@ class Journal:
         return call
 
     def calls(self, *, path: str | None = None, method: str | None = None) -> list[Call]:
-        """Return the calls, all or those whose path ends so and whose method is this."""
+        """Return the calls, all or those with this end of the path and this method."""
         return [
             call for call in self._calls if call.path.endswith(path or "") and (method is None or call.method == method)
         ]
 
     def clear(self) -> None:
-        """Forget all calls."""
+        """Delete all calls."""
         self._calls.clear()

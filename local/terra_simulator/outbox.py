@@ -1,7 +1,7 @@
-"""Webhooks on their way: signed, sent, retried, held back, lost.
+"""The delivery of webhooks: signing, sending, retrying, holding, losing.
 
 Terra's documentation: a delivery has one trace id and one ordering timestamp, both the same on every retry; delivery is
-at least once and in no order. Whether the signature's `t` is renewed on a retry is documented nowhere, so it is a
+at least once and in no order. Whether the signature's `t` is renewed on a retry is not documented, so it is a
 setting.
 """
 
@@ -20,11 +20,11 @@ from local.terra_simulator.settings import Settings
 from local.terra_simulator.signature import sign
 
 LONGEST_LOG: Final = 10_000
-"""Finished deliveries are forgotten beyond this many."""
+"""Finished deliveries are dropped beyond this many."""
 
 
 class Attempt(BaseModel):
-    """One try at a delivery."""
+    """One attempt of a delivery."""
 
     at: float
     status: int | None
@@ -45,7 +45,7 @@ class Delivery(BaseModel):
     ordering_timestamp: int | str | None
     reference: str | None
     t: int | None = None
-    """Fixed by whoever ordered the delivery, or by the first attempt when `t` is not renewed."""
+    """Set by the call that requested the delivery, or by the first attempt if `t` is not renewed."""
     secrets: list[str] | None = None
     headers: dict[str, str | None] = Field(default_factory=dict)
     url: str | None = None
@@ -60,13 +60,13 @@ class Delivery(BaseModel):
         return self.state in {"pending", "held"}
 
     def shown(self) -> dict[str, object]:
-        """Describe the delivery to a test."""
+        """Return the delivery as the control API shows it."""
         return self.model_dump(exclude={"body", "secrets"}) | {"body": readable(self.body)}
 
     def repeated(
         self, *, now: float, trace_id: str | None, ordering_timestamp: int | str | None, is_signed_anew: bool
     ) -> "Delivery":
-        """Return the same body once more, to be sent once: by default exactly what was on the wire at first."""
+        """Return a delivery of the same body, to be sent once: by default exactly the original bytes."""
         sent_at = self.attempts[0].at if self.attempts else now
         return Delivery(
             trace_id=trace_id if trace_id is not None else self.trace_id,
@@ -100,7 +100,7 @@ class Delivery(BaseModel):
 
 
 class Outbox:
-    """Every delivery, and the tasks that carry them."""
+    """Every delivery, and the tasks that send them."""
 
     def __init__(
         self, settings: Callable[[], Settings], *, clock: Callable[[], float], on_change: Callable[[], None]
@@ -124,18 +124,18 @@ class Outbox:
         return self._log.get(delivery_id)
 
     def undelivered(self) -> list[Delivery]:
-        """Return what has to survive a restart."""
+        """Return the deliveries that must survive a restart."""
         return [delivery for delivery in self._log.values() if delivery.is_open]
 
     def restore(self, deliveries: Iterable[Delivery]) -> None:
-        """Carry on with what an earlier run left."""
+        """Continue with an earlier run's deliveries."""
         for delivery in deliveries:
             self._log[delivery.delivery_id] = delivery
             if delivery.state == "pending":
                 self._keep_trying(delivery)
 
     def emit(self, bodies: Sequence[dict[str, object]]) -> tuple[list[Delivery], asyncio.Task[None]]:
-        """Send webhooks one after another; the task ends when each has been tried once."""
+        """Send webhooks one after another; the task ends when each has been attempted once."""
         settings, now = self._settings(), self._clock()
         deliveries = [
             delivery
@@ -164,7 +164,7 @@ class Outbox:
         return deliveries, self.begin(self._send_first(pending, after_s=settings.webhook_delay_s))
 
     async def send(self, deliveries: Sequence[Delivery], *, concurrently: bool) -> None:
-        """Try deliveries that a test ordered, now, whatever is held or lost otherwise."""
+        """Attempt deliveries that a test requested, now, regardless of hold and loss."""
         for delivery in deliveries:
             self._log[delivery.delivery_id] = delivery
         self._changed()
@@ -187,7 +187,7 @@ class Outbox:
         await self._send_first(chosen, after_s=0.0)
 
     async def retry_now(self) -> list[Delivery]:
-        """Try everything that is pending without waiting for its time."""
+        """Attempt every pending delivery without waiting for its time."""
         pending = [delivery for delivery in self._log.values() if delivery.state == "pending"]
         await asyncio.gather(*(self._try(delivery) for delivery in pending))
         return pending
@@ -200,7 +200,7 @@ class Outbox:
                 self._wake_up(delivery)
 
     async def clear(self) -> None:
-        """Forget all deliveries, those under way too."""
+        """Delete all deliveries, those in progress too."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -210,7 +210,7 @@ class Outbox:
         self.is_holding = False
 
     async def close(self) -> None:
-        """Stop sending; what is pending stays pending."""
+        """Stop sending; pending deliveries stay pending."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -220,7 +220,7 @@ class Outbox:
         if after_s:
             await asyncio.sleep(after_s)
             for delivery in deliveries:
-                # Somebody may have begun to hold webhooks during the delay.
+                # Webhooks may have been put on hold during the delay.
                 if self.is_holding and delivery.state == "pending" and not delivery.attempts:
                     delivery.state = "held"
         for delivery in deliveries:
@@ -285,7 +285,7 @@ class Outbox:
         self._wake_ups.pop(delivery.delivery_id, None)
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Do something about deliveries, whether or not somebody waits for its end."""
+        """Run work on deliveries as a task, whether or not a caller waits for its end."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -311,7 +311,7 @@ def as_bytes(body: object) -> bytes:
 
 
 def readable(body: bytes) -> object:
-    """Show a body as JSON if it is, else as text."""
+    """Return a body as JSON if it is, otherwise as text."""
     try:
         return json.loads(body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The simulator's few pages: plain HTML forms that work without script and on a phone."""
+"""The simulator's pages: plain HTML forms that work without script and on a phone."""
 
 from collections.abc import Mapping
 from html import escape
@@ -43,7 +43,7 @@ HEADERS: Final = {
 
 
 def consent(login: Login, *, account: str) -> HTMLResponse:
-    """Ask the person whether to allow what the developer's app wants."""
+    """Ask the end user whether to allow the access that the developer's app requests."""
     title = PROVIDERS[login.resource].title
     return _page(
         f"Connect {title}",
@@ -62,7 +62,7 @@ def consent(login: Login, *, account: str) -> HTMLResponse:
 
 
 def picker(session: WidgetSession) -> HTMLResponse:
-    """Let the person pick a provider, as Terra's widget does."""
+    """Let the end user choose a provider, as Terra's widget does."""
     buttons = "\n".join(
         f'<button name="provider" value="{escape(name)}">{escape(PROVIDERS[name].title)}</button>'
         for name in session.providers
@@ -79,7 +79,7 @@ def picker(session: WidgetSession) -> HTMLResponse:
 
 
 def finished(*, is_connected: bool, redirect: str | None) -> HTMLResponse:
-    """Say how a login ended, with the way back into the app if there is one."""
+    """Show how a login ended, with the link back to the app if there is one."""
     heading = "You are connected" if is_connected else "Nothing was connected"
     onward = (
         "<p>You can close this page and go back to the app.</p>"
@@ -90,13 +90,13 @@ def finished(*, is_connected: bool, redirect: str | None) -> HTMLResponse:
 
 
 def use_the_app(provider: str) -> HTMLResponse:
-    """Say that a provider is connected on the phone, when there is no app to go back to."""
+    """Show that a provider is connected on the phone, if there is no app to go back to."""
     title = escape(PROVIDERS[provider].title)
     return _page(f"{title} is on your phone", f"<h1>{title} is on your phone</h1>\n<p>Connect it inside the app.</p>")
 
 
 def refusal(heading: str, explanation: str, status: HTTPStatus) -> HTMLResponse:
-    """Say why a page cannot be used."""
+    """Show why a page cannot be used."""
     return _page(heading, f"<h1>{escape(heading)}</h1>\n<p>{escape(explanation)}</p>", status)
 
 
@@ -120,7 +120,7 @@ def document(
     style: str = "",
     headers: Mapping[str, str] = HEADERS,
 ) -> HTMLResponse:
-    """One page of the simulator, which says on top what it is."""
+    """One page of the simulator, with a header that identifies it as such."""
     return HTMLResponse(
         f"""<!doctype html>
 <html lang="en">

@@ -1,7 +1,7 @@
-"""Who has connected what: Terra's users, logins under way, widget sessions and mobile tokens.
+"""The simulated Terra's users, unfinished logins, widget sessions and mobile tokens.
 
-Terra's words: a `user_id` is one connection of one person (one account at one provider); `reference_id` is the person's
-id in the developer's app. authenticateUser issues the user_id before anybody has logged in.
+Terra's terms: a `user_id` is one connection of one end user (one account at one provider); `reference_id` is the end
+user's id in the developer's app. authenticateUser issues the user_id before the login.
 """
 
 import secrets
@@ -14,13 +14,13 @@ from pydantic import BaseModel, Field
 
 
 class User(BaseModel):
-    """One connection, or one that is still being made."""
+    """One connection, or one that is still being established."""
 
     user_id: str
     provider: str
     reference_id: str | None = None
     account: str | None = None
-    """Whose account at the provider; Terra never shows it, but it decides what a reconnect is."""
+    """The account at the provider; Terra never shows it, but it determines what a reconnect is."""
     scopes: str | None = None
     active: bool | None = True
     is_authenticated: bool = False
@@ -28,12 +28,12 @@ class User(BaseModel):
     last_webhook_update: str | None = None
 
     def as_terra(self) -> dict[str, object]:
-        """Describe the user as Terra's schema `TerraUser` does."""
+        """Return the user in Terra's schema `TerraUser`."""
         return self.model_dump(exclude={"account", "is_authenticated"})
 
 
 class Login(BaseModel):
-    """One consent page: where it leads, and how it ended."""
+    """One consent page: its redirects and its outcome."""
 
     token: str
     resource: str
@@ -50,7 +50,7 @@ class Login(BaseModel):
 
 
 class WidgetSession(BaseModel):
-    """One page on which a person picks a provider."""
+    """One page on which an end user chooses a provider."""
 
     session_id: str
     providers: list[str]
@@ -68,11 +68,11 @@ class MobileToken(BaseModel):
     expires_at: float
     is_used: bool = False
     reference_id: str | None = None
-    """Whose devices it connects; without one, whose the SDK says."""
+    """The end user whose devices it connects; without one, the SDK names the end user."""
 
 
 class People(BaseModel):
-    """All of it, as it is kept in the state file."""
+    """All data, as kept in the state file."""
 
     users: dict[str, User] = Field(default_factory=dict)
     logins: dict[str, Login] = Field(default_factory=dict)
@@ -80,17 +80,17 @@ class People(BaseModel):
     tokens: dict[str, MobileToken] = Field(default_factory=dict)
 
     def pre_issue(self, provider: str, reference_id: str | None, *, active: bool) -> User:
-        """Make a user who has not logged in."""
+        """Create a user who has not logged in."""
         user = User(user_id=new_id(), provider=provider, reference_id=reference_id, active=active)
         self.users[user.user_id] = user
         return user
 
     def listed(self, *, pending: bool) -> list[User]:
-        """Return everybody, with or without those who never finished a login."""
+        """Return all users, with or without those who never finished a login."""
         return [user for user in self.users.values() if pending or user.is_authenticated]
 
     def of_reference(self, reference_id: str, *, pending: bool) -> list[User]:
-        """Return one person's connections."""
+        """Return the connections of one reference_id."""
         return [user for user in self.listed(pending=pending) if user.reference_id == reference_id]
 
     def with_account(self, provider: str, account: str) -> list[User]:
@@ -102,27 +102,27 @@ class People(BaseModel):
         ]
 
     def remove(self, users: Iterable[User]) -> None:
-        """Forget connections, as Terra does."""
+        """Remove connections, as Terra does."""
         for user in users:
             self.users.pop(user.user_id, None)
 
     def open_login(self, login: Login) -> Login:
-        """Keep a login until somebody decides."""
+        """Keep a login until it is decided."""
         self.logins[login.token] = login
         return login
 
     def of_sdk(self, provider: str, reference_id: str) -> list[User]:
-        """Return the live connections that a mobile SDK made for a person: whichever device it was, there is one."""
+        """Return the live connections that a mobile SDK made for a reference_id, on any device: at most one."""
         return [user for user in self.of_reference(reference_id, pending=False) if user.provider == provider]
 
     def issue_token(self, now: float, *, lifetime_s: float, reference_id: str | None) -> MobileToken:
-        """Make a token for a mobile SDK, bound to a person if one is given."""
+        """Create a token for a mobile SDK, bound to a reference_id if one is given."""
         token = MobileToken(token=secrets.token_hex(32), expires_at=now + lifetime_s, reference_id=reference_id)
         self.tokens[token.token] = token
         return token
 
     def spend_token(self, token: str, now: float) -> MobileToken | None:
-        """Use a mobile token up; None when it is unknown, old or used."""
+        """Spend a mobile token; None if it is unknown, expired or used."""
         found = self.tokens.get(token)
         if found is None or found.is_used or found.expires_at < now:
             return None
@@ -131,10 +131,10 @@ class People(BaseModel):
 
 
 def new_id() -> str:
-    """Return an id of the form Terra uses for users, sessions and deliveries."""
+    """Return an id in Terra's format for users, sessions and deliveries."""
     return str(uuid.uuid4())
 
 
 def terra_time(seconds: float) -> str:
-    """Write a moment as Terra does in `created_at`: ISO 8601 with microseconds and an offset."""
+    """Return a time in the format of Terra's `created_at`: ISO 8601 with microseconds and an offset."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")

@@ -1,7 +1,7 @@
-"""The wearable platforms the simulator knows.
+"""The wearable platforms of the simulator.
 
 Names and the difference between cloud providers and those of the mobile SDK are Terra's (`GET /integrations`,
-https://docs.tryterra.co). It is a selection: enough to tell enabled from available, and cloud from SDK.
+https://docs.tryterra.co). It is a selection: enough to distinguish enabled from available, and cloud from SDK.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One platform that a person can connect."""
+    """One platform that an end user can connect."""
 
     name: str
     title: str
@@ -18,7 +18,7 @@ class Provider:
     scopes: str = "ACTIVITY_EXPORT,HEALTH_EXPORT"
 
     def as_integration(self, *, is_enabled: bool) -> dict[str, object]:
-        """Describe the platform as `GET /integrations/detailed` does."""
+        """Return the platform in the form of `GET /integrations/detailed`."""
         kinds = ("activity", "body", "nutrition", "daily", "sleep", "menstruation")
         return {
             "provider": self.name,
@@ -55,4 +55,4 @@ PROVIDERS: Final[dict[str, Provider]] = {
 """Every platform by its name."""
 
 ENABLED_AT_FIRST: Final = ("APPLE", "FITBIT", "GARMIN", "OURA", "POLAR", "SAMSUNG", "WHOOP", "WITHINGS")
-"""What the simulated account has switched on in its dashboard until somebody changes it."""
+"""The providers that the simulated account has enabled at first."""

@@ -1,4 +1,4 @@
-"""Terra's REST API, under the paths and with the answers of its published OpenAPI document (https://docs.tryterra.co)."""
+"""Terra's REST API, with the paths and responses of its published OpenAPI document (https://docs.tryterra.co)."""
 
 import asyncio
 import hmac
@@ -48,10 +48,10 @@ class RestApi:
         everything = ["GET", "POST", "PUT", "PATCH", "DELETE"]
         return [*routes, Route("/api/{rest:path}", self._door(self.nothing_here), methods=everything)]
 
-    # -- the doors -------------------------------------------------------------------------------------------------
+    # -- wrappers --------------------------------------------------------------------------------------------------
 
     def _door(self, endpoint: Endpoint) -> Endpoint:
-        """Write every call down, and let ordered faults befall it."""
+        """Record every call, and apply requested faults."""
 
         async def enter(request: Request) -> Response:
             call = self._terra.journal.record(request, await request.body(), now=self._terra.clock())
@@ -65,7 +65,7 @@ class RestApi:
                 if is_answered_by_endpoint or fault.stage == "after":
                     answered = await endpoint(request)
                     response = answered if is_answered_by_endpoint else response
-            # What happened is kept before the caller hears of it.
+            # The state is saved before the caller gets the response.
             self._terra.save()
             if fault is not None and fault.kind == "disconnect":
                 await cut(request.client)
@@ -76,7 +76,7 @@ class RestApi:
         return enter
 
     def _guarded(self, endpoint: Endpoint, *, is_widget: bool = False) -> Endpoint:
-        """Let only the developer's own credentials pass."""
+        """Reject every request without the developer's own credentials."""
 
         async def check(request: Request) -> Response:
             refused = self._refused_credentials(request)
@@ -85,7 +85,7 @@ class RestApi:
             status, detail = refused
             if is_widget and not self._terra.settings.is_july:
                 return answers.legacy(HTTPStatus.FORBIDDEN, detail)
-            # Terra's document gives 403 the plain media type.
+            # Terra's document gives 403 the media type application/json.
             is_plain = status == HTTPStatus.FORBIDDEN
             return answers.problem(
                 request, status, detail, media_type="application/json" if is_plain else "application/problem+json"
@@ -94,7 +94,7 @@ class RestApi:
         return check
 
     def _refused_credentials(self, request: Request) -> tuple[HTTPStatus, str] | None:
-        """Say what is wrong with a request's credentials: `dev-id` and `x-api-key`, or a data token."""
+        """Return what is wrong with a request's credentials: `dev-id` and `x-api-key`, or a data token."""
         dev_id, api_key = request.headers.get("dev-id"), request.headers.get("x-api-key")
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         valid = {self._terra.api_key, self._terra.settings.data_token or self._terra.api_key}
@@ -111,7 +111,7 @@ class RestApi:
         return None
 
     def _entitled(self, endpoint: Endpoint) -> Endpoint:
-        """Refuse what the account may not do at the moment (https://docs.tryterra.co, OpenAPI document 2026.10.08)."""
+        """Reject calls that the account may not make now (https://docs.tryterra.co, OpenAPI document 2026.10.08)."""
 
         async def check(request: Request) -> Response:
             match self._terra.settings.account:
@@ -131,7 +131,7 @@ class RestApi:
     # -- logging in ------------------------------------------------------------------------------------------------
 
     async def authenticate_user(self, request: Request) -> Response:
-        """Pre-issue a user for one provider and return its login link; every call makes another pending user."""
+        """Pre-issue a user for one provider and return its login link; every call creates another pending user."""
         resource = request.query_params.get("resource")
         if not resource:
             return answers.problem(request, HTTPStatus.BAD_REQUEST, "resource is missing")
@@ -154,7 +154,7 @@ class RestApi:
         )
 
     async def widget_session(self, request: Request) -> Response:
-        """Open the widget; `providers` is one comma-separated text, and anything else breaks the server."""
+        """Open the widget; `providers` is one comma-separated text, and any other type gives a server error."""
         try:
             fields = json.loads(await request.body() or b"{}")
         except ValueError:
@@ -177,7 +177,7 @@ class RestApi:
             unknown = [name for name in names if name not in providers]
         if not providers and settings.is_july:
             return answers.legacy(HTTPStatus.BAD_REQUEST, "no valid provider in providers")
-        # No document says what the newer page offers if it knows none of them.
+        # It is not documented what the newer page offers if all requested providers are unknown.
         session = self._terra.open_widget(providers or list(settings.enabled_providers), asked)
         content: dict[str, object] = {
             "status": "success",
@@ -190,20 +190,20 @@ class RestApi:
         return JSONResponse(content, settings.widget_status or (200 if settings.is_july else 201))
 
     async def generate_widget_session(self, request: Request) -> Response:
-        """Answer as the endpoint that Terra has switched off."""
+        """Respond as the endpoint that Terra has switched off."""
         del request
         return answers.legacy(HTTPStatus.GONE, "This endpoint has been replaced by /api/widget/session")
 
     async def mobile_token(self, request: Request) -> Response:
         """Return a token for a mobile SDK: one use, 180 seconds.
 
-        It is bound to the `reference_id` of the query. One in a body is ignored without a word, as Terra does.
+        It is bound to the `reference_id` of the query. One in a body is silently ignored, as by Terra.
         """
         token = self._terra.issue_mobile_token(request.query_params.get("reference_id")).token
         return JSONResponse({"status": "success", "token": token, "expires_in": MOBILE_TOKEN_LIFETIME_S})
 
     async def deauthenticate_user(self, request: Request) -> Response:
-        """Forget a connection; a `deauth` webhook follows."""
+        """Remove a connection; a `deauth` webhook follows."""
         user_id = request.query_params.get("user_id")
         if not user_id:
             return answers.problem(request, HTTPStatus.BAD_REQUEST, "user_id is missing")
@@ -213,10 +213,10 @@ class RestApi:
         self._terra.deauthenticate(user)
         return JSONResponse({"status": "success"})
 
-    # -- asking ----------------------------------------------------------------------------------------------------
+    # -- queries ---------------------------------------------------------------------------------------------------
 
     async def user_info(self, request: Request) -> Response:
-        """Describe one connection, or all of one person."""
+        """Return one connection, or all of one reference_id."""
         user_id, reference_id = request.query_params.get("user_id"), request.query_params.get("reference_id")
         if user_id:
             user = self._terra.people.users.get(user_id)
@@ -230,7 +230,7 @@ class RestApi:
         return JSONResponse(users if self._terra.settings.userinfo_reference_shape == "array" else {"users": users})
 
     async def bulk_user_info(self, request: Request) -> Response:
-        """Describe many connections; unknown ids are left out."""
+        """Return many connections; unknown ids are omitted."""
         try:
             user_ids = json.loads(await request.body())
         except ValueError:
@@ -241,7 +241,7 @@ class RestApi:
         return JSONResponse([users[user_id].as_terra() for user_id in user_ids if user_id in users])
 
     async def subscriptions(self, request: Request) -> Response:
-        """Describe everybody, in one answer or in pages."""
+        """Return all users, in one response or in pages."""
         users = [user.as_terra() for user in self._terra.people.listed(pending=self._listed_pending)]
         is_july = self._terra.settings.is_july
         shape = self._terra.settings.subscriptions_shape or ("data" if is_july else "flat")
@@ -269,7 +269,7 @@ class RestApi:
         return self._terra.settings.lists_include_pending
 
     async def integrations(self, request: Request) -> Response:
-        """List the names of providers: all of Terra's, or with a dev-id the enabled ones."""
+        """Return the names of providers: all of Terra's, or with a dev-id the enabled ones."""
         names = self._visible_providers(request)
         if names is None:
             return answers.problem(request, HTTPStatus.UNAUTHORIZED, "dev-id is not known")
@@ -282,7 +282,7 @@ class RestApi:
         )
 
     async def integrations_detailed(self, request: Request) -> Response:
-        """Describe providers; those of the mobile SDK only with `sdk=true`."""
+        """Return providers; those of the mobile SDK only with `sdk=true`."""
         names = self._visible_providers(request)
         if names is None:
             return answers.problem(request, HTTPStatus.UNAUTHORIZED, "dev-id is not known")
@@ -305,7 +305,7 @@ class RestApi:
         return list(self._terra.settings.enabled_providers) if dev_id == self._terra.dev_id else None
 
     async def nothing_here(self, request: Request) -> Response:
-        """Answer a path or method that Terra does not have, as its web server does."""
+        """Respond to a path or method that Terra does not have, as its web server does."""
         del request
         return answers.page(HTTPStatus.NOT_FOUND)
 

@@ -1,6 +1,6 @@
-"""When a refused webhook is sent again.
+"""The retry schedule of a failed webhook.
 
-Terra's documentation: everything but a 2xx within about 8 seconds is a failure; 10 retries, doubling from 30 seconds,
+Terra's documentation: anything but a 2xx within about 8 seconds is a failure; 10 retries, doubling from 30 seconds,
 never more than 8 hours apart.
 """
 
@@ -12,11 +12,11 @@ LONGEST_DELAY_S: Final = 8 * 3600.0
 
 
 def seconds_before_retry(attempts: int, *, scale: float) -> float | None:
-    """Return how long to wait after so many failed attempts, or None when Terra gives up.
+    """Return how long to wait after so many failed attempts, or None if Terra gives up.
 
     Args:
-        attempts: How often the delivery was tried, the first time included.
-        scale: What Terra's delays are multiplied by; below 1 is faster than Terra.
+        attempts: The number of attempts so far, the first one included.
+        scale: The factor for Terra's delays; below 1 is faster than Terra.
     """
     if attempts > RETRIES:
         return None

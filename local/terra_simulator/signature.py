@@ -2,7 +2,7 @@
 
 Terra's documentation: the header's value is `t=<unix seconds>,v1=<lowercase hex>[,v1=...]`, and v1 is
 HMAC-SHA256 over "<t>." followed by the raw bytes of the body. While a secret is being replaced there are two v1.
-This is the simulator's own code on purpose: a receiver's mistake must not be repeated by the sender it is tested with.
+The simulator has its own code on purpose: shared code would repeat a receiver's mistake in the sender that tests it.
 """
 
 import hashlib

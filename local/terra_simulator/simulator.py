@@ -1,9 +1,9 @@
-"""What Terra does: the one place where people, their events and the webhooks meet.
+"""Terra's rules for users, their events and the webhooks.
 
-The doors (`rest`, `consent`, `control`) translate HTTP into these verbs. The rules of reconnecting are Terra's: the
-same account under the same reference_id gets a new user_id which replaces the old one (`auth` and `user_reauth`);
-another account of the same person is a second connection. Of a provider of the mobile SDKs a person has one connection,
-and a new device replaces it.
+The HTTP modules (`rest`, `consent`, `control`) call these methods. The rules of reconnecting are Terra's: the same
+account under the same reference_id gets a new user_id which replaces the old one (`auth` and `user_reauth`); another
+account of the same end user is a second connection. An end user has at most one connection to a provider of the mobile
+SDKs, and a new device replaces it.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ MOBILE_TOKEN_LIFETIME_S = 180
 
 
 class LoginRequest(BaseModel):
-    """What a developer's back end says about a login; all of it is optional."""
+    """A developer's login request; every field is optional."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -40,7 +40,7 @@ class LoginRequest(BaseModel):
 
 
 class Emission(NamedTuple):
-    """Webhooks just emitted, and the task that tries each of them once."""
+    """Webhooks just emitted, and the task that attempts each of them once."""
 
     deliveries: list[Delivery]
     first_attempts: asyncio.Task[None]
@@ -70,22 +70,22 @@ class Simulator:
         self._state_file = None if state_path is None else StateFile(state_path)
         self._redirects = 0
 
-    # -- keeping ---------------------------------------------------------------------------------------------------
+    # -- state -----------------------------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Carry on where an earlier run stopped; raises UnreadableStateError."""
+        """Continue with an earlier run's state; raises UnreadableStateError."""
         if self._state_file is not None:
             state = self._state_file.load()
             self.people = state.people
             self.outbox.restore(state.deliveries)
 
     def save(self) -> None:
-        """Make what has happened survive a restart; cheap when nothing has."""
+        """Save the state for a restart; cheap if nothing has changed."""
         if self._state_file is not None:
             self._state_file.save(State(people=self.people, deliveries=self.outbox.undelivered()))
 
     async def reset(self) -> None:
-        """Forget everybody, every delivery, call and fault, and every changed setting."""
+        """Delete every user, delivery, call and fault, and reset changed settings."""
         await self.outbox.clear()
         self.people = People()
         self.faults.clear()
@@ -94,12 +94,12 @@ class Simulator:
         self.save()
 
     async def close(self) -> None:
-        """Stop sending and keep what is undelivered."""
+        """Stop sending and save undelivered webhooks."""
         await self.outbox.close()
         self.save()
 
     def change_settings(self, changes: Mapping[str, object]) -> Settings:
-        """Behave differently from now on; raises pydantic's ValidationError."""
+        """Change the behaviour from now on; raises pydantic's ValidationError."""
         self.settings = self.settings.changed(changes)
         if "retry_scale" in changes:
             self.outbox.reschedule()
@@ -124,7 +124,7 @@ class Simulator:
         )
 
     def open_widget(self, providers: list[str], asked: LoginRequest) -> WidgetSession:
-        """Open a page on which a person picks a provider."""
+        """Open a page on which an end user chooses a provider."""
         session = WidgetSession(
             session_id=new_id(),
             providers=providers,
@@ -138,11 +138,11 @@ class Simulator:
         return session
 
     def has_expired(self, session: WidgetSession) -> bool:
-        """Tell whether a widget session is too old."""
+        """Return whether a widget session is too old."""
         return self.clock() > session.created_at + self.settings.widget_opens_for_s
 
     def login_from_widget(self, session: WidgetSession, resource: str) -> Login:
-        """Go on with the provider that a person picked."""
+        """Continue with the provider that the end user chose."""
         return self.people.open_login(
             Login(
                 token=secrets.token_urlsafe(24),
@@ -157,11 +157,11 @@ class Simulator:
         )
 
     def is_void(self, login: Login) -> bool:
-        """Tell whether the pre-issued user of an unfinished login was deauthenticated in the meantime."""
+        """Return whether the pre-issued user of an unfinished login was deauthenticated in the meantime."""
         return login.outcome is None and login.user_id is not None and login.user_id not in self.people.users
 
     def allow(self, login: Login, account: str) -> Emission | None:
-        """Finish a login with a connection; None when it was finished before."""
+        """Finish a login with a connection; None if it was finished before."""
         if login.outcome is not None:
             return None
         user = self.people.users[login.user_id] if login.user_id is not None else None
@@ -173,7 +173,7 @@ class Simulator:
         return self._emit(self._connect(user, account, login))
 
     def deny(self, login: Login) -> Emission | None:
-        """Finish a login without a connection; None when it was finished before."""
+        """Finish a login without a connection; None if it was finished before."""
         if login.outcome is not None:
             return None
         login.outcome = "denied"
@@ -188,7 +188,7 @@ class Simulator:
         return self._emit([events.cancelled_as_before(login, user, reason=self.settings.cancel_reason)])
 
     def close_widget(self, session: WidgetSession) -> tuple[str | None, Emission]:
-        """Give up picking a provider: the failure redirect, and the cancellation."""
+        """Abandon the choice of a provider: return the failure redirect, and the cancellation."""
         reason = self.settings.cancel_reason
         login = Login(token="", resource="", flow_id=new_id(), reference_id=session.reference_id)
         redirect = self._redirect(session.failure_url, None, None, session.reference_id, reason=reason)
@@ -204,7 +204,7 @@ class Simulator:
     def connect_directly(
         self, provider: str, reference_id: str | None, account: str | None, *, user_id: str | None, silent: bool
     ) -> tuple[User, Emission | None]:
-        """Make a connection without a browser, as the mobile SDKs do and tests want; silently: without a webhook."""
+        """Create a connection without a browser, as the mobile SDKs and tests do; silent means without a webhook."""
         user = self.people.pre_issue(provider, reference_id, active=True)
         if user_id is not None:
             self.people.remove([user])
@@ -216,11 +216,11 @@ class Simulator:
         return user, self._emit(bodies)
 
     def reconnect(self, user: User, how: Mapping[str, object]) -> tuple[User, Emission]:
-        """Let the same account connect again: a new user replaces this one.
+        """Connect the same account again: a new user replaces this one.
 
         Args:
-            user: The connection that is replaced; whether it was still live does not matter.
-            how: `reauth_order` and `reauth_old_user` for this time, instead of what the settings say.
+            user: The connection that is replaced, live or not.
+            how: `reauth_order` and `reauth_old_user` for this call, instead of the settings.
         """
         settings = self.settings.changed(how)
         new = self.people.pre_issue(user.provider, user.reference_id, active=True)
@@ -230,17 +230,17 @@ class Simulator:
         return new, self._emit(self._with_reauth(connected, new, user, settings))
 
     def issue_mobile_token(self, reference_id: str | None) -> MobileToken:
-        """Make a single-use token for a mobile SDK (auth/tokens and generateAuthToken)."""
+        """Create a single-use token for a mobile SDK (auth/tokens and generateAuthToken)."""
         return self.people.issue_token(self.clock(), lifetime_s=MOBILE_TOKEN_LIFETIME_S, reference_id=reference_id)
 
-    # -- what happens to connections -------------------------------------------------------------------------------
+    # -- events of connections -------------------------------------------------------------------------------------
 
     def deauthenticate(self, user: User) -> Emission:
-        """Forget a connection for good and say so by webhook."""
+        """Remove a connection for good and report it by webhook."""
         return self.happen(user, "deauth", {})
 
     def happen(self, user: User, event_type: str, extra: Mapping[str, object]) -> Emission:
-        """Let an event befall a connection: change what Terra knows, then send the webhook."""
+        """Apply an event to a connection: change Terra's data, then send the webhook."""
         match event_type:
             case "deauth":
                 self.people.remove([user])
@@ -253,7 +253,7 @@ class Simulator:
             case "user_reauth":
                 return self._emit([events.reconnected(user, None) | dict(extra)])
             case _:
-                # connection_error changes nothing here: Terra says that `active` may still be true.
+                # connection_error changes nothing here: by Terra's documentation, `active` may still be true.
                 pass
         return self._emit([events.about(user, event_type, extra)])
 
@@ -305,7 +305,7 @@ class Simulator:
 
 
 def default_account(reference_id: str | None) -> str:
-    """Return whose account a login is for unless the person says otherwise."""
+    """Return the account of a login if the end user names none."""
     return reference_id or "somebody"
 
 

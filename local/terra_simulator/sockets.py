@@ -1,4 +1,4 @@
-"""Cut a client's connection without an answer, which ASGI has no word for."""
+"""Cut a client's connection without a response, which ASGI does not support."""
 
 import asyncio
 from typing import Any, ClassVar
@@ -9,18 +9,18 @@ Address = tuple[str, int]
 
 
 class CuttableProtocol(H11Protocol):
-    """HTTP as uvicorn speaks it, with a list of who is connected."""
+    """uvicorn's HTTP protocol, with a list of the open connections."""
 
     connected: ClassVar[dict[Address, asyncio.Transport]] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Remember the connection by its client's address."""
+        """Register the connection by its client's address."""
         super().connection_made(transport)
         if self.client is not None:
             self.connected[self.client] = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Remove the connection."""
         if self.client is not None:
             self.connected.pop(self.client, None)
         super().connection_lost(exc)

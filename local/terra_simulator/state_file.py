@@ -1,4 +1,4 @@
-"""Keep the simulated Terra across restarts."""
+"""Keeps the simulated Terra's state across restarts."""
 
 import os
 import tempfile
@@ -11,7 +11,7 @@ from local.terra_simulator.people import People
 
 
 class State(BaseModel):
-    """What is kept: everybody, and the webhooks that have not arrived."""
+    """The saved state: all users, and the webhooks that have not been delivered."""
 
     version: int = 1
     people: People = Field(default_factory=People)
@@ -19,7 +19,7 @@ class State(BaseModel):
 
 
 class UnreadableStateError(Exception):
-    """The state file is there but holds something else."""
+    """The state file exists but does not contain a valid state."""
 
 
 class StateFile:
@@ -30,10 +30,10 @@ class StateFile:
         self._written = b""
 
     def load(self) -> State:
-        """Read what an earlier run wrote; nothing when there was none.
+        """Read an earlier run's state; empty if there is none.
 
         Raises:
-            UnreadableStateError: When the file is not such a state.
+            UnreadableStateError: When the file does not contain a valid state.
         """
         try:
             return State.model_validate_json(self._path.read_bytes())
@@ -44,12 +44,12 @@ class StateFile:
             raise UnreadableStateError(message) from error
 
     def save(self, state: State) -> None:
-        """Write the state unless it is what was written last."""
+        """Write the state unless it is unchanged."""
         content = state.model_dump_json().encode()
         if content == self._written:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        # mkstemp makes the file with mode 0600, and in the same folder, so that the replacement is atomic.
+        # mkstemp creates the file with mode 0600, and in the same folder, so that the replacement is atomic.
         descriptor, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
