@@ -1,1 +1,1 @@
-"""Measurements of what would be deployed. docs/performance.md has what came out."""
+"""Measurements of the deployed artefacts. docs/performance.md has the results."""

@@ -1,8 +1,8 @@
-"""`make bench`: cold starts and warm calls of what `sam build` built, beside a floor and a peer.
+"""`make bench`: cold starts and warm calls of the `sam build` output, compared with a floor and a peer.
 
 Every round starts a new process of every subject, in another order each time, on a processor that nothing else of the
-benchmark runs on. Every connection to AWS is TLS, as it is when deployed. Nothing is dropped but the first rounds, in
-which the database warms up; figures are medians. It writes docs/performance.md and docs/performance.svg.
+benchmark runs on. Every connection to AWS uses TLS, as when deployed. Only the first rounds are dropped, in which the
+database warms up; figures are medians. It writes docs/performance.md and docs/performance.svg.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 PLOT: Final = REPORT.with_suffix(".svg")
 AIMED: Final = ("terra_webhook", "terra_webhook: data", "auth_success", "auth_failure")
-"""For whom there are goals."""
+"""The subjects that have goals."""
 WARM_UP: Final = 2
-# What Lambda has in /var/runtime: its client, and no packages of ours.
+# The contents of Lambda's /var/runtime: its client, and no packages of this project.
 _RUNTIME_MODULES: Final = ("awslambdaric", "runtime_client", "snapshot_restore_py", "simplejson")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print and write down."""
+    """Measure, print and write the report."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument(
         "--rounds", type=int, default=21, help=f"how many cold starts of each (at least {ENOUGH} are written)"
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     found = figures(runs, chosen, FLOOR, OUR_FLOOR)
-    # What calls a door makes says something of its warm calls, not of its start.
+    # The bare calls of a handler are a reference for its warm calls, not for its start.
     cold = [one for one in found if one.name not in {subject.bare for subject in chosen}]
     aimed = [one for one in found if one.name in AIMED]
     parts = [cold_table(cold), warm_table(found), goals(aimed)]
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(rounds: int, warm: int, only: re.Pattern[str]) -> tuple[list[Subject], dict[str, list[Run]]]:
-    """The subjects, and every run of each."""
+    """Return the subjects, and every run of each."""
     build.contents()
     python, processor = prepare()
     with tempfile.TemporaryDirectory() as scratch, running_stack(more=("--record-aws-calls",)) as stack:
@@ -89,7 +89,7 @@ def measure(rounds: int, warm: int, only: re.Pattern[str]) -> tuple[list[Subject
 
 
 async def measure_in_turns(chosen: Sequence[Subject], machine: Machine, rounds: int, warm: int) -> dict[str, list[Run]]:
-    """Let every subject have its turn in every round."""
+    """Run every subject once in every round."""
     runs: dict[str, list[Run]] = {subject.name: [] for subject in chosen}
     for turn in range(-WARM_UP, rounds):
         say(f"  warming up, {-turn} to go" if turn < 0 else f"  round {turn + 1} of {rounds}")
@@ -101,7 +101,7 @@ async def measure_in_turns(chosen: Sequence[Subject], machine: Machine, rounds: 
 
 
 def runtime(scratch: Path) -> Path:
-    """A folder with AWS's runtime client and nothing else of the functions' environment."""
+    """Return a folder with AWS's runtime client and nothing else of the functions' environment."""
     _, _, packages = setup.functions_python()
     for path in packages.iterdir():
         if path.name.startswith(_RUNTIME_MODULES):
@@ -110,7 +110,7 @@ def runtime(scratch: Path) -> Path:
 
 
 def conditions(rounds: int, warm: int) -> str:
-    """What was measured, and on what."""
+    """Return a description of the measurement and the machine."""
     _, version, _ = setup.functions_python()
     return (
         f"{rounds} cold starts of each, in turns, with {warm} warm calls after each, over TLS to AWS; "

@@ -1,4 +1,4 @@
-"""One execution environment: a process that is started, asked, and measured from outside, as Lambda would see it."""
+"""One execution environment: a process that is started, invoked, and measured from outside, as Lambda would see it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _ARN: Final = "arn:aws:lambda:us-east-1:000000000000:function:measured"
 
 
 class WrongAnswerError(Exception):
-    """A function did not do what is being measured."""
+    """A function did not respond as the measurement expects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What functions run on: Lambda's Python, AWS's runtime client, and the processor that is theirs alone."""
+    """The execution environment of functions: Lambda's Python, AWS's runtime client, and a processor of their own."""
 
     python: Path
     runtime: Path
@@ -38,16 +38,16 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is measured.
+    """A function to measure.
 
     Attributes:
-        name: as it is shown.
+        name: the name in the report.
         folders: the function and its layers.
         environment: its environment variables.
-        event: makes an event; each is answered anew.
-        status: the status that a right answer has.
-        trips: how many calls of DynamoDB a warm answer takes, where that is known.
-        bare: the name of the subject that makes these calls and does nothing else.
+        event: creates an event; each call gets a new one.
+        status: the status of a correct response.
+        trips: the number of DynamoDB calls in a warm call, if known.
+        bare: the name of the subject that makes only these calls.
     """
 
     name: str
@@ -64,13 +64,13 @@ class Run:
     """One cold start, and the calls after it. Times are in milliseconds, memory is in MB.
 
     Attributes:
-        init: from the start of the process until it asks for its first event.
-        first: how long the first answer took after that.
-        init_cpu: what the start took of the processor.
-        first_cpu: what the first answer took of it.
-        warm: how long each later answer took.
-        warm_cpu: what each of these took of the processor, on average.
-        memory: the most that was resident.
+        init: from the start of the process until it requests its first event.
+        first: the time of the first response after that.
+        init_cpu: the CPU time of the start.
+        first_cpu: the CPU time of the first response.
+        warm: the time of each later response.
+        warm_cpu: the CPU time of a later response, on average.
+        memory: the peak resident memory.
     """
 
     init: float
@@ -83,17 +83,17 @@ class Run:
 
     @property
     def cold(self) -> float:
-        """What somebody waits for who meets a cold start."""
+        """The latency of a cold start, first response included."""
         return self.init + self.first
 
     @property
     def cold_cpu(self) -> float:
-        """What a cold start takes of the processor until it has answered."""
+        """The CPU time of a cold start, first response included."""
         return self.init_cpu + self.first_cpu
 
 
 async def run(subject: Subject, machine: Machine, *, warm: int) -> Run:
-    """Start a process, ask it once, and ask it often."""
+    """Start a process, invoke it once, and then repeatedly."""
     events = [json.dumps(subject.event()).encode() for _ in range(warm + 1)]
     api = RuntimeApi()
     await api.start()
@@ -115,7 +115,7 @@ async def run(subject: Subject, machine: Machine, *, warm: int) -> Run:
 
 @asynccontextmanager
 async def process(subject: Subject, machine: Machine, api: RuntimeApi) -> AsyncIterator[int]:
-    """A process of a function, by its id."""
+    """Run a process of a function; yield its id."""
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "en_US.UTF-8",
@@ -156,17 +156,17 @@ async def process(subject: Subject, machine: Machine, api: RuntimeApi) -> AsyncI
 
 
 async def watch_over(started: asyncio.subprocess.Process, api: RuntimeApi) -> None:
-    """Tell whoever waits for a process that it is gone."""
+    """Report the end of a process to the tasks that wait for it."""
     code = await started.wait()
     if not api.is_ready.done():
         api.is_ready.set_exception(WrongAnswerError(f"A function ended with {code} before it was loaded."))
 
 
 async def ask(api: RuntimeApi, subject: Subject, event: bytes) -> float:
-    """Have an event answered; how long that took.
+    """Have an event handled; return how long that took.
 
     Raises:
-        WrongAnswerError: The function failed, or answered something else than it should.
+        WrongAnswerError: The function failed, or returned an unexpected response.
     """
     invocation = Invocation(event, _ARN, deadline_ms(TIME_LIMIT))
     began = time.perf_counter()
@@ -185,7 +185,7 @@ async def ask(api: RuntimeApi, subject: Subject, event: bytes) -> float:
 
 
 def cpu(pid: int) -> float:
-    """What a process, with all its threads, has had of the processor so far, in milliseconds.
+    """Return the CPU time of a process with all its threads so far, in milliseconds.
 
     Linux counts it in nanoseconds, by a clock for each process (clock_getcpuclockid); the usual counters are in
     hundredths of a second.
@@ -194,13 +194,13 @@ def cpu(pid: int) -> float:
 
 
 def peak_memory(pid: int) -> float:
-    """The most that was ever resident, in MB."""
+    """Return the peak resident memory, in MB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
 
 
 def prepare() -> tuple[pythons.Interpreter, int]:
-    """Lambda's Python, and a processor that this process and whatever it starts from now on leave free.
+    """Return Lambda's Python, and a processor that this process and its future children leave free.
 
     Raises:
         WrongAnswerError: there is no such Python.

@@ -1,4 +1,4 @@
-"""From runs to figures: medians with their spread, ratios to the floors, tables and a plot."""
+"""Converts runs to figures: medians with their spread, ratios to the floors, tables and a plot."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _COLOURS: Final = {"init": "#2f6f9f", "first": "#e0963c"}
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What came out for one subject. Ratios are to another one in the same round, and of those the median.
+    """The results for one subject. A ratio is the median of the ratios to another subject in the same round.
 
-    A ratio within a round is free of whatever slowed the whole machine down for a while.
+    A ratio within a round excludes temporary slowdowns of the whole machine.
 
     Attributes:
-        name: the subject's.
-        runs: its own.
-        floor: of a bare handler with boto3 as it is published.
-        our_floor: of the same handler with what our layer holds.
-        trips: calls of DynamoDB for a warm answer, if known.
-        bare: of a bare handler that makes the same calls, if there is one.
+        name: the subject's name.
+        runs: its runs.
+        floor: the runs of a bare handler with boto3 as published.
+        our_floor: the runs of the same handler with this project's layer.
+        trips: the number of DynamoDB calls in a warm call, if known.
+        bare: the runs of a bare handler that makes the same calls, if there is one.
     """
 
     name: str
@@ -48,46 +48,46 @@ class Figures:
         return median(map(what, self.runs))
 
     def spread(self, what: Callable[[Run], float]) -> tuple[float, float]:
-        """Between which values the middle half lies."""
+        """The interquartile range."""
         low, _, high = quantiles(map(what, self.runs), n=4)
         return low, high
 
     def ratio(self, what: Callable[[Run], float], to: Sequence[Run] | None = None) -> float:
-        """How many times the floor, or another one's."""
+        """The ratio to the floor, or to other runs."""
         return median(what(run) / what(other) for run, other in zip(self.runs, to or self.floor, strict=True))
 
     def warm(self, percent: int) -> float:
-        """A percentile of all warm answers."""
+        """A percentile of all warm calls."""
         return quantiles((call for run in self.runs for call in run.warm), n=100)[percent - 1]
 
 
 def cold(run: Run) -> float:
-    """Init and first answer."""
+    """Init and first response."""
     return run.cold
 
 
 def cold_cpu(run: Run) -> float:
-    """The same, of the processor."""
+    """The CPU time of the same."""
     return run.cold_cpu
 
 
 def warm_p50(run: Run) -> float:
-    """A run's median warm answer."""
+    """The median of a run's warm calls."""
     return median(run.warm)
 
 
 def warm_cpu(run: Run) -> float:
-    """What a warm call takes of the processor."""
+    """The CPU time of a warm call."""
     return run.warm_cpu
 
 
 def memory(run: Run) -> float:
-    """The most that was resident."""
+    """The peak resident memory."""
     return run.memory
 
 
 def figures(runs: Mapping[str, Sequence[Run]], chosen: Sequence[Subject], floor: str, our_floor: str) -> list[Figures]:
-    """The figures of every subject, in their order."""
+    """The figures of every subject, in order."""
     return [
         Figures(
             subject.name,
@@ -147,7 +147,7 @@ def warm_table(found: Sequence[Figures]) -> str:
 
 
 def goals(found: Sequence[Figures]) -> str:
-    """Which goals these subjects reach, as Markdown."""
+    """The goals that these subjects reach, as Markdown."""
     rows = []
     for goal, ratio, limit in _GOALS:
         reached = [f"{ratio(one):.2f} {'reached' if round(ratio(one), 2) <= limit else '**missed**'}" for one in found]
@@ -170,11 +170,11 @@ _GOALS: Final[Sequence[tuple[str, Callable[[Figures], float], float]]] = (
     ("processor time of a warm call at most 1.10 x floor", lambda one: one.ratio(warm_cpu), 1.10),
     ("memory at most 1.20 x floor", lambda one: one.ratio(memory), 1.20),
 )
-"""What is aimed at, by what it is read from, and how much that may be."""
+"""The goals, with the figure that each is read from, and its limit."""
 
 
 def sizes(one: Figures) -> str:
-    """What memory sizes would mean for a subject, as Markdown: CPU comes with memory, 1769 MB being one whole core."""
+    """The effect of memory sizes on a subject, as Markdown: CPU comes with memory, 1769 MB being one whole core."""
     cold_ms, warm_ms = one.of(cold_cpu), one.of(warm_cpu)
     how = (
         f"`{one.name}` by memory size, from {cold_ms:.0f} ms of processor a cold start, {warm_ms:.1f} ms a warm call "

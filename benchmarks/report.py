@@ -1,4 +1,4 @@
-"""Where figures are told: tables, and the parts of docs/performance.md that commands write."""
+"""The output of figures: tables, and the parts of docs/performance.md that commands write."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 REPORT: Final = ROOT / "docs" / "performance.md"
 ENOUGH: Final = 15
-"""Rounds that what is written down stands on."""
+"""The minimum number of rounds for figures that are written to the page."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown, aligned: also for a terminal."""
+    """Return a Markdown table with aligned columns, which is also readable on a terminal."""
     lines = [list(head), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
@@ -25,7 +25,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def write(part: str, command: str, text: str, *, path: Path = REPORT) -> None:
-    """Put a text where a command writes one part of a page; at its end if it has none yet."""
+    """Write a command's part of a page; append it if the page has none yet."""
     begin, end = f"<!-- {part}: written by `{command}`, not by hand -->", f"<!-- {part}: end -->"
     before, _, rest = path.read_text().partition(begin)
     after = rest.partition(end)[2] or "\n"

@@ -1,4 +1,4 @@
-"""What is measured: our doors, the floor below them, and the peer beside them, all on one running stack."""
+"""The subjects to measure: the handlers, the floor and the peer, all on one running stack."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _HERE: Final = ROOT / "benchmarks"
 _KEYS: Final = {"user_id", "delivery_id", "session_id"}
 
 Call = tuple[str, dict[str, Any]]
-"""An operation of DynamoDB's client, and its parameters."""
+"""A DynamoDB operation, and its parameters."""
 Event = dict[str, Any]
 
 
 class Doors:
-    """Our doors on a running stack: events that they answer, and what they ask of DynamoDB for them."""
+    """The handlers on a running stack: events for them, and their DynamoDB calls."""
 
     def __init__(self, stack: Stack, api: httpx.Client, terra: Terra) -> None:
         self._stack = stack
@@ -52,33 +52,33 @@ class Doors:
         eventually(lambda: connections_of(api, self.person))
 
     def webhook(self) -> Event:
-        """Terra tells of a new connection."""
+        """A webhook about a new connection."""
         return self._delivered(auth_event(new_user_id(), f"bench-{uuid4()}"))
 
     def data(self) -> Event:
-        """Terra delivers data: what most of its webhooks are."""
+        """A webhook with data, as most of Terra's are."""
         user = {"user_id": self.succeeded.user_id, "provider": "FITBIT", "reference_id": self.person}
         return self._delivered({"type": "daily", "user": user, "version": "2022-03-16", "data": [{"n": str(uuid4())}]})
 
     def success(self) -> Event:
-        """A person comes back whose connection is known."""
+        """The redirect of a user whose connection is known."""
         return self.succeeded.event("success")
 
     def failure(self) -> Event:
-        """A person comes back who gave up."""
+        """The redirect of a user who gave up."""
         return self.failed.event("failure", reason="access_denied")
 
     def new_session(self) -> Event:
-        """A person begins."""
+        """A request to start a user's login."""
         body = json.dumps({"reference_id": f"bench-{uuid4()}", "resource": "FITBIT"})
         return http_event("POST", "/sessions", headers={"content-type": "application/json"}, body=body)
 
     def listing(self) -> Event:
-        """What a person has connected."""
+        """A request for a user's connections."""
         return http_event("GET", "/connections", query=f"reference_id={self.person}")
 
     def calls_of(self, function: str, event: Event) -> list[Call]:
-        """What a warm function asks of DynamoDB to answer an event; its tables are the stack's."""
+        """Return the DynamoDB calls of a warm function for an event; its tables are the stack's."""
         for _ in range(2):
             already = len(self._stack.aws_calls.read_bytes()) if self._stack.aws_calls.exists() else 0
             address = f"{event['rawPath']}?{event['rawQueryString']}"
@@ -87,7 +87,7 @@ class Doors:
             answer.raise_for_status()
         told = [json.loads(line) for line in self._stack.aws_calls.read_bytes()[already:].splitlines()]
         return [
-            # botocore adds a token of its own to each transaction.
+            # botocore adds a new token to each transaction.
             (xform_name(call["operation"]), {k: v for k, v in call["params"].items() if k != "ClientRequestToken"})
             for call in told
             if call["function"] == logical_id(function) and call["service"] == "dynamodb"
@@ -98,13 +98,13 @@ class Doors:
         return http_event("POST", PATH, headers=delivery["headers"], body=delivery["content"].decode())
 
     def _sent(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """A webhook of Terra's, as httpx sends it."""
+        """Return a webhook of Terra's, as arguments for httpx."""
         delivery = Webhook(as_bytes(body), self._stack.signing_secret)
         return {"content": delivery.body, "headers": delivery.headers}
 
 
 def subjects(stack: Stack, built: Path, peers_packages: Path, tls: Tls) -> list[Subject]:
-    """Every subject, the floor among them."""
+    """Return every subject, the floor among them."""
     layers = [built / "TerraConnectionsLayer" / "python", built / "DependenciesLayer" / "python"]
     headers = {"authorization": f"Bearer {stack.service_key}"}
     with (
@@ -184,14 +184,14 @@ def subjects(stack: Stack, built: Path, peers_packages: Path, tls: Tls) -> list[
 
 
 def as_published(tls: Tls, variables: Mapping[str, str], packages: Path) -> dict[str, str]:
-    """The variables of what is not ours: no template sets AWS_CA_BUNDLE for it."""
+    """Return the variables of subjects that are not this project's: no template sets AWS_CA_BUNDLE for them."""
     return tls.environment({name: value for name, value in variables.items() if name != "AWS_CA_BUNDLE"}, packages)
 
 
 def fresh(calls: Sequence[Call], tables: Mapping[str, str]) -> Callable[[], Event]:
-    """Events that tell these calls anew, on other tables.
+    """Return a factory of events that make these calls on other tables.
 
-    What calls write is new each time: keys that they write under are others, as they are with each webhook.
+    Written keys are new in each event, as they are with each webhook.
     """
     text = json.dumps(calls)
     for name, other in tables.items():
@@ -208,7 +208,7 @@ def fresh(calls: Sequence[Call], tables: Mapping[str, str]) -> Callable[[], Even
 
 
 def keys_of(write: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The keys of an item that a transaction writes or checks."""
+    """Return the keys of an item that a transaction writes or checks."""
     return [
         value["S"]
         for of in write.values()
@@ -218,12 +218,12 @@ def keys_of(write: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def logical_id(function: str) -> str:
-    """The logical id of a function, by its folder."""
+    """Return the logical id of a function, by its folder."""
     return "".join(word.capitalize() for word in function.split("_"))
 
 
 def packages_of(folder: Path) -> Path:
-    """The packages of a folder of the benchmark, installed and compiled as ours are, and not reduced."""
+    """Return the packages of a benchmark folder, installed and compiled as for the layers, but not reduced."""
     lock = folder / "requirements.txt"
     place = ROOT / "build" / f"{folder.name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
     if not place.exists():
@@ -235,7 +235,7 @@ def packages_of(folder: Path) -> Path:
 
 
 def copy_items(stack: Stack, tables: Mapping[str, str]) -> None:
-    """Copy what the stack's tables hold, which is little."""
+    """Copy the items of the stack's tables, which are few."""
     client = database.connect(stack.dynamodb_url)
     for name, table in tables.items():
         for item in client.scan(TableName=getattr(stack.tables, name))["Items"]:
@@ -243,7 +243,7 @@ def copy_items(stack: Stack, tables: Mapping[str, str]) -> None:
 
 
 def seed_peer(stack: Stack, tables: Mapping[str, str], person: str) -> str:
-    """One session of the peer's, and the connection that came of it; the query that its person comes back with."""
+    """Create a session of the peer and its connection; return the query of that user's redirect."""
     session_id, state, user_id = uuid4().hex, uuid4().hex, f"peer-{uuid4()}"
     session = {
         "session_id": {"S": session_id},

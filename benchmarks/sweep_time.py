@@ -1,8 +1,8 @@
-"""`make sweep-time`: how long a sweep of a million connections takes, from one of 100,000 that is really worked.
+"""`make sweep-time`: the duration of a sweep of a million connections, computed from a real sweep of 100,000.
 
-It loads DynamoDB Local, starts a sweep, and hands every message of its queue to the real function, one after the other,
-until the sweep is finished. Terra is a server on this machine that knows every connection and answers at once: what
-Terra takes is an assumption of the formula, and stated beside it.
+It loads DynamoDB Local, starts a sweep, and passes every message of its queue to the real function, one after the
+other, until the sweep is finished. Terra is a server on this machine that knows every connection and responds at once:
+Terra's own time is an assumption of the formula, and is stated beside it.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ if TYPE_CHECKING:
 PAGE: Final = ROOT / "docs" / "architecture.md"
 MILLION: Final = 1_000_000
 TERRA_MS: Final = {"ours": 500, "theirs": 1000}
-"""What Terra is taken to need for 100 users (bulkUserInfo) and for a page of 500 (subscriptions). Not measured."""
+"""Terra's assumed time for 100 users (bulkUserInfo) and for a page of 500 (subscriptions). Not measured."""
 HOP_MS: Final = 50
-"""What a message is taken to need from SendMessage until the next invocation begins. Not measured."""
+"""The assumed time of a message from SendMessage until the next invocation begins. Not measured."""
 AT_ONCE: Final = {"ours": SEGMENTS, "theirs": 1}
-"""Chains of pages that go on at the same time."""
+"""The number of concurrent chains of pages."""
 SIGN_OF_LIFE: Final = 10.0  # seconds
 FAILURES: Final = 20
-"""Steps that may fail and be worked again; more is a fault."""
-PATIENCE: Final = 5  # seconds without a message, after which no more is expected
+"""The number of steps that may fail and be retried; more is an error."""
+PATIENCE: Final = 5  # seconds without a message, after which the sweep is over
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep that came to its end: the calls of the function, by the step's task, and how long all of it took."""
+    """A finished sweep: the function's calls by the step's task, and the duration."""
 
     size: int
     calls: dict[str, list[Call]]
@@ -67,13 +67,13 @@ class Sweep:
 
 
 class AllKnown(BaseHTTPRequestHandler):
-    """Terra, as a sweep asks it; everybody is connected there."""
+    """Terra, as a sweep calls it; every user is connected there."""
 
     protocol_version = "HTTP/1.1"
     size = 0
 
     def do_GET(self) -> None:
-        """Answer a page of /subscriptions."""
+        """Respond with a page of /subscriptions."""
         query = parse_qs(urlsplit(self.path).query)
         page, length = int(query.get("page", ["0"])[0]), int(query.get("per_page", ["500"])[0])
         numbers = range(page * length, min((page + 1) * length, self.size))
@@ -81,7 +81,7 @@ class AllKnown(BaseHTTPRequestHandler):
         self._answer({"data": {"next": following, "results": [_user(user_id_of(number)) for number in numbers]}})
 
     def do_POST(self) -> None:
-        """Answer /bulkUserInfo."""
+        """Respond to /bulkUserInfo."""
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self._answer([_user(user_id) for user_id in asked])
 
@@ -98,7 +98,7 @@ class AllKnown(BaseHTTPRequestHandler):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Work a sweep, print the formula, and write it down if asked to."""
+    """Run a sweep, print the formula, and write it to the page if requested."""
     parser = argparse.ArgumentParser(prog="make sweep-time", description=__doc__)
     parser.add_argument("--size", type=int, default=100_000, help="how many connections there are")
     parser.add_argument("--write", action="store_true", help="write the figures into docs/architecture.md")
@@ -114,10 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def work(stack: Stack, terra: Terra, size: int) -> Sweep:
-    """Load this many connections and work a sweep of them to its end.
+    """Load this many connections and run a sweep of them until it is finished.
 
     Raises:
-        RuntimeError: It did not come to its end, or did something else than look.
+        RuntimeError: It did not finish, or changed something.
     """
     terra.settings(send_webhooks=False)
     make_tables(stack, str(size))
@@ -139,7 +139,7 @@ def work(stack: Stack, terra: Terra, size: int) -> Sweep:
             try:
                 worker.call(task, "sweep_page", event)
             except RuntimeError:
-                # As on AWS it comes again: on a busy machine a request may take longer than it is waited for.
+                # It is delivered again, as on AWS: on a busy machine a request may exceed its timeout.
                 failed += 1
                 if failed > FAILURES:
                     raise
@@ -165,7 +165,7 @@ def work(stack: Stack, terra: Terra, size: int) -> Sweep:
 
 @contextmanager
 def all_known(size: int) -> Iterator[str]:
-    """Serve Terra with this many users; the address of its API."""
+    """Serve Terra with this many users; yield the address of its API."""
     handler = type("AllKnown", (AllKnown,), {"size": size})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -183,7 +183,7 @@ def _user(user_id: str) -> dict[str, Any]:
 
 
 def page_ms(task: str, calls: Sequence[Call]) -> float:
-    """Return how long a page takes in Lambda: computing, waiting for DynamoDB and Terra, and the way of the message."""
+    """Return how long a page takes in Lambda: CPU, waiting for DynamoDB and Terra, and the message's transfer."""
     computing = median(call.cpu_ms for call in calls) * VCPU_MB / MEMORY_MB
     waiting = median(len(call.trips) for call in calls) * DYNAMODB_MS
     asking = median(call.terra_calls for call in calls) * TERRA_MS[task]
@@ -197,7 +197,7 @@ def minutes(task: str, sweep: Sweep) -> float:
 
 
 def section(sweep: Sweep, python: str) -> str:
-    """Return the figures and how they come about, as Markdown."""
+    """Return the figures and their derivation, as Markdown."""
     rows = []
     for task, name in (("ours", "ours"), ("theirs", "theirs")):
         calls = sweep.calls[task]

@@ -1,4 +1,4 @@
-"""Tables to measure on, beside a running stack's own."""
+"""Tables to measure on, in addition to a running stack's own."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def make_tables(stack: Stack, suffix: str) -> dict[str, str]:
-    """The template's tables under names of their own; these, by what they hold.
+    """Create the template's tables under other names; return the names by logical id.
 
-    Without the stream: nobody reads it, and publishing would be other work on the same machine.
+    Without the stream, because it has no reader, and publishing would be other work on the same machine.
     """
     declared = database.declared_tables(ROOT / "template.yaml")
     named = {

@@ -1,4 +1,4 @@
-"""TLS before this machine's endpoints of AWS. A deployed function makes no connection without it, and it costs."""
+"""TLS in front of this machine's AWS endpoints. A deployed function uses it for every connection, and it has a cost."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 _HERE: Final = "127.0.0.1"
 _LAYERS: Final = "/opt"
-"""Where Lambda has what layers hold."""
+"""The folder of layers in Lambda."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Where endpoints are behind TLS, and how a function comes to believe them.
+    """The endpoints behind TLS, and the root certificate that functions need for them.
 
     Attributes:
         addresses: from an endpoint's own address to the one behind TLS.
@@ -37,13 +37,13 @@ class Tls:
     scratch: Path
 
     def environment(self, variables: Mapping[str, str], packages: Path) -> dict[str, str]:
-        """A function's variables, with these addresses, and the roots that it has when deployed and ours besides.
+        """Return a function's variables with these addresses, and with the deployed roots plus this root certificate.
 
-        The file holds what the client reads when it is deployed, so that reading it costs what it costs there: the file
-        that the template names, or else what botocore finds by itself.
+        The bundle contains the file that the client reads when deployed, so that reading it costs the same: the file
+        that the template names, otherwise the one that botocore finds by itself.
 
         Args:
-            variables: As the template sets them; AWS_CA_BUNDLE is among them or is not.
+            variables: As the template sets them, with or without AWS_CA_BUNDLE.
             packages: The folder of packages, `python` in a layer.
         """
         content = roots_of(variables, packages).read_bytes() + b"\n" + self.authority
@@ -60,9 +60,9 @@ class Tls:
 
 
 def roots_of(variables: Mapping[str, str], packages: Path) -> Path:
-    """Return the file of roots that a client of AWS reads with these variables and packages.
+    """Return the root certificate file that an AWS client reads with these variables and packages.
 
-    Source: botocore/httpsession.py takes certifi's file where certifi can be imported, and its own elsewhere.
+    Source: botocore/httpsession.py uses certifi's file if certifi can be imported, otherwise its own.
     """
     if named := variables.get("AWS_CA_BUNDLE"):
         return packages.parent / PurePosixPath(named).relative_to(_LAYERS)
@@ -72,7 +72,7 @@ def roots_of(variables: Mapping[str, str], packages: Path) -> Path:
 
 @asynccontextmanager
 async def behind_tls(endpoints: Iterable[str], scratch: Path) -> AsyncIterator[Tls]:
-    """Serve each of these http addresses by https as well, until the end."""
+    """Serve each of these http addresses over https as well, until the end."""
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert(_HERE).configure_cert(context)
@@ -88,7 +88,7 @@ async def _serve(endpoint: str, context: ssl.SSLContext) -> asyncio.Server:
     target = urlsplit(endpoint)
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A measured process is killed in the end, whatever it has open.
+        # A measured process is killed in the end, whatever connections it has open.
         with suppress(OSError):
             there, back = await asyncio.open_connection(target.hostname, target.port)
             await asyncio.gather(_carry(reader, back), _carry(there, writer))

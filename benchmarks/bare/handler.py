@@ -1,4 +1,4 @@
-"""The calls that a door makes, and nothing else: what its job costs anybody who asks AWS by boto3."""
+"""Only the AWS calls that a handler makes: what its work costs any boto3 program."""
 
 from collections.abc import Mapping
 from typing import Any

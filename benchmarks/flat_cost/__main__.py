@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 ALARM: Final = "AWS::CloudWatch::Alarm"
 SWEEPS: Final = 3
 WARM_UP: Final = 3
-"""Walks that are not counted: a function's first calls load, connect and read secrets."""
+"""Walks that are not counted: a function's first calls load modules, connect and read secrets."""
 
 
 def main() -> int:
-    """Measure; 1 if anything grows with the number of connections."""
+    """Measure; return 1 if any cost grows with the number of connections."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flat_cost")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 100_000], help="numbers of connections")
     parser.add_argument("--rounds", type=int, default=40, help="how often each kind of request is made on each size")
@@ -39,7 +39,7 @@ def main() -> int:
     sizes = sorted(asked.sizes)
     with running_stack() as stack, httpx.Client(base_url=stack.terra_url, timeout=60) as client:
         terra = Terra(client, stack.signing_secret)
-        # Webhooks would go to the stack's own tables.
+        # Webhooks would write to the stack's own tables.
         terra.settings(send_webhooks=False)
         measured = measure(stack, terra, sizes, asked.rounds)
     say(page.figures(measured))
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def measure(stack: Stack, terra: Terra, sizes: list[int], rounds: int) -> dict[int, Measured]:
-    """Fill tables of each size and walk on each in turn, so that what disturbs this machine disturbs all alike."""
+    """Fill tables of each size and walk on each in turn, so that disturbances of the machine affect all alike."""
     client = database.connect(stack.dynamodb_url)
     with ExitStack() as ends:
         workers = {size: ends.enter_context(working(stack, size)) for size in sizes}
@@ -78,7 +78,7 @@ def measure(stack: Stack, terra: Terra, sizes: list[int], rounds: int) -> dict[i
 
 
 def written(client: "DynamoDBClient", size: int) -> Mapping[str, Any]:
-    """The first connection, as a webhook has written it."""
+    """The first connection, as written by a webhook."""
     return client.get_item(TableName=f"Connections{size}", Key={"user_id": {"S": user_id_of(0)}})["Item"]
 
 

@@ -1,4 +1,4 @@
-"""From what was measured to what AWS would charge: list prices of us-east-1, in USD, as of November 2026."""
+"""Converts measurements to AWS charges: list prices of us-east-1, in USD, as of November 2026."""
 
 from collections.abc import Iterable, Mapping
 from statistics import median
@@ -9,7 +9,7 @@ from benchmarks.flat_cost.life import Call
 
 MILLION: Final = 1_000_000
 
-# Prices for a million, unless it says otherwise.
+# Prices per million, unless a comment states otherwise.
 READ_UNITS: Final = 0.125
 WRITE_UNITS: Final = 0.625
 LAMBDA_REQUESTS: Final = 0.20
@@ -18,19 +18,19 @@ HTTP_API_REQUESTS: Final = 1.00
 EVENTS: Final = 1.00  # EventBridge, each of up to 64 KB
 SQS_REQUESTS: Final = 0.40
 SECRET_READS: Final = 5.00
-LOG_GB: Final = 0.50  # for one, taken in
+LOG_GB: Final = 0.50  # for one, ingested
 SECRET_MONTH: Final = 0.40  # for one
-ALARM_MONTH: Final = 0.10  # for each metric that one looks at
+ALARM_MONTH: Final = 0.10  # for each metric that an alarm uses
 METRIC_MONTH: Final = 0.30  # for one name with its dimensions, of the first 10,000
 STORAGE_GB_MONTH: Final = 0.45  # 0.25 for one, and 0.20 for its point-in-time recovery
 
 MEMORY_MB: Final = 512
 """Of a function, in template.yaml."""
 VCPU_MB: Final = 1769
-"""The memory that comes with one whole processor (AWS Lambda's documentation); time grows in proportion below it."""
+"""The memory that comes with one whole vCPU (AWS Lambda's documentation); CPU time scales in proportion below it."""
 DYNAMODB_MS: Final = 4.0
 TERRA_MS: Final = 300.0
-"""What a round trip is taken to last. Not measured: it needs AWS, and Terra."""
+"""The assumed duration of a round trip. Not measured: it needs AWS, and Terra."""
 LAMBDA_LOG_BYTES: Final = 330
 """Lambda's own START, END and REPORT lines of one invocation."""
 ACCESS_LOG_BYTES: Final = 270
@@ -58,24 +58,24 @@ class Cost(NamedTuple):
 
     @property
     def total(self) -> float:
-        """All of it."""
+        """The total."""
         return sum(self)
 
     def times(self, count: float) -> "Cost":
-        """So many of them."""
+        """A multiple of the cost."""
         return Cost(*(part * count for part in self))
 
     @classmethod
     def of_all(cls, costs: Iterable["Cost"]) -> "Cost":
-        """The sum."""
+        """The sum of costs."""
         return cls(*map(sum, zip(*costs, strict=True)))
 
 
 def units_of(trips: Trips) -> Units:
-    """What DynamoDB would charge for these trips.
+    """The units that DynamoDB would charge for these trips.
 
-    By its documentation where DynamoDB Local leaves something out: a key under which a BatchGetItem finds nothing costs
-    a unit, a Query that finds nothing a half, and a transaction's units are of each item that it writes or checks.
+    By its documentation where DynamoDB Local omits something: a missing key of a BatchGetItem costs a unit, a Query
+    without results a half, and a transaction's units count for each item that it writes or checks.
     """
     read = write = 0.0
     for trip in trips:
@@ -90,7 +90,7 @@ def units_of(trips: Trips) -> Units:
 
 
 def billed_ms(calls: Iterable[Call]) -> float:
-    """Milliseconds of Lambda: measured processor time at the share that the memory brings, and time spent waiting."""
+    """Billed milliseconds of Lambda: CPU time, scaled by the CPU share of the memory size, plus waiting time."""
     calls = list(calls)
     computing = median(call.cpu_ms for call in calls) * max(VCPU_MB / MEMORY_MB, 1)
     waiting = len(calls[0].trips) * DYNAMODB_MS + median(call.terra_calls for call in calls) * TERRA_MS
@@ -111,7 +111,7 @@ def invocation(calls: Iterable[Call]) -> Cost:
 
 
 def request(what: str, calls: Mapping[str, Iterable[Call]]) -> Cost:
-    """One request of a kind, with all that comes with it: gateway, authorizer, event."""
+    """One request of a kind, with everything it involves: gateway, authorizer, event."""
     own = invocation(calls[what])
     if what.startswith(("webhook", "redirect")):
         return Cost.of_all([own, _GATEWAY])
@@ -120,7 +120,7 @@ def request(what: str, calls: Mapping[str, Iterable[Call]]) -> Cost:
     if what.startswith("sweep"):
         # Sent, received and deleted.
         return Cost.of_all([own, Cost(events=3 * SQS_REQUESTS / MILLION)])
-    # API Gateway remembers an authorizer's answer for a minute; here it is asked each time.
+    # API Gateway caches an authorizer's response for a minute; here it is invoked for each request.
     return Cost.of_all([own, _GATEWAY, invocation(calls["authorize"])])
 
 

@@ -1,4 +1,4 @@
-"""What is the same on tables of every size, and what has grown."""
+"""Compares the measurements on tables of every size, and reports growth."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -8,11 +8,11 @@ from typing import Final
 from benchmarks.flat_cost.life import Call, Measured, Trip
 
 SLOWER_AT_MOST: Final = 2.0
-"""Times the p50 on the smallest tables. It shall find work that grows with the table, not a machine's moods."""
+"""Ratio to the p50 on the smallest tables. It detects work that grows with the table, not noise of the machine."""
 ENOUGH: Final = 10
-"""Calls; a median of fewer tells of a machine's moods only. A sweep's pages are few."""
+"""Calls; a median of fewer only shows the machine's noise. A sweep has few pages."""
 JITTER_MS: Final = 5.0
-"""No p50 is called slower for less."""
+"""Smaller differences of a p50 never count as slower."""
 
 Trips = tuple[Trip, ...]
 
@@ -21,7 +21,7 @@ def trips_of(calls: Iterable[Call]) -> Trips:
     """The trips that a kind of request makes every time.
 
     Raises:
-        ValueError: they are not always the same.
+        ValueError: they differ between calls.
     """
     kinds = {alike(call.trips): call.trips for call in calls}
     if len(kinds) != 1:
@@ -30,10 +30,10 @@ def trips_of(calls: Iterable[Call]) -> Trips:
 
 
 def alike(trips: Trips) -> Trips:
-    """Trips as they are compared. How many keys of a read are missing differs a little.
+    """Trips in the form to compare. The number of a read's missing keys varies a little.
 
-    A page of a sweep looks for a tombstone of each user in it, and pages of 300 connections do not all belong to
-    equally many users. So missing keys count by the hundred, which is how many a read has at most.
+    A page of a sweep looks for a tombstone of each user in it, and the number of users differs between pages of 300
+    connections. So missing keys are counted in hundreds, the maximum of a read.
     """
     return tuple(trip._replace(missing=math.ceil(trip.missing / 100) * 100) for trip in trips)
 
@@ -44,7 +44,7 @@ def p50(calls: Iterable[Call]) -> float:
 
 
 def growth(measured: Mapping[int, Measured]) -> list[str]:
-    """What is not flat, a line each: units that differ anywhere, and a p50 that has grown beyond `SLOWER_AT_MOST`."""
+    """One line for each growth: units that differ anywhere, and a p50 that has grown beyond `SLOWER_AT_MOST`."""
     sizes = sorted(measured)
     told = []
     for what, smallest in measured[sizes[0]].calls.items():

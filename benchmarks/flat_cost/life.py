@@ -1,4 +1,4 @@
-"""The life of a connection, call by call: each kind of request that the API knows, on one set of tables."""
+"""The life of a connection, call by call: each kind of API request, on one set of tables."""
 
 import json
 import random
@@ -24,7 +24,7 @@ from tools import setup
 from tools.environment import ROOT, everything
 
 PAGE: Final = 300
-"""Connections that a step of a sweep looks at."""
+"""Connections in a step of a sweep."""
 PAGES: Final = 3
 
 
@@ -32,8 +32,8 @@ class Trip(NamedTuple):
     """One call of DynamoDB.
 
     Attributes:
-        units: what it reported, by table and index.
-        missing: how many keys of a BatchGetItem there was nothing under.
+        units: the consumed units, by table and index.
+        missing: the number of missing keys of a BatchGetItem.
         written: kilobytes of a transaction, indexes included.
     """
 
@@ -56,7 +56,7 @@ class Call:
 
 @dataclass
 class Measured:
-    """All calls on tables of one size, by what was done, and the metrics that they wrote."""
+    """All calls on tables of one size, by kind, and the metrics that they wrote."""
 
     calls: dict[str, list[Call]] = field(default_factory=dict)
     series: set[str] = field(default_factory=set)
@@ -70,13 +70,13 @@ class Worker:
         self.measured = Measured()
 
     def call(self, what: str, function: str, event: Mapping[str, Any], *, status: int | None = None) -> dict[str, Any]:
-        """Call a function and keep what it took under the name `what`.
+        """Call a function and record its consumption under the name `what`.
 
         Returns:
             The function's result.
 
         Raises:
-            RuntimeError: the process has died, or the answer is not the expected one.
+            RuntimeError: the process has died, or the response is not the expected one.
         """
         if self._process.stdin is None or self._process.stdout is None:
             raise AssertionError
@@ -100,7 +100,7 @@ def working(stack: Stack, size: int, more: Mapping[str, str] | None = None) -> I
     """A worker on the tables of this size, under the functions' interpreter; `more` are further variables for it."""
     python, _, _ = setup.functions_python()
     tables = {f"{name.upper()}_TABLE": f"{name}{size}" for name in database.declared_tables(ROOT / "template.yaml")}
-    # The stack's own queue would be emptied by the stack.
+    # The stack itself would empty its own queue.
     queue = messages.services("", stack.aws_url).queues().create_queue(QueueName=f"FlatCost{size}")["QueueUrl"]
     given = {"PATH": everything()["PATH"], **tables, "SWEEP_QUEUE_URL": queue, **(more or {})}
     # One process runs every function: it has the variables of all of them.
@@ -121,7 +121,7 @@ def working(stack: Stack, size: int, more: Mapping[str, str] | None = None) -> I
 
 
 class Life:
-    """Walks."""
+    """Walks through all kinds of requests."""
 
     def __init__(self, stack: Stack, terra: Terra, worker: Worker, size: int, terra_knows: set[str]) -> None:
         self._stack = stack
@@ -130,21 +130,21 @@ class Life:
         self._worker = worker
         self._size = size
         self._database = database.connect(stack.dynamodb_url)
-        self._random = random.Random(size)  # noqa: S311  # nothing to guess
-        # Everybody once before anybody again: of two events in one second about one connection, one says nothing new.
+        self._random = random.Random(size)  # noqa: S311  # not used for secrets
+        # Each user once before any user again: of two events in one second about one connection, one changes nothing.
         people = range(size // OF_A_PERSON)
         self._people = cycle(self._random.sample(people, len(people)))
 
     def webhook(self, what: str, body: Mapping[str, Any]) -> None:
-        """A delivery of Terra's."""
-        # Equal bodies of one second would be one delivery.
+        """Send a webhook of Terra's."""
+        # Equal bodies in one second would count as one delivery.
         event = Webhook(as_bytes({**body, "number": self._random.random()}), self._stack.signing_secret).event()
         self._worker.call(what, "terra_webhook", event, status=httpx.codes.OK)
 
     def sweep(self) -> None:
-        """Begin a sweep, and work its first pages; Terra knows everybody on them."""
+        """Start a sweep, and process its first pages; Terra knows all users on them."""
         sweep_id = str(uuid4())
-        # The one before never comes to its end.
+        # The previous sweep never finishes.
         self._database.delete_item(TableName=f"Sessions{self._size}", Key={"session_id": {"S": "sweep:current"}})
         self._worker.call("sweep: begin", "reconcile", {"id": sweep_id})
         start: dict[str, Any] = {}
@@ -163,12 +163,12 @@ class Life:
             start = page["LastEvaluatedKey"]
 
     def walk(self) -> None:
-        """Connect a new person, look, and disconnect them again; between that, what happens to those who are there."""
+        """Connect a new user, query, and disconnect it again; in between, send requests about existing users."""
         number = next(self._people) * OF_A_PERSON
         known, known_person, person = user_id_of(number), person_of(number), str(uuid4())
 
         first = str(uuid4())
-        # Somebody else: it would make the session below a connected one at once.
+        # Another user: otherwise the session below would be connected at once.
         self.webhook("webhook: a new connection", auth_event(first, str(uuid4())))
         self._publish(first)
         self.webhook("webhook: a known connection", auth_event(known, known_person))
@@ -214,7 +214,7 @@ class Life:
         self._worker.call("get connection", "get_connection", event, status=httpx.codes.OK)
 
     def _publish(self, user_id: str) -> None:
-        """The record of the table's stream that tells of a new connection."""
+        """Pass the stream record of a new connection to publish_events."""
         item = self._database.get_item(TableName=f"Connections{self._size}", Key={"user_id": {"S": user_id}})["Item"]
         changed = {"ApproximateCreationDateTime": time.time(), "NewImage": item, "SequenceNumber": "1"}
         event = {"Records": [{"eventID": "1", "eventName": "INSERT", "dynamodb": changed}]}

@@ -1,4 +1,4 @@
-"""Fills a table with copies of an item, fast: by several processes, without a client library's work for each item."""
+"""Fills a table with copies of an item, fast: from several processes, without a client library's overhead per item."""
 
 import json
 import sys
@@ -13,16 +13,16 @@ import httpx
 
 from tools.progress import say
 
-AT_ONCE: Final = 25  # BatchWriteItem takes no more
+AT_ONCE: Final = 25  # the limit of BatchWriteItem
 PROCESSES: Final = 2
 CHUNK: Final = 1_000
 OF_A_PERSON: Final = 2
-"""Connections that each person has."""
-SIGN_OF_LIFE: Final = 10.0  # seconds, where nobody looks at a terminal
+"""Connections per user."""
+SIGN_OF_LIFE: Final = 10.0  # seconds, if there is no terminal
 HEADERS: Final = {
     "Content-Type": "application/x-amz-json-1.0",
     "X-Amz-Target": "DynamoDB_20120810.BatchWriteItem",
-    # DynamoDB Local wants a signature and does not check it; a real one costs more time than the request.
+    # DynamoDB Local requires a signature but does not check it; computing one takes longer than the request.
     "Authorization": "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, "
     "SignedHeaders=host, Signature=none",
 }
@@ -70,7 +70,7 @@ def _show(done: int, count: int, seconds: float) -> None:
 
 
 def _write(endpoint: str, table: str, pattern: str, numbers: range) -> int:
-    """One process's part. Runs in a process of its own."""
+    """Write one process's part. Runs in a process of its own."""
     item = json.loads(pattern)
     user_id, person = item["user_id"]["S"], item["reference_id"]["S"]
     with httpx.Client(base_url=endpoint, headers=HEADERS, timeout=60, trust_env=False) as client:

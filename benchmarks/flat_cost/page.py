@@ -13,7 +13,7 @@ from benchmarks.flat_cost.life import PAGE, Call, Measured
 from benchmarks.report import table
 
 Amounts = Mapping[str, float]
-"""How many requests of each kind."""
+"""The number of requests of each kind."""
 
 WEBHOOKS: Final[Amounts] = {
     "webhook: data": 970_000,
@@ -21,7 +21,7 @@ WEBHOOKS: Final[Amounts] = {
     "webhook: a new connection": 10_000,
     "publish a change": 30_000,
 }
-"""A million webhooks: nearly all of them tell of data."""
+"""A million webhooks: nearly all of them deliver data."""
 
 MONTH: Final[Amounts] = {
     "new session": 1_500,
@@ -38,16 +38,16 @@ MONTH: Final[Amounts] = {
     "sweep: begin": 120,
     f"sweep: a page of {PAGE}": 480,
 }
-"""A month of a thousand connections that are new in it. section.md says why so many."""
+"""A month with a thousand new connections. section.md explains the numbers."""
 
 
 def sweep_of(connections: int) -> Amounts:
-    """A sweep of so many of our connections."""
+    """A sweep of this many connections."""
     return {"sweep: begin": 1, f"sweep: a page of {PAGE}": -(-connections // PAGE)}
 
 
 def figures(measured: Mapping[int, Measured]) -> str:
-    """What each kind of request consumed and took, at each size."""
+    """The consumption and duration of each kind of request, at each size."""
     sizes = sorted(measured)
     first = measured[sizes[0]].calls
     head = ["request", "DynamoDB: calls", "units", *(f"p50 at {size:,}" for size in sizes), "ratio"]
@@ -63,7 +63,7 @@ def figures(measured: Mapping[int, Measured]) -> str:
 
 
 def prices(calls: Mapping[str, Sequence[Call]]) -> str:
-    """What a million requests of each kind would cost."""
+    """The price of a million requests of each kind."""
     head = ["a million of", "read units", "write units", "Lambda", "DynamoDB", "Lambda", "API", "logs", "events", "USD"]
     rows = []
     for what in calls:
@@ -75,7 +75,7 @@ def prices(calls: Mapping[str, Sequence[Call]]) -> str:
 
 
 def bill(amounts: Amounts, calls: Mapping[str, Sequence[Call]]) -> str:
-    """What these requests would cost together."""
+    """The total price of these requests."""
     head = ["", "how many", "DynamoDB", "Lambda", "API", "logs", "events", "USD"]
     costs = {what: request(what, calls).times(count) for what, count in amounts.items()}
     rows = [[what, f"{amounts[what]:,}", *_usd(each)] for what, each in costs.items()]
@@ -89,7 +89,7 @@ def section(measured: Mapping[int, Measured], *, rounds: int, python: str, alarm
         measured: by the number of connections.
         rounds: how often each kind of request was made on each size.
         python: the functions' version.
-        alarms: how many metrics alarms look at.
+        alarms: the number of metrics that alarms use.
     """
     sizes = sorted(measured)
     calls, series = measured[sizes[-1]].calls, len(measured[sizes[-1]].series)
@@ -116,7 +116,7 @@ def section(measured: Mapping[int, Measured], *, rounds: int, python: str, alarm
 
 
 def _plain(number: float) -> str:
-    """A number without an exponent, and without zeros that say nothing."""
+    """A number without an exponent and without trailing zeros."""
     return f"{number:.10f}".rstrip("0").rstrip(".")
 
 

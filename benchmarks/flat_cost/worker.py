@@ -1,9 +1,9 @@
-"""Runs the functions on one set of tables, warm and in one process, and tells what each call consumed.
+"""Runs the functions on one set of tables, warm and in one process, and reports each call's consumption.
 
 Run by path under the functions' interpreter, which has none of this project's packages. Argument: the project's folder.
-A line of JSON comes in (`function`, `event`), one goes out: `result`, `ms`, `cpu_ms`, `trips` (one for each call of
-DynamoDB: `call`, `units` by table and index, `missing` keys of a BatchGetItem, `written` kilobytes of a transaction),
-`log_bytes`, `terra_calls`, `series` (the CloudWatch metrics that were written, by name and dimensions).
+Each input line is JSON (`function`, `event`), and so is each output line: `result`, `ms`, `cpu_ms`, `trips` (one for
+each DynamoDB call: `call`, `units` by table and index, `missing` keys of a BatchGetItem, `written` kilobytes of a
+transaction), `log_bytes`, `terra_calls`, `series` (the CloudWatch metrics written, by name and dimensions).
 """
 
 import importlib.util
@@ -23,24 +23,24 @@ Handler = Callable[[Mapping[str, Any], object], Any]
 
 
 class Consumption:
-    """Asks DynamoDB to tell what each call consumes, and writes it down."""
+    """Requests and records the consumption of each DynamoDB call."""
 
     def __init__(self) -> None:
         self.trips: list[Trip] = []
         self._keys = self._written = 0
 
     def ask(self, params: dict[str, Any], **_more: object) -> None:
-        """At botocore's `before-parameter-build`. Every call that our functions make takes this parameter."""
+        """Handle botocore's `before-parameter-build`. Every call of the functions accepts this parameter."""
         params["ReturnConsumedCapacity"] = "INDEXES"
         self._keys = sum(len(of["Keys"]) for of in params.get("RequestItems", {}).values())
         self._written = sum(kilobytes(write) for write in params.get("TransactItems", []))
 
     def told(self, parsed: Mapping[str, Any], event_name: str, **_more: object) -> None:
-        """At botocore's `after-call`."""
+        """Handle botocore's `after-call`."""
         consumed = parsed.get("ConsumedCapacity", [])
         units: dict[str, float] = {}
         for table in consumed if isinstance(consumed, list) else [consumed]:
-            # Tables are named after how many connections they hold; nothing else may differ.
+            # Table names end with their number of connections; everything else must be equal.
             name = table["TableName"].rstrip("0123456789")
             units[name] = table["Table"]["CapacityUnits"]
             for index, of in table.get("GlobalSecondaryIndexes", {}).items():
@@ -52,10 +52,10 @@ class Consumption:
 
 
 def kilobytes(write: Mapping[str, Mapping[str, Any]]) -> int:
-    """What a write of a transaction is charged for: the begun kilobytes of its item, and the same again for the index.
+    """The charged size of a transaction's write: the started kilobytes of its item, and the same again for the index.
 
-    JSON is longer than what is stored. An update's item is not known: none of ours has more than a kilobyte, and some
-    are in an index.
+    JSON is longer than the stored form. An update's item is unknown: none of this project's exceeds a kilobyte, and
+    some are in an index.
     """
     (kind, of), *_ = write.items()
     item = of.get("Item", {})
@@ -64,7 +64,7 @@ def kilobytes(write: Mapping[str, Mapping[str, Any]]) -> int:
 
 
 def load(project: Path, function: str) -> Handler:
-    """A handler, under a name of its own; the process is shared, and so are the clients that wiring makes."""
+    """A handler, under a module name of its own; handlers share the process, and so the clients that wiring creates."""
     path = project / "functions" / function / "handler.py"
     spec = importlib.util.spec_from_file_location(f"function_{function}", path)
     if spec is None or spec.loader is None:
@@ -76,7 +76,7 @@ def load(project: Path, function: str) -> Handler:
 
 
 def series_of(log: str) -> tuple[list[str], int]:
-    """The metrics that a log in CloudWatch's embedded format makes, and how often Terra was asked."""
+    """The metrics that a log in CloudWatch's embedded format creates, and the number of calls to Terra."""
     series, terra_calls = set(), 0
     for line in log.splitlines():
         written = json.loads(line) if line.startswith("{") else {}
@@ -89,7 +89,7 @@ def series_of(log: str) -> tuple[list[str], int]:
 
 
 def call(handler: Handler, event: Mapping[str, Any], consumption: Consumption, printed: io.StringIO) -> dict[str, Any]:
-    """One call, and what it took."""
+    """One call, and its consumption."""
     consumption.trips = []
     printed.seek(0)
     printed.truncate()
@@ -103,11 +103,11 @@ def call(handler: Handler, event: Mapping[str, Any], consumption: Consumption, p
 
 
 def main() -> None:
-    """Take calls until the standard input closes."""
+    """Handle calls until the standard input closes."""
     project = Path(sys.argv[1])
     sys.path.insert(0, str(project / "layers" / "terra_connections"))
     answers = sys.stdout
-    # What functions print is their log. Their logger keeps the stream that is there when they are loaded.
+    # Functions print their log. A logger keeps the stream that exists when it is loaded.
     printed = sys.stdout = io.StringIO()
     consumption, handlers = Consumption(), dict[str, Handler]()
     session = botocore.session.get_session()

@@ -1,4 +1,4 @@
-"""The floor, with its connection made while it is loaded and not with its first answer."""
+"""The floor, connected while it is loaded instead of during its first call."""
 
 from handler import dynamodb, lambda_handler, table  # type: ignore[import-not-found]  # beside this file, in Lambda
 

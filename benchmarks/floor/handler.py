@@ -1,4 +1,4 @@
-"""The least that a handler can be that keeps anything: one boto3 client, one conditional write."""
+"""The smallest handler that stores anything: one boto3 client, one conditional write."""
 
 import os
 from typing import Any
@@ -11,7 +11,7 @@ table = os.environ["DELIVERIES_TABLE"]
 
 
 def lambda_handler(_event: object, _context: object) -> dict[str, Any]:
-    """Write one item that is not there yet."""
+    """Write one item that does not exist yet."""
     dynamodb.put_item(
         TableName=table,
         Item={"delivery_id": {"S": f"floor:{uuid4()}"}},

@@ -1,6 +1,6 @@
-"""What Lambda's runtime costs by itself."""
+"""The cost of Lambda's runtime alone."""
 
 
 def lambda_handler(_event: object, _context: object) -> dict[str, int]:
-    """Answer."""
+    """Return a response."""
     return {"statusCode": 200}

@@ -1,7 +1,7 @@
 """What a competent team would write in an afternoon: FastAPI, Mangum, Terra's own SDK and boto3's resources.
 
-It does the same job for the same events, with the same promises where those are easy to keep: signatures are checked,
-a delivery counts once, a redirect's state is compared, people come back to where they belong.
+It does the same job for the same events, with the same guarantees where those are easy to give: signatures are
+verified, a delivery counts once, a redirect's state is compared, users return to the app.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ deliveries = dynamodb.Table(os.environ["PEER_DELIVERIES"])
 
 @cache
 def secret(arn: str) -> dict[str, str]:
-    """Read a secret once a process."""
+    """Read a secret, once per process."""
     values: dict[str, str] = json.loads(secrets.get_secret_value(SecretId=arn)["SecretString"])
     return values
 
@@ -57,7 +57,7 @@ class NewSession(BaseModel):
 
 @app.post("/webhooks/terra")
 async def webhook(request: Request) -> dict[str, str]:
-    """Check the signature, remember the delivery, change the connection."""
+    """Verify the signature, store the delivery, update the connection."""
     body = (await request.body()).decode()
     for value in secret(os.environ["SIGNING_SECRETS_ARN"]).values():
         try:
@@ -97,7 +97,7 @@ async def webhook(request: Request) -> dict[str, str]:
 
 @app.get("/auth/success")
 def success(session: str, state: str) -> Any:  # noqa: ANN401 - FastAPI's answers
-    """Send the person back."""
+    """Send the user back."""
     item = found(session, state)
     connected = connections.get_item(Key={"user_id": item["user_id"]}, ConsistentRead=True).get("Item")
     return page("connected" if connected else "pending", item)
@@ -105,7 +105,7 @@ def success(session: str, state: str) -> Any:  # noqa: ANN401 - FastAPI's answer
 
 @app.get("/auth/failure")
 def failure(session: str, state: str, reason: str = "unknown") -> Any:  # noqa: ANN401 - as above
-    """Mark the session failed, and send the person back."""
+    """Mark the session failed, and send the user back."""
     item = found(session, state)
     sessions.update_item(
         Key={"session_id": session},
@@ -118,7 +118,7 @@ def failure(session: str, state: str, reason: str = "unknown") -> Any:  # noqa: 
 
 @app.post("/sessions", status_code=201)
 def create_session(new: NewSession) -> dict[str, str]:
-    """Ask Terra for a login link."""
+    """Request a login link from Terra."""
     session_id, state = uuid4().hex, uuid4().hex + uuid4().hex
     base = f"{os.environ['PUBLIC_BASE_URL']}/auth"
     query = f"session={session_id}&state={state}"
@@ -143,13 +143,13 @@ def create_session(new: NewSession) -> dict[str, str]:
 
 @app.get("/connections")
 def list_connections(reference_id: str) -> dict[str, Any]:
-    """Everything that a person has connected."""
+    """Return a user's connections."""
     answer = connections.query(IndexName="by-reference-id", KeyConditionExpression=Key("reference_id").eq(reference_id))
     return {"connections": answer["Items"]}
 
 
 def found(session_id: str, state: str) -> dict[str, Any]:
-    """Return a session whose state is the one that Terra brought back."""
+    """Return a session whose state equals the redirect's."""
     item = sessions.get_item(Key={"session_id": session_id}, ConsistentRead=True).get("Item")
     hashed = hashlib.sha256(state.encode()).hexdigest()
     if not item or not hmac.compare_digest(str(item["state_hash"]), hashed):
@@ -158,7 +158,7 @@ def found(session_id: str, state: str) -> dict[str, Any]:
 
 
 def page(status: str, item: dict[str, Any]) -> Any:  # noqa: ANN401 - FastAPI's answers
-    """Where the person goes."""
+    """Return the user's redirect or page."""
     if item.get("return_to"):
         return RedirectResponse(f"{item['return_to']}?status={status}", 303)
     return HTMLResponse(f"<!doctype html><title>{status}</title><h1>{status}</h1>")
