@@ -1,7 +1,7 @@
-# Two commands matter: `make run` and `make test`. Each sets up what it needs on first use, and says what it does.
+# Two commands matter: `make run` and `make test`. Each sets up what it needs on first use, and reports its progress.
 PYTHON ?= python3
 
-# What a shell may hold for other programs (PYTHONHOME, PYTHONWARNINGS, PYTEST_ADDOPTS, ...) is not meant for these.
+# A shell may have variables for other programs (PYTHONHOME, PYTHONWARNINGS, PYTEST_ADDOPTS, ...): do not pass them on.
 unexport $(filter PYTHON% PYTEST_%,$(.VARIABLES))
 export PYTHONUTF8 := 1
 
@@ -9,83 +9,83 @@ export PYTHONUTF8 := 1
 .NOTPARALLEL:
 .PHONY: help run doctor sam-local invoke reconcile test test-sam events check format flat-cost sweep-time build bench audit deploy secrets validate lint-template lock clean python setup-local setup-tests
 
-help: ## print this
+help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: setup-local ## start everything on this machine; Ctrl-C ends it (API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT, DEMO_PORT, OIDC_PORT, DATABASE)
 	@exec .venv/bin/python -m local.stack --parent $$PPID
 
-sam-local: build ## the same with the functions in containers, by sam local (needs Docker); Ctrl-C ends it
+sam-local: build ## start the same stack with the functions in containers, by sam local (needs Docker); Ctrl-C ends it
 	@exec .venv/bin/python -m local.stack --sam --parent $$PPID
 
-invoke: setup-local ## beside a running `make sam-local`: run a function with its event of events/ (F=create_session)
+invoke: setup-local ## while `make sam-local` is running: run a function with its event in events/ (F=create_session)
 	@.venv/bin/python -m local.sam_invoke $(F)
 
-reconcile: setup-local ## start a sweep of the running `make run` now, as its schedule does
+reconcile: setup-local ## start a sweep in the running local stack now, as its schedule does
 	@.venv/bin/python -m local.invoke reconcile
 
-doctor: setup-local ## say what is wrong with a stack: the running one here, or STAGE=dev of samconfig.toml
+doctor: setup-local ## diagnose the running local stack, or a deployed one (STAGE=dev of samconfig.toml)
 	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.doctor $(addprefix --stage ,$(STAGE))
 
-test: setup-tests ## run every test, on free ports, beside a running `make run`; one of them: make test T=tests/unit
+test: setup-tests ## run every test, on free ports; `make run` may be running, too. One suite: make test T=tests/unit
 	@.venv/bin/python -m local.stack --fetch-only
 	@.venv/bin/python -m pytest $(T)
 
-test-sam: setup-tests build ## the end-to-end tests and every event by sam local (needs Docker)
+test-sam: setup-tests build ## run the end-to-end tests and every event with sam local (needs Docker)
 	@.venv/bin/python -m local.stack --sam --fetch-only
 	@STACK=sam-local .venv/bin/python -m pytest --timeout 900 $(or $(T),tests/e2e tests/sam --ignore tests/e2e/test_running_api.py)
 
-events: setup-local ## record events/*.json anew, from the running of a stack
+events: setup-local ## record events/*.json anew, from a running stack
 	@.venv/bin/python -m local.events
 
-check: setup-tests lint-template ## ruff, mypy --strict, cfn-lint, checkov
+check: setup-tests lint-template ## run ruff, mypy --strict, cfn-lint and checkov
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-flat-cost: setup-tests ## does a request cost the same with 100,000 connections as with 1,000? (SIZES, ROUNDS; WRITE=1 writes docs/performance.md)
+flat-cost: setup-tests ## compare the cost of requests with 1,000 and 100,000 connections (SIZES, ROUNDS; WRITE=1 writes docs/performance.md)
 	@.venv/bin/python -m local.stack --fetch-only
 	@.venv/bin/python -m benchmarks.flat_cost $(if $(SIZES),--sizes $(SIZES)) $(addprefix --rounds ,$(ROUNDS)) $(if $(WRITE),--write)
 
-sweep-time: setup-tests ## how long does a sweep of a million connections take? (SIZE; WRITE=1 writes docs/architecture.md)
+sweep-time: setup-tests ## measure how long a sweep of a million connections takes (SIZE; WRITE=1 writes docs/architecture.md)
 	@.venv/bin/python -m local.stack --fetch-only
 	@PYTHONPATH=layers/terra_connections .venv/bin/python -m benchmarks.sweep_time $(if $(SIZE),--size $(SIZE)) $(if $(WRITE),--write)
 
-format: setup-tests ## let ruff format and fix what it can
+format: setup-tests ## format the code with ruff, and apply its automatic fixes
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-lint-template: setup-tests ## cfn-lint with the serverless rules, and checkov
+lint-template: setup-tests ## run cfn-lint with the serverless rules, and checkov
 	.venv/bin/cfn-lint -a cfn_lint_serverless.rules -- template.yaml
 	@echo "checkov template.yaml (about a minute)"
 	@$(PYTHON) -m tools.setup checkov
 
-build: setup-local ## build what would be deployed (.aws-sam/), and say what it holds
+build: setup-local ## build the deployment artefacts (.aws-sam/), and list their contents
 	@$(PYTHON) -m tools.setup sam build
 	@$(PYTHON) -m tools.build report
 
-bench: setup-tests ## measure cold starts of what `make build` built, and write docs/performance.md
+bench: setup-tests ## measure cold starts of the `make build` output, and write docs/performance.md
 	@.venv/bin/python -m benchmarks.cold_start
 
-audit: build ## look every locked package up for known vulnerabilities, and write what the layers hold (build/sbom.cdx.json)
+audit: build ## check every locked package for known vulnerabilities, and write the layers' bill of materials (build/sbom.cdx.json)
 	@$(PYTHON) -m tools.setup audit
 
-deploy: build ## deploy a stage of samconfig.toml, as STAGE says (OPTIONS for `sam deploy`)
+deploy: build ## deploy the stage STAGE of samconfig.toml (OPTIONS for `sam deploy`)
 	@.venv/bin/python -m tools.deploy $(STAGE) $(OPTIONS)
 
-secrets: setup-local ## put Terra's API key and signing secret where the stack of STAGE reads them (NAME, FORGET: see docs/deploying.md)
+secrets: setup-local ## store Terra's API key and signing secret in the secrets of STAGE (NAME, FORGET: see docs/deploying.md)
 	@.venv/bin/python -m tools.put_secrets $(STAGE) $(addprefix --name ,$(NAME)) $(addprefix --forget ,$(FORGET))
 
-restore: setup-local ## put back what a restored table (FROM) holds into the Connections of STAGE (docs/runbook.md)
+restore: setup-local ## merge a restored table (FROM) into the Connections of STAGE (docs/runbook.md)
 	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.restore $(STAGE) --source $(FROM)
 
-validate: setup-local ## sam validate --lint
+validate: setup-local ## run sam validate --lint
 	@$(PYTHON) -m tools.setup sam validate --lint
 
 lock: python ## write every requirements lock anew (LOCK_OPTIONS=--upgrade for newer versions)
 	@$(PYTHON) -m tools.setup lock
 
-clean: python ## forget the local tables, people and keys, and what was built
+clean: python ## delete local data, keys and build output
 	@$(PYTHON) -m tools.setup clean
 
 setup-local: python
@@ -94,7 +94,7 @@ setup-local: python
 setup-tests: python
 	@$(PYTHON) -m tools.setup tests
 
-# A Python that is too old cannot even read our programs: it is asked in words that every Python knows.
+# A Python that is too old cannot parse the project's programs: this check uses only syntax that every version has.
 python:
 	@command -v "$(PYTHON)" >/dev/null || { echo '$(PYTHON) is not installed. Debian and Ubuntu: apt install python3 python3-venv; macOS: brew install python@3.13' >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "$(PYTHON) is $$("$(PYTHON)" -V 2>&1), and 3.11 to 3.14 is needed. Name another one (make PYTHON=python3.13 ...) or install one; Debian and Ubuntu: apt install python3.11 python3.11-venv; macOS: brew install python@3.13" >&2; exit 1; }

@@ -190,7 +190,7 @@ def _app_links(http: httpx.Client, what: str, url: str, packages: AbstractSet[st
     return fine(what, f"{url} names {apps}") if named else None
 
 
-def _read(  # noqa: PLR0911 - one rule, one line, one answer
+def _read(  # noqa: PLR0911 - one return per rule
     http: httpx.Client, what: str, url: str, shape: TypeAdapter[_Shape]
 ) -> _Shape | Finding | None:
     """Return a file's content, or a finding about it; None if there is no file."""

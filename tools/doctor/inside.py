@@ -87,7 +87,7 @@ def _unread(name: str, arn: str, error: Exception) -> Finding:
     return unseen(name, f"cannot be read: {one_line(error)}")
 
 
-def trouble_in(name: str, text: str) -> str | None:  # noqa: PLR0911 - one rule, one line, one answer
+def trouble_in(name: str, text: str) -> str | None:  # noqa: PLR0911 - one return per rule
     """Return what is wrong with a secret's text, or None. The text is never quoted."""
     try:
         values = json.loads(text)
