@@ -90,7 +90,7 @@ def given(name: str, what: str) -> str:
 
 
 def trouble_in(value: str) -> str | None:
-    """Return a description of a character that no key contains, with its position, or None; the value is not quoted."""
+    """Return what is invalid in a value, with its position, or None; the value itself is not quoted."""
     for place, character in enumerate(value, start=1):
         if not "!" <= character <= "~":
             name = unicodedata.name(character, "a control character")

@@ -96,7 +96,7 @@ async def webhook(request: Request) -> dict[str, str]:
 
 
 @app.get("/auth/success")
-def success(session: str, state: str) -> Any:  # noqa: ANN401 - FastAPI's answers
+def success(session: str, state: str) -> Any:  # noqa: ANN401 - FastAPI's responses
     """Send the user back."""
     item = found(session, state)
     connected = connections.get_item(Key={"user_id": item["user_id"]}, ConsistentRead=True).get("Item")
@@ -157,7 +157,7 @@ def found(session_id: str, state: str) -> dict[str, Any]:
     return dict(item)
 
 
-def page(status: str, item: dict[str, Any]) -> Any:  # noqa: ANN401 - FastAPI's answers
+def page(status: str, item: dict[str, Any]) -> Any:  # noqa: ANN401 - FastAPI's responses
     """Return the user's redirect or page."""
     if item.get("return_to"):
         return RedirectResponse(f"{item['return_to']}?status={status}", 303)

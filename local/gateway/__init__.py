@@ -37,7 +37,7 @@ class StartError(Exception):
 class Gateway:
     """The local API gateway. It runs inside the caller's event loop."""
 
-    def __init__(  # noqa: PLR0913 - one stack, one place to say what it is made of
+    def __init__(  # noqa: PLR0913 - one place to configure one stack
         self,
         template: Path,
         *,

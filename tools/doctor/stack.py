@@ -87,7 +87,7 @@ def deployed(name: str, samconfig: Path) -> Stack:
     """Return the stack on AWS that samconfig.toml names for a stage.
 
     Raises:
-        StageError: samconfig.toml has no such stage, AWS cannot be asked, or there is no such stack.
+        StageError: samconfig.toml has no such stage, AWS cannot be reached, or there is no such stack.
     """
     stage = stages.read(name, samconfig)
     try:
