@@ -164,6 +164,18 @@ class TestOnTheRunningStack:
         assert told[-1]["connection"]["connection_id"] == reconnected["connection"]["connection_id"]
         assert [c["user_id"] for c in told[-1]["connections"]] == [new]
 
+    def test_a_successor_whose_owner_was_never_named_is_erased_for_its_user(
+        self, api: httpx.Client, terra: Terra, listener: Listener, person: str
+    ) -> None:
+        old, new = new_user_id(), new_user_id()
+        deliver(terra, auth_event(old, person))
+        reauth = reauth_event(new, old, person)
+        del reauth["new_user"]["reference_id"]
+        deliver(terra, reauth)
+        listener.hears(person, "connected", "reconnected")
+        assert api.post("/erasures", json={"reference_id": person}).status_code == httpx.codes.NO_CONTENT
+        assert listener.hears(person, "connected", "reconnected", "erased")[-1]["connection"]["user_id"] == new
+
     def test_a_connection_that_moves_is_told_to_both(self, terra: Terra, listener: Listener, person: str) -> None:
         user_id, other = new_user_id(), f"{person}-other"
         deliver(terra, auth_event(user_id, person))

@@ -17,6 +17,7 @@ from terra_connections.connections.facts import (
     Facts,
     Position,
     Status,
+    announced,
     connected,
     failed,
     reconnected,
@@ -24,7 +25,7 @@ from terra_connections.connections.facts import (
     revoked,
     troubled,
 )
-from terra_connections.connections.lineage import listing
+from terra_connections.connections.lineage import Family, listing
 from terra_connections.ids import ReferenceId, UserId
 
 ADA, BOB = ReferenceId("ada"), ReferenceId("bob")
@@ -351,7 +352,14 @@ def is_sane(story: list[list[Facts]]) -> bool:
 
 
 def take(table: Table, step: list[Facts]) -> list[Change]:
-    return table.write(*step) if step else [change for user_id in list(table.items) for change in table.erase(user_id)]
+    """Write a step. An empty one erases everything; an erasure stores owners that are only derived first."""
+    if step:
+        return table.write(*step)
+    family = Family(table.now)
+    views = [view for user_id in table.items if (view := family.view(user_id)) is not None]
+    derived = [view for view in views if table.items[view.user_id][0].owner is None and view.reference_id is not None]
+    named = [announced(view.user_id, view.reference_id, at(20)) for view in derived if view.reference_id]
+    return [*table.write(*named), *(change for user_id in list(table.items) for change in table.erase(user_id))]
 
 
 @dataclass

@@ -18,6 +18,7 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from terra_connections.connections.facts import Facts, Kind
+from terra_connections.connections.lineage import Family
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.errors import (
     ErasureUnfinished,
@@ -227,6 +228,7 @@ class _Erasing:
                 self.errors.append(error)
                 return error
 
+        self._set_owners(user_ids)
         outcomes = self._each(user_ids, work)
         self.erased += outcomes.count(Outcome.ERASED)
         pairs = zip(user_ids, outcomes, strict=True)
@@ -235,6 +237,14 @@ class _Erasing:
             raise max(self.errors, key=lambda error: isinstance(error, TooManyRequests))
         if self.errors or Outcome.LEFT in outcomes:
             raise _unfinished()
+
+    def _set_owners(self, user_ids: Iterable[Found]) -> None:
+        """Store this user as the owner of connections that are listed as theirs only by what they replaced."""
+        family = Family(one.facts for one in user_ids if one.facts is not None)
+        for one in user_ids:
+            view = family.view(one.user_id) if one.facts is not None and one.facts.owner is None else None
+            if view is not None and view.reference_id == self.reference_id:
+                self.connections.set_owner(one.user_id, self.reference_id)
 
     def _was_cut_short(self) -> bool:
         """Whether Terra was answering, and requests failed because the time of this call ended under them."""

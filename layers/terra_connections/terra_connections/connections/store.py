@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 from terra_connections.auth.caller import Caller
 from terra_connections.connections.change import Change
 from terra_connections.connections.connection import Connection
-from terra_connections.connections.facts import Fact, Facts, Kind, Position
+from terra_connections.connections.facts import Fact, Facts, Kind, Position, announced
 from terra_connections.connections.lineage import Family
 from terra_connections.dynamodb import CONTENTION, Patience, deserialize, serialize
 from terra_connections.errors import ErasureInProgress
@@ -205,6 +205,29 @@ class ConnectionStore:
                 are_new = False  # reading tells what was in the way, at once
             else:
                 patience.wait()
+
+    def set_owner(self, user_id: UserId, reference_id: ReferenceId) -> None:
+        """Store the owner of a connection that has it only by the one that it replaced.
+
+        The stream reports each deleted item alone: without its owner, no change event could follow from it.
+
+        Raises:
+            NotDurable: other writers, or a throttled table, were in the way for too long.
+        """
+        patience = Patience()
+        while True:
+            known, _, _ = self._read([user_id], patience, with_tombstones=False)
+            facts, _ = known.get(user_id, (None, 0))
+            if facts is None or facts.owner is not None:
+                return
+            now = Position(_milliseconds(timedelta(seconds=self._clock())))
+            [write] = self._write(known, facts.merged(announced(user_id, reference_id, now)))
+            try:
+                self._client.put_item(**write["Put"])
+            except self._client.exceptions.ConditionalCheckFailedException:
+                patience.wait()
+            else:
+                return
 
     def erase(self, user_ids: Iterable[UserId]) -> None:
         """Remove what is known about these `user_id`s; their tombstones have to stand already."""
