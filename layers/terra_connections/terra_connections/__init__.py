@@ -1,1 +1,1 @@
-"""Connect the wearables of an app's users through Terra, and know which users are connected."""
+"""Connect the wearables of an app's users through Terra, and keep track of the connections."""

@@ -1,7 +1,7 @@
-"""An API Gateway HTTP API event (payload format 2.0) as a request, and an answer as its result.
+"""Requests and responses of an API Gateway HTTP API (payload format 2.0).
 
-Source: AWS, "Create AWS Lambda proxy integrations for HTTP APIs". Header names arrive in lower case from API Gateway
-and as the client wrote them from `sam local`; both are read.
+Source: AWS, "Create AWS Lambda proxy integrations for HTTP APIs". API Gateway sends header names in lower case,
+`sam local` as the client wrote them. Both are read.
 """
 
 import base64
@@ -20,7 +20,7 @@ from terra_connections.ids import reference_id_from
 
 _MAX_PARAMETERS = 50
 _APPENDED_BY = re.compile(r"[&?](?:amp;)*")
-"""What separates the parameters of a redirect: some senders append with a second "?", or escape "&" as HTML does."""
+"""Separators of a redirect's parameters: some senders append with a second "?", or escape "&" as HTML does."""
 _SECURITY = {
     "x-content-type-options": "nosniff",
     # Without includeSubDomains: a custom domain may have subdomains that are not this stack's.
@@ -33,8 +33,8 @@ class Request:
     """One request.
 
     Attributes:
-        event: as the runtime gave it.
-        log_fields: what the handler adds to the one log line of this request: ids only, nothing personal.
+        event: the event of the Lambda runtime.
+        log_fields: fields that the handler adds to the log line of this request: ids only, no personal data.
     """
 
     event: Mapping[str, Any]
@@ -57,7 +57,7 @@ class Request:
         """The bytes as the client sent them.
 
         Raises:
-            InvalidRequest: the gateway said that they are base64, and they are not.
+            InvalidRequest: the gateway marked the body as base64, and it is not.
         """
         body = self.event.get("body") or ""
         if not self.event.get("isBase64Encoded"):
@@ -72,7 +72,7 @@ class Request:
         """The query's parameters.
 
         Raises:
-            InvalidRequest: one is given twice, there are too many, or they are not UTF-8.
+            InvalidRequest: a parameter is repeated, there are too many, or the query is not UTF-8.
         """
         try:
             pairs = parse_qsl(
@@ -91,10 +91,10 @@ class Request:
 
     @property
     def redirect_query(self) -> dict[str, str]:
-        """The query of a redirect, which Terra and providers append to as they like: untrusted, and never refused.
+        """The query of a redirect. It is untrusted, and never rejected: Terra and providers append parameters to it.
 
-        Of a repeated parameter the first value counts: ours stand first in the address that Terra has. What is not
-        UTF-8 is decoded with replacement characters, which no id and no secret has.
+        The first value of a repeated parameter counts, because our parameters come first in the URL given to Terra.
+        Bytes that are not UTF-8 become replacement characters, which no id and no secret contains.
         """
         query: dict[str, str] = {}
         for part in _APPENDED_BY.split(self.event.get("rawQueryString") or ""):
@@ -111,7 +111,7 @@ class Request:
         """Return the caller that the authorizer has identified.
 
         Raises:
-            Forbidden: the authorizer has not run, or its context names no caller.
+            Forbidden: the authorizer has not run, or its context does not contain a caller.
         """
         context = self.event["requestContext"].get("authorizer", {}).get("lambda") or {}
         name, subject = context.get("caller"), reference_id_from(context.get("reference_id"))
@@ -123,20 +123,20 @@ class Request:
         raise Forbidden(message)
 
     def base_url(self, configured: str) -> str:
-        """This API's own address: as configured, else its own domain name. Never from Host or X-Forwarded-*."""
+        """This API's base URL: the configured one, else its own domain name. Never from Host or X-Forwarded-*."""
         return configured.rstrip("/") or f"https://{self.event['requestContext']['domainName']}"
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer."""
+    """One response."""
 
     status: HTTPStatus
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def to_proxy_result(self) -> dict[str, Any]:
-        """Return it as API Gateway expects it of a proxy integration."""
+        """Return the response in the format of a proxy integration."""
         return {
             "statusCode": self.status.value,
             "headers": {**_SECURITY, **self.headers},
@@ -152,7 +152,7 @@ def json_response(
     headers: Mapping[str, str] | None = None,
     content_type: str = "application/json",
 ) -> Response:
-    """An answer in JSON. What is said of people is nobody's to keep."""
+    """Return a JSON response. It must not be cached, because it contains user data."""
     return Response(
         status,
         json.dumps(content, ensure_ascii=False),

@@ -1,4 +1,4 @@
-"""End one connection: at Terra first, then here."""
+"""Disconnect one connection: first at Terra, then in the table."""
 
 from datetime import datetime
 
@@ -19,14 +19,14 @@ def disconnect(
         The `user_id` that was disconnected.
 
     Raises:
-        NotFound: there is no such connection, or it is not the caller's.
-        TerraRejected, TerraUnavailable, TooManyRequests: nothing has changed here, and a repeat is safe.
+        NotFound: the connection does not exist, or the caller may not access it.
+        TerraRejected, TerraUnavailable, TooManyRequests: nothing was changed in the table, and a retry is safe.
     """
     connection = connections.find(user_id, caller=caller)
     if connection is None:
         raise no_connection(user_id)
     terra.deauthenticate(connection.user_id)
-    # Terra's clock may be ahead of ours: what it just ended is not to outlast this.
+    # Terra's clock may be ahead of ours. The revocation must be newer than every event so far.
     at = Position(max(int(now.timestamp() * 1000), connection.updated_at))
     connections.record([revoked(About(connection.user_id), at, by="disconnect")])
     return connection.user_id

@@ -1,4 +1,4 @@
-"""What the stores share: attribute values, and how long a contended or throttled table is tried."""
+"""Code shared by the stores: conversion of attribute values, and retries on contention or throttling."""
 
 import random
 import time
@@ -12,9 +12,9 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from terra_connections.errors import NotDurable
 
 CONTENTION_LIMIT = timedelta(seconds=5)
-"""Terra waits 8 s for all of a webhook."""
+"""Total time of the retries. Terra waits 8 s for the response to a webhook."""
 CONTENTION = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
-"""Reasons of a cancelled transaction that a repeat can cure as it stands."""
+"""Reasons of a cancelled transaction after which the same transaction can be retried."""
 
 AttributeValue = dict[str, Any]
 
@@ -23,20 +23,20 @@ _deserializer = TypeDeserializer()
 
 
 def serialize(value: object) -> AttributeValue:
-    """Return a value as DynamoDB keeps it, such as {"S": "text"}.
+    """Return a value in DynamoDB's format, such as {"S": "text"}.
 
     Raises:
-        TypeError: DynamoDB keeps nothing of this kind.
+        TypeError: DynamoDB has no type for the value.
     """
     return dict(_serializer.serialize(value))
 
 
-def deserialize(attribute: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever was kept
-    """Return what an attribute value stands for. Every number of our items is an integer."""
+def deserialize(attribute: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any stored value
+    """Return the Python value of an attribute value. Every number of our items is an integer."""
     return _with_integers(_deserializer.deserialize(cast("Any", attribute)))
 
 
-def _with_integers(value: Any) -> Any:  # noqa: ANN401 - whatever was kept
+def _with_integers(value: Any) -> Any:  # noqa: ANN401 - any stored value
     match value:
         case Decimal():
             return int(value)
@@ -51,17 +51,17 @@ def _with_integers(value: Any) -> Any:  # noqa: ANN401 - whatever was kept
 
 
 class Patience:
-    """How often and how long a contended or throttled table is tried: ever more slowly, up to `CONTENTION_LIMIT`."""
+    """Retries with backoff on contention or throttling, up to `CONTENTION_LIMIT`."""
 
     def __init__(self) -> None:
         self._gives_up_at = time.monotonic() + CONTENTION_LIMIT.total_seconds()
         self._waits = 0
 
     def wait(self) -> None:
-        """Wait a moment, a random one, so that those who met do not meet again.
+        """Wait before the next try. The wait is random, so that competing writers do not collide again.
 
         Raises:
-            NotDurable: there is no time left.
+            NotDurable: the time limit is reached.
         """
         self._waits += 1
         pause = random.uniform(0.01, 0.05 * min(self._waits, 8))  # noqa: S311 - jitter, not a secret

@@ -1,12 +1,12 @@
-"""Forget a user: at Terra, and here; and nothing that comes late brings them back.
+"""Erase a user's data, at Terra and in the tables. Late events do not restore it.
 
-The user's tombstone first: from then on they begin nothing new, and no login that was begun before makes a connection.
-Then each `user_id` by itself, several at once: its tombstone, Terra, its item. So a repeat goes on where the last one
-ended, whatever stopped it. An erasure ends before its time is up, and says so if anything is left. What is not repeated
-the reconciliation finishes (`sweeper`).
+The user's tombstone is written first. From then on the user can start nothing new, and no earlier login creates a
+connection. Then each `user_id` is erased on its own, several in parallel: tombstone, Terra, item. A retry therefore
+continues where the last call stopped. An erasure stops before its time limit and reports whether anything is left.
+The reconciliation finishes erasures that are not retried (`reconciliation/worker`).
 
-Deauthenticating is irreversible, so a list of Terra's is no reason for it, nor is that Terra once issued a `user_id`
-for the user: Terra itself is asked first whose it is.
+Deauthenticating is irreversible. Neither Terra's list nor a `user_id` that Terra once issued for the user is sufficient
+proof: Terra is first asked for the `user_id`'s owner.
 """
 
 import time
@@ -38,32 +38,32 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 WORK_FOR = timedelta(seconds=18)
-"""After this nothing new is begun, and Terra is waited for no longer. What is written then, and a secret that has to be
-read anew, may take 5 s each: the function has 29."""
-AT_ONCE = 6  # requests towards Terra, as in a sync
+"""After this time no new step starts, and calls to Terra time out. The writes that follow, and a secret that must be
+read again, may take 5 s each. The function's timeout is 29 s."""
+AT_ONCE = 6  # parallel requests to Terra, as in a sync
 _ASK_WITHIN = timedelta(seconds=5)
 _DEAUTHENTICATE_WITHIN = timedelta(seconds=10)
 _LEAST = timedelta(seconds=0.2)
-"""Nothing is begun that has less time than this."""
+"""A step does not start with less time left than this."""
 _ROUNDS = 4
-"""What Terra lists only later is found by the next one."""
+"""A later round finds connections that Terra lists with a delay."""
 
 
 class Outcome(Enum):
-    """What became of a `user_id`."""
+    """The outcome for a `user_id`."""
 
     ERASED = auto()
-    ANOTHERS = auto()  # Terra says so, or has not said whose it is: it is left alone
-    LEFT = auto()  # there was no time
+    ANOTHERS = auto()  # Terra reports another owner, or none: the `user_id` is not changed
+    LEFT = auto()  # the time limit was reached
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A `user_id` that may be the user's.
+    """A `user_id` that may belong to the user.
 
     Attributes:
         user_id: the id.
-        facts: what is known of it here, if anything is.
+        facts: the stored facts about it, if any.
         is_announced: whether Terra issued it for a login of this user.
     """
 
@@ -72,7 +72,7 @@ class Found:
     is_announced: bool
 
     def is_of(self, reference_id: ReferenceId) -> bool:
-        """Whether Terra has said, with the connection, that it is this user's."""
+        """Whether Terra has named this user as the connection's owner."""
         return (
             self.facts is not None
             and self.facts.first_connected is not None
@@ -81,13 +81,13 @@ class Found:
 
 
 class Clock:
-    """The time that is left."""
+    """The time left of an erasure."""
 
     def __init__(self, within: timedelta) -> None:
         self._ends_at = time.monotonic() + within.total_seconds()
 
     def left(self, at_most: timedelta) -> timedelta:
-        """How long something may take that is begun now; nothing if that is too little to begin it."""
+        """The time that a step may take if it starts now; zero if too little is left to start it."""
         left = timedelta(seconds=self._ends_at - time.monotonic())
         return min(left, at_most) if left >= _LEAST else timedelta(0)
 
@@ -95,17 +95,17 @@ class Clock:
 def end(
     found: Found, reference_id: ReferenceId | None, *, terra: TerraApi, connections: ConnectionStore, clock: Clock
 ) -> Outcome:
-    """Deauthenticate one `user_id` and erase it, if it is the user's.
+    """Deauthenticate one `user_id` and erase it, if it belongs to the user.
 
     Args:
-        found: the id. Without a `reference_id` its own tombstone stands already, so it is not asked about.
-        reference_id: the user.
-        terra: where it ends first.
-        connections: where its tombstone is set, and its item removed once Terra has confirmed.
-        clock: the time that is left.
+        found: the id.
+        reference_id: the user. None if the `user_id` already has a tombstone: its owner is then not checked.
+        terra: the API that deauthenticates it.
+        connections: the store that writes its tombstone, and deletes its item once Terra has confirmed.
+        clock: the time left.
 
     Raises:
-        TerraRejected, TerraUnavailable, TooManyRequests: it is as it was, but for its tombstone.
+        TerraRejected, TerraUnavailable, TooManyRequests: nothing was changed except for its tombstone.
     """
     is_at_terra = True
     if reference_id is not None and not found.is_of(reference_id):
@@ -142,14 +142,14 @@ class Eraser:
 
         Args:
             reference_id: the user.
-            clock: the time that there is; `WORK_FOR` from now, if none is given.
+            clock: the time left; by default `WORK_FOR` from now.
 
         Returns:
-            How many `user_id`s this call has erased. Nothing is left.
+            The number of `user_id`s that this call has erased. The erasure is complete.
 
         Raises:
-            ErasureUnfinished: the time was up; a repeat goes on.
-            TerraRejected, TerraUnavailable, TooManyRequests: not everything is erased; a repeat goes on.
+            ErasureUnfinished: the time limit was reached; a retry continues.
+            TerraRejected, TerraUnavailable, TooManyRequests: not everything is erased; a retry continues.
         """
         erasing = _Erasing(
             reference_id, self.terra, self.sessions, self.connections, self.users, clock or Clock(WORK_FOR)
@@ -164,7 +164,7 @@ class Eraser:
 
 @dataclass(slots=True)
 class _Erasing:
-    """One call's work."""
+    """The state of one erasure call."""
 
     reference_id: ReferenceId
     terra: TerraApi
@@ -178,14 +178,14 @@ class _Erasing:
     errors: list[Exception] = field(default_factory=list)
 
     def round(self) -> bool:
-        """Find all that there is, and erase it; False when there was nothing."""
+        """Find and erase all that is left; return False if nothing was left."""
         begun = self.users.all_begun(self.reference_id)
         named = {SessionId(name.name) for name in begun if name.kind == "session"}
         found = {session.session_id: session for session in self.sessions.of_person(self.reference_id)}
         found |= {session.session_id: session for session in self.sessions.read(named - found.keys())}
         logins = {login for session in found.values() if (login := session.widget_session_id) is not None}
         logins |= {SessionId(name.name) for name in begun if name.kind == "widget"}
-        # A login on Terra's page has no user_id yet. What it has brought is read once it can bring no more.
+        # A login on Terra's page has no user_id yet. Its results are read once its tombstone prevents further ones.
         self._each(logins, lambda login: self.connections.bury((), logins=[login]))
         sessions = self.sessions.with_reports(found.values())
         announced = {user_id for session in sessions for user_id in session.named_user_ids}
@@ -199,7 +199,7 @@ class _Erasing:
         return bool(user_ids or sessions)
 
     def _user_ids(self, announced: set[UserId]) -> list[Found]:
-        """Every `user_id` that may be this user's and is not erased yet: known here, listed by Terra, or announced."""
+        """Every `user_id` that may be this user's and is not erased yet: stored, listed by Terra, or announced."""
         within = self.clock.left(_DEAUTHENTICATE_WITHIN)
         if not within:
             raise _unfinished()
@@ -210,14 +210,14 @@ class _Erasing:
         found = []
         for user_id in sorted(asked - erased):
             facts = known.get(user_id)
-            # What replaced a connection may be another user's by now.
+            # The successor of a connection may belong to another user by now.
             if facts is None or facts.owner in (self.reference_id, None):
                 is_announced = user_id in announced or (facts is not None and facts.owner == self.reference_id)
                 found.append(Found(user_id, facts, is_announced))
         return found
 
     def _end(self, user_ids: Sequence[Found]) -> None:
-        """Erase each by itself; what fails stays for a repeat."""
+        """Erase each `user_id` on its own; those that fail are left for a retry."""
 
         def work(found: Found) -> Outcome | Exception:
             if any(isinstance(error, TooManyRequests | Misconfigured) for error in self.errors):
@@ -247,12 +247,12 @@ class _Erasing:
                 self.connections.set_owner(one.user_id, self.reference_id)
 
     def _was_cut_short(self) -> bool:
-        """Whether Terra was answering, and requests failed because the time of this call ended under them."""
+        """Whether Terra was available, and requests failed only because this call's time limit was reached."""
         is_over = not self.clock.left(_LEAST)
         return is_over and self.erased > 0 and all(isinstance(error, TerraUnavailable) for error in self.errors)
 
     def _forget(self, sessions: Iterable[Session], logins: Iterable[SessionId]) -> None:
-        """Remove sessions whose connections are gone, and what Terra's events have reported of their logins."""
+        """Delete sessions whose connections are erased, and the reports of Terra's events about their logins."""
         now = self.began_at.timestamp() * 1000
         listed = list(sessions)
         self.users.remember_open(self.reference_id, [one.expires_at for one in listed if one.is_open(now)])

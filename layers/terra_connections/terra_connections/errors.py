@@ -1,48 +1,48 @@
-"""What can go wrong, as a tree.
+"""The errors of this package.
 
 ```text
 TerraConnectionsError
 ├── InvalidRequest           the caller's request is malformed
 ├── Forbidden                the caller may not do this
-├── NotFound                 no such thing, or not the caller's to see
+├── NotFound                 it does not exist, or the caller may not access it
 ├── UnknownResource          Terra does not know this provider, or it is not enabled
 ├── SdkOnlyProvider          the provider connects inside a phone app only
-├── InputRefused             Terra refuses what the caller asks for, for another reason
+├── InputRefused             Terra rejects the caller's input for another reason
 ├── RequestInProgress        the first request with this idempotency key is still running
-├── ErasureInProgress        the user is being erased: nothing new begins
-├── IdempotencyKeyReused     the same idempotency key came with another body
+├── ErasureInProgress        the user is being erased, and can start nothing new
+├── IdempotencyKeyReused     the idempotency key was used with a different body
 ├── UnknownReturnTarget      no return target of this name is configured
-├── TerraRejected            Terra refused our credentials or our request
-│   ├── TerraUserLimit       the Terra environment is past its user limit
+├── TerraRejected            Terra rejected our credentials or our request
+│   ├── TerraUserLimit       the Terra environment has exceeded its user limit
 │   ├── EntitlementRequired  the Terra account does not include the product
 │   └── EnvironmentDisabled  Terra has disabled the environment
-├── NotSigned                a webhook that Terra did not sign
-└── RetryLater               worth a repeat; says after how many seconds
+├── NotSigned                the webhook has no valid signature of Terra
+└── RetryLater               can be retried; has the seconds to wait
     ├── TooManyRequests      Terra's rate limit
     ├── UserLimitReached     a user's limit of syncs, mobile tokens or erasures
     ├── ErasureUnfinished    an erasure needs another call
-    ├── TooManySessions      one person's logins that nobody has finished
-    ├── TerraUnavailable     Terra timed out, failed or answered nonsense
+    ├── TooManySessions      the user has too many unfinished logins
+    ├── TerraUnavailable     Terra timed out, failed or sent an invalid response
     │   └── AuthorizationUnavailable  Terra cannot check what the account includes
-    ├── NotDurable           contention outlasted the time there is; nothing was written
+    ├── NotDurable           contention lasted longer than the retries; nothing was written
     └── Misconfigured        a secret or a setting is missing or malformed
 ```
 
-`problems.py` answers each of them; a test keeps the tree and that table in agreement.
+`problems.py` maps each of them to a response; a test compares the tree with that table.
 """
 
 from collections.abc import Sequence
 
 
 class TerraConnectionsError(Exception):
-    """Anything that this package knows can go wrong. The message may be shown to the caller."""
+    """Base class of the errors. The message may be shown to the caller."""
 
 
 class InvalidRequest(TerraConnectionsError):
     """The request is malformed.
 
     Attributes:
-        errors: what is wrong, as pairs of the field's name and a sentence.
+        errors: pairs of a field's name and an error message.
     """
 
     def __init__(self, errors: Sequence[tuple[str, str]]) -> None:
@@ -55,7 +55,7 @@ class Forbidden(TerraConnectionsError):
 
 
 class NotFound(TerraConnectionsError):
-    """There is no such thing, or it is not the caller's to see."""
+    """It does not exist, or the caller may not access it."""
 
 
 class UnknownResource(TerraConnectionsError):
@@ -67,19 +67,19 @@ class SdkOnlyProvider(TerraConnectionsError):
 
 
 class InputRefused(TerraConnectionsError):
-    """Terra refuses what the caller asks for, and neither the provider's name nor its type explains it."""
+    """Terra rejects the caller's input, and neither the provider's name nor its type explains it."""
 
 
 class RequestInProgress(TerraConnectionsError):
-    """The first request with this idempotency key has not been answered yet."""
+    """The first request with this idempotency key is still running."""
 
 
 class ErasureInProgress(TerraConnectionsError):
-    """The user is being erased, or was erased after this login began: nothing new begins meanwhile."""
+    """The user is being erased, or was erased after this login started."""
 
 
 class IdempotencyKeyReused(TerraConnectionsError):
-    """The idempotency key was used for another body."""
+    """The idempotency key was used with a different body."""
 
 
 class UnknownReturnTarget(TerraConnectionsError):
@@ -87,7 +87,7 @@ class UnknownReturnTarget(TerraConnectionsError):
 
 
 class RetryLater(TerraConnectionsError):
-    """Worth a repeat. Not raised itself.
+    """Base class of errors after which a retry can succeed. Not raised itself.
 
     Attributes:
         retry_after: seconds to wait.
@@ -99,27 +99,27 @@ class RetryLater(TerraConnectionsError):
 
 
 class TooManyRequests(RetryLater):
-    """Terra's rate limit is used up."""
+    """Terra's rate limit is exceeded."""
 
 
 class TooManySessions(RetryLater):
-    """A person has begun as many logins as may be open at once, and finished none of them."""
+    """The user has reached the limit of unfinished logins."""
 
 
 class UserLimitReached(RetryLater):
-    """A user has had as many syncs, mobile tokens or erasures as they may within a time."""
+    """The user has reached the limit of syncs, mobile tokens or erasures in a period."""
 
 
 class ErasureUnfinished(RetryLater):
-    """The time of an erasure was up before everything was erased: a repeat goes on."""
+    """The erasure reached its time limit before everything was erased. A retry continues it."""
 
 
 class TerraRejected(TerraConnectionsError):
-    """Terra refused our credentials or our request: a repeat will not help."""
+    """Terra rejected our credentials or our request. A retry does not help."""
 
 
 class TerraUserLimit(TerraRejected):
-    """The Terra environment is past its user limit (402)."""
+    """The Terra environment has exceeded its user limit (402)."""
 
 
 class EntitlementRequired(TerraRejected):
@@ -131,20 +131,20 @@ class EnvironmentDisabled(TerraRejected):
 
 
 class TerraUnavailable(RetryLater):
-    """Terra timed out, failed, or answered something that proves nothing."""
+    """Terra timed out, failed, or sent an invalid response."""
 
 
 class AuthorizationUnavailable(TerraUnavailable):
-    """Terra cannot check at the moment what the account includes (503)."""
+    """Terra temporarily cannot check what the account includes (503)."""
 
 
 class NotSigned(TerraConnectionsError):
-    """Nothing proves that Terra sent this webhook."""
+    """The webhook has no valid signature of Terra."""
 
 
 class NotDurable(RetryLater):
-    """Other writers were in the way for too long: nothing was written, deliver again."""
+    """Contention or throttling lasted too long. Nothing was written; the delivery can be retried."""
 
 
 class Misconfigured(RetryLater):
-    """A secret or a setting is missing or malformed; only the operator can mend it."""
+    """A secret or a setting is missing or malformed. Only the operator can fix it."""

@@ -1,4 +1,4 @@
-"""The Lambda handler of a route: it maps known errors to responses, and writes one log line for each request."""
+"""The Lambda handler of a route. It maps known errors to responses, and writes one log line for each request."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ def _problem(error: Exception, _request: Request) -> Response:
 def http_handler(
     function: Callable[[Request], Response], *, on_error: Callable[[Exception, Request], Response] = _problem
 ) -> Callable[[Mapping[str, Any], object], dict[str, Any]]:
-    """Return a Lambda handler for events of API Gateway.
+    """Return a Lambda handler for API Gateway events.
 
     Args:
         function: returns the response to a request, or raises an error of `errors.py`. Its name names the log line and
@@ -40,7 +40,7 @@ def http_handler(
             response = on_error(error, request)
             request.log_fields["problem"] = code_of(error)
             problem_returned(function=name, code=code_of(error))
-            # The cause by its type only: its text may quote what must not be logged.
+            # Only the type of the cause is logged: its text may quote secrets or personal data.
             request.log_fields["cause"] = type(error.__cause__ or error).__name__
         milliseconds = round((time.perf_counter() - started) * 1000)
         _log.info(name, **request.log_fields, status=response.status.value, ms=milliseconds)  # type: ignore[arg-type]

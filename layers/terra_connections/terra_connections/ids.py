@@ -1,14 +1,14 @@
-"""The ids that everything is known by, and what a text must look like to be one."""
+"""The types of the ids, and their validation."""
 
 import re
 from typing import NewType
 
 ReferenceId = NewType("ReferenceId", str)
-"""The person's id in the app that uses this stack: 1 to 256 characters without control characters."""
+"""The user's id in the app that uses this stack: 1 to 256 characters without control characters."""
 UserId = NewType("UserId", str)
-"""Terra's id of one connection of a person."""
+"""Terra's id of one connection of a user."""
 SessionId = NewType("SessionId", str)
-"""Our id of one attempt to connect: 128 random bits, and no secret."""
+"""Our id of one login: 128 random bits. It is not a secret."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _MAX_REFERENCE_ID = 256
@@ -16,22 +16,22 @@ _NOT_IN_A_REFERENCE_ID = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def user_id_from(value: object) -> UserId | None:
-    """A `user_id`, if this is one."""
+    """Return the value as a `user_id`, or None if it is not a valid one."""
     return UserId(value) if isinstance(value, str) and _ID.fullmatch(value) else None
 
 
 def session_id_from(value: object) -> SessionId | None:
-    """A `session_id` - ours, or Terra's of a widget session - if this is one."""
+    """Return the value as a `session_id` (ours, or Terra's of a widget session), or None if it is not a valid one."""
     return SessionId(value) if isinstance(value, str) and _ID.fullmatch(value) else None
 
 
 def reference_id_from(value: object) -> ReferenceId | None:
-    """A `reference_id`, if this is one. Terra writes none as null, as `""` and as the text `null`."""
+    """Return the value as a `reference_id`, or None. Terra sends null, `""` or the text `null` for a missing one."""
     return ReferenceId(value) if isinstance(value, str) and reference_id_error(value) is None else None
 
 
 def reference_id_error(text: str) -> str | None:
-    """What keeps a text from being a `reference_id`, as a sentence for the caller; None if nothing does."""
+    """Return why a text is not a valid `reference_id`, as a message for the caller; None if it is valid."""
     if not text:
         return "must not be empty"
     if text == "null":

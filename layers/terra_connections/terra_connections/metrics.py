@@ -1,7 +1,7 @@
-"""What is counted and measured, in CloudWatch's embedded metric format: one line of log each, no call of an API.
+"""Metrics in CloudWatch's embedded metric format: one log line each, without an API call.
 
-The namespace is POWERTOOLS_METRICS_NAMESPACE. Every metric has the dimension `service`, too (POWERTOOLS_SERVICE_NAME).
-The alarms of template.yaml stand on these names; a test keeps them equal.
+The namespace is POWERTOOLS_METRICS_NAMESPACE. Every metric also has the dimension `service` (POWERTOOLS_SERVICE_NAME).
+The alarms of template.yaml use these names; a test compares them.
 """
 
 from http import HTTPStatus
@@ -9,31 +9,31 @@ from http import HTTPStatus
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 BY: dict[str, tuple[str, ...]] = {
-    # of a signed webhook; outcome is accepted or duplicate
+    # webhooks with a valid signature; outcome is accepted or duplicate
     "Deliveries": ("type", "outcome"),
-    # seconds since Terra signed
+    # seconds since Terra signed the webhook
     "DeliveryAge": (),
     # the name of the signing secret that matched
     "Signatures": ("secret",),
-    # problem details that were returned
+    # returned problem details
     "Problems": ("function", "code"),
     # outcome is 2xx, 4xx, 5xx or none
     "TerraCalls": ("call", "outcome"),
-    # outcome is accepted, or why a token was refused (PyJWT's name of the error)
+    # outcome is accepted, or the reason of the rejection (the class name of PyJWT's error)
     "UserTokens": ("outcome",),
     # milliseconds
     "TerraLatency": ("call", "outcome"),
-    # calls that Terra did not answer, failed, or refused for what only the operator can mend
+    # calls that timed out, failed, or were rejected for a reason that only the operator can fix
     "TerraFailures": (),
-    # connections in which the table and Terra had come apart, once a sweep has made them agree; see sweep.Drift
+    # connections that differed between the table and Terra, and that a sweep has repaired; see sweep.Drift
     "Drift": ("kind",),
-    # sweeps at their end; outcome is finished, or refused where too many connections were missing at Terra
+    # ended sweeps; outcome is finished, or refused if too many connections were missing at Terra
     "Sweeps": ("outcome",),
 }
-"""Every metric, by its dimensions."""
+"""The dimensions of each metric."""
 
 _ACCOUNT_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}
-"""Of the credentials, of the environment's user limit, and of what the account includes."""
+"""Rejections because of the credentials, the environment's user limit, or what the account includes."""
 
 
 def webhook_received(*, type_: str, is_new: bool, age_seconds: float, secret_name: str) -> None:

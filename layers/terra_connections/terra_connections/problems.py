@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: the one table from what can go wrong to what is answered."""
+"""Errors as RFC 9457 problem details: the table that maps each error to its response."""
 
 import math
 from http import HTTPStatus
@@ -69,12 +69,12 @@ TABLE: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
     errors.TerraUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "terra_unavailable", "Terra cannot be reached"),
     errors.NotDurable: (HTTPStatus.SERVICE_UNAVAILABLE, "not_durable", "Nothing was saved; try again"),
     errors.Misconfigured: (HTTPStatus.SERVICE_UNAVAILABLE, "misconfigured", "The stack is not set up completely"),
-    # What DynamoDB and Secrets Manager answer when they are down, throttled or forbidden.
+    # Raised when DynamoDB or Secrets Manager is unavailable, throttled or access is denied.
     ClientError: (HTTPStatus.SERVICE_UNAVAILABLE, "storage_unavailable", "The storage cannot be reached"),
     BotoCoreError: (HTTPStatus.SERVICE_UNAVAILABLE, "storage_unavailable", "The storage cannot be reached"),
 }
 ANSWERED = tuple(TABLE)
-"""Every error that has an answer; anything else is a defect, and the runtime's to report."""
+"""Every error that is mapped to a response. Any other error is a defect, and the runtime reports it."""
 _IN_MINUTES = 120
 
 
@@ -84,12 +84,12 @@ def code_of(error: Exception) -> str:
 
 
 def problem(error: Exception, *, page: str) -> Response:
-    """The answer to an error that has one.
+    """Return the response to an error.
 
     Args:
         error: one of `ANSWERED`.
-        page: the URL of docs/problems.md. It has a heading for each code, so that `type` is a link to what to do.
-            Absolute, or a whole path: RFC 9457, 3.1.1, recommends both over other relative references.
+        page: the URL of docs/problems.md. It has a heading for each code, so `type` links to the remedy.
+            An absolute URL or a full path: RFC 9457, 3.1.1, recommends both over other relative references.
     """
     status, code, title = _row(error)
     body: dict[str, Any] = {
@@ -98,7 +98,7 @@ def problem(error: Exception, *, page: str) -> Response:
         "status": status.value,
         "code": code,
     }
-    # What our own errors say is meant for the caller; what AWS says is not, and a forger is told nothing.
+    # The messages of our own errors are for the caller, those of AWS are not. NotSigned gives an attacker no detail.
     if isinstance(error, errors.TerraConnectionsError) and not isinstance(error, errors.NotSigned):
         body["detail"] = str(error)
         if status is HTTPStatus.TOO_MANY_REQUESTS and isinstance(error, errors.RetryLater):
@@ -114,7 +114,7 @@ def problem(error: Exception, *, page: str) -> Response:
 
 
 def _duration(seconds: int) -> str:
-    """A time to wait, as users read it: never too short, and in whole minutes from two minutes on."""
+    """Format a wait for users: rounded up, and in whole minutes from two minutes on."""
     if seconds < _IN_MINUTES:
         return f"{seconds} second{'s' * (seconds != 1)}"
     return f"{math.ceil(seconds / 60)} minutes"

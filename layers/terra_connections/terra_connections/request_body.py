@@ -1,7 +1,7 @@
-"""The bodies that the API accepts, and a sentence for each field that is wrong.
+"""The request bodies of the API, and a message for each invalid field.
 
-Every sentence stands here or in a validator here, so that none of pydantic's own reaches a caller. pydantic's
-documentation ("Error Messages", customizing) maps the stable `type` of an error to a message of one's own in this way.
+Every message is defined in this module, so that none of pydantic's own messages reaches a caller. pydantic's
+documentation ("Error Messages", customizing) maps the stable `type` of an error to a custom message in this way.
 """
 
 import re
@@ -41,7 +41,7 @@ _SENTENCES = {
     "too_short": "must name at least one provider; leave the field out to offer all of them",
     "too_long": "must name at most {max_length} providers",
 }
-"""What is said of an error of pydantic's, by its type. Any other type is `_OURS`: the sentence is the validator's."""
+"""The message for each type of pydantic error. Any other type is `_OURS`: its message comes from the validator."""
 _OURS = "terra_connections"
 _GIVEN: dict[type, str] = {
     type(None): "null",
@@ -85,7 +85,7 @@ def _none_is_empty(value: object, validate: Callable[[object], tuple[str, ...]])
 
 
 class Person(BaseModel):
-    """A body that names one user; a user's token need not name its own subject. null is the same as left out."""
+    """A body with one `reference_id`, optional with a user token. null is the same as left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -93,10 +93,10 @@ class Person(BaseModel):
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        """Read a request body.
+        """Parse a request body.
 
         Raises:
-            InvalidRequest: with a sentence for each field that is wrong, ten at most.
+            InvalidRequest: with a message for each invalid field, ten at most.
         """
         if not body.strip():
             raise InvalidRequest([("body", "is empty; send a JSON object")])
@@ -129,10 +129,10 @@ _ProviderCode = Annotated[
 
 
 class NewSession(Person):
-    """What the caller asks for: one user; and one provider, or some to pick from, or all of them."""
+    """The body of a new session: the user, and one provider, several to choose from, or all of them."""
 
     resource: _ProviderCode | None = None
-    # Not strict: behind a validator pydantic reads an array as Python's list, which is no tuple.
+    # Not strict: behind a validator pydantic reads an array as a list, which is not a tuple.
     resources: Annotated[
         tuple[_ProviderCode, ...],
         Field(min_length=1, max_length=_MAX_PROVIDERS, strict=False),

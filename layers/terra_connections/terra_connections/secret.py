@@ -1,4 +1,4 @@
-"""A secret of Secrets Manager: a JSON object of name -> value, read once and kept for minutes."""
+"""A secret of Secrets Manager: a JSON object of name -> value, cached for minutes."""
 
 import json
 import re
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 USABLE = re.compile(r"[\x21-\x7e]+")
-"""What a key or a secret is made of. Anything else was pasted along, and cannot be sent in a header."""
+"""The characters of a key or a secret. Others were pasted by mistake, and cannot be sent in a header."""
 KEPT_FOR = timedelta(minutes=2)
-"""A rotation is picked up within this, without a deployment."""
+"""A rotation takes effect within this time, without a deployment."""
 
 
 class Secret:
-    """One secret. While Secrets Manager does not answer, the last value that it gave serves on."""
+    """One secret. While Secrets Manager is unavailable, the last value stays in use."""
 
     def __init__(
         self, client: "SecretsManagerClient", arn: str, *, clock: Callable[[], float] = time.monotonic
@@ -33,10 +33,11 @@ class Secret:
         self._stale_at = 0.0
 
     def values(self) -> Mapping[str, str]:
-        """Every usable value by its name: a malformed one costs only itself.
+        """Every usable value by its name; malformed ones are left out.
 
         Raises:
-            Misconfigured: it cannot be read, is no JSON object of texts, or has no usable value. Nothing is quoted.
+            Misconfigured: the secret cannot be read, is not a JSON object of strings, or has no usable value. The
+                message quotes nothing of it.
         """
         if self._values is None or self._clock() >= self._stale_at:
             self._values = self._read()
@@ -47,7 +48,7 @@ class Secret:
         """One value.
 
         Raises:
-            Misconfigured: it is not there.
+            Misconfigured: the value is missing.
         """
         value = self.values().get(name)
         if not value:
@@ -74,7 +75,7 @@ class Secret:
         if not any(values.values()):
             message = "A secret holds no value yet."
             raise Misconfigured(message)
-        # An empty value would sign, or open, for everybody.
+        # With an empty value anyone could sign webhooks or call the API.
         usable = {name: value for name, value in values.items() if USABLE.fullmatch(value)}
         if not usable:
             message = "A secret has spaces, line breaks or other than ASCII characters."

@@ -1,4 +1,4 @@
-"""What a deployment decides. The only module that reads the environment; template.yaml declares every name."""
+"""The settings of a deployment. Only this module reads the environment; template.yaml declares every name."""
 
 import os
 import re
@@ -20,7 +20,7 @@ def _environment(names: Iterable[str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The environment of a function. boto3 reads AWS_ENDPOINT_URL_* by itself."""
+    """The environment variables of a function. boto3 reads AWS_ENDPOINT_URL_* itself."""
 
     connections_table: str
     sessions_table: str
@@ -52,11 +52,11 @@ class Settings:
 
     @classmethod
     def read(cls) -> "Settings":
-        """The settings of this process.
+        """Read the settings of this process.
 
         Raises:
             KeyError: a variable that template.yaml declares is missing.
-            Misconfigured: an address is unsafe: Terra's API key, or the secret of a redirect, would travel readably.
+            Misconfigured: a URL is unsafe: Terra's API key, or the secret of a redirect, would be sent unencrypted.
         """
         settings = cls(**_environment(cls.__dataclass_fields__))
         for name in ("public_base_url", "terra_api_url", "terra_widget_url"):
@@ -64,16 +64,16 @@ class Settings:
         return settings
 
     def _check(self, name: str) -> None:
-        """Refuse what the template's AllowedPattern refuses, for an environment that was changed by other means."""
+        """Apply the template's AllowedPattern, for an environment that was changed by other means."""
         address: str = getattr(self, name)
         if name == "public_base_url" and not address:
             return
         found = _ADDRESS.fullmatch(address)
-        # A local stack's containers reach this machine by other names than localhost.
+        # The containers of a local stack reach this machine under other names than localhost.
         is_safe = found is not None and (found[1] == "https" or found[2] in _LOOPBACK or self.is_local)
         if not is_safe or (found and found[4] and name == "public_base_url"):
             path = "" if name == "public_base_url" else "[/path]"
-            # Without the value: a password may stand in it.
+            # Without the value, which may contain a password.
             message = (
                 f"{name.upper()} must read https://host[:port]{path}, without user name, query, fragment or spaces; "
                 "http is for localhost only."
@@ -82,7 +82,7 @@ class Settings:
 
     @property
     def tolerance(self) -> Tolerance:
-        """How far a webhook's signature may lie from now."""
+        """The accepted age of a webhook's signature, in the past and in the future."""
         return Tolerance(
             past=timedelta(seconds=float(self.signature_max_age_seconds)),
             future=timedelta(seconds=float(self.signature_max_ahead_seconds)),
@@ -90,32 +90,32 @@ class Settings:
 
     @property
     def is_local(self) -> bool:
-        """Whether the stack itself runs on a laptop: its own address says so."""
+        """Whether the stack runs on a local machine, according to its own base URL."""
         return urlsplit(self.public_base_url).hostname in _LOOPBACK
 
 
-# Lambda gives a function's whole environment 4 kB: what may be long is given only to the functions that read it.
+# Lambda limits the environment of a function to 4 kB. Variables that may be long are set only where they are read.
 
 
 @dataclass(frozen=True, slots=True)
 class ReturnSettings:
-    """For the functions that send users back to the app."""
+    """The settings of functions that redirect users to the app."""
 
     return_targets: str
 
     @classmethod
     def read(cls) -> "ReturnSettings":
-        """These settings.
+        """Read these settings.
 
         Raises:
-            KeyError: template.yaml does not give them to this function.
+            KeyError: template.yaml does not set them for this function.
         """
         return cls(**_environment(cls.__dataclass_fields__))
 
 
 @dataclass(frozen=True, slots=True)
 class BrandSettings:
-    """For the functions that show pages."""
+    """The settings of functions that show pages."""
 
     brand_name: str
     brand_color: str
@@ -123,9 +123,9 @@ class BrandSettings:
 
     @classmethod
     def read(cls) -> "BrandSettings":
-        """These settings.
+        """Read these settings.
 
         Raises:
-            KeyError: template.yaml does not give them to this function.
+            KeyError: template.yaml does not set them for this function.
         """
         return cls(**_environment(cls.__dataclass_fields__))

@@ -1,7 +1,8 @@
-"""Make the table agree with Terra about one person, whatever webhooks were lost.
+"""Update the connections of one user from Terra, even if webhooks were lost.
 
-A list of Terra's proves little: it says whom to ask. Only `userInfo?user_id=` counts, and only once all of it has been
-answered: a malformed, partial or missing answer changes nothing.
+Terra's list endpoint is not authoritative: it only provides the `user_id`s to check. `userInfo?user_id=` is
+authoritative. Nothing is written until all calls have succeeded: an invalid, partial or missing response changes
+nothing.
 """
 
 from collections.abc import Sequence
@@ -17,23 +18,23 @@ from terra_connections.ids import ReferenceId, UserId
 from terra_connections.terra.client import TerraApi
 from terra_connections.terra.verification import answer_about
 
-_AT_ONCE = 6  # requests towards Terra
+_AT_ONCE = 6  # parallel requests to Terra
 _ASK_WITHIN = timedelta(seconds=5)
-_WRITTEN_AT_ONCE = 20  # connections; a transaction takes 100 writes
+_WRITTEN_AT_ONCE = 20  # connections; a transaction has at most 100 writes
 
 
 @dataclass(frozen=True, slots=True)
 class Syncer:
-    """Syncs people."""
+    """Syncs the connections of users with Terra."""
 
     terra: TerraApi
     connections: ConnectionStore
 
     def sync(self, reference_id: ReferenceId, *, now: datetime) -> list[Connection]:
-        """Ask Terra what this person has, make the table agree, and list it.
+        """Update the user's connections from Terra, and return them.
 
         Raises:
-            TerraRejected, TerraUnavailable, TooManyRequests: nothing has changed.
+            TerraRejected, TerraUnavailable, TooManyRequests: nothing was changed.
         """
         ours = self.connections.of_person(reference_id)
         user_ids = self._whom_to_ask(reference_id, ours)
@@ -41,13 +42,13 @@ class Syncer:
         worth = [facts for facts in told if _says_something(facts, {known.user_id: known for known in ours})]
         for start in range(0, len(worth), _WRITTEN_AT_ONCE):
             self.connections.record(worth[start : start + _WRITTEN_AT_ONCE])
-        # Read by key: the index may not show yet what was just written.
+        # Read by key: the index may not contain the last writes yet.
         now_known = {facts.user_id: facts for facts in ours}
         now_known |= {facts.user_id: facts for facts in self.connections.read([*now_known, *user_ids])}
         return listing(reference_id, now_known.values(), include_revoked=False)
 
     def _whom_to_ask(self, reference_id: ReferenceId, ours: Sequence[Facts]) -> list[UserId]:
-        """Whoever Terra lists for the person, and whoever we believe that it should."""
+        """Return the `user_id`s that Terra lists for the user, and those of the user's stored connections."""
         family = Family(ours)
         believed = [facts.user_id for facts in ours if family.current(facts.user_id) == facts.user_id]
         return list(dict.fromkeys([*self.terra.users_of(reference_id), *believed]))
@@ -61,5 +62,5 @@ class Syncer:
 
 
 def _says_something(told: Facts, known: dict[UserId, Facts]) -> bool:
-    """Whether an answer is a fact to keep: that a login nobody has finished is there is none."""
+    """Whether a response contains a new fact. PRESENT for an unknown `user_id` (an unfinished login) does not."""
     return told.at(Kind.PRESENT) is None or told.user_id in known

@@ -1,4 +1,4 @@
-"""What to say about a name in a request that is not known: which of the known names was probably meant."""
+"""Messages for unknown names in a request: they suggest the most similar known name."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -18,16 +18,16 @@ _ALSO_CALLED = {
     "userid": "reference_id",
 }
 _COMPARED = 64
-"""As many characters of an unknown name are looked at: comparing takes time for each."""
+"""The number of compared characters of an unknown name; the time of a comparison grows with it."""
 
 
 def unknown(kind: str, name: str, known: Sequence[str]) -> str:
-    """A sentence about an unknown name.
+    """Return a message about an unknown name.
 
     Args:
-        kind: what it names, `field` or `parameter`.
-        name: as the caller wrote it.
-        known: every name that the request may have.
+        kind: `field` or `parameter`.
+        name: the name in the request.
+        known: every name that the request may contain.
     """
     plain = _plain(name[:_COMPARED])
     by_plain_name = {_plain(one): one for one in known}

@@ -1,12 +1,12 @@
-"""The one place that makes clients and stores. Each is made once a process, and only by the doors that ask for it."""
+"""Creates clients and stores. Each is created once per process, and only by the handlers that need it."""
 
 import gc
 
-# Before the imports: loading a function makes 40,000 objects that stay, and Python would look for cycles among them
-# after every 2,000, a twentieth of a cold start. Warm calls leave next to none, so that 100,000 of them are a few MB.
+# Before the imports: a function loads some 40,000 permanent objects. By default, Python runs the garbage collector after
+# every 2,000 new ones, which takes a twentieth of a cold start. Warm calls leave almost none: 100,000 are a few MB.
 gc.set_threshold(100_000)
 
-# ruff: noqa: E402 - what follows is what the line above is for
+# ruff: noqa: E402 - the imports follow the setting that makes them faster
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from terra_connections.users.store import UserStore
     from terra_connections.webhooks.delivery_store import DeliveryStore
 
-# Terra waits 8 s for a webhook: one call, its one retry included, may take 5 of them.
+# Terra waits 8 s for the response to a webhook. One AWS call, with its one retry, may take 5 s.
 _QUICK = Config(connect_timeout=1, read_timeout=1.5, retries={"mode": "standard", "total_max_attempts": 2})
 
 
@@ -78,13 +78,13 @@ def signing_secrets() -> Secret:
 
 @cache
 def service_keys() -> Secret:
-    """The keys of the back ends that may call."""
+    """The service keys of the back ends that may call the API."""
     return Secret(_secrets_manager(), settings().service_keys_arn)
 
 
 @cache
 def user_tokens() -> "UserTokens | None":
-    """The tokens of the app's own users; None if no issuer is configured, and then nothing is imported for them."""
+    """The verification of user tokens; None, without any import, if no issuer is configured."""
     if not settings().oidc_issuer:
         return None
     from terra_connections import metrics
@@ -104,7 +104,7 @@ def user_tokens() -> "UserTokens | None":
 
 @cache
 def pseudonyms() -> "Pseudonyms":
-    """The stack's pseudonyms of users."""
+    """The pseudonyms of users."""
     from terra_connections.users.pseudonym import Pseudonyms
 
     return Pseudonyms(settings().pseudonym_key)
@@ -112,7 +112,7 @@ def pseudonyms() -> "Pseudonyms":
 
 @cache
 def users() -> "UserStore":
-    """Users: tombstones, and what they have begun."""
+    """The store of users: their tombstones, and the logins that they have started."""
     from terra_connections.users.store import UserStore
 
     return UserStore(
@@ -124,7 +124,7 @@ def users() -> "UserStore":
 
 
 def user_limits(what: str) -> "UserLimits":
-    """How often a user may do one thing: `syncs`, `mobile-tokens` or `erasures`."""
+    """The limit per user of one operation: `syncs`, `mobile-tokens` or `erasures`."""
     from terra_connections.users.limits import Limited, UserLimits
 
     at_most = {
@@ -138,7 +138,7 @@ def user_limits(what: str) -> "UserLimits":
 
 @cache
 def connections() -> "ConnectionStore":
-    """Connections."""
+    """The store of connections."""
     from terra_connections.connections.store import ConnectionStore
 
     return ConnectionStore(dynamodb(), settings().connections_table, users=users())
@@ -146,7 +146,7 @@ def connections() -> "ConnectionStore":
 
 @cache
 def sessions() -> "SessionStore":
-    """Sessions."""
+    """The store of sessions."""
     from terra_connections.sessions.store import SessionStore
 
     return SessionStore(dynamodb(), settings().sessions_table)
@@ -154,7 +154,7 @@ def sessions() -> "SessionStore":
 
 @cache
 def deliveries() -> "DeliveryStore":
-    """Deliveries."""
+    """The store of deliveries."""
     from terra_connections.webhooks.delivery_store import DeliveryStore
 
     return DeliveryStore(settings().deliveries_table)
@@ -168,7 +168,7 @@ def _sqs() -> "SQSClient":
 
 @cache
 def sweeps() -> "SweepStore":
-    """Sweeps, beside the sessions."""
+    """The store of sweeps, in the table of sessions."""
     from terra_connections.reconciliation.store import SweepStore
 
     return SweepStore(dynamodb(), settings().sessions_table)
@@ -176,7 +176,7 @@ def sweeps() -> "SweepStore":
 
 @cache
 def sweep_queue() -> "SweepQueue":
-    """The steps of a sweep that wait."""
+    """The queue of a sweep's pending steps."""
     from terra_connections.reconciliation.queue import SweepQueue
 
     return SweepQueue(_sqs(), settings().sweep_queue_url)
@@ -201,7 +201,7 @@ def return_targets() -> "ReturnTargets":
 
 @cache
 def way_back() -> "WayBack":
-    """The way back to the app, over pages in the deployment's brand."""
+    """Redirects to the app, and result pages with the deployment's branding."""
     from terra_connections.redirects.branding import Brand
     from terra_connections.redirects.pages import Pages
     from terra_connections.redirects.redirect import WayBack
@@ -213,7 +213,7 @@ def way_back() -> "WayBack":
 
 @cache
 def terra() -> "TerraApi":
-    """Terra."""
+    """The client of Terra's API."""
     from terra_connections import metrics
     from terra_connections.terra import transport
     from terra_connections.terra.client import TerraApi
@@ -233,7 +233,7 @@ def terra() -> "TerraApi":
 
 @cache
 def offered() -> "Catalogue":
-    """What can be connected, for a function that asks Terra for logins and has a client of Terra's anyway."""
+    """The available providers, for functions that already have a client of Terra's API."""
     from terra_connections.terra.provider_cache import Catalogue
 
     return Catalogue(lambda within: terra().providers(within=within))
@@ -241,7 +241,7 @@ def offered() -> "Catalogue":
 
 @cache
 def catalogue() -> "Catalogue":
-    """What can be connected. Terra is asked without a key, which this door may not read."""
+    """The available providers. Terra is called without a key: the function has no permission to read it."""
     from terra_connections import metrics
     from terra_connections.terra import transport
     from terra_connections.terra.client import TerraApi

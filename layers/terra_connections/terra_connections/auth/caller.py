@@ -1,4 +1,4 @@
-"""Who calls, and for whom they may act."""
+"""The caller of a request, and the users it may act for."""
 
 from dataclasses import dataclass
 
@@ -8,22 +8,22 @@ from terra_connections.ids import ReferenceId
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A caller whom the authorizer let in.
+    """An authorized caller.
 
     Attributes:
-        name: what kind of caller, `service` or `user`.
-        subject: the one person that a user's token acts for; None is a service key, which acts for anybody.
+        name: the kind of caller, `service` or `user`.
+        subject: the user that a user token acts for; None for a service key, which acts for any user.
     """
 
     name: str
     subject: ReferenceId | None = None
 
     def person(self, asked: ReferenceId | None) -> ReferenceId:
-        """Whom a request is about: the token's subject, or whom a service key names.
+        """Return the user of a request: the token's subject, or the `reference_id` in a request with a service key.
 
         Raises:
-            InvalidRequest: a service key named nobody.
-            Forbidden: a user's token named somebody else.
+            InvalidRequest: a request with a service key has no `reference_id`.
+            Forbidden: a request with a user token names another user.
         """
         if self.subject is None:
             if asked is None:
@@ -35,5 +35,5 @@ class Caller:
         return self.subject
 
     def may_see(self, owner: ReferenceId | None) -> bool:
-        """Whether what this person owns is the caller's to see; what nobody owns is a service's only."""
+        """Whether the caller may read data of this owner. Data without an owner requires a service key."""
         return self.subject is None or owner == self.subject

@@ -1,7 +1,7 @@
-"""The issuer of the app's user tokens, asked for its public keys over HTTPS.
+"""The public keys of the issuer of user tokens, fetched over HTTPS.
 
-Sources: OpenID Connect Discovery 1.0, section 4 (where the keys are); RFC 7517 (what they are in). urllib3 is what
-boto3 speaks HTTP with: it is loaded already, verifies certificates, and reads no proxies from the environment.
+Sources: OpenID Connect Discovery 1.0, section 4 (location of the keys); RFC 7517 (their format). urllib3 is boto3's
+HTTP client: it is already loaded, verifies certificates, and reads no proxies from the environment.
 """
 
 import json
@@ -21,31 +21,31 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from terra_connections.errors import Misconfigured
 
 KEYS_KEPT_FOR = timedelta(hours=1)
-"""A key that the issuer withdraws opens for this long at most, unless it is down all the while."""
+"""A withdrawn key is accepted for at most this long, unless the issuer is unavailable all the time."""
 ASKED_AT_MOST_EVERY = timedelta(seconds=30)
-"""Whatever `kid`s are invented; a new key of the issuer's is known within this."""
+"""The shortest interval between fetches, whatever `kid`s tokens contain. A new key is known within this time."""
 ASKED_AGAIN_AFTER = timedelta(seconds=5)
-"""While no key is known."""
+"""The retry interval while no key is known."""
 
 WITHIN = timedelta(seconds=3)
-"""For all of it. A person is waiting, and API Gateway waits 10 s for an authorizer."""
+"""Timeout for all requests of a fetch. A user is waiting, and API Gateway waits 10 s for an authorizer."""
 
 _SILENCE = urllib3.Timeout(connect=1, read=1)
-_MAX_ANSWER = 500_000  # bytes; the largest sets of keys in public have a few ten thousand
+_MAX_ANSWER = 500_000  # bytes; the largest public key sets have a few tens of thousands
 _THIS_MACHINE = {"127.0.0.1", "localhost", "host.docker.internal"}
-# One connection in an hour: none is kept, which the other side would have closed in between.
+# One request an hour: a connection that is kept open would be closed by the server in between.
 _HEADERS = {"accept": "application/json", "connection": "close"}
 
 
 class IssuerUnreachable(Exception):
-    """The issuer did not answer, or answered something that proves nothing.
+    """The issuer did not respond, or sent an invalid response.
 
-    None of `errors`: an authorizer has no answer to it. It raises, and API Gateway answers 500.
+    Not in `errors`, because an authorizer cannot return a response for it. It raises, and API Gateway returns 500.
     """
 
 
 def _is_usable(url: str, *, is_local: bool) -> bool:
-    """Whether keys may be asked for there: by https, and on a laptop by http from itself (from a container, too)."""
+    """Whether keys may be fetched from a URL: https, or in a local stack http from the machine or a container."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -56,7 +56,7 @@ def _is_usable(url: str, *, is_local: bool) -> bool:
 
 
 def _is_here(host: str) -> bool:
-    """Whether a name or an address is this machine's own, or that of the bridge between it and its containers."""
+    """Whether a host name or address is this machine's own, or that of its container network."""
     try:
         return host in _THIS_MACHINE or ip_address(host).is_private
     except ValueError:
@@ -64,18 +64,18 @@ def _is_here(host: str) -> bool:
 
 
 class Issuer:
-    """One issuer, by the address that its tokens name."""
+    """One issuer, identified by the `iss` of its tokens."""
 
     def __init__(self, address: str, *, jwks_url: str, is_local: bool) -> None:
-        """Take an issuer.
+        """Create the client of an issuer.
 
         Args:
-            address: as tokens have it in `iss`.
-            jwks_url: where its keys are; empty to ask it.
-            is_local: whether it may be on this machine.
+            address: the `iss` of its tokens.
+            jwks_url: the URL of its keys; empty to use OpenID Connect Discovery.
+            is_local: whether it may run on this machine.
 
         Raises:
-            Misconfigured: an address is not usable.
+            Misconfigured: a URL is not usable.
         """
         for name, url in (("OidcIssuer", address), ("OidcJwksUrl", jwks_url or address)):
             if not _is_usable(url, is_local=is_local):
@@ -87,10 +87,10 @@ class Issuer:
         self._http = urllib3.PoolManager()
 
     def keys(self) -> Sequence[object]:
-        """The entries of its JWK Set, whatever they are.
+        """Fetch the entries of its JWK Set, without validating them.
 
         Raises:
-            IssuerUnreachable: it did not answer in time, or not with that.
+            IssuerUnreachable: it did not respond in time, or not with a JWK Set.
         """
         ends_at = time.monotonic() + WITHIN.total_seconds()
         keys = self._read(self._jwks_url or self._discovered(ends_at), ends_at).get("keys")
@@ -102,7 +102,7 @@ class Issuer:
     def _discovered(self, ends_at: float) -> str:
         address = self._address.rstrip("/")
         document = self._read(f"{address}/.well-known/openid-configuration", ends_at)
-        # "MUST exactly match" (section 4.3): else an issuer could speak for another one.
+        # "MUST exactly match" (section 4.3): otherwise an issuer could impersonate another one.
         if document.get("issuer") != self._address:
             message = "The issuer's configuration is that of another issuer."
             raise IssuerUnreachable(message)
@@ -141,7 +141,7 @@ class Issuer:
 
 
 class KeyRing:
-    """An issuer's public keys: asked for when they are needed, kept for an hour, and served on while it is down."""
+    """An issuer's public keys: fetched on demand, cached for an hour, and used longer while it is unavailable."""
 
     def __init__(
         self,
@@ -150,12 +150,12 @@ class KeyRing:
         algorithms: Sequence[str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start with no key.
+        """Start without keys.
 
         Args:
-            ask: for the entries of the issuer's JWK Set; raises `IssuerUnreachable`.
-            algorithms: that keys are wanted for.
-            clock: seconds that only go forward.
+            ask: fetches the entries of the issuer's JWK Set; raises `IssuerUnreachable`.
+            algorithms: the allowed algorithms.
+            clock: a monotonic clock, in seconds.
         """
         self._ask = ask
         self._algorithms = algorithms
@@ -164,10 +164,10 @@ class KeyRing:
         self._stale_at = self._ask_at = clock()
 
     def find(self, kid: str | None, algorithm: str) -> list[jwt.PyJWK]:
-        """The keys that may have signed a token: those under the id that it names, each once.
+        """Return the keys with the token's `kid`, without duplicates.
 
-        An id should stand for one key (RFC 7517, section 4.5), and some issuers list several. A token without an id is
-        for the only key there is for its algorithm (OpenID Connect Core, section 10.1).
+        A `kid` should identify one key (RFC 7517, section 4.5), but some issuers list several. A token without a `kid`
+        requires that there is only one key for its algorithm (OpenID Connect Core, section 10.1).
 
         Raises:
             IssuerUnreachable: no key is known at all.
@@ -186,7 +186,7 @@ class KeyRing:
         return [] if kid is None and len(distinct) > 1 else list(distinct.values())
 
     def _refresh(self) -> None:
-        """Ask the issuer, unless it was asked a moment ago."""
+        """Fetch the keys, unless they were fetched a moment ago."""
         if self._clock() >= self._ask_at:
             try:
                 self._keys = self._usable(self._ask())
@@ -211,7 +211,7 @@ class KeyRing:
 
 
 def usable_keys(entries: Sequence[object], algorithms: Sequence[str]) -> tuple[jwt.PyJWK, ...]:
-    """The keys of a JWK Set, one for each algorithm that it serves. An entry that is none costs only itself."""
+    """Return the keys of a JWK Set, one for each algorithm that they allow. Invalid entries are left out."""
     return tuple(
         key
         for entry in entries
@@ -222,7 +222,7 @@ def usable_keys(entries: Sequence[object], algorithms: Sequence[str]) -> tuple[j
 
 
 def _key_from(entry: Mapping[str, Any], algorithm: str) -> jwt.PyJWK | None:
-    """A JWK as a key for one algorithm, if it is one for that; never a private key, which proves nobody."""
+    """Return a JWK as a key for one algorithm, or None if it does not allow that. Private keys are rejected."""
     if (entry.get("alg") or algorithm) != algorithm or (entry.get("use") or "sig") != "sig" or "d" in entry:
         return None
     operations = entry.get("key_ops")

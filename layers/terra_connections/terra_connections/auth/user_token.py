@@ -1,7 +1,7 @@
-"""User tokens: what the app's own OIDC issuer signs for a signed-in person, and how it is proven (RFC 7519, RFC 8725).
+"""Verification of user tokens, which the app's own OIDC issuer signs for a signed-in user (RFC 7519, RFC 8725).
 
-Nothing in a token is believed before its signature is, by a key of the configured issuer: not where keys are (`jku`,
-`x5u`), not a key that it brings along (`jwk`, `x5c`). Its `alg` and `kid` choose among what is allowed.
+A token is untrusted until its signature is verified with a key of the configured issuer. Key URLs (`jku`, `x5u`) and
+embedded keys (`jwk`, `x5c`) are ignored. Its `alg` and `kid` only choose among the allowed algorithms and keys.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,35 +17,35 @@ from terra_connections.errors import Misconfigured
 from terra_connections.ids import ReferenceId, reference_id_from
 
 LEEWAY = timedelta(seconds=30)
-"""By how much the issuer's clock may differ from ours."""
+"""The largest accepted difference between the issuer's clock and ours."""
 
 _ASYMMETRIC = frozenset(f"{kind}{bits}" for kind in ("RS", "PS", "ES") for bits in (256, 384, 512)) | {"EdDSA"}
-"""A secret that both sides share proves no issuer; and `none` proves nothing."""
+"""Not HS*, because a shared secret does not identify the issuer, and not `none`."""
 _MAX_LENGTH = 8192
-# Other things that issuers sign for the same audience, such as a logout token, are no proof of who is calling.
+# Other tokens for the same audience, such as a logout token, do not authenticate a caller.
 _TYPES = {"jwt", "at+jwt"}
 _VERIFIED_BY = {"email": "email_verified", "phone_number": "phone_number_verified"}
-"""Claims that a user may set to somebody else's value, with the claim by which the issuer says that it has checked."""
+"""Claims that a user may set to another user's value, with the claim that states whether the issuer verified it."""
 NO_IDENTITY = {
     *("aud", "azp", "client_id", "exp", "iat", "iss", "jti", "nbf", "nonce", "scope", "sid"),
     *("address", "birthdate", "family_name", "gender", "given_name", "locale", "middle_name", "name", "nickname"),
     *("picture", "preferred_username", "profile", "unique_name", "upn", "updated_at", "website", "zoneinfo"),
     *_VERIFIED_BY.values(),
 }
-"""Claims of which nothing says that a value is one user's alone (OpenID Connect Core, 5.7; Microsoft identity platform,
-"Claims that can't be used for authorization")."""
+"""Claims whose values are not guaranteed to be unique to one user (OpenID Connect Core, 5.7; Microsoft identity
+platform, "Claims that can't be used for authorization")."""
 _JWT = jwt.PyJWT(options={"enforce_minimum_key_length": True})
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Which tokens are taken.
+    """The rules for accepting tokens.
 
     Attributes:
-        issuer: what `iss` must be.
-        audiences: of which `aud` must name one.
-        algorithms: that signatures may have.
-        claim: whose value is the person's `reference_id`.
+        issuer: the required `iss`.
+        audiences: the accepted audiences; `aud` must contain one.
+        algorithms: the allowed signature algorithms.
+        claim: the claim that contains the user's `reference_id`.
     """
 
     issuer: str
@@ -55,10 +55,10 @@ class Policy:
 
     @classmethod
     def parse(cls, *, issuer: str, audience: str, algorithms: str, claim: str) -> Self:
-        """Read what a deployment has configured.
+        """Parse the settings of a deployment.
 
         Raises:
-            Misconfigured: tokens could not be trusted like this; says what to change.
+            Misconfigured: the settings are insecure; the message states what to change.
         """
         policy = cls(issuer, _listed(audience), _listed(algorithms), claim)
         if not policy.audiences:
@@ -80,23 +80,23 @@ def _listed(text: str) -> tuple[str, ...]:
 
 
 class UnverifiedSubjectError(jwt.InvalidTokenError):
-    """The claim that is the `reference_id` can be anybody's: the issuer does not say that it has checked it."""
+    """The issuer has not verified the claim that is the `reference_id`, so it may belong to another user."""
 
 
 class UserTokens:
-    """Proves tokens."""
+    """Verifies tokens."""
 
     def __init__(self, policy: Policy, keys: KeyRing, *, checked: Callable[[str], None]) -> None:
-        """Take a policy and the issuer's keys; `checked` is told `accepted`, or why a token was refused."""
+        """Create a verifier; `checked` is called with `accepted`, or with the reason of a rejection."""
         self._policy = policy
         self._keys = keys
         self._checked = checked
 
     def subject_of(self, token: str) -> ReferenceId | None:
-        """Whom a token was made out to, or None if it proves nobody.
+        """Return the `reference_id` of a valid token; None if the token is rejected.
 
         Raises:
-            IssuerUnreachable: that cannot be told, because none of the issuer's keys is known.
+            IssuerUnreachable: the token cannot be verified, because no key of the issuer is known.
         """
         try:
             subject = self._proven(token)
@@ -135,7 +135,7 @@ class UserTokens:
         return subject
 
     def _claims(self, token: str, keys: Sequence[jwt.PyJWK], algorithm: str) -> dict[str, Any]:
-        """What a token says, as signed by one of these keys."""
+        """Return the claims of a token that one of these keys has signed."""
         *others, last = keys
         for key in others:
             with suppress(jwt.InvalidSignatureError, jwt.InvalidKeyError):

@@ -1,12 +1,12 @@
-"""What whoever listens is told: one event for each change of what GET /connections shows.
+"""The events on the event bus: one for each change of a connection in GET /connections.
 
-The table's stream tells of one item at a time, before and after; a connection may be several of them. So both views are
-computed with everything related as it is now, and only this item swapped. A reconnect writes a link on two items, which
-come as two records, in any order and perhaps hours apart: the link is counted with the record of the new `user_id`,
-and with that alone, so that it is told once.
+A record of the table's stream contains one item, before and after a write; a connection may consist of several items.
+Both views are therefore computed from the current related items, with only this item swapped. A reconnect writes a link
+on two items. Their records arrive in any order and perhaps hours apart. The link is counted only with the record of the
+new `user_id`, so that it causes one event.
 
-Nothing is remembered: a record that comes again gives the same events, under the same ids. What Terra should never say
-(one id replaced by two others, in a circle, or under a new owner) may be told once too often, and never too seldom.
+No state is kept: a repeated record gives the same events, with the same ids. Data that Terra should never send (one id
+replaced by two others, in a circle, or under a new owner) may cause a duplicate event, but never a missing one.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from terra_connections.ids import ReferenceId, UserId
 
 
 class Type(StrEnum):
-    """What happened to a connection."""
+    """The type of an event."""
 
     CONNECTED = "connected"
     NEEDS_REAUTH = "needs_reauth"
@@ -38,7 +38,7 @@ class Type(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What is told of one connection to whoever cares for this person."""
+    """One change of a connection of one user."""
 
     event_id: str
     type: Type
@@ -48,7 +48,7 @@ class Event:
     at: Position
 
     def detail(self, connections: Sequence[Connection]) -> dict[str, Any]:
-        """The event as docs/events.md has it, with the person's full current list."""
+        """Return the detail of the event, as in docs/events.md, with the user's full current list of connections."""
         told: dict[str, Any] = {
             "event_id": self.event_id,
             "type": self.type,
@@ -63,11 +63,11 @@ class Event:
 
 
 def events(change: Change, related: Iterable[Facts]) -> list[Event]:
-    """What to tell about a change.
+    """Return the events of a change.
 
     Args:
         change: the item that was written.
-        related: every item that belongs to the same connections, as they are now.
+        related: every item of the same connections, in its current state.
     """
     others = {facts.user_id: facts for facts in related if facts.user_id != change.user_id}
     if change.new is None and change.old and _went_by_another(change.old, others):
@@ -83,7 +83,7 @@ def events(change: Change, related: Iterable[Facts]) -> list[Event]:
 
 
 def current(event: Event, change: Change, of_person: Iterable[Facts], related: Iterable[Facts]) -> list[Connection]:
-    """A person's full list now: by the index, which may lag, with what was read consistently in its place."""
+    """Return a user's full current list: items of the index, which may lag, replaced by consistently read ones."""
     known = {facts.user_id: facts for facts in of_person if facts.user_id not in change.related}
     known |= {facts.user_id: facts for facts in related}
     return listing(event.reference_id, known.values(), include_revoked=False)
@@ -93,13 +93,13 @@ def current(event: Event, change: Change, of_person: Iterable[Facts], related: I
 
 
 def _family(user_id: UserId, image: Facts | None, others: Mapping[UserId, Facts]) -> Family:
-    """Everything with one image of the changed item, and the links to it that this image knows of."""
+    """Return all items with one image of the changed item, and only the links to it that existed with that image."""
     members = [_without_later_link(facts, user_id, image) for facts in others.values()]
     return Family([*members, *([image] if image else [])])
 
 
 def _without_later_link(facts: Facts, user_id: UserId, image: Facts | None) -> Facts:
-    """An item without its link to the changed one, where that link is none of the image's time."""
+    """Return an item without its link to the changed one, if the link is more recent than the image."""
     if image is None or facts.replaced_by != user_id:
         return facts
     link, connected = image.newest.get(Kind.REPLACES.of(facts.user_id)), facts.at(Kind.CONNECTED)
@@ -109,21 +109,21 @@ def _without_later_link(facts: Facts, user_id: UserId, image: Facts | None) -> F
 
 
 def _went_by_another(facts: Facts, others: Mapping[UserId, Facts]) -> bool:
-    """Whether a removed item was replaced by one that was removed, too, whose record tells of the connection.
+    """Whether a removed item had a successor that was removed, too, and whose record causes the event.
 
-    In a circle each of them may have been the last one: each is told.
+    In a circle each item may have been the last one, so each causes an event.
     """
     replacement = facts.replaced_by
     return replacement is not None and replacement not in others and replacement not in facts.replaces
 
 
 def _with_its_link(change: Change, others: Mapping[UserId, Facts]) -> Facts | None:
-    """The image before, with the link that is counted with its replacement's record, and what came with it."""
+    """Return the image before, with the link that is counted with the successor's record, and its other facts."""
     old, new = change.old, change.new
     if old is None or new is None or new.replaced_by is None or old.owner not in (None, new.owner):
         return old
     if old.replaced_by not in (None, new.replaced_by):
-        return old  # It was another one's until now, of which only this record tells.
+        return old  # It had another successor until now; only this record contains that change.
     link, replacement = new.newest[Kind.REPLACED_BY], others.get(new.replaced_by)
     counted = replacement.newest.get(Kind.REPLACES.of(change.user_id)) if replacement else None
     if counted is None or counted.at < link.at:
@@ -133,7 +133,7 @@ def _with_its_link(change: Change, others: Mapping[UserId, Facts]) -> Facts | No
 
 
 def _pairs(before: Family, after: Family) -> Iterator[tuple[Connection | None, Connection | None]]:
-    """Each connection before with what it is after: by its own id, else by its `user_id`."""
+    """Pair each connection before with the one after, by its `connection_id`, else by its `user_id`."""
     gone = {connection.connection_id: connection for connection in before.views()}
     come = {connection.connection_id: connection for connection in after.views()}
     listed = {(connection.user_id, connection.reference_id) for connection in come.values() if _is_listed(connection)}
@@ -143,13 +143,13 @@ def _pairs(before: Family, after: Family) -> Iterator[tuple[Connection | None, C
     for was in gone.values():
         now = by_user_id.pop(was.user_id, None)
         if now is None and (after.current(was.user_id), was.reference_id) in listed:
-            continue  # It has become a part of another one, which tells of itself.
+            continue  # It has become a part of another connection, which has its own events.
         yield was, now
     for now in by_user_id.values():
         yield None, now
 
 
-# --- what to call it -------------------------------------------------------------------------------------------------
+# --- the type of event -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class _Told:
 
 
 def _told(was: Connection | None, now: Connection | None, removed: UserId | None) -> Iterator[_Told]:
-    """One event, or none; where a connection moved to another person, one for each of the two."""
+    """Yield one event or none; two if the connection moved to another user, one for each user."""
     if was and was.user_id == removed:
         if was.reference_id is not None:
             yield _Told(Type.ERASED, was.reference_id, was)
@@ -178,7 +178,7 @@ def _told(was: Connection | None, now: Connection | None, removed: UserId | None
 
 
 def _type(was: Connection | None, now: Connection) -> Type | None:
-    """What to call that a connection is listed as it is now."""
+    """Return the type of event for a connection in its current state; None if nothing relevant changed."""
     if was and was.user_id != now.user_id:
         return Type.RECONNECTED
     if was is None or was.status is not now.status:
@@ -187,7 +187,7 @@ def _type(was: Connection | None, now: Connection) -> Type | None:
         return Type.RECOVERED if was and _is_listed(was) else Type.CONNECTED
     if was.scopes != now.scopes:
         return Type.SCOPES_CHANGED
-    # Only `updated_at` is left, and it changes with whatever Terra says.
+    # The only other field is `updated_at`, which changes with every event from Terra.
     is_same = (was.connection_id, was.provider, was.connected_at) == (now.connection_id, now.provider, now.connected_at)
     return None if is_same else Type.CORRECTED
 
@@ -201,6 +201,6 @@ def _ids(connection: Connection) -> tuple[str, UserId]:
 
 
 def _event_id(change: Change, told: _Told, number: int) -> str:
-    """Ours, of what was written and what is told of it: the same whenever the record comes again."""
+    """Derive the id from the write and the event, so that it is the same when the record is delivered again."""
     parts = [change.user_id, change.version, change.new is None, told.type, told.reference_id, number]
     return "evt_" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""The stack's EventBridge bus: what is put there is taken, or it is an error."""
+"""The stack's EventBridge event bus. An event that EventBridge does not accept is an error."""
 
 import json
 from collections.abc import Iterable
@@ -15,21 +15,21 @@ SOURCE = "terra-connections"
 
 
 class NotPublished(Exception):
-    """EventBridge did not take an event. No caller is waiting: the record comes again."""
+    """EventBridge did not accept an event. No caller is waiting; the stream record is delivered again."""
 
 
 class EventBus:
-    """Where events go."""
+    """Publishes events."""
 
     def __init__(self, client: "EventBridgeClient", name: str) -> None:
         self._client = client
         self._name = name
 
     def put(self, events: Iterable[tuple[Event, list[Connection]]]) -> None:
-        """Publish what a change brought, each with the person's full list; at most ten, in one round trip.
+        """Publish the events of a change, each with the user's full list; at most ten, in one round trip.
 
         Raises:
-            NotPublished: EventBridge refused some of them; a repeat is safe, and brings the same ids.
+            NotPublished: EventBridge rejected some of them. A retry is safe, and sends the same ids.
         """
         entries = [self._entry(event, connections) for event, connections in events]
         answer = self._client.put_events(Entries=entries)

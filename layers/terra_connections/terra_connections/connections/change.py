@@ -1,4 +1,4 @@
-"""One write of the table of connections, as its stream reports it."""
+"""One write to the connections table, as its stream reports it."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ class Change:
     """One item of the table, before and after a write.
 
     Attributes:
-        user_id: whose item.
-        old: before; None if it was not there.
-        new: after; None if it was removed.
-        version: of the item that was written or removed.
-        at: when.
+        user_id: the item's key.
+        old: the item before; None if it did not exist.
+        new: the item after; None if it was removed.
+        version: the version of the item that was written or removed.
+        at: the time of the write.
     """
 
     user_id: UserId
@@ -26,7 +26,7 @@ class Change:
 
     @property
     def related(self) -> set[UserId]:
-        """The item's own id, and those that it names as parts of the same connection."""
+        """The item's own `user_id`, and those that it links to as parts of the same connection."""
         images = [facts for facts in (self.old, self.new) if facts is not None]
         named = {user_id for facts in images for user_id in (facts.replaced_by, *facts.replaces) if user_id}
         return named | {self.user_id}

@@ -14,7 +14,7 @@ CONNECTION_ID_PREFIX = "con_"
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The view of one connection, as the contract's `Connection`."""
+    """One connection: `Connection` in openapi.yaml."""
 
     connection_id: str
     user_id: UserId
@@ -26,7 +26,7 @@ class Connection:
     updated_at: Position
 
     def as_json(self) -> dict[str, Any]:
-        """The contract's shape."""
+        """Return the connection in the format of openapi.yaml."""
         return {
             "connection_id": self.connection_id,
             "user_id": self.user_id,
@@ -40,16 +40,16 @@ class Connection:
 
 
 def iso(position: int) -> str:
-    """Unix milliseconds as the contract's date-time, always UTC."""
+    """Format Unix milliseconds as a date-time of openapi.yaml, always UTC."""
     moment = datetime.fromtimestamp(position / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def no_connection(asked: str) -> NotFound:
-    """The error for an id of no connection that the caller may see. What it says depends on the id's form alone.
+    """Return the error for an id that is not a connection of the caller. The message depends only on the id's format.
 
     Args:
-        asked: what the caller named; a `connection_id` is a hash, by which nothing is stored.
+        asked: the id in the request. A `connection_id` is a hash, and not a key of the table.
     """
     message = "There is no such connection."
     if asked.startswith(CONNECTION_ID_PREFIX):

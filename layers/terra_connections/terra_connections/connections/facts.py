@@ -1,7 +1,7 @@
-"""What is known about one Terra `user_id`: facts that can arrive in any order.
+"""The facts about one Terra `user_id`, which can arrive in any order.
 
-Of each kind of fact only the newest is kept, by its position; merging is a maximum per kind. It is therefore
-commutative, associative and idempotent, and that alone is why webhooks may come twice, late and in any order.
+Only the newest fact of each kind is kept, by its position; merging is a maximum per kind. It is therefore
+commutative, associative and idempotent. This is why webhooks may arrive twice, late and in any order.
 """
 
 import json
@@ -13,23 +13,23 @@ from typing import NewType
 from terra_connections.ids import ReferenceId, UserId
 
 Position = NewType("Position", int)
-"""A moment in unix milliseconds by which facts of one kind are ordered."""
+"""A time in Unix milliseconds that orders the facts of one kind."""
 Value = str | tuple[str, ...] | None
 ADDED, REMOVED = "added", "removed"
 MOST_SCOPES = 200
 """More than any provider has."""
 LONGEST_SCOPE = 128  # characters
 _MOST_REPLACED = 100
-"""As many as one BatchGetItem reads."""
+"""The number of keys that one BatchGetItem reads."""
 
 
 class Kind(StrEnum):
-    """What can be known about a Terra `user_id`.
+    """The kinds of facts about a Terra `user_id`.
 
-    ABSENT and PRESENT are what asking Terra brought: it did not know the `user_id`; a list of Terra's named it.
-    LOGIN is a connect that happened, CONNECTED also one that asking only found standing.
-    ANNOUNCED is the user for whom Terra issued the `user_id` before a login, by the answer to authenticateUser.
-    SCOPE and REPLACES are kinds for each scope and each replaced `user_id`: see `of`.
+    ABSENT and PRESENT come from calls to Terra: ABSENT if it did not know the `user_id`, PRESENT if its list contained
+    it. LOGIN is a login that connected it; CONNECTED is a login, too, or a call to Terra that found it connected.
+    ANNOUNCED is the user for which Terra issued the `user_id` before a login, from the response to authenticateUser.
+    SCOPE and REPLACES are prefixes of one kind for each scope and each replaced `user_id`: see `of`.
     """
 
     CONNECTED = "connected"
@@ -49,12 +49,12 @@ class Kind(StrEnum):
     WIDGET_SESSION = "widget_session_id"
 
     def of(self, name: str) -> str:
-        """The kind for one scope, or for one replaced `user_id`."""
+        """Return the kind for one scope, or for one replaced `user_id`."""
         return f"{self.value}:{name}"
 
 
 class Status(StrEnum):
-    """A connection's state, as the contract names it."""
+    """A connection's status, as in openapi.yaml."""
 
     CONNECTED = "connected"
     NEEDS_REAUTH = "needs_reauth"
@@ -63,23 +63,23 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that was true at a position; `value` is what the kind says, if it says more than "yes"."""
+    """Something that was true at a position; `value` is None for kinds without a value."""
 
     at: Position
     value: Value = None
 
     @property
     def rank(self) -> tuple[int, bytes]:
-        """Newer wins; at equal positions the greater canonical bytes, so that every order agrees."""
+        """The newer fact wins; at equal positions the greater canonical bytes, so that order makes no difference."""
         return self.at, json.dumps(self.value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that is known about one Terra `user_id`, but for scopes and links beyond a bound: see `_bounded`.
+    """The facts about one Terra `user_id`, except for scopes and links beyond a limit: see `_bounded`.
 
     Attributes:
-        user_id: whom it is about.
+        user_id: the id.
         newest: the newest fact of each kind.
         first_connected: the oldest position at which it was connected.
     """
@@ -89,7 +89,7 @@ class Facts:
     first_connected: Position | None = None
 
     def merged(self, other: "Facts") -> "Facts":
-        """Both sets of facts together; order and repetition make no difference."""
+        """Return both sets of facts merged; order and repetition make no difference."""
         newest = dict(self.newest)
         for kind, fact in other.newest.items():
             known = newest.get(kind)
@@ -99,34 +99,34 @@ class Facts:
         return Facts(self.user_id, _bounded(newest), min(positions, default=None))
 
     def at(self, kind: Kind) -> Position | None:
-        """The position of the newest fact of a kind."""
+        """Return the position of the newest fact of a kind."""
         fact = self.newest.get(kind)
         return fact.at if fact else None
 
     def is_newest(self, kind: Kind, *, than: Kind) -> bool:
-        """Whether the newest fact of a kind stands against that of another one; at equal positions it does."""
+        """Whether the newest fact of a kind is at least as new as that of another kind."""
         at, other = self.at(kind), self.at(than)
         return at is not None and (other is None or at >= other)
 
     def text(self, kind: Kind) -> str | None:
-        """What the newest fact of a kind says, for kinds that say one text."""
+        """Return the value of the newest fact of a kind, for kinds whose value is one string."""
         fact = self.newest.get(kind)
         return fact.value if fact and isinstance(fact.value, str) else None
 
     @property
     def owner(self) -> ReferenceId | None:
-        """The newest `reference_id` that Terra named with the connection; else the one that it was announced for."""
+        """The newest `reference_id` that Terra sent with the connection; else the one that it was announced for."""
         owner = self.text(Kind.OWNER) or self.text(Kind.ANNOUNCED)
         return None if owner is None else ReferenceId(owner)
 
     @property
     def is_only_announced(self) -> bool:
-        """Whether nothing is known but that Terra issued the `user_id` for a login, which may never be finished."""
+        """Whether the only fact is that Terra issued the `user_id` for a login, which may never be finished."""
         return self.newest.keys() == {Kind.ANNOUNCED}
 
     @property
     def replaced_by(self) -> UserId | None:
-        """The `user_id` that a reconnect made of this one; none if it was connected again by itself since."""
+        """The successor after a reconnect; None if this `user_id` itself was connected again later."""
         if self.is_newest(Kind.REPLACED_BY, than=Kind.CONNECTED):
             replacement = self.text(Kind.REPLACED_BY)
             return None if replacement is None else UserId(replacement)
@@ -134,13 +134,13 @@ class Facts:
 
     @property
     def replaces(self) -> list[UserId]:
-        """The `user_id`s that a reconnect was ever said to have made this one of."""
+        """All `user_id`s that this one directly replaced in a reconnect."""
         prefix = Kind.REPLACES.of("")
         return [UserId(kind.removeprefix(prefix)) for kind in self.newest if kind.startswith(prefix)]
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """The newest full list, with every change that is newer than it; at equal positions removing wins."""
+        """The newest full list with all newer changes applied; at equal positions a removal wins."""
         full = self.newest.get(Kind.SCOPES)
         scopes = set(full.value) if full and isinstance(full.value, tuple) else set()
         prefix = Kind.SCOPE.of("")
@@ -155,7 +155,7 @@ class Facts:
 
     @property
     def status(self) -> Status:
-        """Its own status, of whatever connection it is a part. At equal positions the worse one wins."""
+        """The status of this `user_id` alone, not of its connection. At equal positions the worse one wins."""
         if self.is_newest(Kind.REVOKED, than=Kind.CONNECTED):
             return Status.REVOKED
         if self.is_newest(Kind.ABSENT, than=Kind.CONNECTED) and self.is_newest(Kind.ABSENT, than=Kind.PRESENT):
@@ -166,9 +166,9 @@ class Facts:
 
 
 def _bounded(newest: dict[str, Fact]) -> dict[str, Fact]:
-    """Facts without the oldest of those kinds of which there can be any number.
+    """Return the facts without the oldest scopes and links beyond the limits.
 
-    So an item stays far below the 400 kB that DynamoDB takes, and a revocation can always be written. Order still makes
+    An item thus stays far below DynamoDB's limit of 400 kB, and a revocation can always be written. Order still makes
     no difference: a fact that is among the newest in the end was among the newest, and kept, at every time before.
     """
     for kind, most in ((Kind.SCOPE, MOST_SCOPES), (Kind.REPLACES, _MOST_REPLACED)):
@@ -181,7 +181,7 @@ def _bounded(newest: dict[str, Fact]) -> dict[str, Fact]:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What Terra says of a `user_id` beside the main point, as far as it does: silence is no fact."""
+    """Additional data about a `user_id` in an event or response of Terra. None is unknown, and makes no fact."""
 
     user_id: UserId
     owner: ReferenceId | None = None
@@ -189,11 +189,11 @@ class About:
     scopes: Sequence[str] | None = None
 
     def facts(self, at: Position, **main: Value) -> Facts:
-        """These, and the main points, as facts of one position.
+        """Return this data and the main facts as facts of one position.
 
         Args:
             at: the event's position.
-            main: the main points by their kinds' names; a `connected` among them is also a candidate for the oldest.
+            main: the main facts by their kinds' names; `connected` also sets `first_connected`.
         """
         newest = {name: Fact(at, value) for name, value in main.items()}
         if self.owner is not None:
@@ -206,45 +206,45 @@ class About:
 
 
 def announced(user_id: UserId, reference_id: ReferenceId, at: Position) -> Facts:
-    """Terra issued a `user_id` for a login of this user. It is the owner until Terra names one with the connection."""
+    """Terra issued a `user_id` for a login of this user, who owns it until Terra sends an owner with the connection."""
     return Facts(user_id, {Kind.ANNOUNCED.value: Fact(at, reference_id)})
 
 
 def connected(about: About, at: Position) -> Facts:
-    """Terra says, having been asked, that a `user_id` is connected: since when, it does not say."""
+    """Terra returned that a `user_id` is connected, without the time of the login."""
     return about.facts(at, connected=None)
 
 
 def logged_in(about: About, at: Position, *, widget_session_id: str | None = None) -> Facts:
-    """Terra says that somebody has just connected a `user_id`."""
+    """Terra reports that a login has just connected a `user_id`."""
     if widget_session_id is None:
         return about.facts(at, connected=None, login=None)
     return about.facts(at, connected=None, login=None, widget_session_id=widget_session_id)
 
 
 def revoked(about: About, at: Position, *, by: str) -> Facts:
-    """Terra says that a `user_id` is disconnected; `by` names the event."""
+    """Terra reports that a `user_id` is disconnected; `by` is the name of the event."""
     return replace(about, scopes=None).facts(at, revoked=by)
 
 
 def revocations(everything: Iterable[Facts]) -> list[Facts]:
-    """What disconnects, and nothing else: no owner, no provider."""
+    """Return only the revocations, without owners and providers."""
     kind = Kind.REVOKED.value
     return [Facts(facts.user_id, {kind: facts.newest[kind]}) for facts in everything if kind in facts.newest]
 
 
 def troubled(about: About, at: Position) -> Facts:
-    """Terra says that the provider refuses it; the person has to log in again."""
+    """Terra reports that the provider rejects the connection; the user has to log in again."""
     return replace(about, scopes=None).facts(at, error=None)
 
 
 def failed(about: About, at: Position, *, reason: str) -> Facts:
-    """Terra says that the login of a `user_id` failed: no connection is ended by it."""
+    """Terra reports that the login of a `user_id` failed. This does not end a connection."""
     return replace(about, scopes=None).facts(at, failed=reason)
 
 
 def rescoped(about: About, at: Position, *, added: Sequence[str], removed: Sequence[str]) -> Facts:
-    """Terra says that scopes changed: the full list where it is there, else what changed."""
+    """Terra reports changed scopes: the full list if the event contains it, else the changes."""
     if about.scopes is not None:
         return about.facts(at)
     changes = dict.fromkeys(map(Kind.SCOPE.of, added), ADDED) | dict.fromkeys(map(Kind.SCOPE.of, removed), REMOVED)
@@ -252,7 +252,7 @@ def rescoped(about: About, at: Position, *, added: Sequence[str], removed: Seque
 
 
 def reconnected(new: About, old: About | None, at: Position) -> list[Facts]:
-    """Terra says that a `user_id` is connected in place of another one: a link on both, and nothing carried over."""
+    """Terra reports that a `user_id` replaces another one: both get a link, and no other facts are copied."""
     if old is None or old.user_id == new.user_id:
         return [logged_in(new, at)]
     link = {Kind.REPLACES.of(old.user_id): None}
@@ -263,7 +263,7 @@ def reconnected(new: About, old: About | None, at: Position) -> list[Facts]:
 
 
 def scopes_from(value: object) -> tuple[str, ...] | None:
-    """A user's scopes as Terra sends them, comma-separated. More than any provider has is silence, as nonsense is."""
+    """Parse the comma-separated scopes of a user. Invalid values, or more than any provider has, return None."""
     if not isinstance(value, str) or len(value) > MOST_SCOPES * (LONGEST_SCOPE + 2):
         return None
     scopes = tuple(scope.strip() for scope in value.split(",") if scope.strip())
@@ -273,5 +273,5 @@ def scopes_from(value: object) -> tuple[str, ...] | None:
 
 
 def _storable(text: str) -> bool:
-    """Whether DynamoDB can hold it: JSON can spell lone surrogates, UTF-8 cannot."""
+    """Whether DynamoDB can store it: JSON can contain lone surrogates, UTF-8 cannot."""
     return text.isprintable()

@@ -1,4 +1,4 @@
-"""Which `user_id`s are one connection. A reconnect gives it a new one; links are stored, and the rest is computed."""
+"""Groups `user_id`s into connections. A reconnect changes a connection's `user_id`; only the links are stored."""
 
 import hashlib
 from collections.abc import Collection, Iterable
@@ -9,9 +9,9 @@ from terra_connections.ids import ReferenceId, UserId
 
 
 class Family:
-    """`user_id`s that reconnects have made of one another, and the connections that they are.
+    """`user_id`s that are linked by reconnects, and their connections.
 
-    A link between two people's connections carries nothing over: it ends the older one.
+    A link between connections of two users transfers nothing: it ends the older connection.
     """
 
     def __init__(self, everything: Iterable[Facts]) -> None:
@@ -21,31 +21,31 @@ class Family:
 
     @property
     def unread(self) -> set[UserId]:
-        """What the facts name and is not among them: replacements, and predecessors whose owner may be theirs."""
+        """Linked `user_id`s without facts here: successors, and predecessors whose owner may apply to a member."""
         named = {facts.replaced_by for facts in self._members.values() if facts.replaced_by}
         named.update(*(facts.replaces for facts in self._members.values() if facts.owner is None))
         return named - self._members.keys()
 
     def current(self, user_id: UserId) -> UserId:
-        """The id that a `user_id` goes by now: its last replacement, or itself."""
+        """Return the current `user_id` of a `user_id`: its last successor, or itself."""
         return user_id if self._is_taken_over(user_id) else self._goes_by.get(user_id, user_id)
 
     def facts(self, user_id: UserId) -> Facts | None:
-        """What is known about one `user_id`."""
+        """Return the facts about one `user_id`."""
         return self._members.get(user_id)
 
     def was_connected(self, user_id: UserId) -> bool:
-        """Whether Terra ever said that this very id is connected."""
+        """Whether Terra ever reported this same `user_id` as connected."""
         facts = self._members.get(user_id)
         return facts is not None and facts.first_connected is not None
 
     def views(self) -> list[Connection]:
-        """Every connection that is known, replaced ids left out."""
+        """Return every connection, without replaced `user_id`s."""
         shown = [user_id for user_id in self._members if self.current(user_id) == user_id]
         return [connection for user_id in shown if (connection := self.view(user_id)) is not None]
 
     def view(self, user_id: UserId) -> Connection | None:
-        """The connection that a `user_id` belongs to, or None until Terra has said that it was connected."""
+        """Return the connection of a `user_id`; None until Terra has reported it as connected."""
         facts = self._members.get(self.current(user_id))
         if facts is None or facts.first_connected is None:
             return None
@@ -62,7 +62,7 @@ class Family:
         )
 
     def _owner(self, facts: Facts) -> ReferenceId | None:
-        """Whose connection it is: until an event names the owner, that of what it replaced, if those have one owner."""
+        """Return the connection's owner. Until an event contains one, it is the only owner of its predecessors."""
         if facts.owner is not None:
             return facts.owner
         replaced = [member for member in self._members.values() if facts.user_id in self._replacements[member.user_id]]
@@ -70,10 +70,10 @@ class Family:
         return owners.pop() if len(owners) == 1 else None
 
     def _root(self, facts: Facts) -> tuple[Position, UserId]:
-        """The id that a connection began with, and when: the oldest of those of its owner that replaced none of them.
+        """Return the connection's root `user_id` and its time: the oldest one of its owner that replaced no other.
 
-        Not simply the oldest: where asking Terra found a replacement, that looks two minutes older than it is. In a
-        circle, which the links ever said may make, each replaced each; of those it is the oldest.
+        It is not simply the oldest: a successor that was found by a call to Terra is dated two minutes too early. In a
+        circle, which all links together may form, each replaced each; there it is the oldest.
         """
         owner = self._owner(facts)
         connected = {
@@ -92,7 +92,7 @@ class Family:
         )
 
     def _ever_replaced(self, user_id: UserId, chain: Collection[UserId]) -> set[UserId]:
-        """What it was ever said to have replaced, directly or not, within a chain."""
+        """Return all `user_id`s of the chain that this one replaced, transitively."""
         found: set[UserId] = set()
         unread = {user_id}
         while unread:
@@ -101,7 +101,7 @@ class Family:
         return found
 
     def _followed(self, user_id: UserId) -> list[UserId]:
-        """What replaced it, in the order of the links; in a circle of them, itself at last."""
+        """Return its successors in the order of the links; in a circle, the last one is the `user_id` itself."""
         path: list[UserId] = []
         following = self._link(user_id)
         while following is not None and following not in path:
@@ -110,7 +110,7 @@ class Family:
         return path
 
     def _last(self, user_id: UserId) -> UserId:
-        """The end of the links; in a circle of them, the id that was connected last."""
+        """Return the end of the links; in a circle, the `user_id` that was connected last."""
         path = self._replacements[user_id]
         if not path:
             return user_id
@@ -118,27 +118,27 @@ class Family:
         return max(circle, key=lambda member: (self._members[member].at(Kind.CONNECTED) or 0, member), default=path[-1])
 
     def _link(self, user_id: UserId) -> UserId | None:
-        """Its replacement, as far as it is known and not somebody else's."""
+        """Return its successor, if it is a member and not another user's."""
         facts = self._members.get(user_id)
         if facts is None or facts.replaced_by not in self._members or self._are_strangers(user_id, facts.replaced_by):
             return None
         return facts.replaced_by
 
     def _is_taken_over(self, user_id: UserId) -> bool:
-        """Whether it was replaced by somebody else's connection."""
+        """Whether another user's connection replaced it."""
         facts = self._members.get(user_id)
         if facts is None:
             return False
         return self._are_strangers(user_id, facts.replaced_by) or self._are_strangers(user_id, self._goes_by[user_id])
 
     def _are_strangers(self, one: UserId, other: UserId | None) -> bool:
-        """Whether both have an owner and it is not the same."""
+        """Whether both have owners, and the owners differ."""
         owners = [member.owner for user_id in (one, other) if user_id and (member := self._members.get(user_id))]
         return None not in owners and len(set(owners)) > 1
 
 
 def listing(reference_id: ReferenceId, everything: Iterable[Facts], *, include_revoked: bool) -> list[Connection]:
-    """A person's connections, newest first."""
+    """Return a user's connections, newest first."""
     shown = [
         connection
         for connection in Family(everything).views()
@@ -148,5 +148,5 @@ def listing(reference_id: ReferenceId, everything: Iterable[Facts], *, include_r
 
 
 def _connection_id(root: UserId) -> str:
-    """Ours, derived from the first `user_id` of a connection, so that nothing needs to be stored or to arrive first."""
+    """Derive the id from the root `user_id`, so that it need not be stored and does not depend on the event order."""
     return CONNECTION_ID_PREFIX + hashlib.sha256(b"connection:" + root.encode()).hexdigest()[:24]

@@ -1,14 +1,14 @@
-"""Connections in DynamoDB: the truth about each Terra `user_id`, and by an index the list of a person.
+"""The connections table in DynamoDB: the facts about each Terra `user_id`, and an index by user.
 
 ```text
 key        user_id, or "erased:<sha256 of user_id>", or "erased:<sha256 of widget:<Terra's widget session id>>"
 index      by-reference-id (reference_id, user_id); an item without a known owner is not in it
 item       user_id, version, first_connected?, reference_id? (the owner), facts {kind: {at, value?}}
-announced  an item whose only fact is that Terra issued the user_id for a login: with the ttl of the login's session,
-           with which it is written, and without reference_id. Only `record` sees it; any other fact makes it an item
-tombstone  user_id, ttl; what it stands for is never written again while it is there, nor what that login brings;
-           confirmed? (nothing of it is left, here or at Terra)
-user       the tombstone of a whole user: see `user_store`
+announced  an item whose only fact is that Terra issued the user_id for a login. It is written with the login's session,
+           has the session's ttl, and no reference_id. Only `record` reads it; any other fact makes it a normal item
+tombstone  user_id, ttl; while it exists, the user_id is not written again, nor the results of the login;
+           confirmed? (all its data is erased, in this table and at Terra)
+user       the tombstone of a whole user: see `users/store`
 ```
 """
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 ERASED_FOR = timedelta(days=36)
-"""Longer than a backup goes back (35 days), and than any webhook of Terra's is under way."""
+"""Longer than the oldest backup (35 days), and than the longest delay of a webhook from Terra."""
 _ASKED_BACK = timedelta(minutes=2)
-"""An answer of Terra's counts as of this long before it was asked for (`sync.CERTAIN_SINCE`)."""
+"""A response of Terra is dated this long before the call (`verification.CERTAIN_SINCE`)."""
 
-_BATCH = 100  # BatchGetItem takes no more keys
+_BATCH = 100  # keys; the limit of BatchGetItem
 
 _Key = dict[str, dict[str, str]]
 
 
 class ConnectionStore:
-    """Facts about connections, read consistently and written all or nothing."""
+    """Facts about connections, read consistently and written in transactions."""
 
     def __init__(
         self, client: "DynamoDBClient", table: str, *, users: UserStore, clock: Callable[[], float] = time.time
@@ -53,22 +53,22 @@ class ConnectionStore:
         self._clock = clock
 
     def read(self, user_ids: Iterable[UserId]) -> list[Facts]:
-        """What is known about these `user_id`s, read consistently in one round trip; unknown ones are left out."""
+        """Read the facts about these `user_id`s, consistently and in one round trip; unknown ones are left out."""
         return _known_of(self._read(user_ids, Patience(), with_tombstones=False)[0])
 
     def read_with_erased(self, user_ids: Iterable[UserId]) -> tuple[list[Facts], set[UserId]]:
-        """Both at once: what is known about these `user_id`s, and which of them were erased."""
+        """Read the facts about these `user_id`s, and which of them were erased."""
         known, erased, _ = self._read(user_ids, Patience())
         return _known_of(known), set(map(UserId, erased))
 
     def read_for_erasure(self, user_ids: Iterable[UserId]) -> tuple[dict[UserId, Facts], set[UserId]]:
-        """What is known about these `user_id`s, announcements included, and of which nothing is left anywhere."""
+        """Read the facts about these `user_id`s, announcements included, and which ones are completely erased."""
         known, erased, _ = self._read(user_ids, Patience())
         gone = {UserId(name) for name, is_confirmed in erased.items() if is_confirmed and name not in known}
         return {user_id: facts for user_id, (facts, _) in known.items()}, gone
 
     def erased_among(self, some: Sequence[Facts]) -> list[Facts]:
-        """Which of these were erased, or are left of an erased user: an erasure did not end, or a backup came back."""
+        """Return those that were erased, or belong to an erased user: after an unfinished erasure or a restore."""
         owners = {facts.owner for facts in some if facts.owner is not None}
         _, erased, users = self._read(
             (facts.user_id for facts in some), Patience(), owners=owners, tombstones_only=True
@@ -80,11 +80,11 @@ class ConnectionStore:
         ]
 
     def family_of(self, user_ids: Iterable[UserId]) -> Family:
-        """Whatever reconnects have made of these `user_id`s, and they of others; one round trip for each link."""
+        """Read these `user_id`s with their successors and predecessors; one round trip for each link."""
         return Family(self.related_to(user_ids))
 
     def related_to(self, user_ids: Iterable[UserId]) -> list[Facts]:
-        """What is known about these `user_id`s, and about all that reconnects link them to, read consistently."""
+        """Read the facts about these `user_id`s, and about all that reconnects link them to, consistently."""
         asked = set(user_ids)
         return self._with_related(self.read(asked), asked)
 
@@ -96,9 +96,9 @@ class ConnectionStore:
         return found
 
     def find(self, user_id: UserId, *, caller: Caller) -> Connection | None:
-        """The connection that a `user_id` belongs to now, if there is one and it is the caller's to see.
+        """Return the current connection of a `user_id`; None if it does not exist or the caller may not read it.
 
-        Another person's costs one read, as one that does not exist does: nobody learns which it is from the time.
+        Both cases take one read, so that the response time does not reveal which one it is.
         """
         known = self.read([user_id])
         if any(facts.owner is not None and not caller.may_see(facts.owner) for facts in known):
@@ -107,9 +107,9 @@ class ConnectionStore:
         return connection if connection and caller.may_see(connection.reference_id) else None
 
     def of_person(self, reference_id: ReferenceId) -> list[Facts]:
-        """What is known about this person's connections, and about what replaced them.
+        """Read the facts about this user's connections and their successors.
 
-        May lag a write by moments, as any index does.
+        The index is eventually consistent, so the last writes may be missing.
         """
         known = self._query(reference_id)
         while (unread := Family(known).unread) and (found := self.read(unread)):
@@ -126,16 +126,16 @@ class ConnectionStore:
         return [_facts_from(item)[0] for page in pages for item in page["Items"]]
 
     def page(self, segment: int, *, of: int, start: str | None, limit: int) -> tuple[list[Facts], str | None]:
-        """A page of everything there is, in so many segments: the only Scan. Only a sweep asks for it.
+        """Read a page of a parallel scan of the table. Only a sweep uses it.
 
         Args:
-            segment: which one, from 0.
-            of: how many there are.
-            start: the key that the page comes after, as the page before it told; None for the first one.
-            limit: how many items are looked at.
+            segment: the index of the segment, from 0.
+            of: the number of segments.
+            start: the key returned with the previous page; None for the first page.
+            limit: the number of scanned items.
 
         Returns:
-            What is known, tombstones and announcements left out, and the key that the next page comes after, if any.
+            The facts, without tombstones and announcements, and the key to start the next page with, if any.
         """
         after: dict[str, Any] = {} if start is None else {"ExclusiveStartKey": _key(start)}
         answer = self._client.scan(TableName=self._table, Segment=segment, TotalSegments=of, Limit=limit, **after)
@@ -153,31 +153,32 @@ class ConnectionStore:
         are_new: bool = False,
         begun: Begun | None = None,
     ) -> list[Facts] | None:
-        """Add what was told to what is known, in one transaction with other writes.
+        """Merge new facts into the stored ones, in one transaction with other writes.
 
-        Each connection is written on condition that nobody wrote it since it was read; if somebody did, it is read and
-        merged anew.
+        Each item is written on condition that its version has not changed since the read. If it has, the item is read
+        and merged again.
 
-        What was erased stays so: facts about it are dropped, and what a late reconnect made of it, or a login that was
-        under way, is erased, too. So is a connection of an erased user that no login after the erasure explains.
+        Erased `user_id`s stay erased: facts about them are dropped. The successor of a late reconnect, and the result
+        of a login that was in progress, are erased, too. So is a connection of an erased user, unless it can be
+        attributed to a login after the erasure.
 
         Args:
-            told: new facts, at most one for a `user_id`.
+            told: new facts, at most one entry for a `user_id`.
             together_with: writes of other stores, each with its own condition.
-            login: the widget session that the facts came from.
-            of_login: writes of other stores that are left out where that, or whom it connected, was erased, and where
-                a condition of theirs fails.
-            are_new: the `user_id`s were just issued, so nothing is read before the first try. If something is known of
-                one of them after all, the conditions of that try fail.
-            begun: the login that the facts belong to, if it is known. It is kept under its user.
+            login: the widget session of the facts.
+            of_login: writes of other stores. They are left out if that session, or a `user_id` it connected, was
+                erased, or if one of their conditions fails.
+            are_new: the `user_id`s were just issued, so nothing is read before the first try. If an item exists after
+                all, the conditions of that try fail.
+            begun: the login that caused the facts, if known. It is stored under its user.
 
         Returns:
-            What is known of these `user_id`s now, erased ones left out. None when a condition of `together_with`
+            The merged facts about these `user_id`s, without erased ones. None if a condition of `together_with`
             failed: then nothing was written.
 
         Raises:
             ErasureInProgress: the user was erased after `begun`, or is being erased; nothing was written.
-            NotDurable: other writers, or a throttled table, were in the way for too long.
+            NotDurable: contention or throttling lasted too long.
         """
         patience = Patience()
         while True:
@@ -197,12 +198,12 @@ class ConnectionStore:
                 if any(write in of_login for write in refused):
                     of_login = ()
             except self._client.exceptions.TransactionInProgressException:
-                # Our own first try, whose answer was lost, is still running.
+                # Our own previous try, whose response was lost, is still in progress.
                 pass
             else:
                 return merged
             if are_new:
-                are_new = False  # reading tells what was in the way, at once
+                are_new = False  # the next try reads the items first, and needs no wait
             else:
                 patience.wait()
 
@@ -230,17 +231,17 @@ class ConnectionStore:
                 return
 
     def erase(self, user_ids: Iterable[UserId]) -> None:
-        """Remove what is known about these `user_id`s; their tombstones have to stand already."""
+        """Delete the facts about these `user_id`s. Their tombstones must already exist."""
         for user_id in user_ids:
             self._client.delete_item(TableName=self._table, Key=_key(user_id))
 
     def bury(self, user_ids: Iterable[UserId], *, logins: Iterable[SessionId] = ()) -> None:
-        """Put up tombstones: from now on nothing about these `user_id`s is written, nor what these logins bring."""
+        """Write tombstones, which prevent further writes of these `user_id`s and of the results of these logins."""
         for name in (*user_ids, *map(_login_name, logins)):
             self._client.put_item(TableName=self._table, Item=self._tombstone(name))
 
     def finish_erasure(self, user_id: UserId) -> None:
-        """Remove what is known about a `user_id` that Terra has ended, and say so in its tombstone."""
+        """Delete the facts about a `user_id` that Terra has deauthenticated, and mark its tombstone as confirmed."""
         confirmed = {**self._tombstone(user_id), "confirmed": {"BOOL": True}}
         self._client.transact_write_items(
             TransactItems=[
@@ -259,10 +260,10 @@ class ConnectionStore:
         with_tombstones: bool = True,
         tombstones_only: bool = False,
     ) -> tuple[dict[UserId, tuple[Facts, int]], dict[str, bool], dict[ReferenceId, int]]:
-        """Facts with the version that they were read at, and what was erased: of the `user_id`s, the login, the owners.
+        """Read facts with their versions, and which of the `user_id`s, the login and the owners were erased.
 
-        Of an erased `user_id` or login it is said whether Terra has confirmed it; of a user, until when.
-        An announcement past its ttl is read as an item without facts: DynamoDB deletes it when it finds time.
+        For an erased `user_id` or login the value is whether Terra has confirmed it, for a user the erasure's time.
+        An announcement past its ttl is read as an item without facts, because DynamoDB deletes it with a delay.
         """
         asked = list(dict.fromkeys(user_ids))
         mortal = [*asked, *([] if login is None else [_login_name(login)])] if with_tombstones else []
@@ -304,7 +305,7 @@ class ConnectionStore:
         are_new: bool,
         begun: Begun | None,
     ) -> tuple[list[Facts], list[dict[str, Any]]]:
-        """What is known once what was told is added to it, and the writes that add it."""
+        """Return the merged facts, and the writes that store them."""
         known: dict[UserId, tuple[Facts, int]] = {}
         buried: dict[str, bool] = {}
         users: dict[ReferenceId, int] = {}
@@ -327,7 +328,7 @@ class ConnectionStore:
         writes = [write for user_id in sorted(heirs) for write in self._erasure(user_id)]
         merged = [known.get(facts.user_id, (Facts(facts.user_id), 0))[0].merged(facts) for facts in living]
         writes += [write for facts in merged for write in self._write(known, facts)]
-        # An erasure that has begun since the reading removes items; one that is not there yet it cannot remove.
+        # An erasure that started after the read deletes existing items, but cannot delete one that is written later.
         unseen: list[str] = [facts.user_id for facts in living if facts.user_id not in known]
         if login is not None and not is_login_erased and len(living) == len(told):
             writes += of_login
@@ -343,9 +344,9 @@ class ConnectionStore:
         login: SessionId | None,
         begun: Begun | None,
     ) -> bool:
-        """Whether this is of an erased user, from a login that may have begun before the erasure.
+        """Whether the facts are of an erased user, and their login may have started before the erasure.
 
-        It may where it finished within the time that a login takes, unless one that was begun since explains it.
+        It may have if it finished within `LOGIN_MAY_TAKE` of the erasure, unless a later login matches the facts.
         """
         until = None if told.owner is None else users.get(told.owner)
         if told.owner is None or until is None or (begun is not None and begun.reference_id == told.owner):
@@ -371,7 +372,7 @@ class ConnectionStore:
         users: Mapping[ReferenceId, int],
         begun: Begun | None,
     ) -> list[dict[str, Any]]:
-        """The writes by which users get connections, and begin logins, unless they have been erased in between."""
+        """Return the writes that add connections and logins to users, on condition that they were not erased since."""
         now = int(self._clock() * 1000)
         names: dict[ReferenceId, list[Name]] = {}
         for facts in living:
@@ -391,7 +392,7 @@ class ConnectionStore:
         return writes
 
     def _write(self, known: Mapping[UserId, tuple[Facts, int]], merged: Facts) -> list[dict[str, Any]]:
-        """The write of a whole item; none where it says nothing new: facts only grow, nothing takes one away."""
+        """Return the write of a whole item; none if there are no new facts. Facts are only added, never removed."""
         facts, version = known.get(merged.user_id, (None, 0))
         if merged == facts:
             return []
@@ -408,7 +409,7 @@ class ConnectionStore:
         return [{"Put": put}]
 
     def _unless_erased(self, name: str) -> dict[str, Any]:
-        """The condition that no tombstone stands for a `user_id` or a login."""
+        """Return the condition that a `user_id` or a login has no tombstone."""
         check = {
             "TableName": self._table,
             "Key": _key(_grave(name)),
@@ -419,7 +420,7 @@ class ConnectionStore:
         return {"ConditionCheck": check}
 
     def _erasure(self, user_id: UserId) -> list[dict[str, Any]]:
-        """The writes that erase a `user_id` at once."""
+        """Return the writes that erase a `user_id` in one transaction."""
         return [
             {"Put": {"TableName": self._table, "Item": self._tombstone(user_id)}},
             {"Delete": {"TableName": self._table, "Key": _key(user_id)}},
@@ -431,7 +432,7 @@ class ConnectionStore:
 
 
 def _is_newer(facts: Facts, *, than: int) -> bool:
-    """Whether a connection became its user's after a moment, in unix milliseconds: asking Terra dates it back."""
+    """Whether a connection got its owner after a time in Unix milliseconds. Facts from calls to Terra are backdated."""
     at = facts.at(Kind.OWNER) or facts.at(Kind.ANNOUNCED)
     return at is not None and at > than - _milliseconds(_ASKED_BACK)
 
@@ -445,17 +446,17 @@ def _key(name: str) -> _Key:
 
 
 def _grave(name: str) -> str:
-    """The key of a tombstone; no `user_id` can have it, and none can be read from it."""
+    """Return the key of a tombstone. It cannot collide with a `user_id`, and does not reveal one."""
     return f"erased:{hashlib.sha256(name.encode()).hexdigest()}"
 
 
 def _login_name(widget_session_id: SessionId) -> str:
-    """What a login is buried under; no `user_id` has a colon."""
+    """Return the name of a login's tombstone. It cannot collide with a `user_id`, which has no colon."""
     return f"widget:{widget_session_id}"
 
 
 def _is_heir(facts: Facts, told: Sequence[Facts], erased: set[str]) -> bool:
-    """Whether this is what a reconnect made of an erased `user_id` of the same person, told late."""
+    """Whether this is the successor of an erased `user_id` of the same user, from a late reconnect event."""
     owners = {other.user_id: other.owner for other in told}
     return any(
         old in erased and (facts.owner is None or owners.get(old) in (None, facts.owner)) for old in facts.replaces
@@ -463,7 +464,7 @@ def _is_heir(facts: Facts, told: Sequence[Facts], erased: set[str]) -> bool:
 
 
 def change_from(record: Mapping[str, Any]) -> Change | None:
-    """What a record of the table's stream tells; None where it is of no connection (a tombstone, an announcement)."""
+    """Return the change in a record of the table's stream; None for tombstones and announcements."""
     written = record["dynamodb"]
     images = [written.get(name) for name in ("OldImage", "NewImage")]
     stored = [_facts_from(image) if image and "facts" in image else None for image in images]
@@ -477,7 +478,7 @@ def change_from(record: Mapping[str, Any]) -> Change | None:
 
 
 def _known_of(read: Mapping[UserId, tuple[Facts, int]]) -> list[Facts]:
-    """What is known, without those of whom it is nothing but an announcement."""
+    """Return the facts, without `user_id`s that are only announced."""
     return [facts for facts, _ in read.values() if facts.newest and not facts.is_only_announced]
 
 

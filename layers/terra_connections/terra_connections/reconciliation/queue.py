@@ -1,4 +1,4 @@
-"""The queue that the steps of a sweep wait in."""
+"""The queue of a sweep's pending steps."""
 
 import math
 from datetime import timedelta
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 LONGEST_DELAY = timedelta(minutes=15)
-"""SQS delays no message for longer; who has to wait longer hops."""
+"""The longest delay of an SQS message. A longer wait takes several messages."""
 
 
 class SweepQueue:
@@ -21,7 +21,7 @@ class SweepQueue:
         self._url = url
 
     def send(self, step: Step, *, delay: timedelta = timedelta(0)) -> None:
-        """Send a step, to be seen after a delay or after the longest that there is."""
-        # Rounded up: who comes too early would only hop again.
+        """Send a step, to be received after a delay of at most `LONGEST_DELAY`."""
+        # Rounded up: a step that is received too early is only sent again.
         seconds = math.ceil(min(max(delay, timedelta(0)), LONGEST_DELAY).total_seconds())
         self._client.send_message(QueueUrl=self._url, MessageBody=step.as_text(), DelaySeconds=seconds)

@@ -1,4 +1,4 @@
-"""The beginning of a sweep."""
+"""The start of a sweep."""
 
 from datetime import datetime
 
@@ -8,10 +8,10 @@ from terra_connections.reconciliation.sweep import first_steps
 
 
 def start_sweep(sweep_id: str, *, sweeps: SweepStore, queue: SweepQueue, now: datetime) -> bool:
-    """Start a sweep, unless another one is under way. The same one may be started again: that repeats its messages.
+    """Start a sweep, unless another one is running. Starting the same one again sends its messages again.
 
     Returns:
-        Whether it runs.
+        Whether this sweep is running.
     """
     if not sweeps.start(sweep_id, parts=len(first_steps(sweep_id)), now=now):
         return False

@@ -1,4 +1,4 @@
-"""The sweep under way, what its pages reported, and who is waiting to be asked about again; in the table of sessions.
+"""The running sweep, its page reports, and the `user_id`s to check again, in the sessions table.
 
 ```text
 key      "sweep:current", "sweep:page:<sweep_id>:<page>", "sweep:waiting:<sha256 of user_id>"
@@ -7,8 +7,8 @@ page     checked, candidates? (until they are settled), following? (until that h
 waiting  since, ask_at, ttl
 ```
 
-At most one sweep is current. A page is reported in one transaction with its numbers, on condition that it was not
-reported before and that its sweep is still the current one: doubled messages count once, late ones not at all.
+At most one sweep is current. A page report and its counts are written in one transaction, on condition that the page
+was not reported before and that its sweep is still current: duplicate messages count once, late ones not at all.
 """
 
 import hashlib
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 KEPT_FOR = timedelta(days=7)
 PAGES_KEPT_FOR = timedelta(days=1)
-"""While a sweep runs, its pages name users. Of one that died this is what forgets them: half of the two days after
-which nothing may name an erased user, since DynamoDB deletes what is past its ttl when it finds time."""
+"""While a sweep runs, its pages contain `user_id`s. This ttl deletes those of a sweep that never ended. Erased users
+must be gone after two days; the ttl is half of that, because DynamoDB deletes expired items with a delay."""
 
 _CURRENT = "sweep:current"
-_BATCH = 100  # BatchGetItem takes no more keys
+_BATCH = 100  # keys; the limit of BatchGetItem
 
 
 class SweepStore:
@@ -50,7 +50,7 @@ class SweepStore:
         self._table = table
 
     def start(self, sweep_id: str, *, parts: int, now: datetime) -> bool:
-        """Make this the current sweep, if none is under way that still moves; whether it is."""
+        """Make this the current sweep unless another one is running; return whether it is the current one."""
         item = {
             "session_id": _CURRENT,
             "sweep_id": sweep_id,
@@ -82,18 +82,18 @@ class SweepStore:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except self._client.exceptions.ConditionalCheckFailedException as error:
-            # The stubs do not know that the refusal carries the item.
+            # The type stubs do not know that the error contains the item.
             standing: Mapping[str, Any] = error.response["Item"]  # type: ignore[typeddict-item]
             return bool(standing["sweep_id"]["S"] == sweep_id)
         return True
 
     def current(self) -> Sweep | None:
-        """The sweep under way, or the last one."""
+        """Return the running sweep, or the last one."""
         answer = self._client.get_item(TableName=self._table, Key=_key(_CURRENT), ConsistentRead=True)
         return _sweep_from(answer["Item"]) if "Item" in answer else None
 
     def look(self, step: Step) -> tuple[Sweep | None, Page | None]:
-        """The step's sweep, if it is the current one, and what the step's page reported, if it did."""
+        """Return the step's sweep, if it is the current one, and the report of the step's page, if there is one."""
         page_key = _page_key(step.sweep_id, step.page_id)
         found = self._get([_CURRENT, page_key])
         sweep = _sweep_from(found[_CURRENT]) if _CURRENT in found else None
@@ -102,7 +102,7 @@ class SweepStore:
         return sweep, _page_from(found[page_key]) if page_key in found else None
 
     def report(self, step: Step, page: Page, *, now: datetime) -> bool:
-        """Keep what a page found; False when another message has done so, or the sweep is no longer collecting."""
+        """Store a page's report; False if another message did so, or if the sweep is no longer collecting."""
         record = {
             "session_id": _page_key(step.sweep_id, step.page_id),
             "checked": page.checked,
@@ -135,14 +135,14 @@ class SweepStore:
         return self._write([{"Put": put}, {"Update": count}, *self._passed(step)])
 
     def _passed(self, step: Step) -> list[Any]:
-        """The write by which the page before this one forgets where it goes on: our cursors are people's ids."""
+        """Return the write that removes the cursor from the previous page's record, because it is a `user_id`."""
         if step.task is not Task.OURS or step.number == 0:
             return []
         before = replace(step, number=step.number - 1)
         return [self._without("following", before, "attribute_exists(session_id)")]
 
     def _without(self, name: str, step: Step, condition: str) -> dict[str, Any]:
-        """The write by which a page's record loses an attribute."""
+        """Return the write that removes an attribute from a page's record."""
         return {
             "Update": {
                 "TableName": self._table,
@@ -153,11 +153,11 @@ class SweepStore:
         }
 
     def forget(self, step: Step) -> None:
-        """Forget a page's candidates: they are not believed in. Nothing happens if they were forgotten already."""
+        """Remove the candidates of a page in a refused sweep. Does nothing if they were already removed."""
         self._write([self._without("candidates", step, "attribute_exists(candidates)")])
 
     def decide(self, sweep: Sweep, phase: Phase, *, now: datetime) -> None:
-        """Keep the verdict; nothing happens if there is one."""
+        """Store the verdict. Does nothing if there is one already."""
         values = {
             ":now": _seconds(now),
             ":mine": sweep.sweep_id,
@@ -181,7 +181,7 @@ class SweepStore:
         )
 
     def settle(self, step: Step, *, now: datetime) -> None:
-        """Forget a page's candidates: they have been asked about. Nothing happens if they were forgotten already."""
+        """Remove the candidates of a page, because they are checked. Does nothing if they were already removed."""
         values = {":mine": step.sweep_id, ":phase": Phase.REVOKING.value, ":now": _seconds(now), ":one": -1}
         count = {
             "TableName": self._table,
@@ -193,11 +193,11 @@ class SweepStore:
         self._write([self._without("candidates", step, "attribute_exists(candidates)"), {"Update": count}])
 
     def moved(self, sweep_id: str, *, now: datetime) -> None:
-        """Remember that the sweep is alive."""
+        """Record that the sweep has made progress."""
         self._move(sweep_id, now, "SET moved_at = :now", "sweep_id = :mine")
 
     def wait(self, sweep_id: str, *, until: datetime) -> None:
-        """Remember until when Terra wants no requests. Till then the sweep is no less alive."""
+        """Record until when Terra's rate limit blocks requests. The wait does not count as inactivity."""
         self._move(sweep_id, until, "SET wait_until = :now, moved_at = :now", "sweep_id = :mine AND wait_until < :now")
 
     def _move(self, sweep_id: str, moment: datetime, update: str, condition: str) -> None:
@@ -212,7 +212,7 @@ class SweepStore:
         self._write([{"Update": change}])
 
     def waiting(self, user_ids: Iterable[UserId], *, now: datetime) -> dict[UserId, Waiting]:
-        """Who of these was asked about before."""
+        """Return those of these `user_id`s that were checked before."""
         names = {_waiting_key(user_id): user_id for user_id in user_ids}
         return {
             names[name]: Waiting(int(item["since"]["N"]), int(item["ask_at"]["N"]))
@@ -221,7 +221,7 @@ class SweepStore:
         }
 
     def add_waiting(self, user_id: UserId, waiting: Waiting) -> None:
-        """Remember that somebody was asked about, for twice as long as until the next time."""
+        """Record that a `user_id` was checked. The item is kept for two weeks after the next check."""
         item = {
             "session_id": _waiting_key(user_id),
             "since": waiting.since,
@@ -231,7 +231,7 @@ class SweepStore:
         self._client.put_item(TableName=self._table, Item=_item_from(item))
 
     def _get(self, names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-        """Items by their keys, read consistently."""
+        """Read items by their keys, consistently."""
         keys = [_key(name) for name in names]
         found: dict[str, Mapping[str, Any]] = {}
         patience = Patience()
@@ -247,10 +247,10 @@ class SweepStore:
         return found
 
     def _write(self, writes: list[Any]) -> bool:
-        """Write all or nothing; False when a condition failed. Pages that report at the same time wait for each other.
+        """Write in one transaction; False if a condition failed. Pages that report at the same time are retried.
 
         Raises:
-            NotDurable: others were in the way for too long.
+            NotDurable: contention or throttling lasted too long.
         """
         patience = Patience()
         while True:
@@ -263,7 +263,7 @@ class SweepStore:
                 if not codes <= CONTENTION | {"None"}:
                     raise
             except self._client.exceptions.TransactionInProgressException:
-                # Our own first try, whose answer was lost, is still running.
+                # Our own previous try, whose response was lost, is still in progress.
                 pass
             else:
                 return True
@@ -279,7 +279,7 @@ def _page_key(sweep_id: str, page_id: str) -> str:
 
 
 def _waiting_key(user_id: UserId) -> str:
-    """A hash, so that nothing of an erased person is left here."""
+    """Return the key: a hash, so that no id of an erased user remains in the table."""
     return f"sweep:waiting:{hashlib.sha256(user_id.encode()).hexdigest()}"
 
 

@@ -1,14 +1,14 @@
-"""A sweep: everybody here is looked for at Terra, and everybody at Terra here, page by page.
+"""A sweep: compares the connections table with Terra's list of users in both directions, page by page.
 
 ```text
-OURS    a page of our connections: whom a list of Terra's does not name becomes a candidate
-THEIRS  a page of Terra's list: whom we do not know, or hold for absent, is asked about
-VERDICT once every page has reported: are there few enough candidates to believe in?
-REVOKE  the candidates of one page: who is 404 when asked about alone is absent
+OURS    a page of the table: a connection that is missing in Terra's list becomes a candidate
+THEIRS  a page of Terra's list: a user_id that is unknown or marked as absent here is checked with Terra
+VERDICT after every page has reported: compares the number of candidates with the limit
+REVOKE  the candidates of one page: checked one by one; a 404 marks a candidate as absent
 ```
 
-Each step is one message on a queue. Messages come twice, late or never: what a step did is written once, under its
-page, and a sweep that lost one simply never reaches its verdict.
+Each step is one message on a queue. Messages can arrive twice, late or never. The result of a step is written once,
+under its page. A sweep that lost a message never reaches its verdict.
 """
 
 import json
@@ -21,16 +21,16 @@ from terra_connections.connections.facts import Facts, Kind, Status
 from terra_connections.ids import UserId
 
 SEGMENTS = 4
-"""Parts of our table that are gone through at the same time; Terra's list is one more."""
+"""The number of segments of the table that are scanned in parallel. Terra's list is one more part."""
 DEAD_AFTER = timedelta(hours=1)
-"""A sweep in which nothing has moved for this long has lost a message. The next one takes its place."""
+"""A sweep without progress for this long has lost a message. The next sweep replaces it."""
 NEVER_TOO_MANY = 10
-"""So many candidates are believed in however small the table is, unless they are everybody."""
+"""This many candidates are accepted however small the table is, unless every connection is a candidate."""
 ASKED_AT_LEAST_EVERY = timedelta(days=7)
 
 
 class Task(StrEnum):
-    """What a step does."""
+    """The task of a step."""
 
     OURS = "ours"
     THEIRS = "theirs"
@@ -39,7 +39,7 @@ class Task(StrEnum):
 
 
 class Drift(StrEnum):
-    """In which way the table and Terra had come apart."""
+    """The kind of a difference between the table and Terra."""
 
     LOST_HERE = "lost_here"
     LOST_AT_TERRA = "lost_at_terra"
@@ -47,7 +47,7 @@ class Drift(StrEnum):
 
 
 class Phase(StrEnum):
-    """How far a sweep is."""
+    """The phase of a sweep."""
 
     COLLECTING = "collecting"
     REVOKING = "revoking"
@@ -55,13 +55,13 @@ class Phase(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of a step."""
+    """The outcome of a step."""
 
     REPORTED = "reported"
-    UNFINISHED = "unfinished"  # time was up; the same step goes on
-    WAITS = "waits"  # Terra asked us to
-    REPEATED = "repeated"  # another message had done it
-    SUPERSEDED = "superseded"  # its sweep is over, or was given up
+    UNFINISHED = "unfinished"  # the time limit was reached; the same step is sent again
+    WAITS = "waits"  # Terra's rate limit
+    REPEATED = "repeated"  # another message did it before
+    SUPERSEDED = "superseded"  # its sweep has ended or was replaced
     REVOKED = "revoked"
     FORGOTTEN = "forgotten"
     FINISHED = "finished"
@@ -70,15 +70,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One message.
+    """One step of a sweep, sent as a message.
 
     Attributes:
-        sweep_id: which sweep.
-        task: what is to be done.
-        segment: the part of our table, of `segments`.
-        number: the page: of the segment, counted; of Terra's list, as Terra numbers it.
-        start: the key that our page comes after.
-        offset: how many of the page's candidates have been asked about.
+        sweep_id: the sweep.
+        task: the task of the step.
+        segment: the segment of the table, of `segments`.
+        number: the number of the page, in the segment or in Terra's list.
+        start: the key after which the page of the table starts.
+        offset: the number of the page's candidates that were already checked.
     """
 
     sweep_id: str
@@ -91,20 +91,20 @@ class Step:
 
     @property
     def page_id(self) -> str:
-        """What the page's record is called within the sweep."""
+        """The name of the page's record within the sweep."""
         part = Task.THEIRS if self.task is Task.THEIRS else Task.OURS
         return f"{part}:{self.segment}:{self.number}"
 
     def as_text(self) -> str:
-        """The message."""
+        """Return the message."""
         return json.dumps(asdict(self))
 
     @classmethod
     def parse(cls, text: str) -> "Step":
-        """The step of a message.
+        """Parse a message.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the message is not a step of a sweep.
         """
         try:
             step = cls(**json.loads(text))
@@ -114,19 +114,19 @@ class Step:
             raise ValueError(message) from None
 
     def revoking(self, page_id: str) -> "Step":
-        """The step that asks about the candidates of a page."""
+        """Return the step that checks the candidates of a page."""
         _, segment, number = page_id.split(":")
         return Step(self.sweep_id, Task.REVOKE, int(segment), self.segments, int(number))
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a page reported.
+    """The report of a page.
 
     Attributes:
-        checked: how many connections were looked for at Terra.
-        candidates: whom of them Terra did not name.
-        following: the step that goes on; none after the last page of a part.
+        checked: the number of connections that were looked up in Terra's list.
+        candidates: those that Terra did not list.
+        following: the step for the next page; None after the last page of a part.
     """
 
     checked: int = 0
@@ -136,13 +136,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A sweep as it stands.
+    """The state of a sweep.
 
     Attributes:
-        open_parts: parts that have not come to their end.
+        open_parts: the number of parts that have not reported their last page.
         candidate_pages: the pages that have candidates.
-        unsettled: how many of those have not been asked about, once it is revoking.
-        wait_until: before this, unix seconds, Terra wants no requests.
+        unsettled: the number of those pages whose candidates are not checked yet, in the revoking phase.
+        wait_until: until this time, in Unix seconds, Terra's rate limit blocks requests.
     """
 
     sweep_id: str
@@ -156,18 +156,18 @@ class Sweep:
 
     @property
     def has_reported(self) -> bool:
-        """Whether every page of it has."""
+        """Whether every page has reported."""
         return self.open_parts == 0
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the sweep has no steps left."""
         return self.phase is Phase.REFUSED or (self.phase is Phase.REVOKING and self.unsettled == 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a step did, for the log: counts only."""
+    """The result of a step, for the log: counts only."""
 
     outcome: Outcome
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -175,12 +175,12 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How many candidates are believed in. 0 percent: none ever are."""
+    """The largest accepted share of candidates. With 0 percent, no candidate is revoked."""
 
     percent: float
 
     def allows(self, sweep: Sweep) -> bool:
-        """Whether so many connections can have vanished. That everybody has is never believed."""
+        """Whether the number of candidates is plausible. If every connection is a candidate, it never is."""
         if sweep.candidates == 0:
             return True
         if self.percent <= 0 or sweep.candidates >= sweep.checked:
@@ -190,10 +190,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Somebody whom Terra lists and who is not connected: most have never finished a login.
+    """A `user_id` that Terra lists but that is not connected: most come from unfinished logins.
 
-    They are asked about again after as long as they have been waiting already, and every week in the end: a lost
-    webhook is made up for soon, and the many who never come back cost little.
+    The wait until the next check equals the time since the first one, up to a week. So a lost webhook is repaired
+    soon, and the many logins that are never finished cause few calls.
     """
 
     since: int
@@ -201,23 +201,23 @@ class Waiting:
 
     @classmethod
     def asked(cls, now: datetime, before: "Waiting | None") -> "Waiting":
-        """What stands after another answer that did not connect."""
+        """Return the state after another check that found no connection."""
         seconds = int(now.timestamp())
         since = before.since if before else seconds
         return cls(since, seconds + min(seconds - since, int(ASKED_AT_LEAST_EVERY.total_seconds())))
 
     def is_due(self, now: datetime) -> bool:
-        """Whether it is time to ask again."""
+        """Whether the next check is due."""
         return now.timestamp() >= self.ask_at
 
 
 def is_believed(facts: Facts) -> bool:
-    """Whether we show it, under this very id: only then Terra has to know it."""
+    """Whether it is an active connection under this same `user_id`. Only then Terra must know it."""
     return facts.first_connected is not None and facts.replaced_by is None and facts.status is not Status.REVOKED
 
 
 def is_absent(facts: Facts | None) -> bool:
-    """Whether nothing but Terra's not knowing it has revoked it."""
+    """Whether it is revoked only because Terra did not know it."""
     return (
         facts is not None
         and facts.first_connected is not None
@@ -227,9 +227,9 @@ def is_absent(facts: Facts | None) -> bool:
 
 
 def may_be_lost(facts: Facts | None) -> bool:
-    """Whether Terra's naming it may mean that we missed something.
+    """Whether an entry in Terra's list may mean that a webhook was lost.
 
-    What an event has revoked, or a reconnect replaced, only an event brings back.
+    A connection that an event has revoked, or a reconnect replaced, is only restored by an event.
     """
     if facts is None:
         return True
@@ -239,6 +239,6 @@ def may_be_lost(facts: Facts | None) -> bool:
 
 
 def first_steps(sweep_id: str) -> list[Step]:
-    """What a sweep begins with."""
+    """Return the first steps of a sweep."""
     ours = [Step(sweep_id, Task.OURS, segment) for segment in range(SEGMENTS)]
     return [*ours, Step(sweep_id, Task.THEIRS)]

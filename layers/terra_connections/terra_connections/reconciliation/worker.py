@@ -1,7 +1,7 @@
-"""The steps of a sweep, each within the time of one invocation. What they are: see `sweep`.
+"""Processes the steps of a sweep, each within one invocation. `sweep` describes the steps.
 
-Nothing is revoked on the word of a list. A list makes candidates; they are asked about one by one, and only once every
-page of the sweep has reported and they are few enough.
+No connection is revoked because it is missing in a list. It only becomes a candidate. Candidates are checked one by
+one, after every page of the sweep has reported, and only if they are few enough.
 """
 
 import time
@@ -41,23 +41,23 @@ from terra_connections.terra.verification import answer_about, position_of_askin
 T = TypeVar("T")
 
 OUR_PAGE = 300
-_LOOKED_FOR_AT_ONCE = 100  # Terra names no limit; three answers of at most 10 s fit the time there is
-_AT_ONCE = 4  # requests towards Terra, in each invocation
+_LOOKED_FOR_AT_ONCE = 100  # Terra documents no limit; three responses of at most 10 s fit into the function's timeout
+_AT_ONCE = 4  # parallel requests to Terra, in each invocation
 _ASK_WITHIN = timedelta(seconds=5)
 _ASK_FOR = timedelta(seconds=30)
-"""With the list before it (10 s) and what is under way when it ends (10 s) this stays below the function's 60 s."""
+"""With the list before it (10 s) and the requests in progress at its end (10 s) this is below the timeout of 60 s."""
 _ERASE_FOR = timedelta(seconds=18)
-"""Before up to three lists (30 s) this stays below the function's 60 s."""
+"""With up to three lists after it (30 s) this is below the function's timeout of 60 s."""
 _REVOKED_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Sweeper:
-    """Works steps.
+    """Processes steps.
 
     Attributes:
-        limit: how many candidates are believed in.
-        on_drift: is told how much drift of a kind was undone, as soon as it is durable.
+        limit: the largest accepted share of candidates.
+        on_drift: is called with a kind of drift and the number of repairs, as soon as they are stored.
     """
 
     terra: TerraApi
@@ -68,10 +68,10 @@ class Sweeper:
     on_drift: Callable[[Drift, int], None]
 
     def work(self, step: Step, *, now: datetime) -> Report:
-        """Do one step, and send what follows from it.
+        """Process one step, and send the steps that follow from it.
 
         Raises:
-            TerraRejected, TerraUnavailable, NotDurable: it is not done; the message has to come again.
+            TerraRejected, TerraUnavailable, NotDurable: the step is not finished; the message must be retried.
         """
         began = time.monotonic()
         sweep, page = self.sweeps.look(step)
@@ -96,11 +96,11 @@ class Sweeper:
     # -- collecting ----------------------------------------------------------------------------------------------------
 
     def _collect(self, step: Step, sweep: Sweep, page: Page | None, *, now: datetime) -> Report:
-        """Work a page, unless it has reported; then whatever comes after it."""
+        """Process a page, unless it has reported, and send the next step."""
         if sweep.phase is not Phase.COLLECTING:
             return Report(Outcome.SUPERSEDED)
         if page is not None:
-            # Its message may have died before it sent what follows.
+            # The earlier invocation may have failed before it sent the next step.
             self._go_on(step, page)
             return Report(Outcome.REPEATED)
         page = self._ours(step) if step.task is Task.OURS else self._theirs(step, now=now)
@@ -122,7 +122,7 @@ class Sweeper:
             self.queue.send(Step(step.sweep_id, Task.VERDICT, segments=step.segments))
 
     def _ours(self, step: Step) -> Page | None:
-        """Look for a page of ours in a list of Terra's; None when time is up and something erased is left of it."""
+        """Look up a page of the table in Terra's list; None if the time limit was reached while erasing."""
         ours, last = self.connections.page(step.segment, of=step.segments, start=step.start, limit=OUR_PAGE)
         erased = self.connections.erased_among(ours)
         if erased:
@@ -137,11 +137,11 @@ class Sweeper:
         return Page(len(believed), tuple(user_id for user_id in believed if user_id not in named), following)
 
     def _erase(self, left: Sequence[Facts]) -> bool:
-        """Erase what an erasure has left, or a backup brought back; False when time is up."""
+        """Erase what an erasure has left or a backup restored; False if the time limit was reached."""
         clock = Clock(_ERASE_FOR)
 
         def work(facts: Facts) -> bool:
-            # What has a tombstone of its own was asked about before that was set.
+            # The owner of a `user_id` with a tombstone was verified before the tombstone was written.
             outcome = end(
                 Found(facts.user_id, facts, is_announced=True),
                 facts.owner,
@@ -157,7 +157,7 @@ class Sweeper:
             return all(pool.map(work, left))
 
     def _theirs(self, step: Step, *, now: datetime) -> Page | None:
-        """Look for a page of Terra's list here; None when time is up and somebody has not been asked about."""
+        """Look up a page of Terra's list in the table; None if the time limit was reached before all were checked."""
         ends_at = time.monotonic() + _ASK_FOR.total_seconds()
         listed = self.terra.everybody(step.number)
         found, erased = self.connections.read_with_erased(listed.user_ids)
@@ -176,12 +176,12 @@ class Sweeper:
                     return None
                 for told in pool.map(lambda user_id: self._answer_about(user_id, now=now), some):
                     self._keep(told, known.get(told.user_id), waiting.get(told.user_id), now=now)
-        # A page beyond the last one could go on for ever.
+        # Without this, a page number beyond the last page could continue endlessly.
         next_page = listed.next_page if listed.user_ids else None
         return Page(following=None if next_page is None else replace(step, number=next_page))
 
     def _keep(self, told: Facts, known: Facts | None, waiting: Waiting | None, *, now: datetime) -> None:
-        """Keep an answer about somebody whom Terra lists and we may have lost."""
+        """Store the response about a `user_id` that Terra lists and whose webhook may be lost."""
         if told.at(Kind.CONNECTED) is not None and told.owner is not None:
             self.connections.record([told])
             self.on_drift(Drift.LOST_HERE, 1)
@@ -194,7 +194,7 @@ class Sweeper:
     # -- revoking ------------------------------------------------------------------------------------------------------
 
     def _judge(self, step: Step, sweep: Sweep, *, now: datetime) -> Report:
-        """Decide whether the candidates are believed in, and if so have them asked about."""
+        """Decide whether the number of candidates is plausible; if so, send the steps that check them."""
         if sweep.phase is Phase.COLLECTING and sweep.has_reported:
             self.sweeps.decide(sweep, Phase.REVOKING if self.limit.allows(sweep) else Phase.REFUSED, now=now)
             sweep = self.sweeps.current() or sweep
@@ -208,7 +208,7 @@ class Sweeper:
         return Report(Outcome.REFUSED if sweep.phase is Phase.REFUSED else Outcome.REPORTED, counts)
 
     def _revoke(self, step: Step, sweep: Sweep, page: Page | None, *, now: datetime) -> Report:
-        """Ask about candidates one by one; who is not there is absent."""
+        """Check candidates one by one; mark those that Terra does not know as absent."""
         if sweep.phase is Phase.COLLECTING or page is None:
             return Report(Outcome.SUPERSEDED)
         if sweep.phase is Phase.REFUSED:
@@ -216,7 +216,7 @@ class Sweeper:
             return Report(Outcome.FORGOTTEN)
         some = page.candidates[step.offset : step.offset + _REVOKED_AT_ONCE]
         if not some:
-            # Whoever settled the last page may have died before it was counted that the sweep is finished.
+            # The invocation that settled the last page may have failed before it reported that the sweep is finished.
             return Report(Outcome.FINISHED if sweep.is_over else Outcome.REPEATED)
         counts: Counter[str] = Counter(candidates=len(some))
         asked = [facts.user_id for facts in self.connections.read(some) if is_believed(facts)]

@@ -1,4 +1,4 @@
-"""Whose pages these are: the name, colour and logo that a deployment gives them."""
+"""The branding of the pages: the name, colour and logo of a deployment."""
 
 import base64
 import binascii
@@ -11,7 +11,7 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f]{0,64}")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
 _LOGO = re.compile(r"data:image/(svg\+xml|png);base64,([A-Za-z0-9+/]+={0,2})", re.ASCII)
 _LOGO_LENGTH = 1500
-"""Characters: Lambda gives a function's whole environment 4 kB."""
+"""In characters: Lambda limits the environment of a function to 4 kB."""
 _STARTS = {"svg+xml": (b"<svg", b"<?xml"), "png": (b"\x89PNG\r\n\x1a\n",)}
 _CALM_GREEN = "#0b6b3f"
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
@@ -21,7 +21,7 @@ _Color = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """The colours of a button, of the text on it and of its edge, as CSS has them."""
+    """The CSS colours of a button, its text and its border."""
 
     button: str
     text: str
@@ -30,12 +30,12 @@ class Paint:
 
 @dataclass(frozen=True, slots=True)
 class Brand:
-    """What the pages wear.
+    """The branding of the pages.
 
     Attributes:
-        name: any text, perhaps none.
+        name: any text; may be empty.
         color: `#rrggbb`.
-        logo: a data URL, perhaps none. The name stands beside it.
+        logo: a data URL; may be empty. The name is shown beside it.
     """
 
     name: str = ""
@@ -44,10 +44,10 @@ class Brand:
 
     @classmethod
     def parse(cls, name: str, color: str, logo: str) -> "Brand":
-        """Read and check the configuration; what is empty is left as it is.
+        """Parse and validate the configuration; empty values get the defaults.
 
         Raises:
-            Misconfigured: says what is wrong.
+            Misconfigured: a value is invalid; the message states why.
         """
         if not _NAME.fullmatch(name):
             message = "BRAND_NAME must be one line of at most 64 characters."
@@ -67,10 +67,10 @@ class Brand:
         return cls(name.strip(), color or _CALM_GREEN, logo)
 
     def on(self, paper: str) -> Paint:
-        """The brand's colour, with text that can be read on it (4.5:1) and an edge that can be told from `paper` (3:1).
+        """Return the brand's colour with a readable text colour (4.5:1) and a border visible on `paper` (3:1).
 
-        The ratios are WCAG 2.2's, 1.4.3 and 1.4.11. Black or white is readable on every colour. The edge is the colour
-        itself, moved away from the paper's as far as it takes.
+        The ratios are those of WCAG 2.2, 1.4.3 and 1.4.11. Black or white is readable on every colour. The border is
+        the brand's colour, made lighter or darker until it reaches the ratio.
         """
         own, behind = _parts(self.color), _parts(paper)
         aim = _best_on(behind)
@@ -87,7 +87,7 @@ def _best_on(paper: _Color) -> _Color:
 
 
 def _is_picture(logo: str) -> bool:
-    """Whether it is what it says. A browser runs nothing in an <img>, whatever an SVG holds."""
+    """Whether the content matches its type. Browsers run no scripts of an SVG in an <img>."""
     found = _LOGO.fullmatch(logo) if len(logo) <= _LOGO_LENGTH else None
     if found is None:
         return False

@@ -1,20 +1,20 @@
-"""Which of our languages a person reads: the session's own, else what their browser asks for."""
+"""The choice of a page's language: the session's own, else the browser's preference."""
 
 LANGUAGES = ("en", "de", "fr", "es", "pt", "ja", "ar")
-"""Those that texts/ has. The first is for everybody else."""
+"""The languages in texts/. The first one is the default."""
 RIGHT_TO_LEFT = frozenset({"ar"})
 
 
 def of_tag(tag: str | None) -> str | None:
-    """Our language for a tag such as `pt-BR`, or None if we do not speak it."""
+    """Return the supported language of a tag such as `pt-BR`, or None."""
     language = (tag or "").partition("-")[0].strip().lower()
     return language if language in LANGUAGES else None
 
 
 def preferred(header: str | None) -> str | None:
-    """The best of an Accept-Language header (RFC 9110, 12.5.4) that we speak, or None.
+    """Return the preferred supported language of an Accept-Language header (RFC 9110, 12.5.4), or None.
 
-    The header is anybody's text: what cannot be read in it is passed over.
+    The header is untrusted: invalid parts of it are ignored.
     """
     best, best_weight = None, 0.0
     for choice in (header or "").split(","):

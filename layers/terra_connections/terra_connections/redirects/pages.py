@@ -1,4 +1,4 @@
-"""The pages that a person sees where the app has none of its own: small, without script, from no other server."""
+"""The result pages for apps without a page of their own: small, without scripts and external resources."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ from terra_connections.redirects.language import LANGUAGES, RIGHT_TO_LEFT
 from terra_connections.sessions.session import Reason, SessionStatus, SessionView
 
 PAPERS = _LIGHT, _DARK = ("#ffffff", "#18211d")
-"""What the buttons stand on."""
+"""The background colours of the buttons, in light and dark mode."""
 
 _STYLE = Template("""
 :root{color-scheme:light dark;--ink:#16241d;--dim:#4c5a53;--line:#dfe6e2;--edge:#7b8881;--paper:#f2f6f4;--card:$light;
@@ -98,17 +98,17 @@ _MOODS = {"connected": "good", "confirming": "wait looking", "cancelled": "none"
 )
 
 PRIVATE = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
-"""For every answer to a redirect: its address holds the session's secret."""
+"""The headers of every response to a redirect, because the redirect's URL contains the session's secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """Where a page leads.
+    """The links of a page.
 
     Attributes:
-        back: the address of the button to the app.
-        again: what the button "Try again" posts to /auth/retry, where that is possible.
-        refresh: the header `Refresh`, which moves the page on by itself.
+        back: the URL of the button to the app.
+        again: the fields that the button "Try again" posts to /auth/retry, if a retry is possible.
+        refresh: the `Refresh` header, for an automatic refresh or redirect.
     """
 
     back: str | None = None
@@ -117,14 +117,14 @@ class Ways:
 
 
 class Pages:
-    """The pages, in a brand's clothes. Every method takes one of our languages, None being the first."""
+    """The pages with a brand's style. Every method accepts a supported language, or None for the default."""
 
     def __init__(self, brand: Brand, *, is_local: bool) -> None:
-        """Dress them.
+        """Apply the brand to the style.
 
         Args:
-            brand: whose they are.
-            is_local: whether Terra is this laptop's simulator, which a form may lead to by http.
+            brand: the branding.
+            is_local: whether Terra is the local simulator, to which a form may lead over http.
         """
         light, dark = brand.on(_LIGHT), brand.on(_DARK)
         self._style = _STYLE.substitute(
@@ -147,25 +147,25 @@ class Pages:
             f"default-src 'none'; style-src 'sha256-{digest}'; img-src {pictures}; "
             "base-uri 'none'; frame-ancestors 'none'"
         )
-        # Chromium applies form-action also to where the form's answer redirects: to Terra, or a provider Terra knows.
+        # Chromium also applies form-action to the redirect after the form: to Terra, or a provider of Terra.
         self._again_leads_to = "'self' https: http:" if is_local else "'self' https:"
 
     def page_for(self, view: SessionView, language: str | None, ways: Ways) -> Response:
-        """The page that says how a login went."""
+        """Return the page with the result of a login."""
         headers = {"refresh": ways.refresh} if ways.refresh else {}
         return self._page(HTTPStatus.OK, _name(view), language, ways, headers)
 
     def unknown_link(self, language: str | None) -> Response:
-        """The page for a link that is no session's: the same for everything that is wrong with it."""
+        """Return the page for an invalid link. It is the same for every reason, so that it reveals nothing."""
         return self._page(HTTPStatus.BAD_REQUEST, "unknown_link", language)
 
     def too_many(self, language: str | None, *, retry_after: int) -> Response:
-        """The page for somebody who has begun too many logins."""
+        """Return the page for a user with too many unfinished logins."""
         headers = {"retry-after": str(retry_after)}
         return self._page(HTTPStatus.TOO_MANY_REQUESTS, "too_many", language, headers=headers)
 
     def trouble(self, language: str | None) -> Response:
-        """The page for what is not the person's fault."""
+        """Return the page for an error that the user did not cause."""
         return self._page(HTTPStatus.SERVICE_UNAVAILABLE, "trouble", language, headers={"retry-after": "5"})
 
     def _page(
@@ -176,7 +176,7 @@ class Pages:
         ways: Ways | None = None,
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Response:
-        """A page; without `ways` it is about no login that we know of."""
+        """Render a page; without `ways` it belongs to no known login."""
         language = language or LANGUAGES[0]
         texts = _texts(language)
         mood = _MOODS.get(name, "bad")
@@ -219,7 +219,7 @@ class Pages:
 
 
 def _name(view: SessionView) -> str:
-    """The page's name in texts/."""
+    """Return the page's name in texts/."""
     match view.status:
         case SessionStatus.PENDING:
             return "confirming"
@@ -237,6 +237,6 @@ def _name(view: SessionView) -> str:
 
 @cache
 def _texts(language: str) -> dict[str, Any]:
-    """A language's texts, read when somebody first speaks it."""
+    """Load a language's texts on first use."""
     texts: dict[str, Any] = json.loads((Path(__file__).parent / "texts" / f"{language}.json").read_text("utf-8"))
     return texts

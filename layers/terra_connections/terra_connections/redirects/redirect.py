@@ -1,4 +1,4 @@
-"""Terra sends the person's browser back: find whose login that was, and send the person on."""
+"""Redirects from Terra: find the session of the login, and redirect the user to the app or show a page."""
 
 from collections.abc import Callable, Collection
 from datetime import datetime
@@ -15,16 +15,16 @@ from terra_connections.sessions.return_target import ReturnTargets
 from terra_connections.sessions.session import Session, SessionStatus, SessionView, is_one_of
 from terra_connections.sessions.store import SessionStore
 
-_CONFIRMING_AGAIN_AFTER = 5  # seconds; Terra is asked no more often
+_CONFIRMING_AGAIN_AFTER = 5  # seconds; the shortest interval between calls to Terra
 
 
 def session_of(
     request: Request, sessions: SessionStore, *, after: Literal["success", "failure"], now: datetime
 ) -> Session:
-    """The session that a redirect belongs to. Each of its two redirects has a secret of its own.
+    """Return the session of a redirect. Each of its two redirects has its own secret.
 
     Raises:
-        NotFound: there is none, or the state is not the secret of this redirect; the answer does not tell which.
+        NotFound: the session does not exist, or the state is not the secret of this redirect. The error is the same.
     """
 
     def hashes(session: Session) -> Collection[str]:
@@ -35,10 +35,10 @@ def session_of(
 
 
 def session_to_retry(request: Request, sessions: SessionStore, *, now: datetime) -> Session:
-    """The session whose button "Try again" was pressed: its form carries a secret that is in no address.
+    """Return the session of a "Try again" form. The form contains a secret that is in no URL.
 
     Raises:
-        NotFound: there is none, or the secret is of none of its buttons; the answer does not tell which.
+        NotFound: the session does not exist, or the secret is not one of its forms. The error is the same.
     """
     form = dict(parse_qsl(request.body.decode("utf-8", "replace")))
     secret = form.get("secret", "")
@@ -64,27 +64,27 @@ def _found(
 
 
 class WayBack:
-    """Sends people on: to a page of the app's, or to a page of ours that says how it went."""
+    """Redirects users to a page of the app, or shows a result page."""
 
     def __init__(self, targets: ReturnTargets, pages: Pages) -> None:
         self._targets = targets
         self._pages = pages
 
     def has_page_of_ours(self, session: Session) -> bool:
-        """Whether the person sees a page of ours, because the app has none of its own."""
+        """Whether the user sees a page of this stack, because the app has none of its own."""
         target = self._targets.find(session.return_to)
         return target is None or not target.is_page
 
     def send_on(
         self, view: SessionView, request: Request, *, now: datetime, retry_secret: str | None = None
     ) -> Response:
-        """Back to the app, if the session names a page of it; else a page of ours, perhaps with a button to the app.
+        """Redirect to the app's page, if the session has one; else show a page, with a button to the app if possible.
 
         Args:
-            view: how the login stands.
-            request: of a person whose link is the session's own.
-            now: after its hour a session can be tried again from the app only.
-            retry_secret: what the button "Try again" carries; without one the page has no such button.
+            view: the state of the login.
+            request: a request whose link was verified to be the session's own.
+            now: the current time. After an hour a login can only be retried from the app.
+            retry_secret: the secret of the button "Try again"; without one the page has no such button.
         """
         session, target = view.session, self._targets.find(view.session.return_to)
         back = refresh = again = None
@@ -93,7 +93,7 @@ class WayBack:
             if target.is_page:
                 return Response(HTTPStatus.SEE_OTHER, headers={"location": back, **PRIVATE})
         if view.status is SessionStatus.PENDING:
-            # What was posted cannot be looked at again.
+            # A page that is the response to a POST cannot be refreshed.
             refresh = str(_CONFIRMING_AGAIN_AFTER) if request.method == "GET" else None
         elif target is not None and target.opens_by_itself:
             refresh = f"0;url={back}"
@@ -103,7 +103,7 @@ class WayBack:
         return self._pages.page_for(view, language, Ways(back, again, refresh))
 
     def error_page(self, error: Exception, request: Request) -> Response:
-        """What a person is shown when it cannot go on: the same for everything that is wrong with a link."""
+        """Return the page for an error. It is the same for every reason why a link is invalid."""
         language = _language_of(request)
         match error:
             case NotFound() | InvalidRequest():
@@ -115,7 +115,7 @@ class WayBack:
 
 
 def _what_the_app_gets(view: SessionView) -> dict[str, str]:
-    """Enough to show something at once; what is true, the app asks the API."""
+    """Return the query parameters for the app. They are only for display: the API has the authoritative result."""
     told = {
         "session_id": view.session.session_id,
         "status": view.status.value,

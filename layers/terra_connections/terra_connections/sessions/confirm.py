@@ -1,10 +1,11 @@
-"""A success redirect believes nothing; it may make us ask Terra.
+"""Confirmation of a success redirect. The redirect is untrusted; it only triggers calls to Terra.
 
-Only Terra's own `is_authenticated: true`, for a connection of this person and of a provider that this session allows,
-connects. Whatever else comes back - another person's connection, an error, nonsense - leaves the session as it was.
+A session becomes connected only if Terra returns `is_authenticated: true` for a connection of this user, and of a
+provider that the session allows. Any other response (another user's connection, an error, invalid data) changes
+nothing.
 
-A login on Terra's own page may have come back without having connected anything: whoever picks a source that lives in a
-phone's app is sent to success without a `user_id`. Only Terra can tell that it knows of nothing new.
+A login on Terra's own page can end without a connection: if the user picks a source that connects in a phone's app,
+Terra redirects to success without a `user_id`. A call to Terra then shows that there is no new connection.
 """
 
 import time
@@ -25,10 +26,10 @@ from terra_connections.terra.verification import position_of_asking
 
 ASK_AT_MOST_EVERY = timedelta(seconds=5)
 ASK_FOR = timedelta(seconds=3)
-"""In all: a person is waiting for the page."""
+"""Timeout for all calls together: a user is waiting for the page."""
 
-_ASK_ABOUT = 12  # of one person's users at Terra
-_AT_ONCE = 6  # requests towards Terra
+_ASK_ABOUT = 12  # checked `user_id`s of one user
+_AT_ONCE = 6  # parallel requests to Terra
 
 
 def confirm(
@@ -40,21 +41,21 @@ def confirm(
     connections: ConnectionStore,
     now: datetime,
 ) -> SessionView:
-    """Ask Terra whether this login made a connection, keep what it says, and tell how the session stands then.
+    """Ask Terra whether this login created a connection, store the result, and return the session's view.
 
     Args:
-        view: the attempt as it stands; the caller has checked its secret state.
-        hint: the query's `user_id`, which anybody can have typed.
-        terra: whom to ask.
-        sessions: keeps what the redirect brought.
-        connections: keeps what Terra said.
-        now: the asking time.
+        view: the session's current view; the caller has verified its secret `state`.
+        hint: the query's `user_id`; untrusted.
+        terra: Terra's API.
+        sessions: stores the result for the session.
+        connections: stores Terra's response.
+        now: the time of the call.
     """
     session = view.session
     if not sessions.may_ask_terra(session.session_id, now=now, at_most_every=ASK_AT_MOST_EVERY):
         return view
     asking = _Asking(session, terra)
-    # Terra writes no `user_id` as nothing, as the text "null", or not at all.
+    # For a missing `user_id` Terra sends an empty value, the text "null", or no parameter.
     hinted = None if hint == "null" else user_id_from(hint)
     info = asking.first_of([user_id for user_id in dict.fromkeys([session.user_id, hinted]) if user_id is not None])
     if session.flow is Flow.WIDGET and hinted is None:
@@ -70,16 +71,16 @@ def confirm(
     )
     confirmation = sessions.confirmation(session.session_id, info.user_id)
     known = connections.record([told], together_with=[confirmation], begun=session.comes_back)
-    # An event that is newer than the answer may have named another owner, or the user may have been erased.
+    # An event that is newer than the response may contain another owner, or the user may have been erased.
     made = connected_by_name(replace(session, confirmed_user_ids=frozenset({info.user_id})), Family(known or ()))
     return view if made is None else view_of(session, connected=made, provider=info.provider, now=now)
 
 
 class _Asking:
-    """Questions to Terra about one session, within one time limit. What is not answered proves nothing.
+    """Calls to Terra about one session, with one time limit. A failed call proves nothing.
 
     Attributes:
-        is_complete: whether everything that was asked has been answered.
+        is_complete: whether every call has succeeded.
     """
 
     def __init__(self, session: Session, terra: TerraApi) -> None:
@@ -89,11 +90,11 @@ class _Asking:
         self.is_complete = True
 
     def first_of(self, user_ids: list[UserId]) -> UserInfo | None:
-        """The first of these connections that is what this session was for."""
+        """Return the first of these connections that matches the session."""
         return next((info for user_id in user_ids if (info := self._about(user_id)) is not None), None)
 
     def anything_new(self, connections: ConnectionStore) -> UserInfo | None:
-        """A connection that Terra lists for the person and that was not known to be connected before this session."""
+        """Return a connection that Terra lists for the user and that was not connected before this session."""
         try:
             listed = self._terra.users_of(self._session.reference_id, within=self._left)
         except (TerraRejected, RetryLater):
@@ -108,19 +109,19 @@ class _Asking:
         return next((info for info in answers if info is not None), None)
 
     def _may_be_new(self, facts: Facts | None) -> bool:
-        """Whether it can be what this login made: not connected before, and not by another widget session."""
+        """Whether this login can have created it: not connected before, and not by another widget session."""
         if facts is None or facts.first_connected is None:
             return True
         is_others = facts.text(Kind.WIDGET_SESSION) not in (None, self._session.widget_session_id)
         return facts.first_connected >= self._session.created_at and not is_others
 
     def _about(self, user_id: UserId) -> UserInfo | None:
-        """What Terra knows of a connection, if it is what this session was for."""
+        """Return Terra's data about a connection, if it matches the session."""
         left = self._left
         try:
             info = self._terra.user_info(user_id, within=left) if left > timedelta(0) else None
         except (TerraRejected, RetryLater):
-            # Proves nothing about this one; the next may still be answered.
+            # This proves nothing about this one. The call for the next one may still succeed.
             info, left = None, timedelta(0)
         if left <= timedelta(0):
             self.is_complete = False

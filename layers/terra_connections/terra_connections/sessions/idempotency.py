@@ -1,20 +1,20 @@
-"""Idempotency keys: the right to be the one request of a key."""
+"""Idempotency keys: a claim ensures that only one request with a key is processed."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 
 CLAIM_LEASE = timedelta(seconds=30)
-"""A claim whose request died is free again after this; no request lives longer."""
+"""The claim of a failed request expires after this time. No request runs longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to be the one request of an idempotency key.
+    """The claim of a request on an idempotency key.
 
     Attributes:
-        claim_id: the key that it is stored under.
-        token: random; tells this request's claim from that of one which took over.
-        body_hash: what the key stands for.
+        claim_id: the key of the stored item.
+        token: random; distinguishes this request's claim from a later one on the same key.
+        body_hash: the hash of the request's body.
     """
 
     claim_id: str

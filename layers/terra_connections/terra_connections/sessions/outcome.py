@@ -1,4 +1,4 @@
-"""How an attempt to connect stands, read with as few questions as it takes."""
+"""The outcome of a session, determined with as few reads as possible."""
 
 from datetime import datetime
 
@@ -17,10 +17,10 @@ from terra_connections.sessions.store import SessionStore
 
 
 def outcome_of(session: Session, sessions: SessionStore, connections: ConnectionStore, *, now: datetime) -> SessionView:
-    """The session's view: one consistent read, and the person's list only if that does not settle it.
+    """Return the session's view: one consistent read, plus the user's list if that read is not sufficient.
 
-    A widget session costs one more consistent read, of what Terra has reported by its id, and rests on no list: several
-    of one person's can be open at once, and nothing else tells what came of which.
+    A widget session takes one more consistent read, of the events that Terra has sent with its id. It does not use the
+    list: a user can have several open widget sessions, and the list does not show which of them a login belongs to.
     """
     session = sessions.with_report(session)
     family = connections.family_of(session.named_user_ids)

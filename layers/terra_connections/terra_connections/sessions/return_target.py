@@ -1,8 +1,8 @@
-"""Where a person may be sent after a login: by a configured name, never by an address in a request.
+"""Return targets: where a user is redirected after a login. A request contains a configured name, never a URL.
 
-A target is the exact https address of a web page (a universal or App Link of the app's own domain is one) or an address
-of the app's own scheme, with two slashes or one (RFC 8252, section 7.1); for Android, where Chrome opens an app only by
-a tap, with the app's package. What the app gets is added to the address's query; what it has already stays.
+A target is the exact https URL of a web page (including a universal link or App Link of the app's own domain) or a URL
+with the app's own scheme and one or two slashes (RFC 8252, section 7.1). On Android, where Chrome opens an app only
+after a tap, it has the app's package, too. The result is added to the URL's query, whose parameters are kept.
 """
 
 import json
@@ -17,7 +17,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _ADDRESS = re.compile(r"[\x21-\x7e]{1,2048}")
 _CUSTOM_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{1,63}", re.ASCII)
 _PACKAGE = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
-# Schemes that a browser or a phone acts on by itself.
+# Schemes that a browser or a phone handles itself.
 _NOT_AN_APP = re.compile(
     "about|blob|chrome.*|content|data|file|filesystem|ftp|https?|intent|jar|javascript|mailto|ms-.*|sms|tel|vbscript|"
     "view-source|wss?"
@@ -29,11 +29,11 @@ _KEYS = frozenset({"url", "android_package", "fallback_url"})
 
 @dataclass(frozen=True, slots=True)
 class ReturnTarget:
-    """One configured target, checked.
+    """One configured and validated target.
 
     Attributes:
-        url: the address of a page, or of the app's own scheme.
-        android_package: the Android app that opens it, if a page's button shall say so.
+        url: the URL of a page, or a URL with the app's own scheme.
+        android_package: the Android app that opens it, if the button of the page must name it.
         fallback_url: the page for a phone without that app.
     """
 
@@ -43,7 +43,7 @@ class ReturnTarget:
 
     @property
     def is_page(self) -> bool:
-        """Whether a browser can be redirected there; into an app's own scheme not every browser follows."""
+        """Whether a browser can be redirected to it. Not every browser follows redirects to an app's own scheme."""
         return _is_page(self.url)
 
     @property
@@ -52,7 +52,7 @@ class ReturnTarget:
         return not self.is_page and self.android_package is None
 
     def address(self, parameters: Mapping[str, str]) -> str:
-        """The address with what the app gets; with an Android package, Chrome's `intent:` address.
+        """Return the URL with the app's parameters; with an Android package, Chrome's `intent:` URL.
 
         Source: Chrome for Developers, "Android Intents with Chrome".
         """
@@ -74,14 +74,14 @@ class ReturnTargets:
 
     @classmethod
     def parse(cls, text: str, *, is_local: bool) -> "ReturnTargets":
-        """Read and check the configuration.
+        """Parse and validate the configuration.
 
         Args:
-            text: a JSON object of name -> address, or -> {"url", "android_package", "fallback_url"}.
-            is_local: whether the stack itself runs on a laptop; only then may a target.
+            text: a JSON object of name -> URL, or -> {"url", "android_package", "fallback_url"}.
+            is_local: whether the stack runs on a local machine; only then a target may be on it.
 
         Raises:
-            Misconfigured: says which target is wrong and why.
+            Misconfigured: a target is invalid; the message states which one and why.
         """
         try:
             configured = json.loads(text or "{}")
@@ -102,14 +102,14 @@ class ReturnTargets:
         return cls(targets)
 
     def __iter__(self) -> Iterator[tuple[str, ReturnTarget]]:
-        """Each name with its target."""
+        """Iterate over the names and their targets."""
         return iter(self._targets.items())
 
     def check(self, name: str) -> None:
-        """Make sure that a name is configured.
+        """Check that a name is configured.
 
         Raises:
-            UnknownReturnTarget: it is not.
+            UnknownReturnTarget: the name is not configured.
         """
         if name not in self._targets:
             if not self._targets:
@@ -120,7 +120,7 @@ class ReturnTargets:
             raise UnknownReturnTarget(message)
 
     def find(self, name: str | None) -> ReturnTarget | None:
-        """The target of this name; None also if it was configured once and is not now."""
+        """Return the target of this name; None also if it is no longer configured."""
         return None if name is None else self._targets.get(name)
 
 
@@ -129,7 +129,7 @@ def _with(address: str, parameters: Mapping[str, str]) -> str:
 
 
 def _trouble(name: str, target: Mapping[str, object], *, is_local: bool) -> str | None:
-    """What is wrong with a target, or None."""
+    """Return why a target is invalid, or None."""
     if not _NAME.fullmatch(name):
         return "is not a name: letters, digits, '_', '.', '-'"
     if unknown := target.keys() - _KEYS:
@@ -155,7 +155,7 @@ def _is_page(address: object) -> bool:
 
 
 def _address_trouble(address: object, *, is_local: bool) -> str | None:
-    """What is wrong with an address, or None."""
+    """Return why a URL is invalid, or None."""
     if not isinstance(address, str) or not _ADDRESS.fullmatch(address) or "\\" in address:
         return "is not an address"
     try:
@@ -183,7 +183,7 @@ def _address_trouble(address: object, *, is_local: bool) -> str | None:
 
 
 def _beginning_trouble(address: str, scheme: str) -> str | None:
-    """What is wrong with the scheme's spelling, or None. A page needs two slashes, an app's own scheme one."""
+    """Return why the scheme's spelling is invalid, or None. A page needs two slashes, an app's own scheme one."""
     written = address.partition(":")[0]
     if written != scheme and written.lower() == scheme:
         return f"has the scheme {written!r}: write it in lower case ({scheme}:...), as browsers and phones compare it"

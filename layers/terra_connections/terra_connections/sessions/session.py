@@ -1,4 +1,4 @@
-"""One attempt to connect, from "Connect" in the app to an outcome that Terra vouches for."""
+"""A session: one login, from "Connect" in the app to an outcome that Terra has confirmed."""
 
 import hashlib
 import hmac
@@ -16,18 +16,18 @@ from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.users.store import Begun, Name
 
 OPEN_FOR = timedelta(hours=1)
-"""After this a session nobody finished is shown as expired."""
+"""An unfinished session is shown as expired after this time."""
 
 
 class Flow(StrEnum):
-    """Who picks the provider: the app (`provider`), or the person, on Terra's own page (`widget`)."""
+    """Who picks the provider: the app (`provider`), or the user on Terra's own page (`widget`)."""
 
     PROVIDER = "provider"
     WIDGET = "widget"
 
 
 class SessionStatus(StrEnum):
-    """As the contract names them; a session's status only rises."""
+    """The status of a session, as in openapi.yaml. It only ever advances."""
 
     PENDING = "pending"
     CONNECTED = "connected"
@@ -37,7 +37,7 @@ class SessionStatus(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a login failed: the contract's closed list, the most telling one last."""
+    """The reason of a failed login: the closed list of openapi.yaml, the most specific one last."""
 
     UNKNOWN = "unknown"
     PROVIDER_ERROR = "provider_error"
@@ -59,7 +59,7 @@ _OTHER_NAMES = {"GOOGLEFIT": "GOOGLE"}
 
 
 def reason_from(text: object) -> Reason:
-    """Terra's free text, which anybody may have written, as one of the closed list."""
+    """Map Terra's free text, which is untrusted, to a reason of the closed list."""
     if not isinstance(text, str):
         return Reason.UNKNOWN
     told = text.strip().lower()
@@ -68,12 +68,12 @@ def reason_from(text: object) -> Reason:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What Terra's events say of a login that they name by its widget session's id, in whatever order they come.
+    """The data in Terra's events about a login with a widget session id; the events can arrive in any order.
 
     Attributes:
-        widget_session_id: the login, by Terra's id.
-        user_ids: whom it connected.
-        reasons: why it failed.
+        widget_session_id: Terra's id of the login.
+        user_ids: the `user_id`s that it connected.
+        reasons: the reasons why it failed.
     """
 
     widget_session_id: SessionId
@@ -83,21 +83,21 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One attempt, as it is stored.
+    """One login, as it is stored.
 
     Attributes:
-        resource: the provider that the app picked; None where the person picks.
-        resources: the providers that the person may pick from; empty means all of them.
-        success_hash, failure_hash: SHA-256 of the secrets that only the success and only the failure redirect carry.
-        retry_hashes: SHA-256 of the secrets that only the buttons "Try again" carry, one for each page that was shown.
-        user_id: the id that Terra issued before the login; nothing promises that it is the final one. None where the
-            person picks: then there is a `widget_session_id`.
-        confirmed_user_ids: what Terra has said that this very login connected.
-        failed_reasons: why it failed, from failure redirects and from Terra.
-        needs_app: a success redirect came, and Terra knew of nothing new.
-        claim_id: the idempotency claim that it answers, if any.
-        created_at, expires_at: unix milliseconds.
-        ttl: unix seconds.
+        resource: the provider that the app picked; None if the user picks it.
+        resources: the providers that the user may pick from; empty means all of them.
+        success_hash, failure_hash: SHA-256 of the secrets of the success redirect and of the failure redirect.
+        retry_hashes: SHA-256 of the secrets of the buttons "Try again", one for each page that was shown.
+        user_id: the id that Terra issued before the login; it is not guaranteed to be the final one. None if the user
+            picks the provider: the session then has a `widget_session_id`.
+        confirmed_user_ids: the `user_id`s that this login connected, as confirmed by Terra.
+        failed_reasons: the reasons of the failure, from failure redirects and from Terra.
+        needs_app: a success redirect arrived, and Terra had no new connection.
+        claim_id: the idempotency claim of its request, if any.
+        created_at, expires_at: in Unix milliseconds.
+        ttl: in Unix seconds.
     """
 
     session_id: SessionId
@@ -122,25 +122,25 @@ class Session:
 
     @property
     def retry_claim_id(self) -> str:
-        """The idempotency claim of "Try again": however many buttons are pressed, one session takes its place."""
+        """The idempotency claim of "Try again": one new session, however many buttons are pressed."""
         return f"retry:{self.session_id}"
 
     @property
     def named_user_ids(self) -> tuple[UserId, ...]:
-        """The connections that this session would be about, the likeliest first."""
+        """The `user_id`s that this session can have connected, the most likely one first."""
         issued = () if self.user_id is None else (self.user_id,)
         return (*issued, *sorted(self.confirmed_user_ids.difference(issued)))
 
     @property
     def announcement(self) -> list[Facts]:
-        """What Terra's answer to the new session says: whose the issued `user_id` is. Nothing without one."""
+        """The owner of the `user_id` that Terra issued for the new session; empty without one."""
         if self.user_id is None:
             return []
         return [announced(self.user_id, self.reference_id, Position(self.created_at))]
 
     @property
     def begun(self) -> Begun:
-        """What an erasure of the user has to find of this login, and what explains the connection that it makes."""
+        """The names of this login, by which an erasure finds it and its connection is attributed to it."""
         providers = (self.resource,) if self.resource is not None else self.resources or ("*",)
         names = [Name(self.created_at, "session", self.session_id)]
         names += [Name(self.created_at, "provider", provider) for provider in providers]
@@ -150,23 +150,23 @@ class Session:
 
     @property
     def comes_back(self) -> Begun:
-        """The same of a login that was begun before: its names are kept already."""
+        """The same for an earlier login, whose names are already stored."""
         return Begun(self.reference_id, self.created_at, ())
 
     def is_open(self, now_ms: float) -> bool:
-        """Whether no redirect has finished it and it has not expired, as far as it is known without asking further."""
+        """Whether it has not expired and no redirect has finished it, according to this item alone."""
         return now_ms < self.expires_at and not (self.confirmed_user_ids or self.failed_reasons or self.needs_app)
 
     def allows(self, provider: str | None) -> bool:
-        """Whether a connection of this provider can be what this session was for."""
+        """Whether the session allows a connection of this provider."""
         asked = (self.resource,) if self.flow is Flow.PROVIDER else self.resources
         return not asked or _by_one_name(provider) in map(_by_one_name, asked)
 
     def accepts(self, facts: Facts) -> bool:
-        """Whether a connection that this login is known to have made counts for it.
+        """Whether a connection that this login has made is accepted as its result.
 
-        It may be that nobody knows whose it is, or of which provider. It must not be another user's, nor of a provider
-        that the session does not allow.
+        Its owner and its provider may be unknown. It must not be another user's, nor of a provider that the session
+        does not allow.
         """
         provider = facts.text(Kind.PROVIDER)
         return facts.owner in (None, self.reference_id) and (
@@ -174,7 +174,7 @@ class Session:
         )
 
     def with_report(self, report: Report) -> "Session":
-        """This session, and what Terra has reported of it."""
+        """Return this session merged with Terra's report about it."""
         return replace(
             self,
             confirmed_user_ids=self.confirmed_user_ids | report.user_ids,
@@ -183,29 +183,29 @@ class Session:
 
 
 def _by_one_name(provider: str | None) -> str | None:
-    """A provider that Terra calls by two names, by one of them."""
+    """Normalise the name of a provider that has two names at Terra."""
     return _OTHER_NAMES.get(provider, provider) if provider else provider
 
 
 def new_secret() -> str:
-    """A secret of 256 random bits."""
+    """Return a new secret of 256 random bits."""
     return secrets.token_urlsafe(32)
 
 
 def hash_of(secret: str) -> str:
-    """What is stored of a secret."""
+    """Return the hash of a secret; only the hash is stored."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def is_one_of(hashes: Iterable[str], secret: str) -> bool:
-    """Whether a secret is one of those of which these hashes are stored."""
+    """Whether the hash of a secret is among these stored hashes."""
     given = hash_of(secret).encode()
     return any(hmac.compare_digest(stored.encode(), given) for stored in hashes)
 
 
 @dataclass(frozen=True, slots=True)
 class SessionView:
-    """What people see of a session, as the contract's `Session`."""
+    """The state of a session for users: `Session` in openapi.yaml."""
 
     session: Session
     status: SessionStatus
@@ -215,15 +215,15 @@ class SessionView:
 
     @property
     def resource(self) -> str | None:
-        """The provider that the app picked, or the one that the person has connected."""
+        """The provider that the app picked, or the one that the user has connected."""
         return self.session.resource or self.provider
 
     def may_be_retried(self, *, now: datetime) -> bool:
-        """Whether a new session may take its place at the person's own wish: it has failed, and lately."""
+        """Whether the user may replace it by a new session: it has failed, and has not expired."""
         return self.status is SessionStatus.FAILED and now.timestamp() * 1000 < self.session.expires_at
 
     def as_json(self) -> dict[str, Any]:
-        """The contract's shape, without `auth_url`."""
+        """Return the session in the format of openapi.yaml, without `auth_url`."""
         return {
             "session_id": self.session.session_id,
             "status": self.status,
@@ -237,17 +237,17 @@ class SessionView:
 
 
 def connected_by_name(session: Session, family: Family) -> UserId | None:
-    """The connection that this very login made, by the id that it goes by now.
+    """Return the current `user_id` of the connection that this login made.
 
-    Having been connected counts, whatever happened to the connection since, unless Terra has said that it is another
-    user's, or of another provider.
+    Later changes of the connection do not matter, unless Terra has reported that it is another user's, or of another
+    provider.
     """
     found = (_goes_by(user_id, session, family) for user_id in session.named_user_ids)
     return next((user_id for user_id in found if user_id is not None), None)
 
 
 def _goes_by(user_id: UserId, session: Session, family: Family) -> UserId | None:
-    """The id that a connection of this session goes by now, or its own where that one is another user's."""
+    """Return the current `user_id` of a connection of this session, or the original one if that is another user's."""
     for candidate in (family.current(user_id), user_id):
         facts = family.facts(candidate)
         if facts is not None and family.was_connected(candidate) and session.accepts(facts):
@@ -256,11 +256,11 @@ def _goes_by(user_id: UserId, session: Session, family: Family) -> UserId | None
 
 
 def connected_by_person(session: Session, of_person: Iterable[Facts]) -> UserId | None:
-    """A connection of this person and provider that was made since the session began, under an id nobody announced.
+    """Return a connection of this user and provider that was made after the session started, under an unknown id.
 
-    One that asking Terra only found standing since then is none: a sync finishes nobody's login.
+    A connection that was only found by a call to Terra does not count: a sync does not finish a login.
     """
-    # A position can be exact to the second only: what happened in the session's first second is since.
+    # A position may only be exact to the second, so the whole first second of the session counts.
     since = session.created_at // 1000 * 1000
     known = list(of_person)
     candidates = [
@@ -282,14 +282,14 @@ def view_of(
     told: Iterable[Reason] = (),
     now: datetime,
 ) -> SessionView:
-    """The session's status, from what is known now.
+    """Return the session's view.
 
     Args:
-        session: the attempt, with what the redirects brought and Terra reported of it.
-        connected: the connection that it led to, if any.
-        provider: that connection's.
-        told: why it failed, as Terra's events about its connections have it.
-        now: for `expired`, which is computed and never stored.
+        session: the session, merged with the data of its redirects and of Terra's report.
+        connected: the `user_id` that it connected, if any.
+        provider: the provider of that connection.
+        told: the reasons of the failure in Terra's events about its connections.
+        now: the current time, for `expired`, which is computed and never stored.
     """
     if connected is not None:
         return SessionView(session, SessionStatus.CONNECTED, user_id=connected, provider=provider)

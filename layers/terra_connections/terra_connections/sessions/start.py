@@ -1,4 +1,4 @@
-"""The story of a new session."""
+"""The creation of a session."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ _MAX_KEY_LENGTH = 255
 
 
 def claim_for(caller: Caller, idempotency_key: str | None, body: bytes) -> Claim | None:
-    """The claim that an Idempotency-Key asks for: of this caller, for this body.
+    """Return the claim for an Idempotency-Key of this caller and body.
 
     Raises:
         InvalidRequest: the key is empty or too long.
@@ -56,15 +56,15 @@ def claim_for(caller: Caller, idempotency_key: str | None, body: bytes) -> Claim
 
 
 class Wish(Protocol):
-    """What a session is to be for: told by a request's body, or by a session that is tried again."""
+    """The parameters of a new session, from a request's body or from a session that is retried."""
 
     @property
     def resource(self) -> str | None:
-        """The provider; None lets the person pick."""
+        """The provider; None lets the user pick one."""
 
     @property
     def resources(self) -> tuple[str, ...]:
-        """What they may pick from; empty is everything."""
+        """The providers that the user may pick from; empty means all of them."""
 
     @property
     def return_to(self) -> str | None:
@@ -73,11 +73,11 @@ class Wish(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What starting a session led to.
+    """The result of starting a session.
 
     Attributes:
-        answer: the contract's `Session` with its `auth_url`.
-        is_replay: whether it is the stored answer to the first request with the same Idempotency-Key.
+        answer: `Session` of openapi.yaml, with its `auth_url`.
+        is_replay: whether it is the stored response to the first request with the same Idempotency-Key.
     """
 
     answer: dict[str, Any]
@@ -86,7 +86,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class SessionStarter:
-    """Starts sessions: asks Terra for a login link, and remembers who it is for."""
+    """Starts sessions: gets a login link from Terra, and stores the session of the user."""
 
     terra: TerraApi
     sessions: SessionStore
@@ -95,7 +95,7 @@ class SessionStarter:
     targets: ReturnTargets
     open_limit: int
     catalogue: Catalogue
-    """Asked only where Terra has refused something; what it holds then spares Terra the next such request."""
+    """Fetched only after Terra has rejected a request; the cached list then avoids further such requests."""
 
     def start(
         self,
@@ -107,20 +107,20 @@ class SessionStarter:
         claim: Claim | None,
         now: datetime,
     ) -> Started:
-        """A new session, or the one that the same request made before.
+        """Create a session, or return the one that the same request created before.
 
         Args:
-            asked: for which provider or providers, and where to afterwards.
-            person: for whom.
-            language: what they read, if that is known.
-            base_url: this stack's own address: Terra sends the browser back to it and nowhere else.
-            claim: of the request's idempotency key, if it has one.
+            asked: the provider or providers, and the return target.
+            person: the user's `reference_id`.
+            language: the user's language, if known.
+            base_url: this stack's own base URL. Terra redirects the browser only to it.
+            claim: the claim for the request's idempotency key, if it has one.
             now: the session's creation time.
 
         Raises:
-            UnknownReturnTarget, RequestInProgress, IdempotencyKeyReused: nothing was asked of Terra.
+            UnknownReturnTarget, RequestInProgress, IdempotencyKeyReused: Terra was not called.
             TooManySessions, UnknownResource, SdkOnlyProvider, InputRefused, TerraRejected, TerraUnavailable,
-                TooManyRequests: the key is free again.
+                TooManyRequests: the idempotency key can be used again.
         """
         if asked.return_to is not None:
             self.targets.check(asked.return_to)
@@ -146,14 +146,14 @@ class SessionStarter:
         return Started(answer)
 
     def start_again(self, session: Session, *, base_url: str, now: datetime) -> dict[str, Any]:
-        """A new session for what a failed one was for, as `start` answers it: the same for every repeat.
+        """Create a session with the parameters of a failed one; every retry returns the same new session.
 
-        Whoever asks while it is being made waits for it: a browser shows the answer to the last press of a button.
+        Concurrent requests wait for the first one: a browser shows the response to the last press of a button.
 
         Raises:
-            NotDurable: it took too long.
+            NotDurable: the wait for the first request took too long.
             UnknownReturnTarget, TooManySessions, UnknownResource, SdkOnlyProvider, InputRefused, TerraRejected,
-                TerraUnavailable, TooManyRequests: as `start` does.
+                TerraUnavailable, TooManyRequests: as in `start`.
         """
         claim = Claim(session.retry_claim_id, secrets.token_hex(16), session.failure_hash)
         patience = Patience()
@@ -171,11 +171,11 @@ class SessionStarter:
                 patience.wait()
 
     def _keep(self, session: Session, claim: Claim | None, answer: dict[str, Any]) -> None:
-        """Keep a new session, the answer to a repeat of its request, and whose the issued `user_id` is, in one write.
+        """Store a new session, the response for its idempotency key, and the owner of the `user_id`, in one write.
 
         Raises:
-            RequestInProgress: the claim's lease ran out and another request took over.
-            ErasureInProgress: the user was erased since the request came, or is being erased.
+            RequestInProgress: the claim expired, and another request has claimed the key.
+            ErasureInProgress: the user was erased after the request arrived, or is being erased.
         """
         writes = self.sessions.creation(session, claim, answer)
         kept = self.connections.record(session.announcement, together_with=writes, are_new=True, begun=session.begun)
@@ -184,15 +184,14 @@ class SessionStarter:
             raise RequestInProgress(message)
 
     def _check_open(self, person: ReferenceId, *, now: datetime) -> None:
-        """Whoever begins logins and finishes none has to wait: each is a user at Terra that nobody will ever be.
+        """Limit the unfinished logins of a user, because each one creates a permanently unused user at Terra.
 
-        What they have begun within the hour is read by key. Only where that is too much the index is asked which of
-        it is still open. Open sessions that were erased count until they would have ended. Requests at the same moment
-        may pass together.
+        The logins of the last hour are read by key. The index is queried for the open ones only if these reach the
+        limit. Erased open sessions count until they would have expired. Concurrent requests may exceed the limit.
 
         Raises:
             ErasureInProgress: the user is being erased.
-            TooManySessions: until one of them ends.
+            TooManySessions: the limit is reached until one of the sessions ends.
         """
         if not self.open_limit:
             return
@@ -253,9 +252,9 @@ class SessionStarter:
                 raise self.catalogue.explained(refused, session.resources) from refused
             auth_url, warnings = widget.url, widget.warnings
             if warnings and session.resources:
-                # No document says what the page offers if Terra knows none of the providers: perhaps all that it has.
+                # Terra does not document what the page offers if it knows none of the providers; it may offer all.
                 self.catalogue.require_one_of(session.resources)
-            # Whoever comes later finds a dead link: to go on waiting, or to be given it again, would be no use.
+            # The session expires with Terra's link: after that, the link no longer works.
             link_ends = int((now + widget.open_for).timestamp() * 1000)
             session = replace(
                 session, widget_session_id=widget.session_id, expires_at=min(session.expires_at, link_ends)

@@ -1,14 +1,14 @@
-"""Sessions in DynamoDB, with the idempotency claims of their creation and what Terra reports by its own ids.
+"""The sessions table in DynamoDB: sessions, their idempotency claims, and the reports of Terra's events.
 
 ```text
 key    session_id, or "idempotency:<sha256 of caller and key>", or "widget:<Terra's widget session id>"
 index  by-reference-id (reference_id, created_at); sessions only
 session   as session.Session; ttl
 claim     token, body_hash, expires_at, ttl, answer? (none while the request runs)
-widget    user_ids, failed_reasons: what Terra's events say of the login, sets; ttl
+widget    user_ids, failed_reasons: sets, from Terra's events about the login; ttl
 ```
 
-DynamoDB deletes what is past its TTL when it finds time: here it does not exist from that second on.
+DynamoDB deletes expired items with a delay. This store ignores them as soon as they expire.
 """
 
 import json
@@ -30,28 +30,28 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _MOST_OF_A_LOGIN = 100
-"""Connections that are remembered of one widget session; an item takes 400 kB, and every event has to be kept."""
-_BATCH = 100  # BatchGetItem takes no more keys
+"""Stored connections of one widget session. An item has at most 400 kB, and every event must be storable."""
+_BATCH = 100  # keys; the limit of BatchGetItem
 
-_MAX_RETRY_BUTTONS = 50  # a page that is loaded more often has none
+_MAX_RETRY_BUTTONS = 50  # a page that is loaded more often has no button
 
 
 class SessionStore:
-    """Sessions, and what has to be kept beside them."""
+    """Reads and writes sessions, their claims and their reports."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client = client
         self._table = table
 
     def find(self, session_id: SessionId, *, now: datetime) -> Session | None:
-        """The session, read consistently."""
+        """Read a session, consistently."""
         answer = self._client.get_item(TableName=self._table, Key=_key(session_id), ConsistentRead=True)
         item = answer.get("Item")
         session = _session_from(item) if item else None
         return session if session and session.ttl > now.timestamp() else None
 
     def of_person(self, reference_id: ReferenceId) -> list[Session]:
-        """A person's sessions. May lag a write by moments, as any index does."""
+        """Read a user's sessions. The index is eventually consistent, so the last writes may be missing."""
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             IndexName="by-reference-id",
@@ -61,11 +61,11 @@ class SessionStore:
         return [_session_from(item) for page in pages for item in page["Items"]]
 
     def read(self, session_ids: Iterable[SessionId]) -> list[Session]:
-        """These sessions, read consistently; those that are not there are left out."""
+        """Read these sessions, consistently; missing ones are left out."""
         return [_session_from(item) for item in self._get(map(_key, session_ids))]
 
     def with_reports(self, sessions: Iterable[Session]) -> list[Session]:
-        """Sessions as `with_report` gives them, read together."""
+        """Return the sessions merged with their reports, as `with_report`, with one batch read."""
         found = list(sessions)
         logins = {session.widget_session_id for session in found if session.widget_session_id is not None}
         reports = [_report_from(item) for item in self._get(map(_report_key, logins))]
@@ -74,7 +74,7 @@ class SessionStore:
         return [session.with_report(report) if report else session for session, report in zip(found, told, strict=True)]
 
     def _get(self, keys: Iterable[dict[str, dict[str, str]]]) -> list[Mapping[str, Any]]:
-        """Items by their keys, read consistently."""
+        """Read items by their keys, consistently."""
         rest = list(keys)
         found: list[Mapping[str, Any]] = []
         patience = Patience()
@@ -90,9 +90,10 @@ class SessionStore:
         return found
 
     def ends_of_open(self, reference_id: ReferenceId, *, now: datetime) -> list[int]:
-        """When a person's sessions that no redirect has finished expire, in unix milliseconds; expired ones left out.
+        """Return the expiry times, in Unix milliseconds, of a user's open sessions, which no redirect has finished.
 
-        May lag a write by moments, as any index does. A session that only a webhook has finished still counts.
+        The index is eventually consistent, so the last writes may be missing. A session that only a webhook has
+        finished still counts as open.
         """
         now_ms = int(now.timestamp() * 1000)
         pages = self._client.get_paginator("query").paginate(
@@ -113,7 +114,7 @@ class SessionStore:
         return [int(item["expires_at"]["N"]) for page in pages for item in page["Items"]]
 
     def with_report(self, session: Session) -> Session:
-        """The session with what Terra's events have told of it by its widget session's id, read consistently."""
+        """Return the session merged with the report of Terra's events about its widget session, read consistently."""
         if session.widget_session_id is None:
             return session
         key = _report_key(session.widget_session_id)
@@ -121,20 +122,21 @@ class SessionStore:
         return session.with_report(_report_from(item)) if item else session
 
     def erase(self, session: Session) -> None:
-        """Remove a session, and what a repeat of its request would be answered with."""
+        """Delete a session, and the stored response for its idempotency key."""
         for key in (session.claim_id, session.session_id):
             if key is not None:
                 self._client.delete_item(TableName=self._table, Key=_key(key))
 
     def erase_reports(self, widget_session_ids: Iterable[SessionId]) -> None:
-        """Remove what Terra's events have told of these widget sessions."""
+        """Delete the reports of Terra's events about these widget sessions."""
         for widget_session_id in widget_session_ids:
             self._client.delete_item(TableName=self._table, Key=_report_key(widget_session_id))
 
     def creation(self, session: Session, claim: Claim | None, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The writes that keep a new session and, if it was claimed, what a repeat of its request is answered with.
+        """Return the writes that store a new session and, with a claim, the response for the idempotency key.
 
-        The session's own is unconditional. The claim's fails if its lease ran out and another request took over.
+        The session's write is unconditional. The claim's write fails if the claim expired and another request has
+        claimed the key.
         """
         writes = [{"Put": self._put(session)}]
         if claim is None:
@@ -160,11 +162,11 @@ class SessionStore:
         """Claim an idempotency key, in one round trip.
 
         Returns:
-            None when the claim is ours; the answer of the first request when that is done.
+            None if this request has the claim; the response of the first request if that one has finished.
 
         Raises:
             RequestInProgress: the first request is still running.
-            IdempotencyKeyReused: the key stands for another body.
+            IdempotencyKeyReused: the key was used with a different body.
         """
         now_ms = int(now.timestamp() * 1000)
         lease_ends = now_ms + int(CLAIM_LEASE.total_seconds() * 1000)
@@ -179,14 +181,14 @@ class SessionStore:
             self._client.put_item(
                 TableName=self._table,
                 Item=_item_from(item),
-                # A repeat of our own try, whose answer was lost, is still our claim.
+                # A retry of our own write, whose response was lost, keeps the claim.
                 ConditionExpression="attribute_not_exists(session_id) OR expires_at <= :now OR #token = :token",
                 ExpressionAttributeNames={"#token": "token"},
                 ExpressionAttributeValues={":now": {"N": str(now_ms)}, ":token": {"S": claim.token}},
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except self._client.exceptions.ConditionalCheckFailedException as error:
-            # The stubs do not know that the refusal carries the item.
+            # The type stubs do not know that the error contains the item.
             standing: Mapping[str, Any] = error.response["Item"]  # type: ignore[typeddict-item]
             if standing["body_hash"]["S"] != claim.body_hash:
                 message = "A repeat has the same body, byte for byte. Use a new key for a new request."
@@ -199,9 +201,9 @@ class SessionStore:
         return None
 
     def release(self, claim: Claim) -> None:
-        """Give a claim back, so that the request can be repeated at once. Nothing happens if it is no longer ours.
+        """Release a claim, so that the request can be retried at once. Does nothing if another request has it.
 
-        Nothing is raised either, since that would hide what made it necessary: the lease frees the key by itself.
+        Raises nothing, because that would hide the original error: the claim expires on its own.
         """
         with suppress(BotoCoreError, ClientError):
             self._client.delete_item(
@@ -213,7 +215,7 @@ class SessionStore:
             )
 
     def may_ask_terra(self, session_id: SessionId, *, now: datetime, at_most_every: timedelta) -> bool:
-        """Whether it is this request's turn to ask Terra about a session: reloads and prefetches must not hammer it."""
+        """Whether this request may call Terra about a session. Limits the calls caused by reloads and prefetches."""
         now_ms = int(now.timestamp() * 1000)
         try:
             self._client.update_item(
@@ -233,9 +235,9 @@ class SessionStore:
         return True
 
     def may_offer_retry(self, session: Session) -> bool:
-        """Whether a page may still show a button "Try again": none was pressed with success, and there are few so far.
+        """Whether a page may show a button "Try again": no retry has succeeded, and the limit is not reached.
 
-        The first page of a session costs no read.
+        The first page of a session needs no read.
         """
         if not session.retry_hashes:
             return True
@@ -245,9 +247,9 @@ class SessionStore:
         return "answer" not in answer.get("Item", {})
 
     def add_failure(self, session_id: SessionId, reason: Reason, *, retry_hash: str | None = None) -> None:
-        """Remember that a failure redirect came, and the secret of the button "Try again" on its page, if it has one.
+        """Record a failure redirect, and the hash of the secret of the button "Try again" on its page, if any.
 
-        Both are sets: order and repetition change nothing.
+        Both are sets, so order and repetition make no difference.
         """
         added = {"failed_reasons": [reason], **({"retry_hashes": [retry_hash]} if retry_hash else {})}
         try:
@@ -259,11 +261,11 @@ class SessionStore:
                 ExpressionAttributeValues={f":{name}": {"SS": values} for name, values in added.items()},
             )
         except self._client.exceptions.ConditionalCheckFailedException:
-            # The session was erased in between: there is nothing to remember.
+            # The session was erased in the meantime: there is nothing to record.
             return
 
     def add_needs_app(self, session_id: SessionId) -> None:
-        """Remember that a success redirect came while Terra knew of nothing new."""
+        """Record that a success redirect arrived while Terra had no new connection."""
         try:
             self._client.update_item(
                 TableName=self._table,
@@ -273,11 +275,11 @@ class SessionStore:
                 ExpressionAttributeValues={":true": {"BOOL": True}},
             )
         except self._client.exceptions.ConditionalCheckFailedException:
-            # The session was erased in between: there is nothing to remember.
+            # The session was erased in the meantime: there is nothing to record.
             return
 
     def confirmation(self, session_id: SessionId, user_id: UserId) -> dict[str, Any]:
-        """The write by which a session remembers a `user_id` that a redirect brought and Terra confirmed."""
+        """Return the write that adds a `user_id` to a session after a redirect and Terra's confirmation."""
         return {
             "Update": {
                 "TableName": self._table,
@@ -289,10 +291,10 @@ class SessionStore:
         }
 
     def writes(self, report: Report | None, *, now: datetime) -> list[dict[str, Any]]:
-        """The write by which is remembered what Terra tells of a login by its widget session's id, if it names one.
+        """Return the write that stores a report of Terra's events about a widget session; none without a report.
 
-        Sets: order and repetition change nothing. There need not be a session yet: Terra may be quicker than we are.
-        Its condition fails where so many connections are remembered already that no login can have made them.
+        It adds to sets, so order and repetition make no difference. The session need not exist yet: an event may arrive
+        before it is stored. The condition fails if there are more connections than one login can have made.
         """
         if report is None:
             return []
@@ -360,7 +362,7 @@ def _session_from(item: Mapping[str, Any]) -> Session:
         user_id=None if user_id is None else UserId(user_id),
         widget_session_id=None if widget_session_id is None else SessionId(widget_session_id),
         resources=tuple(stored.get("resources", ())),
-        # Before the redirects had secrets of their own, sessions had one for both.
+        # Older sessions have one secret for both redirects.
         success_hash=stored.get("success_hash") or stored["state_hash"],
         failure_hash=stored.get("failure_hash") or stored["state_hash"],
         return_to=stored.get("return_to"),

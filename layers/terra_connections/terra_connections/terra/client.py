@@ -1,8 +1,8 @@
-"""Terra's REST API, as far as this stack asks it, over an `httpx.Client` that is passed in.
+"""The client of Terra's REST API, over an `httpx.Client` that is passed in.
 
 Source: Terra's OpenAPI documents (2026.07 and 2026.10) and FAQ. Errors come in four forms (RFC 9457 without a status,
-an older `{status, message}`, HTML, empty): the status code decides, and where a JSON body has a `code`, it says more.
-A success is accepted only if it holds what it must. No call follows redirects.
+an older `{status, message}`, HTML, empty): the status code decides, and a `code` in a JSON body adds detail.
+A success is accepted only if it contains all required fields. No call follows redirects.
 """
 
 import json
@@ -40,14 +40,14 @@ from terra_connections.terra.providers import Provider, enabled_providers, resou
 from terra_connections.terra.transport import exchange, unusable_response
 
 LOGIN_WITHIN = timedelta(seconds=18)
-"""With two tries to connect this stays below the 28 s that the function has, and API Gateway's 30."""
+"""With two attempts to connect this is below the function's timeout of 28 s, and API Gateway's of 30 s."""
 ANSWER_WITHIN = timedelta(seconds=10)
 
 WIDGET_OPEN_FOR = timedelta(seconds=900)
-"""How long a widget's link opens if Terra does not say: the shorter of the two values in its documents (900, 86400)."""
+"""The default lifetime of a widget's link: the shorter of the two values in Terra's documents (900, 86400)."""
 
-DATA_TOKEN_PREFIX = "terra_dt_"  # noqa: S105 - the mark of such a token, not one
-"""A data token of Terra's is sent as a bearer token, an API key in a header of its own.
+DATA_TOKEN_PREFIX = "terra_dt_"  # noqa: S105 - the prefix of such tokens, not a token
+"""A data token is sent as a bearer token, an API key in its own header.
 
 Source: tryterra/agent-skills, terra-mobile-sdk/SKILL.md (2026). Terra's Vantage document (2026.10.22) sends `dev-id`
 beside a data token, and no document forbids it.
@@ -70,16 +70,16 @@ _OPERATORS_TO_MEND = {
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.GONE,
 }
-"""Refusals that no caller of ours can cause: of credentials, of the account, and of the address that is configured."""
+"""Rejections that no caller can cause: of the credentials, of the account, or because of the configured URL."""
 _WIDGET_IS_ELSEWHERE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 class TerraApi:
-    """Terra, asked with the account's credentials.
+    """Calls Terra with the account's credentials.
 
-    Every call raises `TerraRejected` or one of its kinds (401, 402, 403 and other refusals), `TooManyRequests` (429),
-    or `TerraUnavailable` or its kind (no answer in time, 5xx, or an answer that does not hold what it must).
+    Every call can raise `TerraRejected` or a subclass (401, 402, 403 and other rejections), `TooManyRequests` (429), or
+    `TerraUnavailable` or its subclass (timeout, 5xx, or a response without the required fields).
     """
 
     def __init__(
@@ -94,10 +94,17 @@ class TerraApi:
         is_local: bool = False,
         asked: Callable[[str, int | None, float], None] = lambda _call, _status, _milliseconds: None,
     ) -> None:
-        """Ask by `client`; `asked` is told of each call: its path, the answer's status if any, and how long it took.
+        """Create a client.
 
-        `widget_url` is the whole address of the widget's endpoint: Terra has published several. `api_key` gives an API
-        key or a data token. `is_local`, or a Terra on this machine, lets login addresses on this machine be http.
+        Args:
+            client: the HTTP client.
+            api_url: the base URL of Terra's API.
+            widget_url: the full URL of the widget's endpoint; Terra has published several.
+            dev_id: the account's `dev-id`.
+            api_key: returns an API key or a data token.
+            mobile_token_path: the path of the endpoint for mobile tokens.
+            is_local: allows http for login URLs on this machine, as does an `api_url` on this machine.
+            asked: is called after each call with its path, the status (if any) and the duration in milliseconds.
         """
         self._client = client
         self._asked = asked
@@ -109,11 +116,11 @@ class TerraApi:
         self._is_local = is_local or urlsplit(api_url).hostname in _LOOPBACK
 
     def authenticate_user(self, asked: LoginAsked, *, resource: str) -> Login:
-        """Prepare a login at one provider. Each call makes another pending user at Terra.
+        """Prepare a login at one provider. Each call creates another pending user at Terra.
 
         Raises:
             UnknownResource: Terra does not know the provider, or it is not enabled.
-            InputRefused: Terra refuses the request for another reason; a provider of its SDK is one.
+            InputRefused: Terra rejects the request for another reason, for example because of an SDK provider.
         """
         status, content = self._ask(
             "POST",
@@ -133,14 +140,14 @@ class TerraApi:
         return Login(user_id, auth_url)
 
     def widget_session(self, asked: LoginAsked, *, resources: Sequence[str]) -> WidgetSession:
-        """Prepare a page on which the person picks one of these providers; of all that are enabled, if none is named.
+        """Prepare a page on which the user picks one of these providers, or without any, one of all enabled ones.
 
-        Source: Terra's "Widget" page (November 2026) and widget document (2026.10.08). `providers` is one text with
-        commas; to a list Terra answers 500. A success is 200 or 201. A provider that Terra does not offer is a warning
-        in the newer answer, and 400 in the older one if no other is named.
+        Source: Terra's "Widget" page (November 2026) and widget document (2026.10.08). `providers` is one
+        comma-separated string; Terra returns 500 for a list. A success is 200 or 201. A provider that Terra does not
+        offer is a warning in the newer response, and 400 in the older one if there is no other provider.
 
         Raises:
-            InputRefused: Terra refuses the request, for example because it offers none of the providers.
+            InputRefused: Terra rejects the request, for example because it offers none of the providers.
         """
         body = asked.as_terra() | ({"providers": ",".join(resources)} if resources else {})
         status, content = self._ask("POST", "/widget/session", url=self._widget_url, body=body, within=LOGIN_WITHIN)
@@ -159,7 +166,7 @@ class TerraApi:
         return WidgetSession(session_id, link, open_for, _warnings(answer.get("warnings")))
 
     def user_info(self, user_id: UserId, *, within: timedelta) -> UserInfo | None:
-        """What Terra knows of one connection, or None where it answers that there is none (404)."""
+        """Return Terra's data about one connection; None if Terra does not know it (404)."""
         status, content = self._ask("GET", "/userInfo", params={"user_id": user_id}, within=within)
         if status == HTTPStatus.NOT_FOUND:
             return None
@@ -177,34 +184,34 @@ class TerraApi:
         )
 
     def users_of(self, reference_id: ReferenceId, *, within: timedelta = ANSWER_WITHIN) -> list[UserId]:
-        """Whom Terra lists for a person: hints about whom to ask, and no proof of anything."""
+        """Return the `user_id`s that Terra lists for a user. The list is not authoritative: check each one."""
         status, content = self._ask("GET", "/userInfo", params={"reference_id": reference_id}, within=within)
         if status == HTTPStatus.NOT_FOUND:
             return []
         answer = _believed(status, content)
-        # Two shapes are documented: a bare array, and an object that holds it.
+        # Two formats are documented: an array, and an object that contains it.
         return _user_ids(answer.get("users") if isinstance(answer, dict) else answer)
 
     def known_among(self, user_ids: Sequence[UserId]) -> set[UserId]:
-        """Which of these `user_id`s a list of Terra's names: presence proves little, absence makes a candidate."""
+        """Return those of these `user_id`s that Terra lists. The list is not authoritative in either direction."""
         status, content = self._ask("POST", "/bulkUserInfo", body=list(user_ids))
         if status == HTTPStatus.NOT_FOUND:
-            # Documented, but not whether of one, some or all of them it is said: halves tell.
+            # Terra documents 404, but not whether for one, some or all of the ids. Halving the list finds out.
             half = len(user_ids) // 2
             return self.known_among(user_ids[:half]) | self.known_among(user_ids[half:]) if half else set()
         return set(_user_ids(_believed(status, content))) & set(user_ids)
 
     def everybody(self, page: int, *, per_page: int = 500) -> UserPage:
-        """One page of all users that Terra lists.
+        """Return one page of all users that Terra lists.
 
-        Source: Terra's documents. `{users}` holds everything; `{next, max_page, results}` is a page, which stood in a
-        `data` until 2026.10. `next` alone leads on: `max_page` has meant the last index and the number of pages.
+        Source: Terra's documents. `{users}` contains all users; `{next, max_page, results}` is a page, which was inside
+        `data` until 2026.10. Only `next` is used: `max_page` has meant both the last index and the number of pages.
         """
         params = {"page": str(page), "per_page": str(per_page)}
         status, content = self._ask("GET", "/subscriptions", params=params)
         answer = _object(_believed(status, content))
         if "users" in answer:
-            # What mixes the shapes does not say whether there is more.
+            # A mix of the formats does not show whether there is another page.
             if answer.keys() & {"data", "next", "results"}:
                 raise unusable_response()
             return UserPage(tuple(_user_ids(answer["users"])), None)
@@ -215,16 +222,17 @@ class TerraApi:
         return UserPage(tuple(_user_ids(listed.get("results"))), following)
 
     def deauthenticate(self, user_id: UserId, *, within: timedelta = ANSWER_WITHIN) -> None:
-        """End a connection at Terra, irreversibly. That Terra has forgotten it already (404) is done, too."""
+        """Disconnect a user at Terra, irreversibly. A 404 (Terra no longer knows it) is a success, too."""
         status, content = self._ask("DELETE", "/auth/deauthenticateUser", params={"user_id": user_id}, within=within)
         if status != HTTPStatus.NOT_FOUND:
             _believed(status, content)
 
     def mobile_token(self, reference_id: ReferenceId) -> MobileToken:
-        """A single-use token for Apple Health, Samsung Health and Health Connect, bound to this user.
+        """Return a single-use token for Apple Health, Samsung Health and Health Connect, bound to this user.
 
-        Terra then ignores the `reference_id` that the SDK sends. In a body, ours would be ignored and the token bound
-        to no user; the answer does not tell which. Source: Terra's OpenAPI document (2026.10.08), "/auth/tokens".
+        Terra then ignores the `reference_id` that the SDK sends. A `reference_id` in the body would be ignored, and the
+        token bound to no user, without any sign of it in the response. Source: Terra's OpenAPI document (2026.10.08),
+        "/auth/tokens".
         """
         status, content = self._ask("POST", self._mobile_token_path, params={"reference_id": reference_id})
         answer = _object(_believed(status, content))
@@ -234,9 +242,9 @@ class TerraApi:
         return MobileToken(token, expires_in)
 
     def providers(self, *, within: timedelta) -> list[Provider]:
-        """The providers that are enabled for the account. Terra wants no API key for this.
+        """Return the providers that are enabled for the account. The calls need no API key.
 
-        Two questions, because Terra documents no other mark of a provider of its SDK than the list `sdk_providers`.
+        Two calls, because only the list `sdk_providers` shows which providers are SDK providers.
         """
         ends_at = time.monotonic() + within.total_seconds()
         status, content = self._ask(
@@ -248,7 +256,7 @@ class TerraApi:
         sdk = _object(_believed(status, content)).get("sdk_providers")
         if not isinstance(entries, list) or not isinstance(sdk, list):
             raise unusable_response()
-        # No provider at all is an answer, a list of something else is none.
+        # An empty list is valid. A list without any usable provider is not.
         if entries and not any(resource_of(entry) for entry in entries):
             raise unusable_response()
         return enabled_providers(entries, sdk=sdk)
@@ -264,9 +272,13 @@ class TerraApi:
         body: Mapping[str, str] | Sequence[str] | None = None,
         is_keyless: bool = False,
     ) -> tuple[int, bytes]:
-        """One request; the answer's status and bytes, as far as the answer may be believed at all.
+        """Send one request, and return the response's status and body.
 
-        `path` is the call's name, and where it is unless `url` says otherwise.
+        `path` is the call's name, and its path unless `url` is given.
+
+        Raises:
+            TerraUnavailable: there was no complete response in time.
+            TooManyRequests: Terra's rate limit (429).
         """
         headers = {"dev-id": self._dev_id} if is_keyless else credentials(self._dev_id, self._api_key())
         content = None if method == "GET" else b""
@@ -287,7 +299,7 @@ class TerraApi:
         return answer.status, answer.content
 
     def _web_address(self, value: object) -> str | None:
-        """An address that a browser may be sent to, exactly as Terra gave it; None if it is none."""
+        """Return a URL to which a browser may be redirected, unchanged; None if the value is not one."""
         if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
             return None
         try:
@@ -299,14 +311,14 @@ class TerraApi:
 
 
 def credentials(dev_id: str, api_key: str) -> dict[str, str]:
-    """The headers that prove who asks: an API key in `x-api-key`, a data token as a bearer token."""
+    """Return the authentication headers: an API key in `x-api-key`, a data token as a bearer token."""
     if api_key.startswith(DATA_TOKEN_PREFIX):
         return {"dev-id": dev_id, "authorization": f"Bearer {api_key}"}
     return {"dev-id": dev_id, "x-api-key": api_key}
 
 
 def _believed(status: int, content: bytes) -> Any:  # noqa: ANN401 - JSON
-    """The JSON of a success; everything else is an error."""
+    """Return the JSON of a success; raise an error for any other response."""
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         raise refusal(status, content)
     try:
@@ -320,10 +332,10 @@ def _believed(status: int, content: bytes) -> Any:  # noqa: ANN401 - JSON
 
 
 def refusal(status: int, content: bytes) -> TerraRejected | TerraUnavailable:
-    """What an answer that is no success means, and what the operator can do about it.
+    """Return the error for a response that is not a success, with a message for the operator.
 
     Source: Terra's OpenAPI document (2026.10.08), `Problem` with `code` and `product`; 402 from the reference of
-    2026.11.19, which shows no body. A body in another form, or with another code, leaves the status as it is.
+    2026.11.19, which shows no body. A body in another format, or with another code, is ignored.
     """
     try:
         answer = json.loads(content)
@@ -355,10 +367,10 @@ def refusal(status: int, content: bytes) -> TerraRejected | TerraUnavailable:
 
 
 def _check_input(status: int) -> None:
-    """Tell a refusal of what the caller asks for from one that only the operator can mend.
+    """Check whether a rejection is because of the caller's input, and not one that only the operator can fix.
 
     Raises:
-        InputRefused: it is the caller's.
+        InputRefused: the caller's input was rejected.
     """
     is_refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     if is_refused and status not in _OPERATORS_TO_MEND:
@@ -373,7 +385,7 @@ def _object(answer: object) -> dict[str, Any]:
 
 
 def _user_ids(users: object) -> list[UserId]:
-    """The ids of a list of users. One without an id makes all of it nonsense: a partial list proves nothing."""
+    """Return the ids of a list of users. One user without an id makes the whole list invalid."""
     if not isinstance(users, list):
         raise unusable_response()
     user_ids = [user_id_from(user.get("user_id")) if isinstance(user, dict) else None for user in users]
@@ -383,19 +395,19 @@ def _user_ids(users: object) -> list[UserId]:
 
 
 def _seconds(value: object) -> timedelta | None:
-    """A duration in seconds, if this is a sensible one."""
+    """Return a duration in seconds, or None if the value is invalid."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MAX_SECONDS:
         return None
     return timedelta(seconds=value)
 
 
 def _warnings(value: object) -> tuple[str, ...]:
-    """Terra's warnings, as far as they can be read: they never make an answer invalid."""
+    """Return Terra's readable warnings. Invalid warnings never make a response invalid."""
     listed = value if isinstance(value, list) else [value]
     texts = [_UNPRINTABLE.sub(" ", text).strip() for text in listed if isinstance(text, str)]
     return tuple(text[:_MAX_WARNING] for text in texts if text)[:_MAX_WARNINGS]
 
 
 def _retry_after(value: str | None) -> int:
-    """Terra's Retry-After in seconds, within reason; a date or nonsense counts as the shortest wait that helps."""
+    """Return Terra's Retry-After in seconds, within limits; 5 if it is missing, a date or invalid."""
     return min(max(int(value), 1), _MAX_RETRY_AFTER) if value and _SECONDS.fullmatch(value) else 5

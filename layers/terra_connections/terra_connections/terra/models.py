@@ -1,4 +1,4 @@
-"""What is asked of Terra, and what it answers."""
+"""The requests to Terra, and its responses."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +12,7 @@ from terra_connections.ids import (
 
 @dataclass(frozen=True, slots=True)
 class LoginAsked:
-    """What Terra is told about any login: whose it is, and where the browser comes back to."""
+    """The parameters of a login at Terra: the user, and the redirect URLs."""
 
     reference_id: ReferenceId
     language: str | None
@@ -20,7 +20,7 @@ class LoginAsked:
     failure_url: str
 
     def as_terra(self) -> dict[str, str]:
-        """The body that Terra takes."""
+        """Return the request body for Terra."""
         body = {
             "reference_id": self.reference_id,
             "auth_success_redirect_url": self.success_url,
@@ -34,8 +34,8 @@ class Login:
     """A login that Terra has prepared.
 
     Attributes:
-        user_id: issued for the user being created; nothing promises that it is the final one.
-        auth_url: where to send the person, exactly as Terra gave it.
+        user_id: issued for the user being created; it is not guaranteed to be the final one.
+        auth_url: the URL for the user, exactly as Terra returned it.
     """
 
     user_id: UserId
@@ -44,13 +44,13 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class WidgetSession:
-    """A page that Terra has prepared, on which the person picks a provider.
+    """A page that Terra has prepared, on which the user picks a provider.
 
     Attributes:
-        session_id: Terra's; its events name the login by it.
-        url: where to send the person, exactly as Terra gave it.
-        open_for: after this the link is dead; a login that began before may still finish.
-        warnings: what Terra did not do of what was asked, in its words; a provider that it does not offer, for example.
+        session_id: Terra's id of the login, which its events contain.
+        url: the URL for the user, exactly as Terra returned it.
+        open_for: the lifetime of the link; a login that started before its end may still finish.
+        warnings: Terra's messages about ignored parameters, for example a provider that it does not offer.
     """
 
     session_id: SessionId
@@ -61,7 +61,7 @@ class WidgetSession:
 
 @dataclass(frozen=True, slots=True)
 class UserInfo:
-    """What Terra knows of one connection. `is_authenticated` is the reliable flag, `user.active` is not."""
+    """Terra's data about one connection. `is_authenticated` is the reliable flag, `user.active` is not."""
 
     user_id: UserId
     is_authenticated: bool
@@ -72,11 +72,11 @@ class UserInfo:
 
 @dataclass(frozen=True, slots=True)
 class UserPage:
-    """One page of everybody that Terra lists.
+    """One page of the users that Terra lists.
 
     Attributes:
-        user_ids: whom it lists; people who never finished a login may be among them.
-        next_page: the page to ask for next, or None after the last.
+        user_ids: the listed `user_id`s, which may include those of unfinished logins.
+        next_page: the number of the next page; None after the last one.
     """
 
     user_ids: tuple[UserId, ...]

@@ -1,4 +1,4 @@
-"""The list of providers, kept for a while and served on while Terra is down."""
+"""The cached list of providers. A stale list is served while Terra is unavailable."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -17,32 +17,32 @@ from terra_connections.errors import (
 from terra_connections.terra.providers import Provider, ProviderType
 
 FRESH_FOR = timedelta(minutes=5)
-"""A provider that is switched on in Terra's dashboard shows within this."""
+"""A provider that is enabled in Terra's dashboard is listed within this time."""
 ASK_AGAIN_AFTER = timedelta(seconds=30)
-"""After a failure, while there is an old list to serve: people do not all wait for a Terra that is down."""
+"""The retry interval after a failure if there is a stale list, so that not every request waits for Terra."""
 FIRST_WITHIN = timedelta(seconds=5)
 REFRESH_WITHIN = timedelta(seconds=1.5)
-"""Shorter: there is an old list, and a person is waiting for it."""
+"""Shorter than the first timeout, because there is a stale list and a user is waiting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What can be connected, as far as is known now."""
+    """The available providers."""
 
     providers: tuple[Provider, ...]
     is_stale: bool
 
     def as_json(self) -> dict[str, Any]:
-        """The contract's answer of GET /providers."""
+        """Return the response of GET /providers."""
         return {"providers": [provider.as_json() for provider in self.providers]}
 
     def find(self, resource: str) -> Provider | None:
-        """The provider of this name, if it is enabled."""
+        """Return the provider with this id, if it is enabled."""
         return next((provider for provider in self.providers if provider.resource == resource), None)
 
     def without(self, resources: Sequence[str]) -> UnknownResource:
-        """The error that says that these are not offered, with the names that they may have been meant to be."""
-        from difflib import get_close_matches  # noqa: PLC0415 - only a refusal needs it
+        """Return the error that these providers are not offered, with suggestions of similar names."""
+        from difflib import get_close_matches  # noqa: PLC0415 - only a rejection needs it
 
         offered = [provider.resource for provider in self.providers]
         meant = [name for resource in resources for name in get_close_matches(resource, offered, n=1)]
@@ -55,7 +55,7 @@ class Listing:
 
 
 class Catalogue:
-    """Asks Terra now and then, and serves what it said last."""
+    """Fetches the list of providers from Terra, and caches it."""
 
     def __init__(
         self, ask: Callable[[timedelta], Sequence[Provider]], *, clock: Callable[[], float] = time.monotonic
@@ -67,22 +67,22 @@ class Catalogue:
         self._ask_at = 0.0
 
     def read(self) -> Listing:
-        """What can be connected; an older list while Terra is down, slow or talks nonsense.
+        """Return the available providers; a stale list while Terra is down, slow or sends invalid responses.
 
         Raises:
-            TerraUnavailable: for any trouble with Terra, if there is no older list.
+            TerraUnavailable: a call to Terra failed, and there is no stale list.
         """
         if self._providers is None or self._clock() >= self._ask_at:
             self._refresh()
         return Listing(self._providers or (), self._is_stale)
 
     def check(self, resource: str) -> None:
-        """Refuse a provider of Terra's SDK, if a fresh list is here. Terra is not asked.
+        """Reject an SDK provider if the cached list is fresh. This does not call Terra.
 
-        A provider that the list does not have is left to Terra: it may have been enabled since.
+        A provider that is not in the list passes: it may have been enabled since.
 
         Raises:
-            SdkOnlyProvider: it has no login page.
+            SdkOnlyProvider: the provider has no login page.
         """
         if self._providers is not None and self._clock() < self._ask_at:
             provider = Listing(self._providers, self._is_stale).find(resource)
@@ -92,14 +92,14 @@ class Catalogue:
     def explained(
         self, refused: UnknownResource | InputRefused, resources: Sequence[str]
     ) -> UnknownResource | SdkOnlyProvider | InputRefused | TerraRejected:
-        """Why Terra refuses a login at these providers, as the list tells; the refusal itself where it does not.
+        """Return a more specific error for a rejected login at these providers; the original one if there is none.
 
-        Asks Terra for the list if none is fresh.
+        Fetches the list from Terra if the cached one is not fresh.
         """
         try:
             listing = self.read()
         except TerraUnavailable as unreadable:
-            # Not even the list is there: it is the address or the dev-id that is wrong, and not the request.
+            # The list cannot be read either, so the URL or the dev-id is wrong, and not the request.
             return unreadable.__cause__ if isinstance(unreadable.__cause__, TerraRejected) else refused
         missing = [resource for resource in resources if listing.find(resource) is None]
         if missing:
@@ -110,10 +110,10 @@ class Catalogue:
         return refused
 
     def require_one_of(self, resources: Sequence[str]) -> None:
-        """Make sure that at least one of these is offered, as far as the list can be read.
+        """Check that at least one of these providers is offered; passes if the list cannot be read.
 
         Raises:
-            UnknownResource: none is.
+            UnknownResource: none of them is offered.
         """
         try:
             listing = self.read()
@@ -128,7 +128,7 @@ class Catalogue:
         except (TerraRejected, TerraUnavailable, TooManyRequests) as error:
             wait = error.retry_after if isinstance(error, TooManyRequests) else 0
             if self._providers is None:
-                # One answer for all of it: whoever asks for this list can mend neither a dev-id nor a rate limit.
+                # One error for all causes: the caller can fix neither a dev-id nor a rate limit.
                 message = "Terra's list of providers cannot be read."
                 raise TerraUnavailable(message, retry_after=max(wait, 5)) from error
             self._is_stale = True

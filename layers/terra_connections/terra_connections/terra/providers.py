@@ -1,7 +1,7 @@
-"""What can be connected: the providers that are enabled for the account, as Terra lists them, kept for a while.
+"""The providers that are enabled for the account, parsed from Terra's list.
 
-The list feeds a connect screen and explains what Terra refuses. It decides about no connection, so an old one is better
-than none, and one strange entry costs that entry and not the others.
+The list is for a connect screen, and for explaining Terra's rejections. No connection depends on it, so a stale list is
+better than none, and invalid entries are left out.
 """
 
 import re
@@ -18,7 +18,7 @@ _ICON = re.compile(r"[!-~]{1,2048}", re.ASCII)
 
 
 class ProviderType(StrEnum):
-    """How it is connected: at the provider's own site (api), or by Terra's SDK inside a phone app (sdk)."""
+    """How a provider is connected: on its own site (api), or by Terra's SDK inside a phone app (sdk)."""
 
     API = "api"
     SDK = "sdk"
@@ -34,28 +34,28 @@ class Provider:
     icon_url: str | None
 
     def as_json(self) -> dict[str, Any]:
-        """The contract's `Provider`."""
+        """Return `Provider` of openapi.yaml."""
         return {"resource": self.resource, "name": self.name, "type": self.type.value, "icon_url": self.icon_url}
 
 
 def enabled_providers(entries: Sequence[object], *, sdk: Collection[object]) -> list[Provider]:
-    """The enabled ones of Terra's `providers`, by name, each once.
+    """Return the enabled providers, sorted by name and without duplicates.
 
     Args:
-        entries: of `GET /integrations/detailed`. What has no usable id is left out.
-        sdk: the ids that Terra counts among its SDK's providers.
+        entries: `providers` of `GET /integrations/detailed`. Entries without a valid id are left out.
+        sdk: the ids of Terra's SDK providers.
     """
     found: dict[str, Provider] = {}
     for entry in entries:
         provider = _provider(entry, sdk)
         if provider is not None:
             found.setdefault(provider.resource, provider)
-    # Terra's order means nothing that is documented, and an order of our own keeps the list's ETag.
+    # Terra documents no order, and a fixed order keeps the list's ETag stable.
     return sorted(found.values(), key=lambda provider: (provider.name.casefold(), provider.resource))
 
 
 def resource_of(entry: object) -> str | None:
-    """The id of an entry of Terra's, if it has one."""
+    """Return the id of an entry of Terra's list; None if it has no valid one."""
     resource = entry.get("provider") if isinstance(entry, dict) else None
     return resource if isinstance(resource, str) and _RESOURCE.fullmatch(resource) else None
 
@@ -64,7 +64,7 @@ def _provider(entry: object, sdk: Collection[object]) -> Provider | None:
     resource = resource_of(entry)
     if resource is None or not isinstance(entry, dict):
         return None
-    # Asked with a dev-id Terra lists what is enabled; should it list more, `enabled` says so.
+    # With a dev-id, Terra lists only enabled providers. If it lists others, their `enabled` is not true.
     if entry.get("enabled") is not None and entry["enabled"] is not True:
         return None
     return Provider(
@@ -80,7 +80,7 @@ def _name(value: object) -> str:
 
 
 def _icon_url(value: object) -> str | None:
-    """An address that an app may load without a thought: https, a host, nobody's password."""
+    """Return a URL that is safe for an app to load: https, with a host and without credentials; else None."""
     if not isinstance(value, str) or not _ICON.fullmatch(value):
         return None
     try:

@@ -32,16 +32,16 @@ class TerraResponse:
 
 
 def client() -> httpx.Client:
-    """Return an HTTP client for Terra: it follows no redirect, and reads nothing from the environment.
+    """Return an HTTP client for Terra. It follows no redirects, and reads nothing from the environment.
 
-    It tries to connect twice. Nothing else is ever repeated: a request that was sent may have made a pending user, and
+    It tries to connect twice. Nothing else is retried: a request that was sent may have created a pending user, and
     Terra's auth endpoints have no idempotency key.
     """
-    # Terra, or what lies between, may have closed an older connection while the function was frozen.
+    # Terra or a proxy may have closed an older connection while the function was frozen.
     limits = httpx.Limits(keepalive_expiry=5)
     return httpx.Client(
         transport=httpx.HTTPTransport(retries=1, limits=limits, trust_env=False),
-        # A compressed response could be of any size once it is read: it is not asked for, and not accepted.
+        # A compressed response could have any size after decompression, so it is neither requested nor accepted.
         headers={"accept": "application/json", "accept-encoding": "identity", "user-agent": "terra-connections"},
         trust_env=False,
         follow_redirects=False,
@@ -59,8 +59,9 @@ def exchange(
 ) -> TerraResponse:
     """Send a request and return its response.
 
-    httpx limits each wait and not all of them together: a server that sends a byte now and then would never end. The
-    exchange therefore has a thread of its own, which is waited for no longer than `within` and then ends by itself.
+    httpx has a timeout for each wait, but not for the whole exchange: a server that keeps sending single bytes would
+    never time out. The exchange therefore runs in a thread. The caller waits for it for at most `within`; the thread
+    then ends on its own.
 
     Raises:
         TerraUnavailable: the response was not complete within the time, or is too large.
@@ -79,7 +80,7 @@ def exchange(
     def run() -> None:
         try:
             future.set_result(_send(client, request, ends_at))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the result is waited for
+        except Exception as error:  # noqa: BLE001 - every exception is raised where the result is awaited
             future.set_exception(error)
 
     Thread(target=run, name="terra", daemon=True).start()
@@ -106,5 +107,5 @@ def _send(client: httpx.Client, request: httpx.Request, ends_at: float) -> Terra
 
 
 def unusable_response() -> TerraUnavailable:
-    """Return the error for a response that proves nothing."""
+    """Return the error for an invalid response."""
     return TerraUnavailable("Terra answered something that cannot be used.")

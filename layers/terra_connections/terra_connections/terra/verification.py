@@ -1,4 +1,4 @@
-"""What an answer of Terra's about a `user_id` proves, and as of when."""
+"""Converts Terra's responses about a `user_id` to facts, with their positions."""
 
 from datetime import datetime, timedelta
 
@@ -7,22 +7,22 @@ from terra_connections.ids import UserId
 from terra_connections.terra.client import TerraApi
 
 CERTAIN_SINCE = timedelta(minutes=2)
-"""An answer of Terra's may be this stale: events that are newer than it outrank it."""
+"""Terra's responses may be this stale. They are therefore dated back, so that newer events take precedence."""
 
 
 def position_of_asking(now: datetime) -> Position:
-    """Where facts stand that asking Terra brought."""
+    """Return the position of facts from a call to Terra."""
     return Position(int((now - CERTAIN_SINCE).timestamp() * 1000))
 
 
 def answer_about(user_id: UserId, *, terra: TerraApi, within: timedelta, now: datetime) -> Facts:
-    """What Terra says when it is asked about one `user_id`, as facts.
+    """Ask Terra about one `user_id`, and return the facts.
 
-    `is_authenticated` connects and heals; 404 is absence; that it is there without being authenticated is presence,
-    which undoes absence and nothing else.
+    `is_authenticated: true` gives CONNECTED, which also ends NEEDS_REAUTH. A 404 gives ABSENT. An unauthenticated user
+    gives PRESENT, which only cancels ABSENT.
 
     Raises:
-        TerraRejected, TerraUnavailable, TooManyRequests: it said nothing that counts.
+        TerraRejected, TerraUnavailable, TooManyRequests: the call failed.
     """
     info, at = terra.user_info(user_id, within=within), position_of_asking(now)
     if info is None:

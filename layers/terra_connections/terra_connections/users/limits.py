@@ -1,11 +1,11 @@
-"""How often a user may have done what asks Terra, whoever asks for it: the user, or a back end for them.
+"""Limits per user on operations that call Terra, whether the user or a back end requests them.
 
 ```text
 Sessions  "limit:<pseudonym>:<what>:<window>"   count, ttl
 ```
 
-A window is a fixed span of time. Its count goes up by one write, on condition that it has not reached the limit. Only
-time takes a count away: an erasure does not.
+A window is a fixed period. One conditional write increments its count, unless the count has reached the limit. A count
+only expires with time; an erasure does not reset it.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Limited(StrEnum):
-    """What is limited."""
+    """The limited operations."""
 
     SYNCS = "syncs"
     MOBILE_TOKENS = "mobile-tokens"
@@ -38,11 +38,11 @@ _WINDOWS = {
 
 @dataclass(frozen=True, slots=True)
 class UserLimits:
-    """Counts what each user has done of one thing.
+    """Counts one operation for each user.
 
     Attributes:
-        what: the thing.
-        at_most: how often within a window; 0 is without a limit.
+        what: the operation.
+        at_most: the limit within a window; 0 means no limit.
     """
 
     client: "DynamoDBClient"
@@ -52,10 +52,10 @@ class UserLimits:
     at_most: int
 
     def count(self, reference_id: ReferenceId, *, now: datetime) -> None:
-        """Count one more.
+        """Count one operation.
 
         Raises:
-            UserLimitReached: it is one too many; nothing was counted.
+            UserLimitReached: the limit was already reached; nothing was counted.
         """
         if not self.at_most:
             return
@@ -65,11 +65,11 @@ class UserLimits:
             raise self.reached(now=now) from None
 
     def writes(self, reference_id: ReferenceId, *, now: datetime) -> list[dict[str, Any]]:
-        """The write that counts one more, as a part of a transaction."""
+        """Return the write that counts one operation, for a transaction."""
         return [{"Update": self._update(reference_id, now=now)}] if self.at_most else []
 
     def reached(self, *, now: datetime) -> UserLimitReached:
-        """The error that says so."""
+        """Return the error for a reached limit."""
         window = _WINDOWS[self.what]
         ends_in = window.total_seconds() - now.timestamp() % window.total_seconds()
         span = "1 minute" if window == timedelta(minutes=1) else "1 hour"

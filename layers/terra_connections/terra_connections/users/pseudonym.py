@@ -1,8 +1,8 @@
-"""Keyed hashes in the place of a `reference_id`.
+"""Keyed hashes that replace a `reference_id`.
 
-A plain hash of a `reference_id` can be reversed by trying ids. These need a key that only this stack has
-(HMAC-SHA256), so they are pseudonyms: only with the key can an id and its pseudonym be matched.
-Each purpose has its own names, so a name in the log is the key of no item.
+A plain hash of a `reference_id` can be reversed by trying ids. These hashes (HMAC-SHA256) need a key that only this
+stack has, so they are pseudonyms: an id and its pseudonym can only be matched with the key.
+Each purpose has its own pseudonyms, so a pseudonym in the log is not the key of an item.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _SHOWN_IN_LOGS = 16  # hex digits
 
 @dataclass(frozen=True, slots=True)
 class Pseudonyms:
-    """Makes the pseudonyms of one stack.
+    """Creates the pseudonyms of one stack.
 
     Attributes:
         key: the stack's own secret.
@@ -35,11 +35,11 @@ class Pseudonyms:
             raise Misconfigured(message)
 
     def in_logs(self, reference_id: ReferenceId) -> str:
-        """The name of a user in logs: the same user has the same one."""
+        """Return the pseudonym of a user in logs. It is stable per user."""
         return self._of("log", reference_id)[:_SHOWN_IN_LOGS]
 
     def in_keys(self, reference_id: ReferenceId) -> str:
-        """The name of a user in the keys of items that must not name them: tombstones, counts, what they have begun."""
+        """Return the pseudonym of a user in the keys of tombstones, counts and started logins."""
         return self._of("user", reference_id)
 
     def _of(self, purpose: str, reference_id: ReferenceId) -> str:

@@ -1,4 +1,4 @@
-"""What must be known of a user beside their sessions and connections, each under the user's pseudonym.
+"""Items of a user besides sessions and connections, each under the user's pseudonym.
 
 ```text
 Connections  "erased:user:<pseudonym>"             until, ttl: the user was erased
@@ -6,14 +6,14 @@ Sessions     "user:<pseudonym>:<day>"              begun: a string set, "<unix m
              "limit:<pseudonym>:open"              ends: a number set, unix milliseconds; ttl
 ```
 
-An index may lag a write by seconds, so an erasure cannot rely on it. The transaction that keeps a new session, and the
-one by which a user gets a connection, therefore also write their names under the user and the day, on condition that
-the user's tombstone does not forbid it. An erasure sets the tombstone first and then reads those names consistently:
-all of them were written before the tombstone, or were refused after it.
+An index may lag a write by seconds, so an erasure cannot rely on it. The transactions that store a new session or add a
+connection to a user therefore also write its name under the user and the day, on condition that the user's tombstone
+allows it. An erasure first writes the tombstone and then reads those names consistently: each name was written before
+the tombstone, or its transaction was rejected.
 
-`until` is the moment before which everything that the user has begun is erased. While an erasure runs it is in the
-future; once nothing is left, it is the moment of that. `ends` keeps the ends of the open sessions that were erased, so
-that an erasure makes no room for more of them.
+Everything that the user started before `until` is erased. While an erasure runs, `until` is in the future; at its end
+it is set to the current time. `ends` contains the expiry times of the erased open sessions, so that an erasure does not
+reset the limit of open sessions.
 """
 
 import time
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 TOMBSTONE_KEPT_FOR = timedelta(days=36)
-"""Longer than a backup of Connections, which goes back 35 days, and than any webhook of Terra's is under way."""
+"""Longer than the oldest backup of Connections (35 days), and than the longest delay of a webhook from Terra."""
 ERASURE_LEASE = timedelta(minutes=5)
-"""For this long an erasure that is not repeated keeps the user from new sessions."""
+"""An unfinished erasure prevents new sessions of the user for this long, unless it is retried."""
 LOGIN_MAY_TAKE = timedelta(hours=1)
-"""A login that was begun before an erasure may finish for this long after it: as long as a session is open."""
+"""A login that started before an erasure may finish for this long after it: as long as a session is open."""
 SESSION_KEPT_FOR = timedelta(days=7)
-"""A login that finishes within this still connects; then its session is forgotten."""
+"""A login that finishes within this time still connects. Then its session is deleted."""
 _BEGUN_KEPT_FOR = SESSION_KEPT_FOR + timedelta(days=1)
 _OPEN_KEPT_FOR = timedelta(hours=2)
 _DAY = timedelta(days=1)
@@ -48,12 +48,12 @@ _AT_ONCE = 10
 
 @dataclass(frozen=True, slots=True, order=True)
 class Name:
-    """Something that a user has begun.
+    """The name of something that a user has started.
 
     Attributes:
-        at: since when, in unix milliseconds.
+        at: its start, in Unix milliseconds.
         kind: `session`, `widget` (Terra's id of a widget session), `user_id`, or `provider`.
-        name: its id; of a provider, its name or `*`.
+        name: its id; for a provider, its name or `*`.
     """
 
     at: int
@@ -62,7 +62,7 @@ class Name:
 
     @classmethod
     def parse(cls, text: str) -> "Name":
-        """Read it as it is stored."""
+        """Parse the stored form."""
         at, kind, name = text.split(" ", 2)
         return cls(int(at), kind, name)
 
@@ -72,12 +72,12 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A login that a user begins now.
+    """A login that a user starts.
 
     Attributes:
         reference_id: the user.
-        at: when, in unix milliseconds.
-        names: what an erasure has to find, and what explains the connection that the login makes.
+        at: its start, in Unix milliseconds.
+        names: the names by which an erasure finds it and its connection is attributed to it.
     """
 
     reference_id: ReferenceId
@@ -87,12 +87,12 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is known of a user.
+    """The state of a user.
 
     Attributes:
-        erased_until: everything begun until then is erased, in unix milliseconds; None if the user was not erased.
-        begun: what they have begun in the last day, and what erasures have not removed yet.
-        ends_of_erased: when the open sessions that were erased would have ended.
+        erased_until: everything started before this time, in Unix milliseconds, is erased; None without an erasure.
+        begun: the names of today and yesterday that no erasure has deleted.
+        ends_of_erased: when the erased open sessions would have expired.
     """
 
     erased_until: int | None
@@ -101,7 +101,7 @@ class Standing:
 
 
 class UserStore:
-    """Tombstones of users, and what they have begun."""
+    """Tombstones of users, and the names of what they have started."""
 
     def __init__(
         self,
@@ -121,11 +121,11 @@ class UserStore:
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def tombstone_key(self, reference_id: ReferenceId) -> str:
-        """The key of a user's tombstone in Connections."""
+        """Return the key of a user's tombstone in Connections."""
         return f"erased:user:{self._pseudonyms.in_keys(reference_id)}"
 
     def standing(self, reference_id: ReferenceId, *, now: datetime) -> Standing:
-        """What is known of a user, read consistently in one round trip."""
+        """Read the state of a user, consistently and in one round trip."""
         days = [self._day_key(reference_id, now - ago) for ago in (timedelta(0), _DAY)]
         tombstone, open_ = self.tombstone_key(reference_id), self._open_key(reference_id)
         found = self._get({self._connections: ("user_id", [tombstone]), self._sessions: ("session_id", [*days, open_])})
@@ -138,11 +138,11 @@ class UserStore:
         )
 
     def is_standing(self, tombstone: Mapping[str, Any]) -> bool:
-        """Whether a tombstone is not past its ttl: DynamoDB deletes it when it finds time."""
+        """Whether a tombstone has not expired. DynamoDB deletes expired items with a delay."""
         return int(tombstone["ttl"]["N"]) > self._clock()
 
     def begun(self, reference_id: ReferenceId, *, since: datetime) -> list[Name]:
-        """What a user has begun since a moment of the last days, read consistently."""
+        """Read what a user has started since a time in the last days, consistently."""
         now = datetime.fromtimestamp(self._clock(), UTC)
         days = []
         while since.date() <= now.date() and now - since < _BEGUN_KEPT_FOR:
@@ -152,11 +152,11 @@ class UserStore:
         return _names(found.values())
 
     def all_begun(self, reference_id: ReferenceId) -> list[Name]:
-        """What a user has begun in as many days as anything of it is kept."""
+        """Read everything that a user has started and that is still stored."""
         return self.begun(reference_id, since=datetime.fromtimestamp(self._clock(), UTC) - _BEGUN_KEPT_FOR + _DAY)
 
     def _get(self, wanted: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, Mapping[str, Any]]:
-        """Items by their keys, read consistently; by table the name of the key and the keys."""
+        """Read items by their keys, consistently. `wanted` maps a table to the name of its key and the keys."""
         rest: Any = {
             table: {"Keys": [{key: {"S": name}} for name in names], "ConsistentRead": True}
             for table, (key, names) in wanted.items()
@@ -175,11 +175,11 @@ class UserStore:
     # -- writes of transactions ----------------------------------------------------------------------------------------
 
     def unless_erased_since(self, reference_id: ReferenceId, *, read: int | None) -> dict[str, Any]:
-        """The condition that a user's tombstone is as it was read: `until`, or None where there was none."""
+        """Return the condition that a user's tombstone is unchanged; `read` is its `until`, or None without one."""
         return self._check(reference_id, "#until = :until", read)
 
     def unless_erased_after(self, reference_id: ReferenceId, *, begun_at: int) -> dict[str, Any]:
-        """The condition that a user was not erased after a moment, in unix milliseconds, and is not being erased."""
+        """Return the condition that a user was not erased after a time in Unix milliseconds, nor is being erased."""
         none = "attribute_not_exists(user_id) OR #ttl <= :now"
         return self._check(reference_id, f"{none} OR #until < :until", begun_at)
 
@@ -201,7 +201,7 @@ class UserStore:
         return {"ConditionCheck": check}
 
     def begins(self, reference_id: ReferenceId, names: Iterable[Name]) -> dict[str, Any]:
-        """The write by which is kept what a user has begun."""
+        """Return the write that stores the names of what a user has started."""
         now = datetime.fromtimestamp(self._clock(), UTC)
         update = {
             "TableName": self._sessions,
@@ -216,12 +216,12 @@ class UserStore:
         return {"Update": update}
 
     def begin_mobile_token(self, reference_id: ReferenceId, limits: UserLimits, *, now: datetime) -> None:
-        """Count a mobile token, and keep that a login may come of it: of any provider, without a session.
+        """Count a mobile token, and record that a login of any provider, without a session, may follow.
 
         Raises:
             ErasureInProgress: the user is being erased.
-            UserLimitReached: it is one too many.
-            NotDurable: others were in the way for too long.
+            UserLimitReached: the limit was already reached.
+            NotDurable: contention or throttling lasted too long.
         """
         at = int(now.timestamp() * 1000)
         writes: list[Any] = [
@@ -243,7 +243,7 @@ class UserStore:
                 if not set(codes) <= CONTENTION | {"None"}:
                     raise
             except self._client.exceptions.TransactionInProgressException:
-                # Our own first try, whose answer was lost, is still running.
+                # Our own previous try, whose response was lost, is still in progress.
                 pass
             else:
                 return
@@ -252,11 +252,11 @@ class UserStore:
     # -- erasing -------------------------------------------------------------------------------------------------------
 
     def begin_erasure(self, reference_id: ReferenceId) -> None:
-        """Set the user's tombstone: until the erasure ends, or its lease does, they begin nothing new."""
+        """Write the user's tombstone, which prevents new logins until the erasure ends or its lease expires."""
         self._bury(reference_id, self._clock() + ERASURE_LEASE.total_seconds())
 
     def end_erasure(self, reference_id: ReferenceId, *, since: datetime) -> None:
-        """Forget what the user has begun: all of it is erased. From now on they may begin anew."""
+        """Delete the names of what the user has started, because all of it is erased. Then allow new logins."""
         now = datetime.fromtimestamp(self._clock(), UTC)
         days = {self._day_key(reference_id, since - ago * _DAY) for ago in range(_BEGUN_KEPT_FOR.days + 1)}
 
@@ -268,7 +268,7 @@ class UserStore:
         self._bury(reference_id, self._clock())
 
     def remember_open(self, reference_id: ReferenceId, ends: Iterable[int]) -> None:
-        """Keep the ends of open sessions that are about to be erased."""
+        """Store the expiry times of open sessions that are about to be erased."""
         numbers = sorted({str(end) for end in ends})
         if numbers:
             self._client.update_item(

@@ -1,4 +1,4 @@
-"""One webhook delivery: by which keys it is known, when it was, and how long that is remembered."""
+"""One webhook delivery: its deduplication keys, its position, and how long its record is kept."""
 
 import hashlib
 import re
@@ -11,18 +11,18 @@ from terra_connections.webhooks.signature import Proof, Tolerance
 _READABLE_TRACE_ID = re.compile(r"[\x21-\x7e]{1,256}")
 _ORDERING_TIMESTAMP = re.compile(r"[0-9]{1,15}", re.ASCII)
 _RETRY_SPAN = timedelta(hours=25)
-"""Terra retries for a little over a day. Should it sign each retry anew, `t` is later than the event by as much."""
+"""Terra retries for a little over a day. If it signs each retry again, `t` is later than the event by up to that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What is recorded of a delivery: nothing personal.
+    """The record of a delivery, without personal data.
 
     Attributes:
-        ids: its keys. Either one present means that the delivery was taken before.
+        ids: its keys. If one of them exists, the delivery is a duplicate.
         type: the event's type, or `malformed`.
-        received_at: unix milliseconds.
-        ttl: unix seconds at which the record may go: later than its signature is accepted.
+        received_at: in Unix milliseconds.
+        ttl: the expiry of the record, in Unix seconds: later than that of its signature.
     """
 
     ids: tuple[str, ...]
@@ -34,10 +34,10 @@ class Delivery:
 def delivery(
     *, trace_id: str | None, proof: Proof, body: bytes, type_: str, now: datetime, tolerance: Tolerance
 ) -> Delivery:
-    """A delivery as it is recorded.
+    """Return the record of a delivery.
 
-    The trace id is the same on every retry, but it is not signed: whoever has captured a body can send it again under
-    another one. So a delivery is also known by what was signed.
+    The trace id is the same on every retry, but it is not signed: an attacker can replay a captured body with another
+    trace id. Deliveries are therefore also deduplicated by the signed content.
     """
     ids = [_trace_key(trace_id)] if trace_id else []
     signed = hashlib.sha256(proof.timestamp.encode() + b"." + body).hexdigest()
@@ -51,11 +51,11 @@ def delivery(
 
 
 def position(proof: Proof, ordering_timestamp: str | None) -> Position:
-    """When an event was, for ordering: its ordering timestamp, within what the signature allows.
+    """Return the position of an event: its ordering timestamp, within the limits of the signature.
 
-    X-Terra-Ordering-Timestamp (unix milliseconds, stamped once at emission) is not signed and can be missing. It never
-    counts past the second in which the event was signed, and not at all where no retry of Terra's can be so late: else
-    anyone who delivers a captured disconnect first could place it before the connection that it ends.
+    X-Terra-Ordering-Timestamp (Unix milliseconds, set once when the event is emitted) is not signed and can be missing.
+    It is capped at the second of the signature, and ignored if it is earlier than any retry of Terra allows. Otherwise
+    an attacker who delivers a captured disconnect first could place it before the connection that it ends.
     """
     signed_at = proof.signed_at * 1000
     if ordering_timestamp is not None and _ORDERING_TIMESTAMP.fullmatch(ordering_timestamp.strip()):
@@ -66,7 +66,7 @@ def position(proof: Proof, ordering_timestamp: str | None) -> Position:
 
 
 def _trace_key(trace_id: str) -> str:
-    """Kept readable for whoever looks a delivery up; hashed where it is longer than a key should be, or odd."""
+    """Return the key of a trace id: readable for operators, or hashed if it is too long or has unusual characters."""
     if _READABLE_TRACE_ID.fullmatch(trace_id):
         return f"trace:{trace_id}"
     return f"trace-sha256:{hashlib.sha256(trace_id.encode('utf-8', 'surrogatepass')).hexdigest()}"

@@ -1,8 +1,8 @@
-"""Deliveries in DynamoDB: which webhooks were taken.
+"""The deliveries table in DynamoDB: the accepted webhooks.
 
 ```text
-key    delivery_id: "trace:<trace id>" and "signed:<sha256 of t + body>", two items a delivery
-item   delivery_id, type, received_at, ttl; nothing personal
+key    delivery_id: "trace:<trace id>" and "signed:<sha256 of t + body>", two items per delivery
+item   delivery_id, type, received_at, ttl; no personal data
 ```
 """
 
@@ -12,13 +12,13 @@ from terra_connections.webhooks.delivery import Delivery
 
 
 class DeliveryStore:
-    """Only composes writes: a delivery is recorded in the transaction that holds all it changes, or not at all."""
+    """Creates writes only: a delivery is recorded in the same transaction as its changes, or not at all."""
 
     def __init__(self, table: str) -> None:
         self._table = table
 
     def writes(self, delivery: Delivery) -> list[dict[str, Any]]:
-        """The writes that record a delivery; their condition fails when it was taken before."""
+        """Return the writes that record a delivery; their condition fails if it is a duplicate."""
         return [
             {
                 "Put": {

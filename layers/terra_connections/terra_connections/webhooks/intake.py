@@ -19,13 +19,13 @@ def store_webhook(
     connections: ConnectionStore,
     now: datetime,
 ) -> bool:
-    """Store what an event says, and return whether its delivery is new.
+    """Store the facts and the report of an event, and return whether its delivery is new.
 
-    Of a duplicate only revocations are stored: what came first may have been a copy with forged headers, and no
-    disconnect may be lost by that.
+    Of a duplicate only the revocations are stored: the first delivery may have been a copy with forged headers, and a
+    disconnect must not be lost because of it.
 
     Raises:
-        NotDurable: the tables were too busy for too long; nothing is stored.
+        NotDurable: contention or throttling lasted too long; nothing is stored.
     """
     stored = connections.record(
         event.facts,

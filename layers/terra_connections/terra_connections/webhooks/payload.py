@@ -1,7 +1,7 @@
-"""What Terra tells us, parsed: a signed body becomes facts, and nothing that it holds can make the parser fail.
+"""Parses the bodies of Terra's webhooks to facts. No content of a body makes the parser raise.
 
-Shapes: Terra's OpenAPI document, "webhooks" (2026.07), and the older ones that are still met: a success with
-`reference_id` beside `user`, a failed login told as `auth` with `status: error`, and a `user_reauth` with a plain
+Formats: Terra's OpenAPI document, "webhooks" (2026.07), and the older ones that still occur: a success with
+`reference_id` beside `user`, a failed login as `auth` with `status: error`, and a `user_reauth` with a plain
 `old_user_id` beside `new_user` or `user` (Terra's help centre, "Reauth webhook: user_id changes").
 """
 
@@ -34,12 +34,12 @@ _PROVIDER = re.compile(r"[A-Za-z0-9_]{2,64}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A signed body, read.
+    """A parsed event.
 
     Attributes:
-        type: Terra's type, or `malformed` where the body does not hold what its type needs.
-        facts: what it says about connections.
-        report: what it says about a login, where it names one by Terra's own id.
+        type: Terra's type, or `malformed` if the body lacks required fields of its type.
+        facts: its facts about connections.
+        report: its data about a login, if it contains Terra's id of one.
     """
 
     type: str
@@ -48,11 +48,11 @@ class Event:
 
 
 class _Malformed(Exception):
-    """The body lacks what its type needs; it is recorded and counted as such."""
+    """The body lacks required fields of its type. It is recorded and counted as `malformed`."""
 
 
 def parse(body: bytes, at: Position) -> Event:
-    """Read a body whose signature was proven. Never raises: what cannot be read is an event of type `malformed`.
+    """Parse a body whose signature is verified. Never raises: an invalid body is an event of type `malformed`.
 
     Args:
         body: the bytes as received.
@@ -92,20 +92,20 @@ def _auth_cancelled(content: Mapping[str, Any], at: Position) -> Event:
 
 
 def _login_failed(content: Mapping[str, Any], at: Position) -> Event:
-    """A failed login is matched to its session by an id only: the person may have another login under way."""
+    """Parse a failed login. It is matched to its session by an id only: the user may have another login in progress."""
     reason, login = reason_from(content.get("reason")), session_id_from(content.get("widget_session_id"))
     report = Report(login, reasons=frozenset({reason})) if login else None
     try:
         user = _user(content)
     except _Malformed:
-        # The newer shape names no user.
+        # The newer format has no user.
         return Event("auth", report=report)
     return Event("auth", facts=(failed(user, at, reason=reason),), report=report)
 
 
 def _user_reauth(content: Mapping[str, Any], at: Position) -> Event:
     new = _user(content, "new_user" if "new_user" in content else "user")
-    # `old_user` may be null, and what cannot be read of it must not cost the connection its new id.
+    # `old_user` may be null or invalid. The connection must get its new id nevertheless.
     old = None
     if user_id_from(_member(content, "old_user").get("user_id")):
         old = _user(content, "old_user")

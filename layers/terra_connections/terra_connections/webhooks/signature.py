@@ -1,8 +1,8 @@
-"""Prove the sender of a webhook: `sign` as Terra does, and `verify` what arrives.
+"""Webhook signatures: `sign` creates one as Terra does, `verify` checks one.
 
 Terra sends `t=<unix seconds>,v1=<hex>[,v1=<hex>...]`, where v1 is the HMAC-SHA256 of `"<t>." + raw body` under a
 signing secret of the webhook destination (https://docs.tryterra.co, "Verifying signatures"). The deprecated duplicate
-of the header may arrive joined to the first by a comma, so a value can hold several groups that each start with `t=`.
+of the header may be joined to the first by a comma, so a value can contain several groups that each start with `t=`.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ from terra_connections.errors import NotSigned
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
 _V1 = re.compile(r"[0-9a-f]{64}")
 _MOST_VALUES = 8
-"""v1 values of one group: far more than a destination has secrets."""
+"""The checked v1 values of one group: far more than a destination has secrets."""
 _MOST_TIMES = 2
-"""Different `t` of one delivery that are hashed: those of its two headers. Each costs an HMAC of the whole body."""
+"""The checked `t` values of one delivery: those of its two headers. Each takes an HMAC of the whole body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far a signature's time may lie from now, on both sides."""
+    """The largest accepted difference between a signature's time and now, in the past and in the future."""
 
     past: timedelta
     future: timedelta
@@ -33,7 +33,7 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Which secret matched, and when Terra signed.
+    """The secret that matched, and the time of the signature.
 
     Attributes:
         secret_name: the name of the secret, never the secret.
@@ -50,7 +50,7 @@ class Proof:
 
 
 def sign(body: bytes, secret: str, timestamp: str) -> str:
-    """The hexadecimal v1 of a body.
+    """Return the hexadecimal v1 signature of a body.
 
     >>> sign(b"123", "key", "12345678")
     'dca55eca8f595bd4d80250ab9609c7cbecec8e581c5c3822294f7c2ee1c99377'
@@ -63,17 +63,17 @@ def sign(body: bytes, secret: str, timestamp: str) -> str:
 def verify(
     body: bytes, headers: Iterable[str], secrets: Mapping[str, str], *, now: datetime, tolerance: Tolerance
 ) -> Proof:
-    """Prove that Terra sent `body`.
+    """Verify that Terra signed `body`.
 
     Args:
-        body: the bytes as received; anything that was parsed and written again does not verify.
-        headers: the values of X-Terra-Signature and Terra-Signature, as far as they are there.
+        body: the bytes as received; a body that was parsed and serialized again does not verify.
+        headers: the values of X-Terra-Signature and Terra-Signature, if present.
         secrets: every active signing secret by name; two during a rotation.
         now: the receiver's time.
-        tolerance: how old and how far ahead a signature may be.
+        tolerance: the largest accepted difference from now.
 
     Raises:
-        NotSigned: nothing proves it. Why is not told: every trouble is the same "no".
+        NotSigned: there is no valid signature. The error is the same for every reason.
     """
     oldest = now.timestamp() - tolerance.past.total_seconds()
     latest = now.timestamp() + tolerance.future.total_seconds()
@@ -88,7 +88,7 @@ def verify(
 
 
 def _candidates(headers: Iterable[str]) -> dict[str, list[str]]:
-    """Each `t` once, with the v1 values of all its groups that can be one: 64 hexadecimal digits."""
+    """Return each `t` with the well-formed v1 values of all its groups: 64 hexadecimal digits."""
     found: dict[str, list[str]] = {}
     for header in headers:
         timestamp, values = None, 0
