@@ -1,4 +1,4 @@
-"""GET /auth/failure: Terra sends the browser here after a login that failed or was cancelled."""
+"""GET /auth/failure: Terra redirects the browser here after a failed or cancelled login."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,9 +16,9 @@ _way_back = wiring.way_back()
 
 
 def auth_failure(request: Request) -> Response:
-    """Mark the session failed - which shows unless Terra has connected it - and send the person on.
+    """Mark the session as failed, unless Terra has connected it, and redirect the user or show a page.
 
-    A page of ours has a button "Try again" with a secret of its own, which is in no address and works once.
+    The page of this stack has a button "Try again" with its own secret, which is in no URL and works once.
     """
     now = datetime.now(UTC)
     session = session_of(request, _sessions, after="failure", now=now)

@@ -1,4 +1,4 @@
-"""POST /auth/retry: whoever sees that a login failed presses "Try again"."""
+"""POST /auth/retry: the button "Try again" on the page of a failed login."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -27,7 +27,7 @@ _starter = SessionStarter(
 
 
 def auth_retry(request: Request) -> Response:
-    """A new session in place of a failed one, always the same; for any other its own page is shown again."""
+    """Redirect to a new session, the same one for every retry of a failed session; else show the session's page."""
     now = datetime.now(UTC)
     session = session_to_retry(request, _sessions, now=now)
     view = outcome_of(session, _sessions, _connections, now=now)

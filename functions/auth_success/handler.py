@@ -1,4 +1,4 @@
-"""GET /auth/success: Terra sends the browser here after a login that worked. Nothing in the query is believed."""
+"""GET /auth/success: Terra redirects the browser here after a successful login. The query is untrusted."""
 
 from datetime import UTC, datetime
 
@@ -17,7 +17,7 @@ _terra = wiring.terra()
 
 
 def auth_success(request: Request) -> Response:
-    """Send the person on; ask Terra first if no webhook has confirmed the login yet."""
+    """Redirect the user or show a page; ask Terra first if no webhook has confirmed the login yet."""
     now = datetime.now(UTC)
     session = session_of(request, _sessions, after="success", now=now)
     view = outcome_of(session, _sessions, _connections, now=now)

@@ -1,7 +1,7 @@
-"""Lambda authorizer of the HTTP API (payload 2.0, simple response): who calls?
+"""Lambda authorizer of the HTTP API (payload 2.0, simple response): identifies the caller.
 
-A service key opens, and a token of the app's own issuer. The answer is cached by API Gateway for every route, so the
-context says who the caller is and nothing about the route.
+It accepts service keys, and user tokens of the app's own issuer. API Gateway caches the response for all routes, so the
+context only identifies the caller, and does not depend on the route.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ _user_tokens = wiring.user_tokens()
 
 
 def lambda_handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
-    """Answer whom the Authorization header proves to be calling; raises if that cannot be told."""
+    """Return the caller of a valid Authorization header; raises if it cannot be verified."""
     scheme, _, credential = (event.get("identitySource") or [""])[0].partition(" ")
     caller = _caller(credential.strip()) if scheme.lower() == "bearer" else None
     return {"isAuthorized": False} if caller is None else {"isAuthorized": True, "context": caller}
@@ -24,7 +24,7 @@ def lambda_handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]
 
 def _caller(credential: str) -> dict[str, str] | None:
     presented = _hash(credential)
-    # Hashes, so that neither length nor content shows in time.
+    # Hashes are compared, so that the response time reveals neither the length nor the content of a key.
     if any(hmac.compare_digest(presented, _hash(key)) for key in _service_keys.values().values()):
         return {"caller": "service"}
     subject = _user_tokens.subject_of(credential) if _user_tokens else None

@@ -1,4 +1,4 @@
-"""POST /mobile-tokens: a single-use token for Terra's mobile SDKs, bound to one user."""
+"""POST /mobile-tokens: create a single-use token for Terra's mobile SDKs, bound to one user."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -15,11 +15,11 @@ _limits = wiring.user_limits("mobile-tokens")
 
 
 def create_mobile_token(request: Request) -> Response:
-    """Ask Terra for a new token each time: for the token's subject, or for the user that a service key names.
+    """Get a new token from Terra, for the user token's subject, or with a service key for the user in the body.
 
-    Terra is asked once: a token whose answer was lost expires unused, so the caller may repeat what we do not.
+    The call to Terra is not retried. The caller may retry: a token whose response was lost expires unused.
     """
-    # A user's token need not name its own subject, so it needs no body.
+    # With a user token the body is optional, because the token contains the user.
     reference_id = request.require_caller().person(Person.parse(request.body or b"{}").reference_id)
     request.log_fields["person"] = _pseudonyms.in_logs(reference_id)
     _users.begin_mobile_token(reference_id, _limits, now=datetime.now(UTC))

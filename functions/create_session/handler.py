@@ -24,12 +24,12 @@ _starter = SessionStarter(
 
 
 def create_session(request: Request) -> Response:
-    """Ask Terra for a login link and remember who it is for."""
+    """Get a login link from Terra and store the user's session."""
     caller = request.require_caller()
     asked = NewSession.parse(request.body)
     person = caller.person(asked.reference_id)
     request.log_fields["person"] = _pseudonyms.in_logs(person)
-    # A back end's own header would say nothing about the person.
+    # The header of a back end does not contain the user's language.
     browser = request.header("accept-language") if caller.subject else None
     started = _starter.start(
         asked,
@@ -42,7 +42,7 @@ def create_session(request: Request) -> Response:
     session_id = started.answer["session_id"]
     request.log_fields["session_id"] = session_id
     if "warnings" in started.answer:
-        # Their number only: they are Terra's own words about what the caller sent.
+        # Only their number is logged: Terra's texts may quote the caller's input.
         request.log_fields["warnings"] = len(started.answer["warnings"])
     headers = {"location": f"/sessions/{session_id}"}
     if started.is_replay:

@@ -15,7 +15,7 @@ _connections = wiring.connections()
 
 
 def disconnect(request: Request) -> Response:
-    """Terra first, then here; a replaced `user_id` disconnects its replacement."""
+    """Disconnect at Terra first, then in the table; a replaced `user_id` disconnects its successor."""
     caller, user_id = request.require_caller(), user_id_from(request.path("user_id"))
     if user_id is None:
         raise no_connection(request.path("user_id"))

@@ -1,4 +1,4 @@
-"""POST /erasures: forget this person."""
+"""POST /erasures: erase a user's data."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -15,7 +15,7 @@ _limits = wiring.user_limits("erasures")
 
 
 def erase_person(request: Request) -> Response:
-    """Tombstones, Terra, items: 204 only once nothing is left."""
+    """Write tombstones, disconnect at Terra and delete the items; returns 204 only when nothing is left."""
     person = request.require_caller().person(Person.parse(request.body).reference_id)
     request.log_fields["person"] = _pseudonyms.in_logs(person)
     _limits.count(person, now=datetime.now(UTC))

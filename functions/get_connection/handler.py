@@ -1,4 +1,4 @@
-"""GET /connections/{user_id}: whose connection is this?"""
+"""GET /connections/{user_id}: get a connection."""
 
 from http import HTTPStatus
 
@@ -12,7 +12,7 @@ _connections = wiring.connections()
 
 
 def get_connection(request: Request) -> Response:
-    """From Terra's `user_id` back to the person, read consistently."""
+    """Return the connection of Terra's `user_id`, with its user, read consistently."""
     caller, user_id = request.require_caller(), user_id_from(request.path("user_id"))
     connection = _connections.find(user_id, caller=caller) if user_id else None
     if connection is None:

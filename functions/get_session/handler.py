@@ -1,4 +1,4 @@
-"""GET /sessions/{session_id}: did this attempt work?"""
+"""GET /sessions/{session_id}: get the status of a session."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -15,7 +15,7 @@ _connections = wiring.connections()
 
 
 def get_session(request: Request) -> Response:
-    """The session as it stands; `connected` only ever means that Terra said so."""
+    """Return the session; its status is `connected` only if Terra has confirmed it."""
     caller, now = request.require_caller(), datetime.now(UTC)
     session_id = session_id_from(request.path("session_id"))
     session = _sessions.find(session_id, now=now) if session_id else None

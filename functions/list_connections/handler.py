@@ -1,4 +1,4 @@
-"""GET /connections?reference_id=: everything this person has connected."""
+"""GET /connections?reference_id=: list a user's connections."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -17,7 +17,7 @@ _PARAMETERS = ("reference_id", "include")
 
 
 def list_connections(request: Request) -> Response:
-    """What is connected or needs to be reconnected, newest first; with `include=revoked` what was revoked, too."""
+    """Return the connections, newest first; revoked ones only with `include=revoked`."""
     caller, query = request.require_caller(), request.query
     if wrong := _wrong(query):
         raise InvalidRequest(wrong)

@@ -1,4 +1,4 @@
-"""GET /providers: what can be connected, for a connect screen."""
+"""GET /providers: list the available providers, for a connect screen."""
 
 from http import HTTPStatus
 
@@ -11,11 +11,11 @@ _catalogue = wiring.catalogue()
 
 
 def list_providers(request: Request) -> Response:
-    """Terra's list of enabled providers, kept for minutes, and served stale rather than not at all."""
+    """Return Terra's list of enabled providers, cached for minutes; a stale list if Terra is unavailable."""
     request.require_caller()
     listing = _catalogue.read()
     request.log_fields.update(providers=len(listing.providers), stale=listing.is_stale)
-    # Private: a shared cache would hand it on to callers whom the authorizer refuses.
+    # Private: a shared cache would serve it to callers that the authorizer rejects.
     kept_for = "private, max-age=30" if listing.is_stale else "private, max-age=300"
     answer = json_response(HTTPStatus.OK, listing.as_json(), headers={"cache-control": kept_for})
     return unless_known(answer, request.header("if-none-match"))

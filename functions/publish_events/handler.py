@@ -1,4 +1,4 @@
-"""The stream of Connections: tell whoever listens on the event bus what has changed for a person."""
+"""The stream of the table Connections: publish each change of a user's connections to the event bus."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ _bus = wiring.event_bus()
 
 
 def publish(record: DynamoDBRecord) -> None:
-    """Compare what the person saw before with what they see now, and publish each difference."""
+    """Compare the user's connections before and after the change, and publish each difference."""
     change = change_from(record.raw_event)
     if change is None:
         return
@@ -30,7 +30,7 @@ def publish(record: DynamoDBRecord) -> None:
 
 
 def lambda_handler(event: Mapping[str, Any], _context: object) -> Mapping[str, Any]:
-    """Each record by itself: what failed comes again, and at last goes to the on-failure destination."""
+    """Process each record on its own: failed ones are retried, and finally sent to the on-failure destination."""
     processor = BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
     with processor(event["Records"], publish):
         processor.process()

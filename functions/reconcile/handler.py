@@ -1,4 +1,4 @@
-"""On a schedule: start a sweep that makes our connections and Terra's agree."""
+"""On a schedule: start a sweep, which reconciles the connections with Terra."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ _log = Logger()
 
 
 def lambda_handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
-    """Start one, unless one is under way. It is named after the schedule's event: a repeat of that starts no other."""
+    """Start a sweep, unless one is running. Its id is the event's id, so that a retry does not start another one."""
     sweep_id = str(event.get("id") or uuid4())
     has_started = start_sweep(sweep_id, sweeps=_sweeps, queue=_queue, now=datetime.now(UTC))
     _log.info("reconcile", sweep_id=sweep_id, outcome="started" if has_started else "another_runs")

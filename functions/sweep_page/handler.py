@@ -1,4 +1,4 @@
-"""From the queue of a sweep: work one step of it - a page of our connections, of Terra's, or of candidates."""
+"""The queue of a sweep: process one step, which is a page of the table, of Terra's list, or of candidates."""
 
 import time
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _sweeper = Sweeper(
 
 
 def sweep_page(record: SQSRecord) -> None:
-    """Do the step that the message names, and count how a sweep ends."""
+    """Process the step in the message; count the outcome if it ends the sweep."""
     started = time.perf_counter()
     step = Step.parse(record.body)
     report = _sweeper.work(step, now=datetime.now(UTC))
@@ -40,13 +40,13 @@ def sweep_page(record: SQSRecord) -> None:
 
 
 def lambda_handler(event: Mapping[str, Any], _context: object) -> Mapping[str, Any]:
-    """Each message by itself: what failed comes again, and at last goes to the dead-letter queue."""
+    """Process each message on its own: failed ones are retried, and finally sent to the dead-letter queue."""
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
     with processor(event["Records"], sweep_page):
         processor.process()
     failed = processor.response()["batchItemFailures"]
     for failure, (error, _, trace) in zip(failed, processor.exceptions, strict=True):
-        # By its type and place only: its text may quote what must not be logged.
+        # Only the type and the place are logged: the text may quote secrets or personal data.
         place = extract_tb(trace)[-1]
         at = f"{Path(place.filename).name}:{place.lineno}"
         name = error.__name__ if error else ""

@@ -1,4 +1,4 @@
-"""POST /connections/sync: converge with Terra now."""
+"""POST /connections/sync: sync a user's connections with Terra."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -15,7 +15,7 @@ _limits = wiring.user_limits("syncs")
 
 
 def sync_connections(request: Request) -> Response:
-    """Ask Terra what this person has, make the table agree, and list it."""
+    """Update the user's connections from Terra, and return them."""
     person = request.require_caller().person(Person.parse(request.body).reference_id)
     request.log_fields["person"] = _pseudonyms.in_logs(person)
     now = datetime.now(UTC)

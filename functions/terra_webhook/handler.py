@@ -1,4 +1,4 @@
-"""POST /webhooks/terra: Terra delivers events. The response is 200 only once everything in the event is stored."""
+"""POST /webhooks/terra: Terra delivers events here. The response is 200 only after the whole event is stored."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
