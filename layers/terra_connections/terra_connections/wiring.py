@@ -59,7 +59,7 @@ def _client(service: str) -> Any:  # noqa: ANN401 - each service's client has a 
 
 @cache
 def dynamodb() -> "DynamoDBClient":
-    """DynamoDB."""
+    """The DynamoDB client."""
     client: DynamoDBClient = _client("dynamodb")
     return client
 

@@ -26,8 +26,8 @@ _MOST_REPLACED = 100
 class Kind(StrEnum):
     """The kinds of facts about a Terra `user_id`.
 
-    ABSENT and PRESENT come from calls to Terra: ABSENT if it did not know the `user_id`, PRESENT if its list contained
-    it. LOGIN is a login that connected it; CONNECTED is a login, too, or a call to Terra that found it connected.
+    ABSENT and PRESENT come from calls to Terra: ABSENT if it did not know the `user_id`, PRESENT if it listed or
+    returned it. LOGIN is a login that connected it. CONNECTED is a login, or a call to Terra that found it connected.
     ANNOUNCED is the user for which Terra issued the `user_id` before a login, from the response to authenticateUser.
     SCOPE and REPLACES are prefixes of one kind for each scope and each replaced `user_id`: see `of`.
     """
@@ -169,7 +169,7 @@ def _bounded(newest: dict[str, Fact]) -> dict[str, Fact]:
     """Return the facts without the oldest scopes and links beyond the limits.
 
     An item thus stays far below DynamoDB's limit of 400 kB, and a revocation can always be written. Order still makes
-    no difference: a fact that is among the newest in the end was among the newest, and kept, at every time before.
+    no difference: a fact that is among the newest at the end was among them in every earlier merge, and never dropped.
     """
     for kind, most in ((Kind.SCOPE, MOST_SCOPES), (Kind.REPLACES, _MOST_REPLACED)):
         prefix = kind.of("")
@@ -181,7 +181,7 @@ def _bounded(newest: dict[str, Fact]) -> dict[str, Fact]:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """Additional data about a `user_id` in an event or response of Terra. None is unknown, and makes no fact."""
+    """Additional data about a `user_id` in an event or response of Terra. Fields that are None create no fact."""
 
     user_id: UserId
     owner: ReferenceId | None = None

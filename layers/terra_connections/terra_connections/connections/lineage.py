@@ -62,7 +62,7 @@ class Family:
         )
 
     def _owner(self, facts: Facts) -> ReferenceId | None:
-        """Return the connection's owner. Until an event contains one, it is the only owner of its predecessors."""
+        """Return the connection's owner. Until an event contains it, that is the predecessors' owner, if unique."""
         if facts.owner is not None:
             return facts.owner
         replaced = [member for member in self._members.values() if facts.user_id in self._replacements[member.user_id]]
