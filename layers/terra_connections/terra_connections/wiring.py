@@ -2,8 +2,8 @@
 
 import gc
 
-# Before the imports: a function loads some 40,000 permanent objects. By default, Python runs the garbage collector after
-# every 2,000 new ones, which takes a twentieth of a cold start. Warm calls leave almost none: 100,000 are a few MB.
+# Before the imports: a function loads some 40,000 permanent objects. By default, Python runs the garbage collector
+# after every 2,000 new ones, which takes a twentieth of a cold start. Warm calls leave almost none; 100,000 are few MB.
 gc.set_threshold(100_000)
 
 # ruff: noqa: E402 - the imports follow the setting that makes them faster

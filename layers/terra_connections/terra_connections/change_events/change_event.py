@@ -72,6 +72,8 @@ def events(change: Change, related: Iterable[Facts]) -> list[Event]:
     others = {facts.user_id: facts for facts in related if facts.user_id != change.user_id}
     if change.new is None and change.old and _went_by_another(change.old, others):
         return []
+    if _only_stores_derived_owner(change):
+        return []
     before = _family(change.user_id, _with_its_link(change, others), others)
     after = _family(change.user_id, change.new, others)
     removed = change.user_id if change.new is None else None
@@ -115,6 +117,16 @@ def _went_by_another(facts: Facts, others: Mapping[UserId, Facts]) -> bool:
     """
     replacement = facts.replaced_by
     return replacement is not None and replacement not in others and replacement not in facts.replaces
+
+
+def _only_stores_derived_owner(change: Change) -> bool:
+    """Whether a write only stores the owner that a successor had by its predecessors (`ConnectionStore.set_owner`)."""
+    old, new = change.old, change.new
+    if old is None or new is None or old.owner is not None or not old.replaces or old.first_connected is None:
+        return False
+    return new.newest.keys() - old.newest.keys() == {Kind.ANNOUNCED} and all(
+        new.newest[kind] == fact for kind, fact in old.newest.items()
+    )
 
 
 def _with_its_link(change: Change, others: Mapping[UserId, Facts]) -> Facts | None:
