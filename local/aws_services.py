@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 
 from local import fetch
-from local.children import Child, Nursery, StackError, answers
+from local.children import Child, ProcessGroup, StackError, answers
 from tools.environment import ROOT
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def write_private(file: Path, text: str) -> None:
 
 
 async def start_ministack(
-    nursery: Nursery,
+    nursery: ProcessGroup,
     name: str,
     port: int,
     scratch: Path,
@@ -99,7 +99,7 @@ async def start_ministack(
     return child
 
 
-async def start(nursery: Nursery, port: int, directory: Path, held: Keys) -> dict[str, str]:
+async def start(nursery: ProcessGroup, port: int, directory: Path, held: Keys) -> dict[str, str]:
     """Start the services, create the secrets, and return their ARNs by the template's logical ids."""
     await start_ministack(nursery, "aws", port, directory / "aws", SERVICES)
     return await asyncio.to_thread(put_secrets, f"http://127.0.0.1:{port}", held)

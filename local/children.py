@@ -54,7 +54,7 @@ class Child:
         return "\n".join(f"    {line}" for line in lines)
 
 
-class Nursery:
+class ProcessGroup:
     """Starts programs and ends all of them."""
 
     def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:

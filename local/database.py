@@ -18,7 +18,7 @@ from botocore.config import Config
 
 from local import fetch
 from local.aws_services import CREDENTIALS, REGION, start_ministack
-from local.children import Nursery, StackError, answers
+from local.children import ProcessGroup, StackError, answers
 from tools.progress import say
 from tools.setup import SetupError
 
@@ -62,7 +62,7 @@ def choose(asked: str) -> Wanted:
         return Wanted(MINISTACK)
 
 
-async def start(nursery: Nursery, wanted: Wanted, port: int, directory: Path | None) -> str:
+async def start(nursery: ProcessGroup, wanted: Wanted, port: int, directory: Path | None) -> str:
     """Start the engine, on disk in `directory` or in memory without one, and return which engine responded."""
     if wanted.java is None or wanted.folder is None:
         kept = {} if directory is None else {"PERSIST_STATE": "1", "STATE_DIR": str(directory / "ministack")}

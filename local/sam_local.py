@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from local.children import Nursery, StackError, answers
+from local.children import ProcessGroup, StackError, answers
 from local.relay import LOOPBACK, relay
 from tools.environment import ROOT, variable, without_aws
 from tools.setup import sam_environment, sam_program
@@ -46,7 +46,7 @@ class SamLocal:
 
     def __init__(
         self,
-        nursery: Nursery,
+        nursery: ProcessGroup,
         directory: Path,
         port: int,
         dev_id: str,

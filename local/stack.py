@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from local import aws_services, database, fetch, messages, oidc_issuer, sam_local, terra_account
-from local.children import Nursery, StackError, answers
+from local.children import ProcessGroup, StackError, answers
 from local.demo import problems_page
 from local.gateway import Gateway, StartError, TemplateError
 from local.gateway.template import EVENT_BUS, QUEUE
@@ -268,7 +268,7 @@ class Supervisor:
                 ends.push_async_callback(asyncio.to_thread, sam_local.sweep, logs)
             # The functions read Terra's key from Secrets Manager, as on AWS; no other part needs it.
             inherited = {name: v for name, v in without_aws().items() if name not in terra_account.VARIABLES}
-            nursery = Nursery(logs, inherited)
+            nursery = ProcessGroup(logs, inherited)
             ends.push_async_callback(nursery.end)
             functions_log = ends.enter_context((logs / "functions.log").open("w"))
             work = asyncio.create_task(self._work(nursery, ends, FunctionLog(functions_log)))
@@ -285,7 +285,7 @@ class Supervisor:
             with suppress(asyncio.CancelledError):
                 await work
 
-    async def _work(self, nursery: Nursery, ends: AsyncExitStack, log: FunctionLog) -> None:
+    async def _work(self, nursery: ProcessGroup, ends: AsyncExitStack, log: FunctionLog) -> None:
         """Start all parts, then wait until one of them fails."""
         began = time.monotonic()
         say(f"Starting all parts; the functions run under Python {self._version} ...")
@@ -322,7 +322,7 @@ class Supervisor:
             if showing is not None:
                 showing.cancel()
 
-    async def _start_api(self, nursery: Nursery, ends: AsyncExitStack, log: FunctionLog) -> Gateway | SamLocal:
+    async def _start_api(self, nursery: ProcessGroup, ends: AsyncExitStack, log: FunctionLog) -> Gateway | SamLocal:
         """Start the AWS services, whose secrets, queues and buses the functions need, and then the functions."""
         arns = await aws_services.start(nursery, self._ports["AWS_PORT"], self._directory, self._keys)
         await asyncio.to_thread(messages.make, self._options.template, self._urls["AWS_PORT"])
@@ -338,7 +338,7 @@ class Supervisor:
         say(f"  the API answers, with {len(gateway.stack.functions)} functions")
         return gateway
 
-    async def _start_sam(self, nursery: Nursery, ends: AsyncExitStack, stack: Stack) -> SamLocal:
+    async def _start_sam(self, nursery: ProcessGroup, ends: AsyncExitStack, stack: Stack) -> SamLocal:
         """Start the API in containers. They must reach what functions call, but not the API and the demo page."""
         called = [url for name, url in self._urls.items() if name not in ("API_PORT", "DEMO_PORT")]
         reached = await sam_local.reachable(sorted({*called, *self._terra.urls_here}), ends)
@@ -352,14 +352,14 @@ class Supervisor:
         say("  sam local listens")
         return sam
 
-    async def _start_database(self, nursery: Nursery) -> str:
+    async def _start_database(self, nursery: ProcessGroup) -> str:
         kept = None if self._options.in_memory else self._directory
         engine = await database.start(nursery, self._wanted, self._ports["DYNAMODB_PORT"], kept)
         await database.make_tables(self._urls["DYNAMODB_PORT"], self._tables)
         say(f"  the database answers: {engine}, tables {', '.join(self._tables)}")
         return engine
 
-    async def _start_simulator(self, nursery: Nursery) -> None:
+    async def _start_simulator(self, nursery: ProcessGroup) -> None:
         url = self._urls["TERRA_PORT"]
         command = [sys.executable, "-m", "local.terra_simulator", "--port", str(self._ports["TERRA_PORT"])]
         command += ["--dev-id", self._simulator_dev_id, "--webhook-url", f"{self._urls['API_PORT']}/webhooks/terra"]
@@ -375,13 +375,13 @@ class Supervisor:
         await answers(child, f"{url}/_control/health")
         say("  the Terra simulator answers")
 
-    async def _start_issuer(self, nursery: Nursery) -> None:
+    async def _start_issuer(self, nursery: ProcessGroup) -> None:
         command = [sys.executable, "-m", "local.oidc_issuer", "--port", str(self._ports["OIDC_PORT"])]
         command += ["--key-file", str(self._directory / "oidc-keys.json"), "--allow-origin", self._urls["DEMO_PORT"]]
         child = await nursery.start("oidc", command, directory=ROOT, follows=True)
         await answers(child, f"{self._urls['OIDC_PORT']}/jwks")
 
-    async def _start_demo(self, nursery: Nursery) -> None:
+    async def _start_demo(self, nursery: ProcessGroup) -> None:
         command = [sys.executable, "-m", "local.demo", "--port", str(self._ports["DEMO_PORT"])]
         command += ["--api-url", self._urls["API_PORT"], "--issuer-url", self._urls["OIDC_PORT"]]
         command += ["--terra-url", self._urls["TERRA_PORT"], "--dynamodb-url", self._urls["DYNAMODB_PORT"]]

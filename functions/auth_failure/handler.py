@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response
 from terra_connections.handler import http_handler
-from terra_connections.redirects.redirect import session_of
-from terra_connections.sessions.outcome import outcome_of
-from terra_connections.sessions.session import hash_of, new_secret, reason_from
+from terra_connections.redirects.redirect import authenticate_redirect
+from terra_connections.sessions.outcome import resolve_session
+from terra_connections.sessions.session import hash_secret, new_secret, reason_from
 
 _sessions = wiring.sessions()
 _connections = wiring.connections()
-_way_back = wiring.way_back()
+_way_back = wiring.redirector()
 
 
 def auth_failure(request: Request) -> Response:
@@ -21,15 +21,15 @@ def auth_failure(request: Request) -> Response:
     The page of this stack has a button "Try again" with its own secret, which is in no URL and works once.
     """
     now = datetime.now(UTC)
-    session = session_of(request, _sessions, after="failure", now=now)
+    session = authenticate_redirect(request, _sessions, after="failure", now=now)
     reason = reason_from(request.redirect_query.get("reason"))
     offers_retry = _way_back.has_page_of_ours(session) and _sessions.may_offer_retry(session)
     retry_secret = new_secret() if offers_retry else None
-    _sessions.add_failure(session.session_id, reason, retry_hash=hash_of(retry_secret) if retry_secret else None)
+    _sessions.add_failure(session.session_id, reason, retry_hash=hash_secret(retry_secret) if retry_secret else None)
     session = replace(session, failed_reasons=session.failed_reasons | {reason})
-    view = outcome_of(session, _sessions, _connections, now=now)
+    view = resolve_session(session, _sessions, _connections, now=now)
     request.log_fields["session_status"] = view.status
-    return _way_back.send_on(view, request, now=now, retry_secret=retry_secret)
+    return _way_back.respond(view, request, now=now, retry_secret=retry_secret)
 
 
 lambda_handler = http_handler(auth_failure, on_error=_way_back.error_page)

@@ -8,13 +8,13 @@ from terra_connections.api_gateway import Request, Response
 from terra_connections.handler import http_handler
 from terra_connections.redirects.pages import PRIVATE
 from terra_connections.redirects.redirect import session_to_retry
-from terra_connections.sessions.outcome import outcome_of
+from terra_connections.sessions.outcome import resolve_session
 from terra_connections.sessions.start import SessionStarter
 
 _settings = wiring.settings()
 _sessions = wiring.sessions()
 _connections = wiring.connections()
-_way_back = wiring.way_back()
+_way_back = wiring.redirector()
 _starter = SessionStarter(
     wiring.terra(),
     _sessions,
@@ -30,10 +30,10 @@ def auth_retry(request: Request) -> Response:
     """Redirect to a new session, the same one for every retry of a failed session; else show the session's page."""
     now = datetime.now(UTC)
     session = session_to_retry(request, _sessions, now=now)
-    view = outcome_of(session, _sessions, _connections, now=now)
+    view = resolve_session(session, _sessions, _connections, now=now)
     request.log_fields["session_status"] = view.status
     if not view.may_be_retried(now=now):
-        return _way_back.send_on(view, request, now=now)
+        return _way_back.respond(view, request, now=now)
     begun = _starter.start_again(session, base_url=request.base_url(_settings.public_base_url), now=now)
     request.log_fields["new_session_id"] = begun["session_id"]
     return Response(HTTPStatus.SEE_OTHER, headers={"location": begun["auth_url"], **PRIVATE})

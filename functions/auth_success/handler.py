@@ -5,27 +5,27 @@ from datetime import UTC, datetime
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response
 from terra_connections.handler import http_handler
-from terra_connections.redirects.redirect import session_of
+from terra_connections.redirects.redirect import authenticate_redirect
 from terra_connections.sessions.confirm import confirm
-from terra_connections.sessions.outcome import outcome_of
+from terra_connections.sessions.outcome import resolve_session
 from terra_connections.sessions.session import SessionStatus
 
 _sessions = wiring.sessions()
 _connections = wiring.connections()
-_way_back = wiring.way_back()
+_way_back = wiring.redirector()
 _terra = wiring.terra()
 
 
 def auth_success(request: Request) -> Response:
     """Redirect the user or show a page; ask Terra first if no webhook has confirmed the login yet."""
     now = datetime.now(UTC)
-    session = session_of(request, _sessions, after="success", now=now)
-    view = outcome_of(session, _sessions, _connections, now=now)
+    session = authenticate_redirect(request, _sessions, after="success", now=now)
+    view = resolve_session(session, _sessions, _connections, now=now)
     if view.status is not SessionStatus.CONNECTED:
         hint = request.redirect_query.get("user_id")
         view = confirm(view, hint, terra=_terra, sessions=_sessions, connections=_connections, now=now)
     request.log_fields["session_status"] = view.status
-    return _way_back.send_on(view, request, now=now)
+    return _way_back.respond(view, request, now=now)
 
 
 lambda_handler = http_handler(auth_success, on_error=_way_back.error_page)

@@ -27,7 +27,7 @@ def _caller(credential: str) -> dict[str, str] | None:
     # Hashes are compared, so that the response time reveals neither the length nor the content of a key.
     if any(hmac.compare_digest(presented, _hash(key)) for key in _service_keys.values().values()):
         return {"caller": "service"}
-    subject = _user_tokens.subject_of(credential) if _user_tokens else None
+    subject = _user_tokens.reference_id_of(credential) if _user_tokens else None
     return None if subject is None else {"caller": "user", "reference_id": subject}
 
 

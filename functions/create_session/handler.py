@@ -8,7 +8,7 @@ from terra_connections.api_gateway import Request, Response, json_response
 from terra_connections.handler import http_handler
 from terra_connections.redirects.language import preferred
 from terra_connections.request_body import NewSession
-from terra_connections.sessions.start import SessionStarter, claim_for
+from terra_connections.sessions.start import SessionStarter, idempotency_claim
 
 _settings = wiring.settings()
 _pseudonyms = wiring.pseudonyms()
@@ -36,7 +36,7 @@ def create_session(request: Request) -> Response:
         person=person,
         language=asked.language or preferred(browser),
         base_url=request.base_url(_settings.public_base_url),
-        claim=claim_for(caller, request.header("idempotency-key"), request.body),
+        claim=idempotency_claim(caller, request.header("idempotency-key"), request.body),
         now=datetime.now(UTC),
     )
     session_id = started.answer["session_id"]

@@ -8,7 +8,7 @@ from terra_connections.api_gateway import Request, Response, json_response
 from terra_connections.errors import NotFound
 from terra_connections.handler import http_handler
 from terra_connections.ids import session_id_from
-from terra_connections.sessions.outcome import outcome_of
+from terra_connections.sessions.outcome import resolve_session
 
 _sessions = wiring.sessions()
 _connections = wiring.connections()
@@ -19,11 +19,11 @@ def get_session(request: Request) -> Response:
     caller, now = request.require_caller(), datetime.now(UTC)
     session_id = session_id_from(request.path("session_id"))
     session = _sessions.find(session_id, now=now) if session_id else None
-    if session is None or not caller.may_see(session.reference_id):
+    if session is None or not caller.can_access(session.reference_id):
         message = "There is no such session."
         raise NotFound(message)
     request.log_fields["session_id"] = session.session_id
-    return json_response(HTTPStatus.OK, outcome_of(session, _sessions, _connections, now=now).as_json())
+    return json_response(HTTPStatus.OK, resolve_session(session, _sessions, _connections, now=now).as_json())
 
 
 lambda_handler = http_handler(get_session)

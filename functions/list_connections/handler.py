@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response, json_response
-from terra_connections.connections.lineage import listing
+from terra_connections.connections.lineage import listed_connections
 from terra_connections.errors import InvalidRequest
 from terra_connections.handler import http_handler
 from terra_connections.ids import reference_id_error, reference_id_from
@@ -23,7 +23,7 @@ def list_connections(request: Request) -> Response:
         raise InvalidRequest(wrong)
     person = caller.person(reference_id_from(query.get("reference_id")))
     request.log_fields["person"] = _pseudonyms.in_logs(person)
-    connections = listing(person, _connections.of_person(person), include_revoked="include" in query)
+    connections = listed_connections(person, _connections.of_user(person), include_revoked="include" in query)
     return json_response(HTTPStatus.OK, {"connections": [connection.as_json() for connection in connections]})
 
 

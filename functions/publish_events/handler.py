@@ -22,10 +22,10 @@ def publish(record: DynamoDBRecord) -> None:
     if change is None:
         return
     related = _connections.related_to(change.related)
-    events = published.events(change, related)
-    lists = {person: _connections.of_person(person) for person in dict.fromkeys(e.reference_id for e in events)}
+    events = published.change_events(change, related)
+    lists = {person: _connections.of_user(person) for person in dict.fromkeys(e.reference_id for e in events)}
     if events:
-        _bus.put((e, published.current(e, change, lists[e.reference_id], related)) for e in events)
+        _bus.put((e, published.current_connections(e, change, lists[e.reference_id], related)) for e in events)
     _log.info("publish", types=[e.type.value for e in events], event_ids=[e.event_id for e in events])
 
 

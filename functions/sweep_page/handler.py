@@ -12,16 +12,16 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from terra_connections import metrics, wiring
-from terra_connections.reconciliation.sweep import Limit, Outcome, Step
-from terra_connections.reconciliation.worker import Sweeper
+from terra_connections.reconciliation.sweep import Outcome, RevocationLimit, Step
+from terra_connections.reconciliation.worker import SweepWorker
 
 _log = Logger()
-_sweeper = Sweeper(
+_sweeper = SweepWorker(
     terra=wiring.terra(),
     connections=wiring.connections(),
     sweeps=wiring.sweeps(),
     queue=wiring.sweep_queue(),
-    limit=Limit(percent=float(wiring.settings().sweep_revokes_below_percent)),
+    limit=RevocationLimit(percent=float(wiring.settings().sweep_revokes_below_percent)),
     on_drift=metrics.drift_repaired,
 )
 

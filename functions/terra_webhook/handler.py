@@ -7,7 +7,7 @@ from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response, json_response
 from terra_connections.handler import http_handler
 from terra_connections.metrics import webhook_received
-from terra_connections.webhooks.delivery import delivery, position
+from terra_connections.webhooks.delivery import delivery, event_position
 from terra_connections.webhooks.intake import store_webhook
 from terra_connections.webhooks.payload import parse
 from terra_connections.webhooks.signature import verify
@@ -24,7 +24,7 @@ def terra_webhook(request: Request) -> Response:
     now, body = datetime.now(UTC), request.body
     headers = [value for name in ("x-terra-signature", "terra-signature") if (value := request.header(name))]
     proof = verify(body, headers, _signing_secrets.values(), now=now, tolerance=_tolerance)
-    event = parse(body, position(proof, request.header("x-terra-ordering-timestamp")))
+    event = parse(body, event_position(proof, request.header("x-terra-ordering-timestamp")))
     trace_id = request.header("x-terra-trace-id")
     received = delivery(trace_id=trace_id, proof=proof, body=body, type_=event.type, now=now, tolerance=_tolerance)
     is_new = store_webhook(

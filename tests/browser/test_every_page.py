@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 from terra_connections.api_gateway import Response
 from terra_connections.redirects.branding import Brand
 from terra_connections.redirects.language import LANGUAGES
-from terra_connections.redirects.pages import Pages, Ways
+from terra_connections.redirects.pages import PageLinks, Pages
 from terra_connections.sessions.session import Reason, SessionStatus, SessionView
 from tests.browser.chromium import ARTIFACTS, DESKTOP, PHONE, OpenPage
 from tests.unit.test_session import SESSION
@@ -34,16 +34,16 @@ APP = "exampleapp://connected?session_id=1&status=connected"
 
 def every_page(pages: Pages, language: str) -> dict[str, Response]:
     def after(status: SessionStatus, reason: Reason | None = None, *, again: dict[str, str] | None = None) -> Response:
-        return pages.page_for(SessionView(SESSION, status, reason), language, Ways(back=APP, again=again))
+        return pages.page_for(SessionView(SESSION, status, reason), language, PageLinks(back=APP, again=again))
 
     return {
-        "connected": pages.page_for(SessionView(SESSION, SessionStatus.CONNECTED), language, Ways()),
+        "connected": pages.page_for(SessionView(SESSION, SessionStatus.CONNECTED), language, PageLinks()),
         "connected-app": after(SessionStatus.CONNECTED),
         "confirming": after(SessionStatus.PENDING),
         "needs-app": after(SessionStatus.NEEDS_APP),
         "cancelled": after(SessionStatus.FAILED, Reason.ACCESS_DENIED, again=AGAIN),
         "cancelled-late": pages.page_for(
-            SessionView(SESSION, SessionStatus.FAILED, Reason.ACCESS_DENIED), language, Ways()
+            SessionView(SESSION, SessionStatus.FAILED, Reason.ACCESS_DENIED), language, PageLinks()
         ),
         "failed": after(SessionStatus.FAILED, Reason.UNKNOWN, again=AGAIN),
         "provider-error": after(SessionStatus.FAILED, Reason.PROVIDER_ERROR, again=AGAIN),

@@ -107,7 +107,7 @@ class Sweeping:
             while rest:
                 rest = self.dynamodb.batch_write_item(RequestItems=rest)["UnprocessedItems"]
 
-    def bury(self, user_id: str) -> None:
+    def put_tombstones(self, user_id: str) -> None:
         grave = f"erased:{hashlib.sha256(user_id.encode()).hexdigest()}"
         self.load([{"user_id": grave, "ttl": int(time.time()) + 1000}])
 

@@ -225,7 +225,7 @@ def test_what_terra_refuses_stays_and_what_it_confirms_is_gone(
 @pytest.fixture
 def eraser(stack: Stack, users: UserStore, dynamodb: "DynamoDBClient") -> Iterator[Eraser]:
     with transport.client() as client:
-        api = terra_api.TerraApi(
+        api = terra_api.TerraClient(
             client,
             api_url=f"{stack.terra_url}/api/v2",
             widget_url=f"{stack.terra_url}/api/widget/session",

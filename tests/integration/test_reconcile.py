@@ -189,14 +189,14 @@ def test_what_is_erased_here_and_alive_at_terra_is_deauthenticated(
 ) -> None:
     erased, other = (terra.connect(who)["user_id"] for who in (person, f"{person}-other"))
     sweeping.load([connection_item(other)])
-    sweeping.bury(erased)
+    sweeping.put_tombstones(erased)
     runs = sweeping.sweep()
     assert users_at_terra(terra) == {other}
     assert sweeping.connection(erased) is None
     assert counted(runs, "Drift") == {"erased_alive": 1}
 
 
-def users_of(sweeping: Sweeping) -> UserStore:
+def list_user_ids(sweeping: Sweeping) -> UserStore:
     return UserStore(
         sweeping.dynamodb,
         connections_table=sweeping.connections_table,
@@ -211,8 +211,8 @@ def test_what_an_erasure_has_left_is_erased_here_and_at_terra(sweeping: Sweeping
     for user_id, item in items.items():
         item["reference_id"] = item["facts"]["owner"]["value"] = f"{person}-2" if user_id == other else person
     sweeping.load(list(items.values()))
-    users_of(sweeping).begin_erasure(ReferenceId(person))
-    sweeping.bury(buried)
+    list_user_ids(sweeping).begin_erasure(ReferenceId(person))
+    sweeping.put_tombstones(buried)
     runs = sweeping.sweep()
     assert [sweeping.connection(user_id) for user_id in (left, buried)] == [None, None]
     assert sweeping.connection(other) is not None
@@ -223,7 +223,7 @@ def test_what_an_erasure_has_left_is_erased_here_and_at_terra(sweeping: Sweeping
 def test_what_terra_lists_of_a_user_who_was_just_erased_is_not_kept(
     sweeping: Sweeping, terra: Terra, person: str
 ) -> None:
-    users = users_of(sweeping)
+    users = list_user_ids(sweeping)
     users.begin_erasure(ReferenceId(person))
     users.end_erasure(ReferenceId(person), since=datetime.now(UTC))
     user_id = str(terra.connect(person, silent=True)["user_id"])
@@ -245,11 +245,11 @@ def test_who_was_erased_since_a_backup_does_not_come_back_with_it(
         item["facts"]["owner"]["value"] = name
     with own_sweeping_of(handlers, dynamodb, stack) as restored:
         restored.load(items)
-        restored.bury(tombstone)
-        users = users_of(sweeping)
+        restored.put_tombstones(tombstone)
+        users = list_user_ids(sweeping)
         users.begin_erasure(ReferenceId(erased))
         users.end_erasure(ReferenceId(erased), since=datetime.now(UTC))
-        sweeping.bury(ids[returned])
+        sweeping.put_tombstones(ids[returned])
         found = restore.put_back(
             dynamodb,
             source=restored.connections_table,

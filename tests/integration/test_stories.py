@@ -20,19 +20,27 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from local.testing import Stack
-from terra_connections.connections.facts import About, Facts, Kind, Position, connected, revocations, scopes_from
-from terra_connections.connections.lineage import listing
+from terra_connections.connections.facts import (
+    Facts,
+    Kind,
+    Position,
+    TerraUser,
+    confirmed_facts,
+    only_revocations,
+    scopes_from,
+)
+from terra_connections.connections.lineage import listed_connections
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_from
-from terra_connections.sessions.outcome import outcome_of
-from terra_connections.sessions.session import Flow, Session, hash_of, reason_from
+from terra_connections.sessions.outcome import resolve_session
+from terra_connections.sessions.session import Flow, Session, hash_secret, reason_from
 from terra_connections.sessions.store import SessionStore
 from terra_connections.users.pseudonym import SHORTEST_KEY, Pseudonyms
 from terra_connections.users.store import UserStore
 from terra_connections.webhooks import payload as event
-from terra_connections.webhooks.delivery import delivery, position
+from terra_connections.webhooks.delivery import delivery, event_position
 from terra_connections.webhooks.delivery_store import DeliveryStore
-from terra_connections.webhooks.signature import Proof, Tolerance
+from terra_connections.webhooks.signature import Tolerance, VerifiedSignature
 from tests.oracle import Asked, Attempt, Heard, Returned, Seen, Told, World
 from tests.stories import Teller, captured, retried
 
@@ -105,8 +113,8 @@ class Stores:
 
     def take(self, told: Told) -> bool:
         """Store a delivery like the webhook's handler. Return whether it was new."""
-        body, proof = told.body.encode(), Proof("secret", str(told.t))
-        said = event.parse(body, position(proof, told.ordering))
+        body, proof = told.body.encode(), VerifiedSignature("secret", str(told.t))
+        said = event.parse(body, event_position(proof, told.ordering))
         taken = delivery(trace_id=told.trace, proof=proof, body=body, type_=said.type, now=NOW, tolerance=TOLERANCE)
         known = self.connections.record(
             said.facts,
@@ -115,7 +123,7 @@ class Stores:
             of_login=self.sessions.writes(said.report, now=NOW),
         )
         if known is None:
-            self.connections.record(revocations(said.facts))
+            self.connections.record(only_revocations(said.facts))
         return known is not None
 
     def take_at_once(self, several: list[Told]) -> list[bool]:
@@ -143,11 +151,11 @@ class Stores:
 
 
 def facts_of(asked: Asked) -> Facts:
-    about, at = About(UserId(asked.user_id)), Position(asked.at)
+    about, at = TerraUser(UserId(asked.user_id)), Position(asked.at)
     if asked.answer != "authenticated":
-        return about.facts(at, **{Kind.ABSENT if asked.answer == "unknown" else Kind.PRESENT: None})
+        return about.facts(at, Kind.ABSENT if asked.answer == "unknown" else Kind.PRESENT)
     owner, granted = reference_id_from(asked.reference_id), scopes_from(asked.scopes)
-    return connected(replace(about, owner=owner, provider=asked.provider, scopes=granted), at)
+    return confirmed_facts(replace(about, owner=owner, provider=asked.provider, scopes=granted), at)
 
 
 def session_of(attempt: Attempt) -> Session:
@@ -158,8 +166,8 @@ def session_of(attempt: Attempt) -> Session:
         resource=attempt.resource,
         user_id=None if attempt.user_id is None else UserId(attempt.user_id),
         widget_session_id=None if attempt.widget is None else SessionId(attempt.widget),
-        success_hash=hash_of("success"),
-        failure_hash=hash_of("failure"),
+        success_hash=hash_secret("success"),
+        failure_hash=hash_secret("failure"),
         return_to=None,
         language=None,
         created_at=attempt.created_at,
@@ -327,13 +335,13 @@ class Stories(RuleBasedStateMachine):
             self.compare(connections.family_of([user_id]).view(user_id), world.connection(user_id))
         for name in PEOPLE:
             whose = ReferenceId(str(self.teller.name(name)))
-            theirs = listing(whose, connections.of_person(whose), include_revoked=True)
+            theirs = listed_connections(whose, connections.of_user(whose), include_revoked=True)
             for shown, seen in zip(theirs, world.listing(whose, include_revoked=True), strict=True):
                 self.compare(shown, seen)
         for attempt in self.attempts:
             session = self.stores.sessions.find(SessionId(attempt.session_id), now=NOW)
             assert session is not None
-            view = outcome_of(session, self.stores.sessions, connections, now=NOW)
+            view = resolve_session(session, self.stores.sessions, connections, now=NOW)
             outcome = world.outcome(attempt)
             assert view.status == outcome.status
             assert view.reason in outcome.reasons or not outcome.reasons

@@ -64,7 +64,7 @@ def test_the_environment_is_what_settings_reads(template: Template) -> None:
 def test_a_function_has_the_long_settings_only_if_it_reads_them(functions: Functions) -> None:
     for name, function in functions.items():
         handler = (ROOT / function["CodeUri"] / "handler.py").read_text()
-        shows_pages, leads_back = "wiring.way_back()" in handler, "wiring.return_targets()" in handler
+        shows_pages, leads_back = "wiring.redirector()" in handler, "wiring.return_targets()" in handler
         read = {field.name.upper() for field in fields(ReturnSettings) if shows_pages or leads_back}
         read |= {field.name.upper() for field in fields(BrandSettings) if shows_pages}
         assert set(function.get("Environment", {}).get("Variables", {})) & LONG_SETTINGS == read, name

@@ -24,5 +24,5 @@ def test_a_user_acts_for_themselves_named_or_not_and_for_nobody_else() -> None:
 
 
 def test_a_user_sees_what_is_theirs_and_a_service_sees_everything() -> None:
-    assert [USER.may_see(owner) for owner in (ADA, BOB, None)] == [True, False, False]
-    assert [SERVICE.may_see(owner) for owner in (ADA, BOB, None)] == [True, True, True]
+    assert [USER.can_access(owner) for owner in (ADA, BOB, None)] == [True, False, False]
+    assert [SERVICE.can_access(owner) for owner in (ADA, BOB, None)] == [True, True, True]

@@ -7,23 +7,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from terra_connections.connections.connection import Connection, iso
+from terra_connections.connections.connection import Connection, format_timestamp
 from terra_connections.connections.facts import (
-    About,
     Fact,
     Facts,
     Kind,
     Position,
     Status,
-    connected,
-    failed,
-    logged_in,
-    reconnected,
-    rescoped,
-    revoked,
-    troubled,
+    TerraUser,
+    confirmed_facts,
+    error_facts,
+    login_facts,
+    login_failure_facts,
+    reconnect_facts,
+    revocation_facts,
+    scope_change_facts,
 )
-from terra_connections.connections.lineage import Family, listing
+from terra_connections.connections.lineage import Lineage, listed_connections
 from terra_connections.ids import ReferenceId, UserId
 
 USER = UserId("u1")
@@ -37,20 +37,20 @@ def told(*everything: Facts) -> Facts:
     return facts
 
 
-def about(owner: ReferenceId | None = ALICE, scopes: list[str] | None = None, user_id: str = "u1") -> About:
-    return About(UserId(user_id), owner=owner, provider="FITBIT", scopes=scopes)
+def about(owner: ReferenceId | None = ALICE, scopes: list[str] | None = None, user_id: str = "u1") -> TerraUser:
+    return TerraUser(UserId(user_id), owner=owner, provider="FITBIT", scopes=scopes)
 
 
 def auth(at: int, owner: ReferenceId | None = ALICE, scopes: list[str] | None = None) -> Facts:
-    return connected(about(owner, scopes), Position(at))
+    return confirmed_facts(about(owner, scopes), Position(at))
 
 
 def deauth(at: int) -> Facts:
-    return revoked(about(), Position(at), by="deauth")
+    return revocation_facts(about(), Position(at), by="deauth")
 
 
 def error(at: int) -> Facts:
-    return troubled(about(), Position(at))
+    return error_facts(about(), Position(at))
 
 
 def asked(at: int, kind: Kind) -> Facts:
@@ -58,30 +58,30 @@ def asked(at: int, kind: Kind) -> Facts:
 
 
 def seen(*everything: Facts) -> Connection:
-    connection = Family([told(*everything)]).view(USER)
+    connection = Lineage([told(*everything)]).view(USER)
     assert connection is not None
     return connection
 
 
-def family(*events: Iterable[Facts]) -> Family:
+def family(*events: Iterable[Facts]) -> Lineage:
     members: dict[UserId, Facts] = {}
     for facts in (facts for event in events for facts in event):
         members[facts.user_id] = members.get(facts.user_id, Facts(facts.user_id)).merged(facts)
-    return Family(members.values())
+    return Lineage(members.values())
 
 
 def login(user_id: str, at: int, owner: ReferenceId | None = ALICE) -> list[Facts]:
-    return [connected(about(owner, user_id=user_id), Position(at))]
+    return [confirmed_facts(about(owner, user_id=user_id), Position(at))]
 
 
 def reauth(old: str | None, new: str, at: int, owner: ReferenceId | None = ALICE) -> list[Facts]:
-    before = About(UserId(old)) if old else None
-    return reconnected(about(owner, user_id=new), before, Position(at))
+    before = TerraUser(UserId(old)) if old else None
+    return reconnect_facts(about(owner, user_id=new), before, Position(at))
 
 
 positions = st.integers(0, 5).map(Position)
 people = st.builds(
-    About,
+    TerraUser,
     st.just(USER),
     owner=st.sampled_from([ALICE, BOB, None]),
     provider=st.sampled_from(["FITBIT", None]),
@@ -89,12 +89,12 @@ people = st.builds(
 )
 scope_lists = st.lists(st.sampled_from(["A", "B", "C"]), max_size=2)
 kinds_of_facts = st.one_of(
-    st.builds(connected, people, positions),
-    st.builds(logged_in, people, positions, widget_session_id=st.sampled_from([None, "w1", "w2"])),
-    st.builds(revoked, people, positions, by=st.sampled_from(["deauth", "access_revoked"])),
-    st.builds(troubled, people, positions),
-    st.builds(failed, people, positions, reason=st.sampled_from(["unknown", "access_denied"])),
-    st.builds(rescoped, people, positions, added=scope_lists, removed=scope_lists),
+    st.builds(confirmed_facts, people, positions),
+    st.builds(login_facts, people, positions, widget_session_id=st.sampled_from([None, "w1", "w2"])),
+    st.builds(revocation_facts, people, positions, by=st.sampled_from(["deauth", "access_revoked"])),
+    st.builds(error_facts, people, positions),
+    st.builds(login_failure_facts, people, positions, reason=st.sampled_from(["unknown", "access_denied"])),
+    st.builds(scope_change_facts, people, positions, added=scope_lists, removed=scope_lists),
     st.builds(asked, positions, st.sampled_from([Kind.ABSENT, Kind.PRESENT])),
 )
 
@@ -139,10 +139,10 @@ def test_what_is_kept_of_very_many_scopes_and_links_does_not_depend_on_the_order
 ) -> None:
     everything = [
         *(
-            rescoped(about(), Position(at), added=[f"S{n}"] * added, removed=[f"S{n}"] * (not added))
+            scope_change_facts(about(), Position(at), added=[f"S{n}"] * added, removed=[f"S{n}"] * (not added))
             for n, at, added in changes
         ),
-        *(reconnected(about(), about(user_id=f"u{n}x"), Position(at))[0] for n, at, _ in changes),
+        *(reconnect_facts(about(), about(user_id=f"u{n}x"), Position(at))[0] for n, at, _ in changes),
     ]
     shuffled = [*everything, *everything[:50]]
     dice.shuffle(shuffled)
@@ -157,7 +157,7 @@ def test_what_is_kept_of_very_many_scopes_and_links_does_not_depend_on_the_order
 
 
 def test_a_revocation_stays_whatever_else_was_ever_said() -> None:
-    many = [rescoped(about(), Position(n), added=[f"{n}{'x' * 100}"], removed=[]) for n in range(5000)]
+    many = [scope_change_facts(about(), Position(n), added=[f"{n}{'x' * 100}"], removed=[]) for n in range(5000)]
     facts = told(auth(1), *many[:2500], deauth(3), *many[2500:])
     assert facts.status is Status.REVOKED
     assert len(json.dumps([*facts.newest])) < 100_000
@@ -166,14 +166,14 @@ def test_a_revocation_stays_whatever_else_was_ever_said() -> None:
 
 @given(st.lists(kinds_of_facts, min_size=1, max_size=4))
 def test_every_order_gives_the_same_view(facts: list[Facts]) -> None:
-    views = {Family([told(*order)]).view(USER) for order in permutations(facts)}
+    views = {Lineage([told(*order)]).view(USER) for order in permutations(facts)}
     assert len(views) == 1
 
 
 @given(st.lists(kinds_of_facts, max_size=6), kinds_of_facts)
 def test_once_seen_a_connection_does_not_vanish(facts: list[Facts], more: Facts) -> None:
-    if Family([told(*facts)]).view(USER) is not None:
-        assert Family([told(*facts, more)]).view(USER) is not None
+    if Lineage([told(*facts)]).view(USER) is not None:
+        assert Lineage([told(*facts, more)]).view(USER) is not None
 
 
 def test_a_disconnect_that_overtakes_its_connect_is_not_undone() -> None:
@@ -192,8 +192,8 @@ def test_at_equal_positions_revoking_wins() -> None:
 
 
 def test_what_was_never_connected_is_not_shown() -> None:
-    for facts in (deauth(10), error(10), failed(about(), Position(10), reason="unknown")):
-        assert Family([told(facts)]).view(USER) is None
+    for facts in (deauth(10), error(10), login_failure_facts(about(), Position(10), reason="unknown")):
+        assert Lineage([told(facts)]).view(USER) is None
 
 
 def test_the_owner_is_the_newest_that_terra_named() -> None:
@@ -208,15 +208,24 @@ def test_silence_about_scopes_is_not_an_empty_list() -> None:
 
 
 def test_a_provider_that_was_never_named_loses_nothing() -> None:
-    nameless = connected(About(USER, owner=ALICE), Position(1))
+    nameless = confirmed_facts(TerraUser(USER, owner=ALICE), Position(1))
     assert seen(nameless).provider == "UNKNOWN"
 
 
 def test_a_list_is_newest_first_and_hides_what_is_revoked() -> None:
-    gone = revoked(about(user_id="gone"), Position(3), by="deauth").merged(login("gone", 2)[0])
+    gone = revocation_facts(about(user_id="gone"), Position(3), by="deauth").merged(login("gone", 2)[0])
     everything = [*login("old", 1), gone, *login("new", 4), *login("also-new", 4)]
-    assert [c.user_id for c in listing(ALICE, everything, include_revoked=False)] == ["also-new", "new", "old"]
-    assert [c.user_id for c in listing(ALICE, everything, include_revoked=True)] == ["also-new", "new", "gone", "old"]
+    assert [c.user_id for c in listed_connections(ALICE, everything, include_revoked=False)] == [
+        "also-new",
+        "new",
+        "old",
+    ]
+    assert [c.user_id for c in listed_connections(ALICE, everything, include_revoked=True)] == [
+        "also-new",
+        "new",
+        "gone",
+        "old",
+    ]
 
 
 def test_an_error_asks_for_a_new_login_until_there_is_one() -> None:
@@ -232,15 +241,15 @@ def test_presence_undoes_only_what_absence_caused() -> None:
     assert seen(auth(10), absent, present).status is Status.CONNECTED
     assert seen(auth(10), deauth(20), present).status is Status.REVOKED
     assert seen(auth(10), error(20), present).status is Status.NEEDS_REAUTH
-    assert Family([told(present)]).view(USER) is None
+    assert Lineage([told(present)]).view(USER) is None
     assert seen(absent, auth(30)).status is Status.CONNECTED
 
 
 def test_changes_of_scopes_count_if_they_are_newer_than_the_list() -> None:
-    changed = rescoped(about(), Position(20), added=["C"], removed=["A"])
+    changed = scope_change_facts(about(), Position(20), added=["C"], removed=["A"])
     assert seen(auth(10, scopes=["A", "B"]), changed).scopes == ("B", "C")
     assert seen(auth(30, scopes=["A", "B"]), changed).scopes == ("A", "B")
-    full = rescoped(about(scopes=["D"]), Position(20), added=["C"], removed=["A"])
+    full = scope_change_facts(about(scopes=["D"]), Position(20), added=["C"], removed=["A"])
     assert seen(auth(10, scopes=["A", "B"]), full).scopes == ("D",)
 
 
@@ -293,7 +302,7 @@ def test_circles_of_replacements_lose_nobody(second: int) -> None:
     ("position", "text"), [(0, "1970-01-01T00:00:00.000Z"), (1700000000123, "2023-11-14T22:13:20.123Z")]
 )
 def test_times_are_utc_with_milliseconds(position: int, text: str) -> None:
-    assert iso(position) == text
+    assert format_timestamp(position) == text
 
 
 def test_equal_positions_are_settled_by_what_is_said() -> None:

@@ -2,15 +2,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from terra_connections.webhooks.delivery import Delivery, delivery, position
-from terra_connections.webhooks.signature import Proof, Tolerance
+from terra_connections.webhooks.delivery import Delivery, delivery, event_position
+from terra_connections.webhooks.signature import Tolerance, VerifiedSignature
 
 TOLERANCE = Tolerance(past=timedelta(hours=25), future=timedelta(minutes=5))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-PROOF = Proof("main", "1700000000")
+PROOF = VerifiedSignature("main", "1700000000")
 
 
-def record(trace_id: str | None, *, proof: Proof = PROOF, body: bytes = b"{}") -> Delivery:
+def record(trace_id: str | None, *, proof: VerifiedSignature = PROOF, body: bytes = b"{}") -> Delivery:
     return delivery(trace_id=trace_id, proof=proof, body=body, type_="auth", now=NOW, tolerance=TOLERANCE)
 
 
@@ -19,7 +19,7 @@ def test_a_delivery_is_known_by_its_trace_id_and_by_what_was_signed() -> None:
     assert trace == "trace:abc:chunk:1"
     assert signed.startswith("signed:")
     assert record("other").ids[1] == signed
-    assert record("abc:chunk:1", proof=Proof("main", "1700000001")).ids[1] != signed
+    assert record("abc:chunk:1", proof=VerifiedSignature("main", "1700000001")).ids[1] != signed
     assert record("abc:chunk:1", body=b"{ }").ids[1] != signed
 
 
@@ -58,4 +58,4 @@ def test_it_is_remembered_longer_than_its_signature_is_accepted() -> None:
     ],
 )
 def test_an_ordering_timestamp_counts_within_what_the_signature_allows(header: str | None, expected: int) -> None:
-    assert position(PROOF, header) == expected
+    assert event_position(PROOF, header) == expected

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from terra_connections.connections.facts import Kind, Position
 from terra_connections.ids import SessionId, UserId
-from terra_connections.sessions.session import Reason, Report
-from terra_connections.webhooks.payload import MALFORMED, Event, parse
+from terra_connections.sessions.session import Reason, WidgetReport
+from terra_connections.webhooks.payload import MALFORMED, WebhookEvent, parse
 
 AT = Position(1_700_000_000_000)
 USER = {
@@ -20,7 +20,7 @@ USER = {
 }
 
 
-def read(content: object) -> Event:
+def read(content: object) -> WebhookEvent:
     return parse(json.dumps(content).encode(), AT)
 
 
@@ -31,7 +31,7 @@ def auth(**changes: object) -> dict[str, Any]:
 def test_a_success_connects() -> None:
     event = read({**auth(), "widget_session_id": "w-1"})
     [facts] = event.facts
-    assert event.report == Report(SessionId("w-1"), user_ids=frozenset({UserId(str(USER["user_id"]))}))
+    assert event.report == WidgetReport(SessionId("w-1"), user_ids=frozenset({UserId(str(USER["user_id"]))}))
     assert facts.user_id == USER["user_id"]
     assert facts.first_connected == AT
     assert facts.owner == "your-user-123"
@@ -54,9 +54,9 @@ def test_nobody_is_not_an_owner(nobody: object) -> None:
 
 def test_a_cancellation_names_a_login_by_its_id_only() -> None:
     cancelled = {"type": "auth_cancelled", "status": "error", "reason": "access_denied", "reference_id": "alice"}
-    assert read(cancelled) == Event("auth_cancelled")
+    assert read(cancelled) == WebhookEvent("auth_cancelled")
     event = read({**cancelled, "widget_session_id": "w-1"})
-    assert event.report == Report(SessionId("w-1"), reasons=frozenset({Reason.ACCESS_DENIED}))
+    assert event.report == WidgetReport(SessionId("w-1"), reasons=frozenset({Reason.ACCESS_DENIED}))
     assert event.facts == ()
 
 
@@ -66,7 +66,7 @@ def test_the_older_failure_is_about_its_user_and_connects_nothing() -> None:
     assert facts.text(Kind.FAILED) == "missing_scopes"
     assert facts.first_connected is None
     assert facts.at(Kind.REVOKED) is None
-    assert event.report == Report(SessionId("w-1"), reasons=frozenset({Reason.MISSING_SCOPES}))
+    assert event.report == WidgetReport(SessionId("w-1"), reasons=frozenset({Reason.MISSING_SCOPES}))
 
 
 def test_a_disconnect_revokes() -> None:
@@ -76,7 +76,7 @@ def test_a_disconnect_revokes() -> None:
 
 @pytest.mark.parametrize("type_", ["activity", "healthcheck", "lab_report.completed", "something_new"])
 def test_what_changes_no_connection_is_only_counted(type_: str) -> None:
-    assert read({"type": type_, "user": USER, "data": []}) == Event(type_)
+    assert read({"type": type_, "user": USER, "data": []}) == WebhookEvent(type_)
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,12 @@ def test_what_changes_no_connection_is_only_counted(type_: str) -> None:
     ],
 )
 def test_what_cannot_be_read_is_malformed(content: object) -> None:
-    assert read(content) == Event(MALFORMED)
+    assert read(content) == WebhookEvent(MALFORMED)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b'{"type": NaN}', b"1" * 5000])
 def test_what_is_not_json_is_malformed(body: bytes) -> None:
-    assert parse(body, AT) == Event(MALFORMED)
+    assert parse(body, AT) == WebhookEvent(MALFORMED)
 
 
 @pytest.mark.parametrize("new", ["new_user", "user"])

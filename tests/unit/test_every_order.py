@@ -15,16 +15,25 @@ from typing import Any
 import pytest
 
 from terra_connections.connections.connection import Connection
-from terra_connections.connections.facts import About, Facts, Kind, Position, Status, announced, connected, scopes_from
-from terra_connections.connections.lineage import Family, listing
+from terra_connections.connections.facts import (
+    Facts,
+    Kind,
+    Position,
+    Status,
+    TerraUser,
+    announcement_facts,
+    confirmed_facts,
+    scopes_from,
+)
+from terra_connections.connections.lineage import Lineage, listed_connections
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_from
-from terra_connections.sessions.outcome import outcome_of
-from terra_connections.sessions.session import Flow, Session, hash_of, reason_from
+from terra_connections.sessions.outcome import resolve_session
+from terra_connections.sessions.session import Flow, Session, hash_secret, reason_from
 from terra_connections.sessions.store import SessionStore
 from terra_connections.webhooks import payload as event
-from terra_connections.webhooks.delivery import delivery, position
-from terra_connections.webhooks.signature import Proof, Tolerance
+from terra_connections.webhooks.delivery import delivery, event_position
+from terra_connections.webhooks.signature import Tolerance, VerifiedSignature
 from tests.oracle import Announced, Asked, Attempt, Heard, Outcome, Returned, Seen, Told, World, taken
 from tests.stories import Story, Teller, captured, everything
 
@@ -58,13 +67,13 @@ class Reports(SessionStore):
         events = [event_of(one) for one in heard if isinstance(one, Told)]
         self._reports = [event.report for event in events if event.report is not None]
 
-    def with_report(self, session: Session) -> Session:
+    def with_widget_report(self, session: Session) -> Session:
         mine = [report for report in self._reports if report.widget_session_id == session.widget_session_id]
-        return reduce(Session.with_report, mine, session)
+        return reduce(Session.with_widget_report, mine, session)
 
 
-def event_of(told: Told) -> event.Event:
-    return event.parse(told.body.encode(), position(proof_of(told), told.ordering))
+def event_of(told: Told) -> event.WebhookEvent:
+    return event.parse(told.body.encode(), event_position(proof_of(told), told.ordering))
 
 
 def facts_of(heard: Heard) -> tuple[Facts, ...]:
@@ -75,17 +84,17 @@ def facts_of(heard: Heard) -> tuple[Facts, ...]:
         case Returned():
             return ()
         case Announced():
-            return (announced(UserId(heard.user_id), ReferenceId(heard.reference_id), Position(heard.at)),)
-    about, at = About(UserId(heard.user_id)), Position(heard.at)
+            return (announcement_facts(UserId(heard.user_id), ReferenceId(heard.reference_id), Position(heard.at)),)
+    about, at = TerraUser(UserId(heard.user_id)), Position(heard.at)
     if heard.answer != "authenticated":
         kind = Kind.ABSENT if heard.answer == "unknown" else Kind.PRESENT
-        return (about.facts(at, **{kind: None}),)
+        return (about.facts(at, kind),)
     owner, granted = reference_id_from(heard.reference_id), scopes_from(heard.scopes)
-    return (connected(replace(about, owner=owner, provider=heard.provider, scopes=granted), at),)
+    return (confirmed_facts(replace(about, owner=owner, provider=heard.provider, scopes=granted), at),)
 
 
-def proof_of(told: Told) -> Proof:
-    return Proof("secret", str(told.t))
+def proof_of(told: Told) -> VerifiedSignature:
+    return VerifiedSignature("secret", str(told.t))
 
 
 def keys_of(told: Told) -> tuple[str, ...]:
@@ -111,8 +120,8 @@ def session_of(attempt: Attempt, heard: Iterable[Heard]) -> Session:
         resource=attempt.resource,
         user_id=None if attempt.user_id is None else UserId(attempt.user_id),
         widget_session_id=None if attempt.widget is None else SessionId(attempt.widget),
-        success_hash=hash_of("success"),
-        failure_hash=hash_of("failure"),
+        success_hash=hash_secret("success"),
+        failure_hash=hash_secret("failure"),
         return_to=None,
         language=None,
         created_at=attempt.created_at,
@@ -194,12 +203,12 @@ def shown(known: Known, heard: frozenset[Heard], attempts: Iterable[Attempt], ri
         pictures.append(connection)
     for (person, include_revoked), listed in zip(LISTS, lists, strict=True):
         whose = ReferenceId(person)
-        theirs = listing(whose, store.of_person(whose), include_revoked=include_revoked)
+        theirs = listed_connections(whose, store.of_user(whose), include_revoked=include_revoked)
         assert [connection.user_id for connection in theirs] == [seen.user_id for seen in listed]
         assert [IDENTITIES.seen(*pair) for pair in zip(theirs, listed, strict=True)] == listed
         pictures.append(theirs)
     for attempt, outcome in zip(attempts, outcomes, strict=True):
-        view = outcome_of(session_of(attempt, heard), Reports(heard), store, now=NOW)
+        view = resolve_session(session_of(attempt, heard), Reports(heard), store, now=NOW)
         assert view.status == outcome.status
         assert view.reason in outcome.reasons or not outcome.reasons
         assert view.user_id in outcome.user_ids or not outcome.user_ids
@@ -320,7 +329,7 @@ def test_a_captured_disconnect_ends_nothing_that_was_connected_after_it_was_sign
             for one in heard.disconnect if is_duplicate else [heard]:
                 known = merged(known, facts_of(one))
             keys.update(keys_of(heard))
-        view = Family(known.values()).view(UserId("a"))
+        view = Lineage(known.values()).view(UserId("a"))
         assert view is not None
         assert view.status is Status.CONNECTED
 
@@ -332,7 +341,7 @@ def test_a_captured_disconnect_that_comes_first_does_not_swallow_the_disconnect(
         known: Known = {}
         for heard in order:
             known = merged(known, facts_of(heard))
-        view = Family(known.values()).view(UserId("a"))
+        view = Lineage(known.values()).view(UserId("a"))
         assert view is not None
         assert view.status is Status.REVOKED
 
@@ -344,6 +353,6 @@ def test_a_captured_connect_revives_nothing_that_was_ended_after_it_was_signed(o
         known: Known = {}
         for heard in order:
             known = merged(known, facts_of(heard))
-        view = Family(known.values()).view(UserId("a"))
+        view = Lineage(known.values()).view(UserId("a"))
         assert view is not None
         assert view.status is Status.REVOKED

@@ -12,7 +12,7 @@ from terra_connections.api_gateway import Response
 from terra_connections.redirects import pages
 from terra_connections.redirects.branding import Brand
 from terra_connections.redirects.language import LANGUAGES
-from terra_connections.redirects.pages import Pages, Ways
+from terra_connections.redirects.pages import PageLinks, Pages
 from terra_connections.sessions.session import Reason, SessionStatus, SessionView
 from tests.unit.test_session import SESSION
 
@@ -21,8 +21,8 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 LOGO = f"data:image/svg+xml;base64,{base64.b64encode(SVG.encode()).decode()}"
 HOSTILE = '"><script>alert(1)</script>&amp;'
 OURS = Pages(Brand(), is_local=False)
-NOWHERE = Ways()
-EVERYWHERE = Ways(
+NOWHERE = PageLinks()
+EVERYWHERE = PageLinks(
     back=f"exampleapp://connected?a={HOSTILE}", again={"session": "1", "secret": HOSTILE}, refresh="0;url=exampleapp://"
 )
 
@@ -33,7 +33,7 @@ def said(language: str) -> dict[str, Any]:
     return texts
 
 
-def all_pages(of: Pages, language: str | None, ways: Ways) -> list[Response]:
+def all_pages(of: Pages, language: str | None, ways: PageLinks) -> list[Response]:
     return [
         *(
             of.page_for(SessionView(SESSION, status, reason), language, ways)
@@ -54,7 +54,7 @@ def directives(page: Response) -> dict[str, str]:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("brand", [Brand(), Brand(HOSTILE, "#ffcc00", LOGO)], ids=["plain", "branded"])
 @pytest.mark.parametrize("ways", [NOWHERE, EVERYWHERE], ids=["nowhere", "everywhere"])
-def test_a_page_is_small_private_and_from_nobody_else(language: str, brand: Brand, ways: Ways) -> None:
+def test_a_page_is_small_private_and_from_nobody_else(language: str, brand: Brand, ways: PageLinks) -> None:
     for page in all_pages(Pages(brand, is_local=False), language, ways):
         assert len(page.body.encode()) < 12_000
         assert page.headers["cache-control"] == "no-store"
@@ -120,7 +120,7 @@ def test_a_page_says_how_it_went(status: SessionStatus, reason: Reason | None, t
 def test_who_cannot_try_again_here_is_told_where() -> None:
     failed = SessionView(SESSION, SessionStatus.FAILED, Reason.ACCESS_DENIED)
     assert "You can start again from the app." in OURS.page_for(failed, "en", NOWHERE).body
-    page = OURS.page_for(failed, "en", Ways(again={"session": "1", "secret": "2"}))
+    page = OURS.page_for(failed, "en", PageLinks(again={"session": "1", "secret": "2"}))
     assert "You can start again from the app." not in page.body
     assert (
         '<form method="post" action="retry"><input type="hidden" name="session" value="1">'

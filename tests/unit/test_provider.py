@@ -16,9 +16,15 @@ from terra_connections.errors import (
     TooManyRequests,
     UnknownResource,
 )
-from terra_connections.terra.client import TerraApi
-from terra_connections.terra.provider_cache import ASK_AGAIN_AFTER, FIRST_WITHIN, FRESH_FOR, REFRESH_WITHIN, Catalogue
-from terra_connections.terra.providers import Provider, ProviderType, enabled_providers
+from terra_connections.terra.client import TerraClient
+from terra_connections.terra.provider_cache import (
+    ASK_AGAIN_AFTER,
+    FIRST_WITHIN,
+    FRESH_FOR,
+    REFRESH_WITHIN,
+    ProviderCache,
+)
+from terra_connections.terra.providers import Provider, ProviderType, parse_providers
 
 FITBIT = {"provider": "FITBIT", "name": "Fitbit", "icon": "https://icons.example/fitbit.webp", "enabled": True}
 DOWN = TerraUnavailable("down")
@@ -35,7 +41,7 @@ class Terra:
         self.script = list(script)
         self.asked: list[timedelta] = []
         self.now = 1000.0
-        self.catalogue = Catalogue(self.ask, clock=lambda: self.now)
+        self.catalogue = ProviderCache(self.ask, clock=lambda: self.now)
 
     def ask(self, within: timedelta) -> Sequence[Provider]:
         self.asked.append(within)
@@ -53,7 +59,7 @@ class Terra:
 
 
 def test_a_provider_is_shown_with_its_name_kind_and_icon() -> None:
-    [provider] = enabled_providers([FITBIT], sdk=["APPLE"])
+    [provider] = parse_providers([FITBIT], sdk=["APPLE"])
     assert provider.as_json() == {
         "resource": "FITBIT",
         "name": "Fitbit",
@@ -63,35 +69,35 @@ def test_a_provider_is_shown_with_its_name_kind_and_icon() -> None:
 
 
 def test_terra_says_which_providers_are_of_its_sdk() -> None:
-    providers = enabled_providers([{"provider": "APPLE"}, FITBIT], sdk=["APPLE", None, {}])
+    providers = parse_providers([{"provider": "APPLE"}, FITBIT], sdk=["APPLE", None, {}])
     assert [(provider.resource, provider.type.value) for provider in providers] == [("APPLE", "sdk"), ("FITBIT", "api")]
 
 
 @pytest.mark.parametrize("enabled", [False, "yes", 0, 1, []])
 def test_what_is_not_enabled_is_not_listed(enabled: object) -> None:
-    assert enabled_providers([FITBIT | {"enabled": enabled}], sdk=[]) == []
+    assert parse_providers([FITBIT | {"enabled": enabled}], sdk=[]) == []
 
 
 @pytest.mark.parametrize("entry", [{"provider": "FITBIT"}, {"provider": "FITBIT", "enabled": None}])
 def test_what_terra_lists_for_the_account_without_further_word_is_enabled(entry: object) -> None:
-    assert len(enabled_providers([entry], sdk=[])) == 1
+    assert len(parse_providers([entry], sdk=[])) == 1
 
 
 @pytest.mark.parametrize(
     "entry", [None, 7, "FITBIT", [], {}, {"provider": None}, {"provider": "fit bit"}, {"provider": "X" * 65}]
 )
 def test_a_strange_entry_costs_itself_and_not_the_others(entry: object) -> None:
-    assert [provider.resource for provider in enabled_providers([entry, FITBIT, entry], sdk=[])] == ["FITBIT"]
+    assert [provider.resource for provider in parse_providers([entry, FITBIT, entry], sdk=[])] == ["FITBIT"]
 
 
 @pytest.mark.parametrize("name", [None, "", "  ", 7, "\x00\n"])
 def test_a_provider_without_a_name_is_called_by_its_id(name: object) -> None:
-    assert enabled_providers([FITBIT | {"name": name}], sdk=[])[0].name == "FITBIT"
+    assert parse_providers([FITBIT | {"name": name}], sdk=[])[0].name == "FITBIT"
 
 
 def test_a_name_is_one_line_of_reasonable_length() -> None:
-    assert enabled_providers([FITBIT | {"name": " Fit\r\nbit\ud800 "}], sdk=[])[0].name == "Fit bit"
-    assert len(enabled_providers([FITBIT | {"name": "x" * 5000}], sdk=[])[0].name) == 100
+    assert parse_providers([FITBIT | {"name": " Fit\r\nbit\ud800 "}], sdk=[])[0].name == "Fit bit"
+    assert len(parse_providers([FITBIT | {"name": "x" * 5000}], sdk=[])[0].name) == 100
 
 
 @pytest.mark.parametrize(
@@ -115,13 +121,13 @@ def test_a_name_is_one_line_of_reasonable_length() -> None:
     ],
 )
 def test_an_icon_that_is_no_plain_https_address_is_none(icon: object) -> None:
-    assert enabled_providers([FITBIT | {"icon": icon}], sdk=[])[0].icon_url is None
+    assert parse_providers([FITBIT | {"icon": icon}], sdk=[])[0].icon_url is None
 
 
 def test_providers_are_listed_once_and_by_name_whatever_terras_order() -> None:
     entries = [{"provider": "B", "name": "no id: too short"}, {"provider": "ZZ", "name": "alpha"}, FITBIT, FITBIT]
-    assert [p.resource for p in enabled_providers(entries, sdk=[])] == ["ZZ", "FITBIT"]
-    assert enabled_providers(entries, sdk=[]) == enabled_providers(entries[::-1], sdk=[])
+    assert [p.resource for p in parse_providers(entries, sdk=[])] == ["ZZ", "FITBIT"]
+    assert parse_providers(entries, sdk=[]) == parse_providers(entries[::-1], sdk=[])
 
 
 def test_terra_is_asked_again_only_after_minutes() -> None:
@@ -222,7 +228,7 @@ def asked_of(terra: TerraHere) -> list[Provider]:
     def no_key() -> str:
         raise AssertionError
 
-    api = TerraApi(terra.client, api_url="https://terra.example", widget_url="", dev_id="our-id", api_key=no_key)
+    api = TerraClient(terra.client, api_url="https://terra.example", widget_url="", dev_id="our-id", api_key=no_key)
     return api.providers(within=timedelta(seconds=1))
 
 

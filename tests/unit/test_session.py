@@ -3,8 +3,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from terra_connections.connections.facts import About, Facts, Position, logged_in, reconnected, revoked
-from terra_connections.connections.lineage import Family
+from terra_connections.connections.facts import (
+    Facts,
+    Position,
+    TerraUser,
+    login_facts,
+    reconnect_facts,
+    revocation_facts,
+)
+from terra_connections.connections.lineage import Lineage
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.sessions.session import (
     Flow,
@@ -12,12 +19,12 @@ from terra_connections.sessions.session import (
     Session,
     SessionStatus,
     SessionView,
-    connected_by_name,
-    connected_by_person,
-    hash_of,
+    connection_by_reference_id,
+    connection_by_user_id,
+    hash_secret,
     is_one_of,
     reason_from,
-    view_of,
+    session_view,
 )
 
 CREATED = 1_700_000_000_500
@@ -27,8 +34,8 @@ SESSION = Session(
     flow=Flow.PROVIDER,
     resource="FITBIT",
     user_id=UserId("issued"),
-    success_hash=hash_of("secret"),
-    failure_hash=hash_of("another"),
+    success_hash=hash_secret("secret"),
+    failure_hash=hash_secret("another"),
     return_to=None,
     language=None,
     created_at=CREATED,
@@ -43,11 +50,11 @@ def at(milliseconds: int) -> datetime:
 
 def user(name: str, position: int, *, owner: str | None = "alice", provider: str = "FITBIT") -> Facts:
     whose = None if owner is None else ReferenceId(owner)
-    return logged_in(About(UserId(name), owner=whose, provider=provider), Position(position))
+    return login_facts(TerraUser(UserId(name), owner=whose, provider=provider), Position(position))
 
 
 def view(session: Session = SESSION, *, named: tuple[Facts, ...] = (), now: int = CREATED) -> SessionView:
-    return view_of(session, connected=connected_by_name(session, Family(named)), now=at(now))
+    return session_view(session, connected=connection_by_user_id(session, Lineage(named)), now=at(now))
 
 
 def test_it_is_pending_until_something_is_known_and_then_expires() -> None:
@@ -62,7 +69,9 @@ def test_the_announced_connection_connects_it_even_late() -> None:
 
 
 def test_being_revoked_later_does_not_lower_it() -> None:
-    gone = user("issued", CREATED).merged(revoked(About(UserId("issued")), Position(CREATED + 5), by="deauth"))
+    gone = user("issued", CREATED).merged(
+        revocation_facts(TerraUser(UserId("issued")), Position(CREATED + 5), by="deauth")
+    )
     assert view(named=(gone,)).status is SessionStatus.CONNECTED
 
 
@@ -75,12 +84,12 @@ def test_a_failure_shows_until_it_is_connected() -> None:
 
 
 def test_a_failure_that_terra_told_of_its_user_shows() -> None:
-    told = view_of(SESSION, connected=None, told=[Reason.ACCESS_DENIED], now=at(CREATED))
+    told = session_view(SESSION, connected=None, told=[Reason.ACCESS_DENIED], now=at(CREATED))
     assert (told.status, told.reason) == (SessionStatus.FAILED, Reason.ACCESS_DENIED)
 
 
 def test_what_replaced_the_announced_connection_connects_it() -> None:
-    facts = reconnected(About(UserId("new")), About(UserId("issued")), Position(CREATED))
+    facts = reconnect_facts(TerraUser(UserId("new")), TerraUser(UserId("issued")), Position(CREATED))
     assert view(named=tuple(facts)).user_id == "new"
 
 
@@ -103,18 +112,22 @@ def test_a_confirmed_connection_counts_as_the_announced_one_does() -> None:
     ],
 )
 def test_a_connection_of_the_person_counts_if_it_fits(facts: Facts, *, found: bool) -> None:
-    assert (connected_by_person(SESSION, [facts]) == facts.user_id) is found
+    assert (connection_by_reference_id(SESSION, [facts]) == facts.user_id) is found
 
 
 def test_of_several_that_fit_every_order_finds_the_same() -> None:
     first, second = user("b", CREATED + 1), user("a", CREATED + 2)
-    assert connected_by_person(SESSION, [first, second]) == connected_by_person(SESSION, [second, first]) == "b"
+    assert (
+        connection_by_reference_id(SESSION, [first, second])
+        == connection_by_reference_id(SESSION, [second, first])
+        == "b"
+    )
 
 
 def test_only_the_secret_itself_matches_its_hash() -> None:
-    hashes = [hash_of("first"), hash_of("secret")]
+    hashes = [hash_secret("first"), hash_secret("secret")]
     assert is_one_of(hashes, "secret")
-    assert not any(is_one_of(hashes, wrong) for wrong in ["", "Secret", "secret ", hash_of("secret"), "\ud800"])
+    assert not any(is_one_of(hashes, wrong) for wrong in ["", "Secret", "secret ", hash_secret("secret"), "\ud800"])
     assert not is_one_of([], "secret")
 
 

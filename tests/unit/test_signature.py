@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terra_connections.errors import NotSigned
-from terra_connections.webhooks.signature import Proof, Tolerance, sign, verify
+from terra_connections.webhooks.signature import Tolerance, VerifiedSignature, sign, verify
 
 TOLERANCE = Tolerance(past=timedelta(hours=25), future=timedelta(minutes=5))
 SIGNED = 12345678
@@ -19,13 +19,13 @@ def at(seconds: float) -> datetime:
     return datetime.fromtimestamp(SIGNED + seconds, UTC)
 
 
-def check(*headers: str, body: bytes = b"123", seconds: float = 0, **secrets: str) -> Proof:
+def check(*headers: str, body: bytes = b"123", seconds: float = 0, **secrets: str) -> VerifiedSignature:
     return verify(body, headers, secrets or {"main": "key"}, now=at(seconds), tolerance=TOLERANCE)
 
 
 def test_terras_own_test_vector() -> None:
     assert sign(b"123", "key", "12345678") == VECTOR
-    assert check(f"t=12345678,v1={VECTOR}") == Proof("main", "12345678")
+    assert check(f"t=12345678,v1={VECTOR}") == VerifiedSignature("main", "12345678")
 
 
 @pytest.mark.parametrize(

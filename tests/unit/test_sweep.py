@@ -4,34 +4,34 @@ from itertools import pairwise
 import pytest
 
 from terra_connections.connections.facts import (
-    About,
     Facts,
     Kind,
     Position,
-    connected,
-    failed,
-    reconnected,
-    revoked,
-    troubled,
+    TerraUser,
+    confirmed_facts,
+    error_facts,
+    login_failure_facts,
+    reconnect_facts,
+    revocation_facts,
 )
 from terra_connections.ids import ReferenceId, UserId
 from terra_connections.reconciliation.sweep import (
     NEVER_TOO_MANY,
     SEGMENTS,
-    Limit,
     Phase,
+    Recheck,
+    RevocationLimit,
     Step,
     Sweep,
     Task,
-    Waiting,
     first_steps,
     is_absent,
-    is_believed,
-    may_be_lost,
+    may_be_missing_here,
+    should_exist_at_terra,
 )
 
 USER = UserId("user")
-ADA = About(USER, owner=ReferenceId("ada"), provider="FITBIT")
+ADA = TerraUser(USER, owner=ReferenceId("ada"), provider="FITBIT")
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
@@ -40,7 +40,7 @@ def at(position: int) -> Position:
 
 
 def fact(kind: Kind, position: int) -> Facts:
-    return About(USER).facts(at(position), **{kind: None})
+    return TerraUser(USER).facts(at(position), kind)
 
 
 def together(*told: Facts) -> Facts:
@@ -50,17 +50,22 @@ def together(*told: Facts) -> Facts:
     return known
 
 
-CONNECTED = connected(ADA, at(10))
-REPLACED = reconnected(About(UserId("new"), owner=ReferenceId("ada")), ADA, at(20))[1]
+CONNECTED = confirmed_facts(ADA, at(10))
+REPLACED = reconnect_facts(TerraUser(UserId("new"), owner=ReferenceId("ada")), ADA, at(20))[1]
 
 # facts; whether Terra must know it; whether only absence revoked it; whether it may be lost here if Terra lists it
 STORIES: dict[str, tuple[Facts | None, bool, bool, bool]] = {
     "never heard of": (None, False, False, True),
     "connected": (CONNECTED, True, False, False),
-    "needs to log in again": (together(CONNECTED, troubled(ADA, at(20))), True, False, False),
-    "disconnected": (together(CONNECTED, revoked(ADA, at(20), by="deauth")), False, False, False),
-    "disconnected before we heard that it was connected": (revoked(ADA, at(20), by="deauth"), False, False, False),
-    "connected again since": (together(CONNECTED, revoked(ADA, at(5), by="deauth")), True, False, False),
+    "needs to log in again": (together(CONNECTED, error_facts(ADA, at(20))), True, False, False),
+    "disconnected": (together(CONNECTED, revocation_facts(ADA, at(20), by="deauth")), False, False, False),
+    "disconnected before we heard that it was connected": (
+        revocation_facts(ADA, at(20), by="deauth"),
+        False,
+        False,
+        False,
+    ),
+    "connected again since": (together(CONNECTED, revocation_facts(ADA, at(5), by="deauth")), True, False, False),
     "absent": (together(CONNECTED, fact(Kind.ABSENT, 20)), False, True, True),
     "absent, then back": (
         together(CONNECTED, fact(Kind.ABSENT, 20), fact(Kind.PRESENT, 30)),
@@ -69,14 +74,14 @@ STORIES: dict[str, tuple[Facts | None, bool, bool, bool]] = {
         False,
     ),
     "absent and disconnected": (
-        together(CONNECTED, fact(Kind.ABSENT, 30), revoked(ADA, at(20), by="deauth")),
+        together(CONNECTED, fact(Kind.ABSENT, 30), revocation_facts(ADA, at(20), by="deauth")),
         False,
         False,
         False,
     ),
     "replaced by a reconnect": (together(CONNECTED, REPLACED), False, False, False),
     "known by its replacement only": (REPLACED, False, False, False),
-    "failed to log in": (failed(ADA, at(20), reason="access_denied"), False, False, True),
+    "failed to log in": (login_failure_facts(ADA, at(20), reason="access_denied"), False, False, True),
     "known by its owner only": (ADA.facts(at(10)), False, False, True),
 }
 
@@ -84,9 +89,9 @@ STORIES: dict[str, tuple[Facts | None, bool, bool, bool]] = {
 @pytest.mark.parametrize("story", STORIES)
 def test_who_is_looked_for_and_who_may_be_lost(story: str) -> None:
     facts, believed, absent, lost = STORIES[story]
-    assert (facts is not None and is_believed(facts)) is believed
+    assert (facts is not None and should_exist_at_terra(facts)) is believed
     assert is_absent(facts) is absent
-    assert may_be_lost(facts) is lost
+    assert may_be_missing_here(facts) is lost
 
 
 def sweep(candidates: int, checked: int) -> Sweep:
@@ -111,27 +116,27 @@ def sweep(candidates: int, checked: int) -> Sweep:
     ],
 )
 def test_few_candidates_are_believed_in_and_many_are_not(candidates: int, checked: int, is_allowed: bool) -> None:  # noqa: FBT001
-    assert Limit(percent=2).allows(sweep(candidates, checked)) is is_allowed
+    assert RevocationLimit(percent=2).allows(sweep(candidates, checked)) is is_allowed
 
 
 def test_that_everybody_has_vanished_is_never_believed() -> None:
-    assert not Limit(percent=100).allows(sweep(50, 50))
-    assert Limit(percent=100).allows(sweep(49, 50))
+    assert not RevocationLimit(percent=100).allows(sweep(50, 50))
+    assert RevocationLimit(percent=100).allows(sweep(49, 50))
 
 
 def test_zero_percent_never_revokes() -> None:
-    assert not Limit(percent=0).allows(sweep(1, 1_000_000))
-    assert Limit(percent=0).allows(sweep(0, 1_000_000))
+    assert not RevocationLimit(percent=0).allows(sweep(1, 1_000_000))
+    assert RevocationLimit(percent=0).allows(sweep(0, 1_000_000))
 
 
 def asked_within(days: int, *, every: timedelta) -> list[datetime]:
     """Return when sweeps at this interval query Terra about a login that is never finished."""
-    waiting: Waiting | None = None
+    waiting: Recheck | None = None
     asked = []
     for number in range(int(timedelta(days=days) / every)):
         now = NOON + number * every
         if waiting is None or waiting.is_due(now):
-            waiting = Waiting.asked(now, waiting)
+            waiting = Recheck.asked(now, waiting)
             asked.append(now)
     return asked
 
@@ -146,8 +151,8 @@ def test_who_never_finishes_a_login_is_asked_about_ever_more_rarely() -> None:
 
 
 def test_a_repeated_asking_keeps_since_when_somebody_waits() -> None:
-    first = Waiting.asked(NOON, None)
-    again = Waiting.asked(NOON + timedelta(hours=6), first)
+    first = Recheck.asked(NOON, None)
+    again = Recheck.asked(NOON + timedelta(hours=6), first)
     assert again.since == first.since == int(NOON.timestamp())
     assert not again.is_due(NOON + timedelta(hours=11))
     assert again.is_due(NOON + timedelta(hours=12))

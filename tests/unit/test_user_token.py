@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from terra_connections.auth.jwks import IssuerUnreachable, KeyRing
-from terra_connections.auth.user_token import Policy, UserTokens
+from terra_connections.auth.jwks import IssuerUnreachable, JwksCache
+from terra_connections.auth.user_token import Policy, UserTokenVerifier
 from terra_connections.errors import Misconfigured
 
 ISSUER = "https://login.example.com/"
@@ -67,10 +67,10 @@ def policy(**changes: str) -> Policy:
 
 def tokens(
     *keys: object, told: list[str] | None = None, issuer: FakeIssuer | None = None, clock: Clock | None = None, **p: str
-) -> UserTokens:
+) -> UserTokenVerifier:
     wanted = policy(**p)
-    ring = KeyRing(issuer or FakeIssuer(*(keys or KEYS)), algorithms=wanted.algorithms, clock=clock or Clock())
-    return UserTokens(wanted, ring, checked=(told if told is not None else []).append)
+    ring = JwksCache(issuer or FakeIssuer(*(keys or KEYS)), algorithms=wanted.algorithms, clock=clock or Clock())
+    return UserTokenVerifier(wanted, ring, checked=(told if told is not None else []).append)
 
 
 # Tokens that are created at import must not expire before the last test has run.
@@ -118,25 +118,25 @@ def by_hand(header: dict[str, Any], content: dict[str, Any], sign: Callable[[byt
 )
 def test_a_token_of_the_issuer_opens_by_every_algorithm_that_is_allowed(key: object, algorithm: str, kid: str) -> None:
     token = signed(key, algorithm=algorithm, header={"kid": kid})
-    assert tokens(algorithms=algorithm).subject_of(token) == "ada"
+    assert tokens(algorithms=algorithm).reference_id_of(token) == "ada"
     allowed_only_others = "ES256" if algorithm == "RS256" else "RS256"
-    assert tokens(algorithms=allowed_only_others).subject_of(token) is None
+    assert tokens(algorithms=allowed_only_others).reference_id_of(token) is None
 
 
 @pytest.mark.parametrize("audience", ["app", "app-2", ["other", "app"], ["app"]])
 def test_a_token_for_one_of_the_audiences_opens(audience: object) -> None:
-    assert tokens().subject_of(signed(aud=audience)) == "ada"
+    assert tokens().reference_id_of(signed(aud=audience)) == "ada"
 
 
 @pytest.mark.parametrize("typ", ["JWT", "jwt", "application/jwt", "at+jwt", "application/at+jwt", ""])
 def test_a_token_may_say_that_it_is_one(typ: str) -> None:
-    assert tokens().subject_of(signed(header={"typ": typ})) == "ada"
+    assert tokens().reference_id_of(signed(header={"typ": typ})) == "ada"
 
 
 def test_the_subject_may_be_another_claim() -> None:
     users = tokens(claim="username")
-    assert users.subject_of(signed(username="u-7")) == "u-7"
-    assert users.subject_of(signed()) is None
+    assert users.reference_id_of(signed(username="u-7")) == "u-7"
+    assert users.reference_id_of(signed()) is None
 
 
 @pytest.mark.parametrize(
@@ -153,10 +153,10 @@ def test_a_subject_that_a_user_can_type_in_opens_only_where_the_issuer_has_verif
         more: dict[str, Any] = {claim: value, flag: verified}
         return signed(**more)
 
-    assert users.subject_of(said(verified=True)) == value
+    assert users.reference_id_of(said(verified=True)) == value
     odd: list[object] = [False, None, 1, "true", "false", "", [True], {}]
     for unverified in odd:
-        assert users.subject_of(said(unverified)) is None
+        assert users.reference_id_of(said(unverified)) is None
     assert told == ["accepted", *["UnverifiedSubjectError"] * 8]
 
 
@@ -168,14 +168,14 @@ def test_a_claim_that_is_not_one_user_s_alone_cannot_be_configured(claim: str) -
 
 def test_a_subject_may_be_any_reference_id() -> None:
     for subject in ("ada@example.com/ü", "auth0|5f7c8ec7c33c6c004bbafe82", "名前", "a" * 256):
-        assert tokens().subject_of(signed(sub=subject)) == subject
+        assert tokens().reference_id_of(signed(sub=subject)) == subject
 
 
 @pytest.mark.parametrize("changes", [{"exp": -20}, {"iat": 20, "nbf": 20}])
 def test_clocks_may_differ_by_half_a_minute(changes: dict[str, int]) -> None:
     now = int(time.time())
     times: dict[str, Any] = {name: now + seconds for name, seconds in changes.items()}
-    assert tokens().subject_of(signed(**times)) == "ada"
+    assert tokens().reference_id_of(signed(**times)) == "ada"
 
 
 SECOND_RSA_JWK = {**RSAAlgorithm.to_jwk(OTHER_RSA.public_key(), as_dict=True), "kid": "rsa", "use": "sig"}
@@ -203,28 +203,28 @@ SHORT_RSA_JWK = {**RSAAlgorithm.to_jwk(SMALL_RSA.public_key(), as_dict=True), "k
     ],
 )
 def test_whatever_else_a_set_lists_a_token_opens_by_the_key_that_signed_it(keys: list[object]) -> None:
-    assert tokens(*keys).subject_of(signed()) == "ada"
-    assert tokens(*keys).subject_of(signed(P384, algorithm="ES384", header={"kid": "rsa"})) is None
+    assert tokens(*keys).reference_id_of(signed()) == "ada"
+    assert tokens(*keys).reference_id_of(signed(P384, algorithm="ES384", header={"kid": "rsa"})) is None
 
 
 def test_several_keys_under_one_id_open_nothing_that_none_of_them_signed() -> None:
     third = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     users = tokens(RSA_JWK, SECOND_RSA_JWK)
-    assert users.subject_of(signed(OTHER_RSA)) == "ada"
-    assert users.subject_of(signed(third)) is None
-    assert users.subject_of(signed(OTHER_RSA, exp=NOW - 60)) is None
+    assert users.reference_id_of(signed(OTHER_RSA)) == "ada"
+    assert users.reference_id_of(signed(third)) is None
+    assert users.reference_id_of(signed(OTHER_RSA, exp=NOW - 60)) is None
 
 
 def test_a_key_that_is_listed_twice_is_still_the_only_one() -> None:
     token = jwt.encode(claims(), RSA, "RS256")
-    assert tokens(RSA_JWK, {**RSA_JWK, "kid": "again"}).subject_of(token) == "ada"
+    assert tokens(RSA_JWK, {**RSA_JWK, "kid": "again"}).reference_id_of(token) == "ada"
 
 
 def test_a_token_without_a_key_id_is_read_by_the_only_key_there_is() -> None:
     token = jwt.encode(claims(), RSA, "RS256")
-    assert tokens(RSA_JWK, P256_JWK).subject_of(token) == "ada"
+    assert tokens(RSA_JWK, P256_JWK).reference_id_of(token) == "ada"
     second = {**RSAAlgorithm.to_jwk(OTHER_RSA.public_key(), as_dict=True), "kid": "second"}
-    assert tokens(RSA_JWK, second).subject_of(token) is None
+    assert tokens(RSA_JWK, second).reference_id_of(token) is None
 
 
 # -- rejected tokens ---------------------------------------------------------------------------------------------------
@@ -295,21 +295,21 @@ FORGED: dict[str, str] = {
 @pytest.mark.parametrize("name", FORGED)
 def test_nothing_else_opens(name: str) -> None:
     told: list[str] = []
-    assert tokens(told=told).subject_of(FORGED[name]) is None
+    assert tokens(told=told).reference_id_of(FORGED[name]) is None
     assert len(told) == 1
     assert told != ["accepted"]
 
 
 def test_what_was_refused_would_have_opened_but_for_that() -> None:
-    assert tokens().subject_of(signed()) == "ada"
-    assert tokens().subject_of(signed(padding="a" * 1000)) == "ada"
+    assert tokens().reference_id_of(signed()) == "ada"
+    assert tokens().reference_id_of(signed(padding="a" * 1000)) == "ada"
 
 
 @patient
 @given(st.binary(max_size=300), st.binary(max_size=300), st.binary(max_size=300))
 def test_noise_opens_nothing_and_breaks_nothing(header: bytes, content: bytes, signature: bytes) -> None:
     parts = (base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (header, content, signature))
-    assert tokens().subject_of(".".join(parts)) is None
+    assert tokens().reference_id_of(".".join(parts)) is None
 
 
 JSON = st.recursive(
@@ -323,7 +323,7 @@ JSON = st.recursive(
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(("iss", "aud", "sub", "exp", "iat", "nbf", "jti"), JSON)))
 def test_whatever_an_issuer_signs_nothing_but_a_whole_token_opens(changes: dict[str, object]) -> None:
     content = json.dumps({**claims(), "exp": NOW - 60, **changes}).encode()
-    subject = tokens().subject_of(signed(content=content))
+    subject = tokens().reference_id_of(signed(content=content))
     assert subject is None or subject == json.loads(content)["sub"]
 
 
@@ -331,7 +331,7 @@ def test_whatever_an_issuer_signs_nothing_but_a_whole_token_opens(changes: dict[
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(("kid", "typ", "crit", "b64", "jwk", "cty"), JSON)))
 def test_a_header_can_ask_for_nothing(header: dict[str, object]) -> None:
     forged = by_hand({"alg": "RS256", **header}, claims(), lambda _: b"x" * 256)
-    assert tokens().subject_of(forged) is None
+    assert tokens().reference_id_of(forged) is None
 
 
 # -- the issuer's keys -------------------------------------------------------------------------------------------------
@@ -355,26 +355,28 @@ def test_a_header_can_ask_for_nothing(header: dict[str, object]) -> None:
     ],
 )
 def test_an_entry_that_is_no_key_for_signatures_is_left_out(useless: object) -> None:
-    assert tokens(useless, P256_JWK).subject_of(signed()) is None
-    assert tokens(useless, P256_JWK).subject_of(signed(P256, algorithm="ES256", header={"kid": "p256"})) == "ada"
+    assert tokens(useless, P256_JWK).reference_id_of(signed()) is None
+    assert tokens(useless, P256_JWK).reference_id_of(signed(P256, algorithm="ES256", header={"kid": "p256"})) == "ada"
 
 
 @patient
 @given(st.dictionaries(st.sampled_from(["kty", "n", "e", "x", "y", "crv", "kid", "alg", "use"]), JSON))
 def test_odd_entries_break_nothing(odd: dict[str, object]) -> None:
-    assert tokens({**RSA_JWK, "kid": "odd", **odd}, odd, RSA_JWK).subject_of(signed(OTHER_RSA)) is None
+    assert tokens({**RSA_JWK, "kid": "odd", **odd}, odd, RSA_JWK).reference_id_of(signed(OTHER_RSA)) is None
 
 
 def test_a_key_that_is_too_short_proves_nothing() -> None:
     short = {**RSAAlgorithm.to_jwk(SMALL_RSA.public_key(), as_dict=True), "kid": "rsa"}
     with pytest.warns(jwt.InsecureKeyLengthWarning):
         token = signed(SMALL_RSA)
-    assert tokens(short).subject_of(token) is None
+    assert tokens(short).reference_id_of(token) is None
 
 
 def test_a_curve_that_is_not_the_algorithm_s_proves_nothing() -> None:
     assert (
-        tokens({**P384_JWK, "kid": "p256"}, RSA_JWK).subject_of(signed(P256, algorithm="ES256", header={"kid": "p256"}))
+        tokens({**P384_JWK, "kid": "p256"}, RSA_JWK).reference_id_of(
+            signed(P256, algorithm="ES256", header={"kid": "p256"})
+        )
         is None
     )
 
@@ -384,7 +386,7 @@ def test_keys_are_asked_for_once_and_only_when_a_token_comes() -> None:
     users = tokens(issuer=issuer)
     assert issuer.asked == 0
     for _ in range(3):
-        assert users.subject_of(signed()) == "ada"
+        assert users.reference_id_of(signed()) == "ada"
     assert issuer.asked == 1
 
 
@@ -392,7 +394,7 @@ def test_what_could_be_no_token_asks_for_no_keys() -> None:
     issuer = FakeIssuer(*KEYS)
     users = tokens(issuer=issuer)
     for name in ("unsigned", "signed by the public key as a secret", "nothing", "too long", "a logout token"):
-        users.subject_of(FORGED[name])
+        users.reference_id_of(FORGED[name])
     assert issuer.asked == 0
 
 
@@ -400,7 +402,7 @@ def test_invented_key_ids_ask_once_in_half_a_minute() -> None:
     issuer, clock = FakeIssuer(*KEYS), Clock()
     users = tokens(issuer=issuer, clock=clock)
     for number in range(60):
-        assert users.subject_of(signed(OTHER_RSA, header={"kid": f"evil-{number}"})) is None
+        assert users.reference_id_of(signed(OTHER_RSA, header={"kid": f"evil-{number}"})) is None
         clock.now += 1
     assert issuer.asked == 2
 
@@ -408,36 +410,36 @@ def test_invented_key_ids_ask_once_in_half_a_minute() -> None:
 def test_a_new_key_is_learnt_from_its_first_token() -> None:
     issuer, clock = FakeIssuer(P256_JWK), Clock()
     users = tokens(issuer=issuer, clock=clock)
-    assert users.subject_of(signed()) is None
+    assert users.reference_id_of(signed()) is None
     issuer.keys.append(RSA_JWK)
     clock.now += 29
-    assert users.subject_of(signed()) is None
+    assert users.reference_id_of(signed()) is None
     clock.now += 1
-    assert users.subject_of(signed()) == "ada"
+    assert users.reference_id_of(signed()) == "ada"
     assert issuer.asked == 2
 
 
 def test_a_withdrawn_key_opens_for_an_hour_at_most() -> None:
     issuer, clock = FakeIssuer(RSA_JWK), Clock()
     users = tokens(issuer=issuer, clock=clock)
-    assert users.subject_of(signed()) == "ada"
+    assert users.reference_id_of(signed()) == "ada"
     issuer.keys = [P256_JWK]
     clock.now += 3599
-    assert users.subject_of(signed()) == "ada"
+    assert users.reference_id_of(signed()) == "ada"
     clock.now += 1
-    assert users.subject_of(signed()) is None
+    assert users.reference_id_of(signed()) is None
 
 
 @pytest.mark.parametrize("answer", [[], ["nonsense"], [{"kty": "oct", "k": "c2VjcmV0"}], None])
 def test_known_keys_serve_on_while_the_issuer_is_down_or_talks_nonsense(answer: list[object] | None) -> None:
     issuer, clock = FakeIssuer(RSA_JWK), Clock()
     users = tokens(issuer=issuer, clock=clock)
-    assert users.subject_of(signed()) == "ada"
+    assert users.reference_id_of(signed()) == "ada"
     issuer.keys, issuer.is_down = answer or [], answer is None
     for _ in range(60):
         clock.now += 600
-        assert users.subject_of(signed()) == "ada"
-        assert users.subject_of(signed(OTHER_RSA)) is None
+        assert users.reference_id_of(signed()) == "ada"
+        assert users.reference_id_of(signed(OTHER_RSA)) is None
     assert issuer.asked == 1 + 55
 
 
@@ -447,11 +449,11 @@ def test_without_any_key_nobody_is_refused_for_it_and_the_issuer_is_not_pressed(
     users = tokens(issuer=issuer, clock=clock)
     for _ in range(10):
         with pytest.raises(IssuerUnreachable):
-            users.subject_of(signed())
+            users.reference_id_of(signed())
         clock.now += 1
     assert issuer.asked == 2
     issuer.is_down = False
-    assert users.subject_of(signed()) == "ada"
+    assert users.reference_id_of(signed()) == "ada"
 
 
 # -- configuration of a deployment -------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ class Doctor:
         api_url = self.stack.parameters["TerraApiUrl"]
         try:
             with transport.client() as http:
-                terra = terra_api.TerraApi(
+                terra = terra_api.TerraClient(
                     http,
                     api_url=api_url,
                     widget_url=self.stack.parameters["TerraWidgetUrl"],

@@ -4,14 +4,14 @@ from datetime import datetime
 
 from terra_connections.auth.caller import Caller
 from terra_connections.connections.connection import no_connection
-from terra_connections.connections.facts import About, Position, revoked
+from terra_connections.connections.facts import Position, TerraUser, revocation_facts
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.ids import UserId
-from terra_connections.terra.client import TerraApi
+from terra_connections.terra.client import TerraClient
 
 
 def disconnect(
-    user_id: UserId, *, caller: Caller, terra: TerraApi, connections: ConnectionStore, now: datetime
+    user_id: UserId, *, caller: Caller, terra: TerraClient, connections: ConnectionStore, now: datetime
 ) -> UserId:
     """Deauthenticate a connection at Terra and mark it revoked. A replaced `user_id` disconnects its replacement.
 
@@ -28,5 +28,5 @@ def disconnect(
     terra.deauthenticate(connection.user_id)
     # Terra's clock may be ahead of ours. The revocation must be newer than every event so far.
     at = Position(max(int(now.timestamp() * 1000), connection.updated_at))
-    connections.record([revoked(About(connection.user_id), at, by="disconnect")])
+    connections.record([revocation_facts(TerraUser(connection.user_id), at, by="disconnect")])
     return connection.user_id

@@ -50,7 +50,7 @@ def _with_integers(value: Any) -> Any:  # noqa: ANN401 - any stored value
             return value
 
 
-class Patience:
+class RetryBudget:
     """Retries with backoff on contention or throttling, up to `CONTENTION_LIMIT`."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from terra_connections.connections.facts import Facts, Kind
-from terra_connections.connections.lineage import Family
+from terra_connections.connections.lineage import Lineage
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.errors import (
     ErasureUnfinished,
@@ -31,7 +31,7 @@ from terra_connections.errors import (
 from terra_connections.ids import ReferenceId, SessionId, UserId, session_id_from
 from terra_connections.sessions.session import Session
 from terra_connections.sessions.store import SessionStore
-from terra_connections.terra.client import TerraApi
+from terra_connections.terra.client import TerraClient
 from terra_connections.users.store import UserStore
 
 T = TypeVar("T")
@@ -92,8 +92,8 @@ class Clock:
         return min(left, at_most) if left >= _LEAST else timedelta(0)
 
 
-def end(
-    found: Found, reference_id: ReferenceId | None, *, terra: TerraApi, connections: ConnectionStore, clock: Clock
+def erase_connection(
+    found: Found, reference_id: ReferenceId | None, *, terra: TerraClient, connections: ConnectionStore, clock: Clock
 ) -> Outcome:
     """Deauthenticate one `user_id` and erase it, if it belongs to the user.
 
@@ -121,7 +121,7 @@ def end(
     within = clock.left(_DEAUTHENTICATE_WITHIN)
     if not within:
         return Outcome.LEFT
-    connections.bury([found.user_id])
+    connections.put_tombstones([found.user_id])
     if is_at_terra:
         terra.deauthenticate(found.user_id, within=within)
     connections.finish_erasure(found.user_id)
@@ -132,7 +132,7 @@ def end(
 class Eraser:
     """Erases users."""
 
-    terra: TerraApi
+    terra: TerraClient
     sessions: SessionStore
     connections: ConnectionStore
     users: UserStore
@@ -167,7 +167,7 @@ class _Erasing:
     """The state of one erasure call."""
 
     reference_id: ReferenceId
-    terra: TerraApi
+    terra: TerraClient
     sessions: SessionStore
     connections: ConnectionStore
     users: UserStore
@@ -181,19 +181,19 @@ class _Erasing:
         """Find and erase all that is left; return False if nothing was left."""
         begun = self.users.all_begun(self.reference_id)
         named = {SessionId(name.name) for name in begun if name.kind == "session"}
-        found = {session.session_id: session for session in self.sessions.of_person(self.reference_id)}
+        found = {session.session_id: session for session in self.sessions.of_user(self.reference_id)}
         found |= {session.session_id: session for session in self.sessions.read(named - found.keys())}
         logins = {login for session in found.values() if (login := session.widget_session_id) is not None}
         logins |= {SessionId(name.name) for name in begun if name.kind == "widget"}
         # A login on Terra's page has no user_id yet. Its results are read once its tombstone prevents further ones.
-        self._each(logins, lambda login: self.connections.bury((), logins=[login]))
+        self._each(logins, lambda login: self.connections.put_tombstones((), logins=[login]))
         sessions = self.sessions.with_reports(found.values())
-        announced = {user_id for session in sessions for user_id in session.named_user_ids}
+        announced = {user_id for session in sessions for user_id in session.candidate_user_ids}
         announced |= {UserId(name.name) for name in begun if name.kind == "user_id"}
         user_ids = self._user_ids(announced)
         brought = {session_id_from(one.facts.text(Kind.WIDGET_SESSION)) for one in user_ids if one.facts}
         late = {login for login in brought if login is not None} - logins
-        self._each(late, lambda login: self.connections.bury((), logins=[login]))
+        self._each(late, lambda login: self.connections.put_tombstones((), logins=[login]))
         self._end(user_ids)
         self._forget(sessions, logins | late)
         return bool(user_ids or sessions)
@@ -203,8 +203,8 @@ class _Erasing:
         within = self.clock.left(_DEAUTHENTICATE_WITHIN)
         if not within:
             raise _unfinished()
-        listed = self.terra.users_of(self.reference_id, within=within)
-        ours = self.connections.of_person(self.reference_id)
+        listed = self.terra.list_user_ids(self.reference_id, within=within)
+        ours = self.connections.of_user(self.reference_id)
         asked = (announced | set(listed) | {facts.user_id for facts in ours}) - self.anothers
         known, erased = self.connections.read_for_erasure(asked)
         found = []
@@ -223,7 +223,9 @@ class _Erasing:
             if any(isinstance(error, TooManyRequests | Misconfigured) for error in self.errors):
                 return Outcome.LEFT
             try:
-                return end(found, self.reference_id, terra=self.terra, connections=self.connections, clock=self.clock)
+                return erase_connection(
+                    found, self.reference_id, terra=self.terra, connections=self.connections, clock=self.clock
+                )
             except (TerraRejected, RetryLater) as error:
                 self.errors.append(error)
                 return error
@@ -240,7 +242,7 @@ class _Erasing:
 
     def _set_owners(self, user_ids: Iterable[Found]) -> None:
         """Store this user as the owner of connections that are listed as theirs only by what they replaced."""
-        family = Family(one.facts for one in user_ids if one.facts is not None)
+        family = Lineage(one.facts for one in user_ids if one.facts is not None)
         for one in user_ids:
             view = family.view(one.user_id) if one.facts is not None and one.facts.owner is None else None
             if view is not None and view.reference_id == self.reference_id:

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
-    from terra_connections.auth.user_token import UserTokens
+    from terra_connections.auth.user_token import UserTokenVerifier
     from terra_connections.change_events.event_bus import EventBus
     from terra_connections.connections.store import ConnectionStore
     from terra_connections.reconciliation.queue import SweepQueue
     from terra_connections.reconciliation.store import SweepStore
-    from terra_connections.redirects.redirect import WayBack
+    from terra_connections.redirects.redirect import Redirector
     from terra_connections.sessions.return_target import ReturnTargets
     from terra_connections.sessions.store import SessionStore
-    from terra_connections.terra.client import TerraApi
-    from terra_connections.terra.provider_cache import Catalogue
+    from terra_connections.terra.client import TerraClient
+    from terra_connections.terra.provider_cache import ProviderCache
     from terra_connections.users.limits import UserLimits
     from terra_connections.users.pseudonym import Pseudonyms
     from terra_connections.users.store import UserStore
@@ -83,13 +83,13 @@ def service_keys() -> Secret:
 
 
 @cache
-def user_tokens() -> "UserTokens | None":
+def user_tokens() -> "UserTokenVerifier | None":
     """The verification of user tokens; None, without any import, if no issuer is configured."""
     if not settings().oidc_issuer:
         return None
     from terra_connections import metrics
-    from terra_connections.auth.jwks import Issuer, KeyRing
-    from terra_connections.auth.user_token import Policy, UserTokens
+    from terra_connections.auth.jwks import Issuer, JwksCache
+    from terra_connections.auth.user_token import Policy, UserTokenVerifier
 
     policy = Policy.parse(
         issuer=settings().oidc_issuer,
@@ -98,8 +98,8 @@ def user_tokens() -> "UserTokens | None":
         claim=settings().oidc_reference_id_claim,
     )
     issuer = Issuer(policy.issuer, jwks_url=settings().oidc_jwks_url, is_local=settings().is_local)
-    keys = KeyRing(issuer.keys, algorithms=policy.algorithms)
-    return UserTokens(policy, keys, checked=metrics.user_token_checked)
+    keys = JwksCache(issuer.keys, algorithms=policy.algorithms)
+    return UserTokenVerifier(policy, keys, checked=metrics.user_token_checked)
 
 
 @cache
@@ -200,26 +200,26 @@ def return_targets() -> "ReturnTargets":
 
 
 @cache
-def way_back() -> "WayBack":
+def redirector() -> "Redirector":
     """Redirects to the app, and result pages with the deployment's branding."""
     from terra_connections.redirects.branding import Brand
     from terra_connections.redirects.pages import Pages
-    from terra_connections.redirects.redirect import WayBack
+    from terra_connections.redirects.redirect import Redirector
 
     configured = BrandSettings.read()
     brand = Brand.parse(configured.brand_name, configured.brand_color, configured.brand_logo)
-    return WayBack(return_targets(), Pages(brand, is_local=settings().is_local))
+    return Redirector(return_targets(), Pages(brand, is_local=settings().is_local))
 
 
 @cache
-def terra() -> "TerraApi":
+def terra() -> "TerraClient":
     """The client of Terra's API."""
     from terra_connections import metrics
     from terra_connections.terra import transport
-    from terra_connections.terra.client import TerraApi
+    from terra_connections.terra.client import TerraClient
 
     secret = Secret(_secrets_manager(), settings().terra_secret_arn)
-    return TerraApi(
+    return TerraClient(
         transport.client(),
         api_url=settings().terra_api_url,
         widget_url=settings().terra_widget_url,
@@ -232,22 +232,22 @@ def terra() -> "TerraApi":
 
 
 @cache
-def offered() -> "Catalogue":
+def offered() -> "ProviderCache":
     """The available providers, for functions that already have a client of Terra's API."""
-    from terra_connections.terra.provider_cache import Catalogue
+    from terra_connections.terra.provider_cache import ProviderCache
 
-    return Catalogue(lambda within: terra().providers(within=within))
+    return ProviderCache(lambda within: terra().providers(within=within))
 
 
 @cache
-def catalogue() -> "Catalogue":
+def catalogue() -> "ProviderCache":
     """The available providers. Terra is called without a key: the function has no permission to read it."""
     from terra_connections import metrics
     from terra_connections.terra import transport
-    from terra_connections.terra.client import TerraApi
-    from terra_connections.terra.provider_cache import Catalogue
+    from terra_connections.terra.client import TerraClient
+    from terra_connections.terra.provider_cache import ProviderCache
 
-    terra = TerraApi(
+    terra = TerraClient(
         transport.client(),
         api_url=settings().terra_api_url,
         widget_url=settings().terra_widget_url,
@@ -255,7 +255,7 @@ def catalogue() -> "Catalogue":
         api_key=_no_key,
         asked=metrics.terra_called,
     )
-    return Catalogue(lambda within: terra.providers(within=within))
+    return ProviderCache(lambda within: terra.providers(within=within))
 
 
 def _no_key() -> str:

@@ -34,6 +34,6 @@ class Caller:
             raise Forbidden(message)
         return self.subject
 
-    def may_see(self, owner: ReferenceId | None) -> bool:
+    def can_access(self, owner: ReferenceId | None) -> bool:
         """Whether the caller may read data of this owner. Data without an owner requires a service key."""
         return self.subject is None or owner == self.subject

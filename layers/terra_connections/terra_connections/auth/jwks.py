@@ -140,7 +140,7 @@ class Issuer:
         return bytes(content)
 
 
-class KeyRing:
+class JwksCache:
     """An issuer's public keys: fetched on demand, cached for an hour, and used longer while it is unavailable."""
 
     def __init__(

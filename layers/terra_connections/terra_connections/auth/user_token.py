@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import jwt
 
-from terra_connections.auth.jwks import KeyRing
+from terra_connections.auth.jwks import JwksCache
 from terra_connections.errors import Misconfigured
 from terra_connections.ids import ReferenceId, reference_id_from
 
@@ -83,16 +83,16 @@ class UnverifiedSubjectError(jwt.InvalidTokenError):
     """The issuer has not verified the claim that is the `reference_id`, so it may belong to another user."""
 
 
-class UserTokens:
+class UserTokenVerifier:
     """Verifies tokens."""
 
-    def __init__(self, policy: Policy, keys: KeyRing, *, checked: Callable[[str], None]) -> None:
+    def __init__(self, policy: Policy, keys: JwksCache, *, checked: Callable[[str], None]) -> None:
         """Create a verifier; `checked` is called with `accepted`, or with the reason of a rejection."""
         self._policy = policy
         self._keys = keys
         self._checked = checked
 
-    def subject_of(self, token: str) -> ReferenceId | None:
+    def reference_id_of(self, token: str) -> ReferenceId | None:
         """Return the `reference_id` of a valid token; None if the token is rejected.
 
         Raises:

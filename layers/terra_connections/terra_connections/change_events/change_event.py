@@ -17,13 +17,13 @@ from enum import StrEnum
 from typing import Any
 
 from terra_connections.connections.change import Change
-from terra_connections.connections.connection import Connection, iso
+from terra_connections.connections.connection import Connection, format_timestamp
 from terra_connections.connections.facts import Facts, Kind, Position, Status
-from terra_connections.connections.lineage import Family, listing
+from terra_connections.connections.lineage import Lineage, listed_connections
 from terra_connections.ids import ReferenceId, UserId
 
 
-class Type(StrEnum):
+class ChangeType(StrEnum):
     """The type of an event."""
 
     CONNECTED = "connected"
@@ -37,11 +37,11 @@ class Type(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ChangeEvent:
     """One change of a connection of one user."""
 
     event_id: str
-    type: Type
+    type: ChangeType
     reference_id: ReferenceId
     connection: Connection
     previous: Connection | None
@@ -55,14 +55,14 @@ class Event:
             "reference_id": self.reference_id,
             "connection": self.connection.as_json(),
             "connections": [connection.as_json() for connection in connections],
-            "at": iso(self.at),
+            "at": format_timestamp(self.at),
         }
         if self.previous is not None:
             told["previous"] = {"connection_id": self.previous.connection_id, "user_id": self.previous.user_id}
         return told
 
 
-def events(change: Change, related: Iterable[Facts]) -> list[Event]:
+def change_events(change: Change, related: Iterable[Facts]) -> list[ChangeEvent]:
     """Return the events of a change.
 
     Args:
@@ -77,27 +77,31 @@ def events(change: Change, related: Iterable[Facts]) -> list[Event]:
     before = _family(change.user_id, _with_its_link(change, others), others)
     after = _family(change.user_id, change.new, others)
     removed = change.user_id if change.new is None else None
-    told = [told for was, now in _pairs(before, after) for told in _told(was, now, removed)]
+    told = [told for was, now in _pairs(before, after) for told in _drafts(was, now, removed)]
     return [
-        Event(_event_id(change, told, number), told.type, told.reference_id, told.connection, told.previous, change.at)
+        ChangeEvent(
+            _event_id(change, told, number), told.type, told.reference_id, told.connection, told.previous, change.at
+        )
         for number, told in enumerate(told)
     ]
 
 
-def current(event: Event, change: Change, of_person: Iterable[Facts], related: Iterable[Facts]) -> list[Connection]:
+def current_connections(
+    event: ChangeEvent, change: Change, of_user: Iterable[Facts], related: Iterable[Facts]
+) -> list[Connection]:
     """Return a user's full current list: items of the index, which may lag, replaced by consistently read ones."""
-    known = {facts.user_id: facts for facts in of_person if facts.user_id not in change.related}
+    known = {facts.user_id: facts for facts in of_user if facts.user_id not in change.related}
     known |= {facts.user_id: facts for facts in related}
-    return listing(event.reference_id, known.values(), include_revoked=False)
+    return listed_connections(event.reference_id, known.values(), include_revoked=False)
 
 
 # --- both views ------------------------------------------------------------------------------------------------------
 
 
-def _family(user_id: UserId, image: Facts | None, others: Mapping[UserId, Facts]) -> Family:
+def _family(user_id: UserId, image: Facts | None, others: Mapping[UserId, Facts]) -> Lineage:
     """Return all items with one image of the changed item, and only the links to it that existed with that image."""
     members = [_without_later_link(facts, user_id, image) for facts in others.values()]
-    return Family([*members, *([image] if image else [])])
+    return Lineage([*members, *([image] if image else [])])
 
 
 def _without_later_link(facts: Facts, user_id: UserId, image: Facts | None) -> Facts:
@@ -144,7 +148,7 @@ def _with_its_link(change: Change, others: Mapping[UserId, Facts]) -> Facts | No
     return replace(old, newest={**came_along, **old.newest, Kind.REPLACED_BY.value: link})
 
 
-def _pairs(before: Family, after: Family) -> Iterator[tuple[Connection | None, Connection | None]]:
+def _pairs(before: Lineage, after: Lineage) -> Iterator[tuple[Connection | None, Connection | None]]:
     """Pair each connection before with the one after, by its `connection_id`, else by its `user_id`."""
     gone = {connection.connection_id: connection for connection in before.views()}
     come = {connection.connection_id: connection for connection in after.views()}
@@ -165,43 +169,43 @@ def _pairs(before: Family, after: Family) -> Iterator[tuple[Connection | None, C
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    type: Type
+class _Draft:
+    type: ChangeType
     reference_id: ReferenceId
     connection: Connection
     previous: Connection | None = None
 
 
-def _told(was: Connection | None, now: Connection | None, removed: UserId | None) -> Iterator[_Told]:
+def _drafts(was: Connection | None, now: Connection | None, removed: UserId | None) -> Iterator[_Draft]:
     """Yield one event or none; two if the connection moved to another user, one for each user."""
     if was and was.user_id == removed:
         if was.reference_id is not None:
-            yield _Told(Type.ERASED, was.reference_id, was)
+            yield _Draft(ChangeType.ERASED, was.reference_id, was)
         return
     is_same_person = was is not None and now is not None and was.reference_id == now.reference_id
     if was and was.reference_id and _is_listed(was) and not (is_same_person and _is_listed(now)):
         ended = now if now and is_same_person and _ids(now) == _ids(was) else replace(was, status=Status.REVOKED)
-        yield _Told(Type.DISCONNECTED, was.reference_id, ended)
+        yield _Draft(ChangeType.DISCONNECTED, was.reference_id, ended)
     if now and now.reference_id and _is_listed(now):
         type_ = _type(was if is_same_person else None, now)
         if type_:
             is_renamed = was is not None and is_same_person and _ids(was) != _ids(now)
-            yield _Told(type_, now.reference_id, now, was if is_renamed else None)
+            yield _Draft(type_, now.reference_id, now, was if is_renamed else None)
 
 
-def _type(was: Connection | None, now: Connection) -> Type | None:
+def _type(was: Connection | None, now: Connection) -> ChangeType | None:
     """Return the type of event for a connection in its current state; None if nothing relevant changed."""
     if was and was.user_id != now.user_id:
-        return Type.RECONNECTED
+        return ChangeType.RECONNECTED
     if was is None or was.status is not now.status:
         if now.status is Status.NEEDS_REAUTH:
-            return Type.NEEDS_REAUTH
-        return Type.RECOVERED if was and _is_listed(was) else Type.CONNECTED
+            return ChangeType.NEEDS_REAUTH
+        return ChangeType.RECOVERED if was and _is_listed(was) else ChangeType.CONNECTED
     if was.scopes != now.scopes:
-        return Type.SCOPES_CHANGED
+        return ChangeType.SCOPES_CHANGED
     # The only other field is `updated_at`, which changes with every event from Terra.
     is_same = (was.connection_id, was.provider, was.connected_at) == (now.connection_id, now.provider, now.connected_at)
-    return None if is_same else Type.CORRECTED
+    return None if is_same else ChangeType.CORRECTED
 
 
 def _is_listed(connection: Connection | None) -> bool:
@@ -212,7 +216,7 @@ def _ids(connection: Connection) -> tuple[str, UserId]:
     return connection.connection_id, connection.user_id
 
 
-def _event_id(change: Change, told: _Told, number: int) -> str:
+def _event_id(change: Change, told: _Draft, number: int) -> str:
     """Derive the id from the write and the event, so that it is the same when the record is delivered again."""
     parts = [change.user_id, change.version, change.new is None, told.type, told.reference_id, number]
     return "evt_" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

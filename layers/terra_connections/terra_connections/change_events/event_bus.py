@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from terra_connections.change_events.change_event import Event
+from terra_connections.change_events.change_event import ChangeEvent
 from terra_connections.connections.connection import Connection
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class EventBus:
         self._client = client
         self._name = name
 
-    def put(self, events: Iterable[tuple[Event, list[Connection]]]) -> None:
+    def put(self, events: Iterable[tuple[ChangeEvent, list[Connection]]]) -> None:
         """Publish the events of a change, each with the user's full list; at most ten, in one round trip.
 
         Raises:
@@ -38,7 +38,7 @@ class EventBus:
             message = f"{answer['FailedEntryCount']} of {len(entries)} events: {', '.join(codes)}"
             raise NotPublished(message)
 
-    def _entry(self, event: Event, connections: list[Connection]) -> Any:  # noqa: ANN401 - a TypedDict of the stubs
+    def _entry(self, event: ChangeEvent, connections: list[Connection]) -> Any:  # noqa: ANN401 - a TypedDict of the stubs
         return {
             "EventBusName": self._name,
             "Source": SOURCE,

@@ -34,12 +34,12 @@ class Connection:
             "provider": self.provider,
             "status": self.status,
             "scopes": list(self.scopes),
-            "connected_at": iso(self.connected_at),
-            "updated_at": iso(self.updated_at),
+            "connected_at": format_timestamp(self.connected_at),
+            "updated_at": format_timestamp(self.updated_at),
         }
 
 
-def iso(position: int) -> str:
+def format_timestamp(position: int) -> str:
     """Format Unix milliseconds as a date-time of openapi.yaml, always UTC."""
     moment = datetime.fromtimestamp(position / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

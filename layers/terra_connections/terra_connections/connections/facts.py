@@ -180,7 +180,7 @@ def _bounded(newest: dict[str, Fact]) -> dict[str, Fact]:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class TerraUser:
     """Additional data about a `user_id` in an event or response of Terra. Fields that are None create no fact."""
 
     user_id: UserId
@@ -188,77 +188,77 @@ class About:
     provider: str | None = None
     scopes: Sequence[str] | None = None
 
-    def facts(self, at: Position, **main: Value) -> Facts:
-        """Return this data and the main facts as facts of one position.
+    def facts(self, at: Position, *kinds: str, values: Mapping[str, Value] | None = None) -> Facts:
+        """Return the reported facts, and this data with them, as facts of one position.
 
         Args:
             at: the event's position.
-            main: the main facts by their kinds' names; `connected` also sets `first_connected`.
+            kinds: kinds of facts that have no value. CONNECTED is also a candidate for `first_connected`.
+            values: the values of further kinds.
         """
-        newest = {name: Fact(at, value) for name, value in main.items()}
+        newest = {str(kind): Fact(at) for kind in kinds}
+        newest |= {str(kind): Fact(at, value) for kind, value in (values or {}).items()}
         if self.owner is not None:
             newest[Kind.OWNER.value] = Fact(at, self.owner)
         if self.provider is not None:
             newest[Kind.PROVIDER.value] = Fact(at, self.provider)
         if self.scopes is not None:
             newest[Kind.SCOPES.value] = Fact(at, tuple(sorted(set(self.scopes))))
-        return Facts(self.user_id, newest, first_connected=at if Kind.CONNECTED in main else None)
+        return Facts(self.user_id, newest, first_connected=at if Kind.CONNECTED in kinds else None)
 
 
-def announced(user_id: UserId, reference_id: ReferenceId, at: Position) -> Facts:
+def announcement_facts(user_id: UserId, reference_id: ReferenceId, at: Position) -> Facts:
     """Terra issued a `user_id` for a login of this user, who owns it until Terra sends an owner with the connection."""
     return Facts(user_id, {Kind.ANNOUNCED.value: Fact(at, reference_id)})
 
 
-def connected(about: About, at: Position) -> Facts:
+def confirmed_facts(user: TerraUser, at: Position) -> Facts:
     """Terra returned that a `user_id` is connected, without the time of the login."""
-    return about.facts(at, connected=None)
+    return user.facts(at, Kind.CONNECTED)
 
 
-def logged_in(about: About, at: Position, *, widget_session_id: str | None = None) -> Facts:
+def login_facts(user: TerraUser, at: Position, *, widget_session_id: str | None = None) -> Facts:
     """Terra reports that a login has just connected a `user_id`."""
-    if widget_session_id is None:
-        return about.facts(at, connected=None, login=None)
-    return about.facts(at, connected=None, login=None, widget_session_id=widget_session_id)
+    values: dict[str, Value] = {} if widget_session_id is None else {Kind.WIDGET_SESSION: widget_session_id}
+    return user.facts(at, Kind.CONNECTED, Kind.LOGIN, values=values)
 
 
-def revoked(about: About, at: Position, *, by: str) -> Facts:
+def revocation_facts(user: TerraUser, at: Position, *, by: str) -> Facts:
     """Terra reports that a `user_id` is disconnected; `by` is the name of the event."""
-    return replace(about, scopes=None).facts(at, revoked=by)
+    return replace(user, scopes=None).facts(at, values={Kind.REVOKED: by})
 
 
-def revocations(everything: Iterable[Facts]) -> list[Facts]:
+def only_revocations(everything: Iterable[Facts]) -> list[Facts]:
     """Return only the revocations, without owners and providers."""
     kind = Kind.REVOKED.value
     return [Facts(facts.user_id, {kind: facts.newest[kind]}) for facts in everything if kind in facts.newest]
 
 
-def troubled(about: About, at: Position) -> Facts:
+def error_facts(user: TerraUser, at: Position) -> Facts:
     """Terra reports that the provider rejects the connection; the user has to log in again."""
-    return replace(about, scopes=None).facts(at, error=None)
+    return replace(user, scopes=None).facts(at, Kind.ERROR)
 
 
-def failed(about: About, at: Position, *, reason: str) -> Facts:
+def login_failure_facts(user: TerraUser, at: Position, *, reason: str) -> Facts:
     """Terra reports that the login of a `user_id` failed. This does not end a connection."""
-    return replace(about, scopes=None).facts(at, failed=reason)
+    return replace(user, scopes=None).facts(at, values={Kind.FAILED: reason})
 
 
-def rescoped(about: About, at: Position, *, added: Sequence[str], removed: Sequence[str]) -> Facts:
+def scope_change_facts(user: TerraUser, at: Position, *, added: Sequence[str], removed: Sequence[str]) -> Facts:
     """Terra reports changed scopes: the full list if the event contains it, else the changes."""
-    if about.scopes is not None:
-        return about.facts(at)
+    if user.scopes is not None:
+        return user.facts(at)
     changes = dict.fromkeys(map(Kind.SCOPE.of, added), ADDED) | dict.fromkeys(map(Kind.SCOPE.of, removed), REMOVED)
-    return about.facts(at, **changes)
+    return user.facts(at, values=changes)
 
 
-def reconnected(new: About, old: About | None, at: Position) -> list[Facts]:
+def reconnect_facts(new: TerraUser, old: TerraUser | None, at: Position) -> list[Facts]:
     """Terra reports that a `user_id` replaces another one: both get a link, and no other facts are copied."""
     if old is None or old.user_id == new.user_id:
-        return [logged_in(new, at)]
-    link = {Kind.REPLACES.of(old.user_id): None}
+        return [login_facts(new, at)]
     return [
-        new.facts(at, connected=None, login=None, **link),
-        replace(old, scopes=None).facts(at, replaced_by=new.user_id),
+        new.facts(at, Kind.CONNECTED, Kind.LOGIN, Kind.REPLACES.of(old.user_id)),
+        replace(old, scopes=None).facts(at, values={Kind.REPLACED_BY: new.user_id}),
     ]
 
 

@@ -8,7 +8,7 @@ from terra_connections.connections.facts import Facts, Kind, Position, Status
 from terra_connections.ids import ReferenceId, UserId
 
 
-class Family:
+class Lineage:
     """`user_id`s that are linked by reconnects, and their connections.
 
     A link between connections of two users transfers nothing: it ends the older connection.
@@ -28,7 +28,7 @@ class Family:
 
     def current(self, user_id: UserId) -> UserId:
         """Return the current `user_id` of a `user_id`: its last successor, or itself."""
-        return user_id if self._is_taken_over(user_id) else self._goes_by.get(user_id, user_id)
+        return user_id if self._was_replaced_by_other_owner(user_id) else self._goes_by.get(user_id, user_id)
 
     def facts(self, user_id: UserId) -> Facts | None:
         """Return the facts about one `user_id`."""
@@ -55,7 +55,7 @@ class Family:
             user_id=facts.user_id,
             reference_id=self._owner(facts),
             provider=facts.text(Kind.PROVIDER) or UNKNOWN_PROVIDER,
-            status=Status.REVOKED if self._is_taken_over(facts.user_id) else facts.status,
+            status=Status.REVOKED if self._was_replaced_by_other_owner(facts.user_id) else facts.status,
             scopes=facts.scopes,
             connected_at=connected_at,
             updated_at=Position(max(fact.at for fact in facts.newest.values())),
@@ -120,28 +120,36 @@ class Family:
     def _link(self, user_id: UserId) -> UserId | None:
         """Return its successor, if it is a member and not another user's."""
         facts = self._members.get(user_id)
-        if facts is None or facts.replaced_by not in self._members or self._are_strangers(user_id, facts.replaced_by):
+        if (
+            facts is None
+            or facts.replaced_by not in self._members
+            or self._have_different_owners(user_id, facts.replaced_by)
+        ):
             return None
         return facts.replaced_by
 
-    def _is_taken_over(self, user_id: UserId) -> bool:
+    def _was_replaced_by_other_owner(self, user_id: UserId) -> bool:
         """Whether another user's connection replaced it."""
         facts = self._members.get(user_id)
         if facts is None:
             return False
-        return self._are_strangers(user_id, facts.replaced_by) or self._are_strangers(user_id, self._goes_by[user_id])
+        return self._have_different_owners(user_id, facts.replaced_by) or self._have_different_owners(
+            user_id, self._goes_by[user_id]
+        )
 
-    def _are_strangers(self, one: UserId, other: UserId | None) -> bool:
+    def _have_different_owners(self, one: UserId, other: UserId | None) -> bool:
         """Whether both have owners, and the owners differ."""
         owners = [member.owner for user_id in (one, other) if user_id and (member := self._members.get(user_id))]
         return None not in owners and len(set(owners)) > 1
 
 
-def listing(reference_id: ReferenceId, everything: Iterable[Facts], *, include_revoked: bool) -> list[Connection]:
+def listed_connections(
+    reference_id: ReferenceId, everything: Iterable[Facts], *, include_revoked: bool
+) -> list[Connection]:
     """Return a user's connections, newest first."""
     shown = [
         connection
-        for connection in Family(everything).views()
+        for connection in Lineage(everything).views()
         if connection.reference_id == reference_id and (include_revoked or connection.status is not Status.REVOKED)
     ]
     return sorted(shown, key=lambda c: (-c.connected_at, c.user_id))

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, cast
 from terra_connections.auth.caller import Caller
 from terra_connections.connections.change import Change
 from terra_connections.connections.connection import Connection
-from terra_connections.connections.facts import Fact, Facts, Kind, Position, announced
-from terra_connections.connections.lineage import Family
-from terra_connections.dynamodb import CONTENTION, Patience, deserialize, serialize
+from terra_connections.connections.facts import Fact, Facts, Kind, Position, announcement_facts
+from terra_connections.connections.lineage import Lineage
+from terra_connections.dynamodb import CONTENTION, RetryBudget, deserialize, serialize
 from terra_connections.errors import ErasureInProgress
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.users.store import LOGIN_MAY_TAKE, SESSION_KEPT_FOR, Begun, Name, UserStore
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 ERASED_FOR = timedelta(days=36)
 """Longer than the oldest backup (35 days), and than the longest delay of a webhook from Terra."""
 _ASKED_BACK = timedelta(minutes=2)
-"""A response of Terra is dated this long before the call (`verification.CERTAIN_SINCE`)."""
+"""A response of Terra is dated this long before the call (`verification.VERIFICATION_LAG`)."""
 
 _BATCH = 100  # keys; the limit of BatchGetItem
 
@@ -54,16 +54,16 @@ class ConnectionStore:
 
     def read(self, user_ids: Iterable[UserId]) -> list[Facts]:
         """Read the facts about these `user_id`s, consistently and in one round trip; unknown ones are left out."""
-        return _known_of(self._read(user_ids, Patience(), with_tombstones=False)[0])
+        return _known_of(self._read(user_ids, RetryBudget(), with_tombstones=False)[0])
 
     def read_with_erased(self, user_ids: Iterable[UserId]) -> tuple[list[Facts], set[UserId]]:
         """Read the facts about these `user_id`s, and which of them were erased."""
-        known, erased, _ = self._read(user_ids, Patience())
+        known, erased, _ = self._read(user_ids, RetryBudget())
         return _known_of(known), set(map(UserId, erased))
 
     def read_for_erasure(self, user_ids: Iterable[UserId]) -> tuple[dict[UserId, Facts], set[UserId]]:
         """Read the facts about these `user_id`s, announcements included, and which ones are completely erased."""
-        known, erased, _ = self._read(user_ids, Patience())
+        known, erased, _ = self._read(user_ids, RetryBudget())
         gone = {UserId(name) for name, is_confirmed in erased.items() if is_confirmed and name not in known}
         return {user_id: facts for user_id, (facts, _) in known.items()}, gone
 
@@ -71,7 +71,7 @@ class ConnectionStore:
         """Return those that were erased, or belong to an erased user: after an unfinished erasure or a restore."""
         owners = {facts.owner for facts in some if facts.owner is not None}
         _, erased, users = self._read(
-            (facts.user_id for facts in some), Patience(), owners=owners, tombstones_only=True
+            (facts.user_id for facts in some), RetryBudget(), owners=owners, tombstones_only=True
         )
         return [
             facts
@@ -79,9 +79,9 @@ class ConnectionStore:
             if facts.user_id in erased or (facts.owner in users and not _is_newer(facts, than=users[facts.owner]))
         ]
 
-    def family_of(self, user_ids: Iterable[UserId]) -> Family:
+    def family_of(self, user_ids: Iterable[UserId]) -> Lineage:
         """Read these `user_id`s with their successors and predecessors; one round trip for each link."""
-        return Family(self.related_to(user_ids))
+        return Lineage(self.related_to(user_ids))
 
     def related_to(self, user_ids: Iterable[UserId]) -> list[Facts]:
         """Read the facts about these `user_id`s, and about all that reconnects link them to, consistently."""
@@ -101,18 +101,18 @@ class ConnectionStore:
         Both cases take one read, so that the response time does not reveal which one it is.
         """
         known = self.read([user_id])
-        if any(facts.owner is not None and not caller.may_see(facts.owner) for facts in known):
+        if any(facts.owner is not None and not caller.can_access(facts.owner) for facts in known):
             return None
-        connection = Family(self._with_related(known, {user_id})).view(user_id)
-        return connection if connection and caller.may_see(connection.reference_id) else None
+        connection = Lineage(self._with_related(known, {user_id})).view(user_id)
+        return connection if connection and caller.can_access(connection.reference_id) else None
 
-    def of_person(self, reference_id: ReferenceId) -> list[Facts]:
+    def of_user(self, reference_id: ReferenceId) -> list[Facts]:
         """Read the facts about this user's connections and their successors.
 
         The index is eventually consistent, so the last writes may be missing.
         """
         known = self._query(reference_id)
-        while (unread := Family(known).unread) and (found := self.read(unread)):
+        while (unread := Lineage(known).unread) and (found := self.read(unread)):
             known += found
         return known
 
@@ -180,7 +180,7 @@ class ConnectionStore:
             ErasureInProgress: the user was erased after `begun`, or is being erased; nothing was written.
             NotDurable: contention or throttling lasted too long.
         """
-        patience = Patience()
+        patience = RetryBudget()
         while True:
             merged, added = self._writes(told, patience, login, of_login, are_new=are_new, begun=begun)
             writes = [*together_with, *added]
@@ -215,14 +215,14 @@ class ConnectionStore:
         Raises:
             NotDurable: other writers, or a throttled table, were in the way for too long.
         """
-        patience = Patience()
+        patience = RetryBudget()
         while True:
             known, _, _ = self._read([user_id], patience, with_tombstones=False)
             facts, _ = known.get(user_id, (None, 0))
             if facts is None or facts.owner is not None:
                 return
             now = Position(_milliseconds(timedelta(seconds=self._clock())))
-            [write] = self._write(known, facts.merged(announced(user_id, reference_id, now)))
+            [write] = self._write(known, facts.merged(announcement_facts(user_id, reference_id, now)))
             try:
                 self._client.put_item(**write["Put"])
             except self._client.exceptions.ConditionalCheckFailedException:
@@ -235,7 +235,7 @@ class ConnectionStore:
         for user_id in user_ids:
             self._client.delete_item(TableName=self._table, Key=_key(user_id))
 
-    def bury(self, user_ids: Iterable[UserId], *, logins: Iterable[SessionId] = ()) -> None:
+    def put_tombstones(self, user_ids: Iterable[UserId], *, logins: Iterable[SessionId] = ()) -> None:
         """Write tombstones, which prevent further writes of these `user_id`s and of the results of these logins."""
         for name in (*user_ids, *map(_login_name, logins)):
             self._client.put_item(TableName=self._table, Item=self._tombstone(name))
@@ -253,7 +253,7 @@ class ConnectionStore:
     def _read(
         self,
         user_ids: Iterable[UserId],
-        patience: Patience,
+        patience: RetryBudget,
         *,
         login: SessionId | None = None,
         owners: Iterable[ReferenceId] = (),
@@ -267,7 +267,7 @@ class ConnectionStore:
         """
         asked = list(dict.fromkeys(user_ids))
         mortal = [*asked, *([] if login is None else [_login_name(login)])] if with_tombstones else []
-        graves = {_grave(name): name for name in mortal}
+        graves = {_tombstone_key(name): name for name in mortal}
         stones = {self._users.tombstone_key(owner): owner for owner in owners}
         keys = [_key(name) for name in (*([] if tombstones_only else asked), *graves, *stones)]
         known: dict[UserId, tuple[Facts, int]] = {}
@@ -298,7 +298,7 @@ class ConnectionStore:
     def _writes(
         self,
         told: Sequence[Facts],
-        patience: Patience,
+        patience: RetryBudget,
         login: SessionId | None,
         of_login: Sequence[Any],
         *,
@@ -321,7 +321,7 @@ class ConnectionStore:
             raise ErasureInProgress(message)
         erased = set(buried)
         is_login_erased = login is not None and _login_name(login) in erased
-        heirs = {facts.user_id for facts in told if is_login_erased or _is_heir(facts, told, erased)}
+        heirs = {facts.user_id for facts in told if is_login_erased or _succeeds_erased(facts, told, erased)}
         heirs |= {facts.user_id for facts in told if self._is_unexplained(facts, known, users, login, begun)}
         heirs -= erased
         living = [facts for facts in told if facts.user_id not in erased | heirs]
@@ -412,7 +412,7 @@ class ConnectionStore:
         """Return the condition that a `user_id` or a login has no tombstone."""
         check = {
             "TableName": self._table,
-            "Key": _key(_grave(name)),
+            "Key": _key(_tombstone_key(name)),
             "ConditionExpression": "attribute_not_exists(user_id) OR #ttl <= :now",
             "ExpressionAttributeNames": {"#ttl": "ttl"},
             "ExpressionAttributeValues": {":now": {"N": str(int(self._clock()))}},
@@ -428,7 +428,7 @@ class ConnectionStore:
 
     def _tombstone(self, name: str) -> dict[str, Any]:
         gone_at = int(self._clock() + ERASED_FOR.total_seconds())
-        return {"user_id": {"S": _grave(name)}, "ttl": {"N": str(gone_at)}}
+        return {"user_id": {"S": _tombstone_key(name)}, "ttl": {"N": str(gone_at)}}
 
 
 def _is_newer(facts: Facts, *, than: int) -> bool:
@@ -445,7 +445,7 @@ def _key(name: str) -> _Key:
     return {"user_id": {"S": name}}
 
 
-def _grave(name: str) -> str:
+def _tombstone_key(name: str) -> str:
     """Return the key of a tombstone. It cannot collide with a `user_id`, and does not reveal one."""
     return f"erased:{hashlib.sha256(name.encode()).hexdigest()}"
 
@@ -455,7 +455,7 @@ def _login_name(widget_session_id: SessionId) -> str:
     return f"widget:{widget_session_id}"
 
 
-def _is_heir(facts: Facts, told: Sequence[Facts], erased: set[str]) -> bool:
+def _succeeds_erased(facts: Facts, told: Sequence[Facts], erased: set[str]) -> bool:
     """Whether this is the successor of an erased `user_id` of the same user, from a late reconnect event."""
     owners = {other.user_id: other.owner for other in told}
     return any(

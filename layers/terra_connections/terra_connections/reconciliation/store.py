@@ -17,17 +17,17 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from terra_connections.dynamodb import CONTENTION, Patience, deserialize, serialize
+from terra_connections.dynamodb import CONTENTION, RetryBudget, deserialize, serialize
 from terra_connections.ids import UserId
 from terra_connections.reconciliation.sweep import (
     ASKED_AT_LEAST_EVERY,
     DEAD_AFTER,
     Page,
     Phase,
+    Recheck,
     Step,
     Sweep,
     Task,
-    Waiting,
 )
 
 if TYPE_CHECKING:
@@ -211,16 +211,16 @@ class SweepStore:
         }
         self._write([{"Update": change}])
 
-    def waiting(self, user_ids: Iterable[UserId], *, now: datetime) -> dict[UserId, Waiting]:
+    def waiting(self, user_ids: Iterable[UserId], *, now: datetime) -> dict[UserId, Recheck]:
         """Return those of these `user_id`s that were checked before."""
         names = {_waiting_key(user_id): user_id for user_id in user_ids}
         return {
-            names[name]: Waiting(int(item["since"]["N"]), int(item["ask_at"]["N"]))
+            names[name]: Recheck(int(item["since"]["N"]), int(item["ask_at"]["N"]))
             for name, item in self._get(names).items()
             if int(item["ttl"]["N"]) > now.timestamp()
         }
 
-    def add_waiting(self, user_id: UserId, waiting: Waiting) -> None:
+    def add_waiting(self, user_id: UserId, waiting: Recheck) -> None:
         """Record that a `user_id` was checked. The item is kept for two weeks after the next check."""
         item = {
             "session_id": _waiting_key(user_id),
@@ -234,7 +234,7 @@ class SweepStore:
         """Read items by their keys, consistently."""
         keys = [_key(name) for name in names]
         found: dict[str, Mapping[str, Any]] = {}
-        patience = Patience()
+        patience = RetryBudget()
         while keys:
             answer = self._client.batch_get_item(
                 RequestItems={self._table: {"Keys": keys[:_BATCH], "ConsistentRead": True}}
@@ -252,7 +252,7 @@ class SweepStore:
         Raises:
             NotDurable: contention or throttling lasted too long.
         """
-        patience = Patience()
+        patience = RetryBudget()
         while True:
             try:
                 self._client.transact_write_items(TransactItems=writes)

@@ -166,7 +166,7 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class StepResult:
     """The result of a step, for the log: counts only."""
 
     outcome: Outcome
@@ -174,7 +174,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class RevocationLimit:
     """The largest accepted share of candidates. With 0 percent, no candidate is revoked."""
 
     percent: float
@@ -189,7 +189,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Recheck:
     """A `user_id` that Terra lists but that is not connected: most come from unfinished logins.
 
     The wait until the next check equals the time since the first one, up to a week. So a lost webhook is repaired
@@ -200,7 +200,7 @@ class Waiting:
     ask_at: int
 
     @classmethod
-    def asked(cls, now: datetime, before: "Waiting | None") -> "Waiting":
+    def asked(cls, now: datetime, before: "Recheck | None") -> "Recheck":
         """Return the state after another check that found no connection."""
         seconds = int(now.timestamp())
         since = before.since if before else seconds
@@ -211,7 +211,7 @@ class Waiting:
         return now.timestamp() >= self.ask_at
 
 
-def is_believed(facts: Facts) -> bool:
+def should_exist_at_terra(facts: Facts) -> bool:
     """Whether it is an active connection under this same `user_id`. Only then Terra must know it."""
     return facts.first_connected is not None and facts.replaced_by is None and facts.status is not Status.REVOKED
 
@@ -226,7 +226,7 @@ def is_absent(facts: Facts | None) -> bool:
     )
 
 
-def may_be_lost(facts: Facts | None) -> bool:
+def may_be_missing_here(facts: Facts | None) -> bool:
     """Whether an entry in Terra's list may mean that a webhook was lost.
 
     A connection that an event has revoked, or a reconnect replaced, is only restored by an event.

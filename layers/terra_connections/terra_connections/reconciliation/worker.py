@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from terra_connections.connections.facts import About, Facts, Kind
+from terra_connections.connections.facts import Facts, Kind, TerraUser
 from terra_connections.connections.store import ConnectionStore
-from terra_connections.erasure import Clock, Found, end
+from terra_connections.erasure import Clock, Found, erase_connection
 from terra_connections.erasure import Outcome as Erasure
 from terra_connections.errors import TooManyRequests
 from terra_connections.ids import UserId
@@ -22,21 +22,21 @@ from terra_connections.reconciliation.queue import SweepQueue
 from terra_connections.reconciliation.store import SweepStore
 from terra_connections.reconciliation.sweep import (
     Drift,
-    Limit,
     Outcome,
     Page,
     Phase,
-    Report,
+    Recheck,
+    RevocationLimit,
     Step,
+    StepResult,
     Sweep,
     Task,
-    Waiting,
     is_absent,
-    is_believed,
-    may_be_lost,
+    may_be_missing_here,
+    should_exist_at_terra,
 )
-from terra_connections.terra.client import TerraApi
-from terra_connections.terra.verification import answer_about, position_of_asking
+from terra_connections.terra.client import TerraClient
+from terra_connections.terra.verification import verification_position, verify_user
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ _REVOKED_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Sweeper:
+class SweepWorker:
     """Processes steps.
 
     Attributes:
@@ -60,14 +60,14 @@ class Sweeper:
         on_drift: is called with a kind of drift and the number of repairs, as soon as they are stored.
     """
 
-    terra: TerraApi
+    terra: TerraClient
     connections: ConnectionStore
     sweeps: SweepStore
     queue: SweepQueue
-    limit: Limit
+    limit: RevocationLimit
     on_drift: Callable[[Drift, int], None]
 
-    def work(self, step: Step, *, now: datetime) -> Report:
+    def work(self, step: Step, *, now: datetime) -> StepResult:
         """Process one step, and send the steps that follow from it.
 
         Raises:
@@ -76,13 +76,13 @@ class Sweeper:
         began = time.monotonic()
         sweep, page = self.sweeps.look(step)
         if sweep is None:
-            return Report(Outcome.SUPERSEDED)
+            return StepResult(Outcome.SUPERSEDED)
         if sweep.wait_until > now.timestamp():
             self.queue.send(step, delay=timedelta(seconds=sweep.wait_until - now.timestamp()))
-            return Report(Outcome.WAITS)
+            return StepResult(Outcome.WAITS)
         try:
             if step.task is Task.VERDICT:
-                return self._judge(step, sweep, now=now)
+                return self._decide(step, sweep, now=now)
             if step.task is Task.REVOKE:
                 return self._revoke(step, sweep, page, now=now)
             return self._collect(step, sweep, page, now=now)
@@ -91,27 +91,27 @@ class Sweeper:
             until = now + timedelta(seconds=time.monotonic() - began) + wait
             self.sweeps.wait(step.sweep_id, until=until)
             self.queue.send(step, delay=wait)
-            return Report(Outcome.WAITS, {"retry_after": error.retry_after})
+            return StepResult(Outcome.WAITS, {"retry_after": error.retry_after})
 
     # -- collecting ----------------------------------------------------------------------------------------------------
 
-    def _collect(self, step: Step, sweep: Sweep, page: Page | None, *, now: datetime) -> Report:
+    def _collect(self, step: Step, sweep: Sweep, page: Page | None, *, now: datetime) -> StepResult:
         """Process a page, unless it has reported, and send the next step."""
         if sweep.phase is not Phase.COLLECTING:
-            return Report(Outcome.SUPERSEDED)
+            return StepResult(Outcome.SUPERSEDED)
         if page is not None:
             # The earlier invocation may have failed before it sent the next step.
             self._go_on(step, page)
-            return Report(Outcome.REPEATED)
+            return StepResult(Outcome.REPEATED)
         page = self._ours(step) if step.task is Task.OURS else self._theirs(step, now=now)
         if page is None:
             self.sweeps.moved(step.sweep_id, now=now)
             self.queue.send(step)
-            return Report(Outcome.UNFINISHED)
+            return StepResult(Outcome.UNFINISHED)
         if not self.sweeps.report(step, page, now=now):
-            return Report(Outcome.REPEATED)
+            return StepResult(Outcome.REPEATED)
         self._go_on(step, page)
-        return Report(Outcome.REPORTED, {"checked": page.checked, "candidates": len(page.candidates)})
+        return StepResult(Outcome.REPORTED, {"checked": page.checked, "candidates": len(page.candidates)})
 
     def _go_on(self, step: Step, page: Page) -> None:
         if page.following is not None:
@@ -129,10 +129,10 @@ class Sweeper:
             if not self._erase(erased):
                 return None
             ours = [facts for facts in ours if facts not in erased]
-        believed = [facts.user_id for facts in ours if is_believed(facts)]
+        believed = [facts.user_id for facts in ours if should_exist_at_terra(facts)]
         named: set[UserId] = set()
         for some in _in_parts(believed, _LOOKED_FOR_AT_ONCE):
-            named |= self.terra.known_among(some)
+            named |= self.terra.filter_known(some)
         following = None if last is None else replace(step, number=step.number + 1, start=last)
         return Page(len(believed), tuple(user_id for user_id in believed if user_id not in named), following)
 
@@ -142,7 +142,7 @@ class Sweeper:
 
         def work(facts: Facts) -> bool:
             # The owner of a `user_id` with a tombstone was verified before the tombstone was written.
-            outcome = end(
+            outcome = erase_connection(
                 Found(facts.user_id, facts, is_announced=True),
                 facts.owner,
                 terra=self.terra,
@@ -159,10 +159,10 @@ class Sweeper:
     def _theirs(self, step: Step, *, now: datetime) -> Page | None:
         """Look up a page of Terra's list in the table; None if the time limit was reached before all were checked."""
         ends_at = time.monotonic() + _ASK_FOR.total_seconds()
-        listed = self.terra.everybody(step.number)
+        listed = self.terra.list_users_page(step.number)
         found, erased = self.connections.read_with_erased(listed.user_ids)
         known = {facts.user_id: facts for facts in found}
-        lost = [u for u in listed.user_ids if u not in erased and may_be_lost(known.get(u))]
+        lost = [u for u in listed.user_ids if u not in erased and may_be_missing_here(known.get(u))]
         waiting = self.sweeps.waiting(lost, now=now)
         due = [user_id for user_id in lost if user_id not in waiting or waiting[user_id].is_due(now)]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -174,54 +174,54 @@ class Sweeper:
             for some in _in_parts(due, _AT_ONCE):
                 if time.monotonic() > ends_at:
                     return None
-                for told in pool.map(lambda user_id: self._answer_about(user_id, now=now), some):
+                for told in pool.map(lambda user_id: self._verify_user(user_id, now=now), some):
                     self._keep(told, known.get(told.user_id), waiting.get(told.user_id), now=now)
         # Without this, a page number beyond the last page could continue endlessly.
         next_page = listed.next_page if listed.user_ids else None
         return Page(following=None if next_page is None else replace(step, number=next_page))
 
-    def _keep(self, told: Facts, known: Facts | None, waiting: Waiting | None, *, now: datetime) -> None:
+    def _keep(self, told: Facts, known: Facts | None, waiting: Recheck | None, *, now: datetime) -> None:
         """Store the response about a `user_id` that Terra lists and whose webhook may be lost."""
         if told.at(Kind.CONNECTED) is not None and told.owner is not None:
             self.connections.record([told])
             self.on_drift(Drift.LOST_HERE, 1)
         elif told.at(Kind.ABSENT) is None and is_absent(known):
-            self.connections.record([About(told.user_id).facts(position_of_asking(now), **{Kind.PRESENT: None})])
+            self.connections.record([TerraUser(told.user_id).facts(verification_position(now), Kind.PRESENT)])
             self.on_drift(Drift.LOST_HERE, 1)
         else:
-            self.sweeps.add_waiting(told.user_id, Waiting.asked(now, waiting))
+            self.sweeps.add_waiting(told.user_id, Recheck.asked(now, waiting))
 
     # -- revoking ------------------------------------------------------------------------------------------------------
 
-    def _judge(self, step: Step, sweep: Sweep, *, now: datetime) -> Report:
+    def _decide(self, step: Step, sweep: Sweep, *, now: datetime) -> StepResult:
         """Decide whether the number of candidates is plausible; if so, send the steps that check them."""
         if sweep.phase is Phase.COLLECTING and sweep.has_reported:
             self.sweeps.decide(sweep, Phase.REVOKING if self.limit.allows(sweep) else Phase.REFUSED, now=now)
             sweep = self.sweeps.current() or sweep
         counts = {"checked": sweep.checked, "candidates": sweep.candidates}
         if sweep.sweep_id != step.sweep_id or sweep.phase is Phase.COLLECTING:
-            return Report(Outcome.SUPERSEDED)
+            return StepResult(Outcome.SUPERSEDED)
         if sweep.phase is Phase.REVOKING and sweep.is_over:
-            return Report(Outcome.FINISHED, counts)
+            return StepResult(Outcome.FINISHED, counts)
         for page_id in sorted(sweep.candidate_pages):
             self.queue.send(step.revoking(page_id))
-        return Report(Outcome.REFUSED if sweep.phase is Phase.REFUSED else Outcome.REPORTED, counts)
+        return StepResult(Outcome.REFUSED if sweep.phase is Phase.REFUSED else Outcome.REPORTED, counts)
 
-    def _revoke(self, step: Step, sweep: Sweep, page: Page | None, *, now: datetime) -> Report:
+    def _revoke(self, step: Step, sweep: Sweep, page: Page | None, *, now: datetime) -> StepResult:
         """Check candidates one by one; mark those that Terra does not know as absent."""
         if sweep.phase is Phase.COLLECTING or page is None:
-            return Report(Outcome.SUPERSEDED)
+            return StepResult(Outcome.SUPERSEDED)
         if sweep.phase is Phase.REFUSED:
             self.sweeps.forget(step)
-            return Report(Outcome.FORGOTTEN)
+            return StepResult(Outcome.FORGOTTEN)
         some = page.candidates[step.offset : step.offset + _REVOKED_AT_ONCE]
         if not some:
             # The invocation that settled the last page may have failed before it reported that the sweep is finished.
-            return Report(Outcome.FINISHED if sweep.is_over else Outcome.REPEATED)
+            return StepResult(Outcome.FINISHED if sweep.is_over else Outcome.REPEATED)
         counts: Counter[str] = Counter(candidates=len(some))
-        asked = [facts.user_id for facts in self.connections.read(some) if is_believed(facts)]
+        asked = [facts.user_id for facts in self.connections.read(some) if should_exist_at_terra(facts)]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for told in pool.map(lambda user_id: self._answer_about(user_id, now=now), asked):
+            for told in pool.map(lambda user_id: self._verify_user(user_id, now=now), asked):
                 if told.at(Kind.ABSENT) is not None:
                     self.connections.record([told])
                     self.on_drift(Drift.LOST_AT_TERRA, 1)
@@ -229,14 +229,14 @@ class Sweeper:
         offset = step.offset + len(some)
         if offset < len(page.candidates):
             self.queue.send(replace(step, offset=offset))
-            return Report(Outcome.REVOKED, counts)
+            return StepResult(Outcome.REVOKED, counts)
         self.sweeps.settle(step, now=now)
         after = self.sweeps.current()
         is_over = after is not None and after.sweep_id == step.sweep_id and after.is_over
-        return Report(Outcome.FINISHED if is_over else Outcome.REVOKED, counts)
+        return StepResult(Outcome.FINISHED if is_over else Outcome.REVOKED, counts)
 
-    def _answer_about(self, user_id: UserId, *, now: datetime) -> Facts:
-        return answer_about(user_id, terra=self.terra, within=_ASK_WITHIN, now=now)
+    def _verify_user(self, user_id: UserId, *, now: datetime) -> Facts:
+        return verify_user(user_id, terra=self.terra, within=_ASK_WITHIN, now=now)
 
 
 def _in_parts(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -20,7 +20,7 @@ _Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Paint:
+class ButtonColors:
     """The CSS colours of a button, its text and its border."""
 
     button: str
@@ -66,7 +66,7 @@ class Brand:
             raise Misconfigured(message)
         return cls(name.strip(), color or _CALM_GREEN, logo)
 
-    def on(self, paper: str) -> Paint:
+    def on(self, paper: str) -> ButtonColors:
         """Return the brand's colour with a readable text colour (4.5:1) and a border visible on `paper` (3:1).
 
         The ratios are those of WCAG 2.2, 1.4.3 and 1.4.11. Black or white is readable on every colour. The border is
@@ -79,7 +79,7 @@ class Brand:
             step += 1
             red, green, blue = (part + (end - part) * step // 20 for part, end in zip(own, aim, strict=True))
             edge = red, green, blue
-        return Paint(button=_written(own), text=_written(_best_on(own)), edge=_written(edge))
+        return ButtonColors(button=_written(own), text=_written(_best_on(own)), edge=_written(edge))
 
 
 def _best_on(paper: _Color) -> _Color:

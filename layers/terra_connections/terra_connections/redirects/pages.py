@@ -102,7 +102,7 @@ PRIVATE = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class PageLinks:
     """The links of a page.
 
     Attributes:
@@ -150,7 +150,7 @@ class Pages:
         # Chromium also applies form-action to the redirect after the form: to Terra, or a provider of Terra.
         self._again_leads_to = "'self' https: http:" if is_local else "'self' https:"
 
-    def page_for(self, view: SessionView, language: str | None, ways: Ways) -> Response:
+    def page_for(self, view: SessionView, language: str | None, ways: PageLinks) -> Response:
         """Return the page with the result of a login."""
         headers = {"refresh": ways.refresh} if ways.refresh else {}
         return self._page(HTTPStatus.OK, _name(view), language, ways, headers)
@@ -173,7 +173,7 @@ class Pages:
         status: HTTPStatus,
         name: str,
         language: str | None,
-        ways: Ways | None = None,
+        ways: PageLinks | None = None,
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Response:
         """Render a page; without `ways` it belongs to no known login."""

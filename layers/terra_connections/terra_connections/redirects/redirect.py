@@ -10,7 +10,7 @@ from terra_connections.api_gateway import Request, Response
 from terra_connections.errors import InvalidRequest, NotFound, TooManySessions
 from terra_connections.ids import session_id_from
 from terra_connections.redirects.language import of_tag, preferred
-from terra_connections.redirects.pages import PRIVATE, Pages, Ways
+from terra_connections.redirects.pages import PRIVATE, PageLinks, Pages
 from terra_connections.sessions.return_target import ReturnTargets
 from terra_connections.sessions.session import Session, SessionStatus, SessionView, is_one_of
 from terra_connections.sessions.store import SessionStore
@@ -18,7 +18,7 @@ from terra_connections.sessions.store import SessionStore
 _CONFIRMING_AGAIN_AFTER = 5  # seconds; the shortest interval between calls to Terra
 
 
-def session_of(
+def authenticate_redirect(
     request: Request, sessions: SessionStore, *, after: Literal["success", "failure"], now: datetime
 ) -> Session:
     """Return the session of a redirect. Each of its two redirects has its own secret.
@@ -63,7 +63,7 @@ def _found(
     return session
 
 
-class WayBack:
+class Redirector:
     """Redirects users to a page of the app, or shows a result page."""
 
     def __init__(self, targets: ReturnTargets, pages: Pages) -> None:
@@ -75,7 +75,7 @@ class WayBack:
         target = self._targets.find(session.return_to)
         return target is None or not target.is_page
 
-    def send_on(
+    def respond(
         self, view: SessionView, request: Request, *, now: datetime, retry_secret: str | None = None
     ) -> Response:
         """Redirect to the app's page, if the session has one; else show a page, with a button to the app if possible.
@@ -89,7 +89,7 @@ class WayBack:
         session, target = view.session, self._targets.find(view.session.return_to)
         back = refresh = again = None
         if target is not None:
-            back = target.address(_what_the_app_gets(view))
+            back = target.address(_return_parameters(view))
             if target.is_page:
                 return Response(HTTPStatus.SEE_OTHER, headers={"location": back, **PRIVATE})
         if view.status is SessionStatus.PENDING:
@@ -100,7 +100,7 @@ class WayBack:
         if retry_secret is not None and view.may_be_retried(now=now):
             again = {"session": session.session_id, "secret": retry_secret}
         language = of_tag(session.language) or _language_of(request)
-        return self._pages.page_for(view, language, Ways(back, again, refresh))
+        return self._pages.page_for(view, language, PageLinks(back, again, refresh))
 
     def error_page(self, error: Exception, request: Request) -> Response:
         """Return the page for an error. It is the same for every reason why a link is invalid."""
@@ -114,7 +114,7 @@ class WayBack:
                 return self._pages.trouble(language)
 
 
-def _what_the_app_gets(view: SessionView) -> dict[str, str]:
+def _return_parameters(view: SessionView) -> dict[str, str]:
     """Return the query parameters for the app. They are only for display: the API has the authoritative result."""
     told = {
         "session_id": view.session.session_id,

@@ -13,16 +13,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from terra_connections.connections.facts import About, Facts, Kind, connected
-from terra_connections.connections.lineage import Family
+from terra_connections.connections.facts import Facts, Kind, TerraUser, confirmed_facts
+from terra_connections.connections.lineage import Lineage
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.errors import RetryLater, TerraRejected
 from terra_connections.ids import UserId, user_id_from
-from terra_connections.sessions.session import Flow, Session, SessionStatus, SessionView, connected_by_name, view_of
+from terra_connections.sessions.session import (
+    Flow,
+    Session,
+    SessionStatus,
+    SessionView,
+    connection_by_user_id,
+    session_view,
+)
 from terra_connections.sessions.store import SessionStore
-from terra_connections.terra.client import TerraApi
+from terra_connections.terra.client import TerraClient
 from terra_connections.terra.models import UserInfo
-from terra_connections.terra.verification import position_of_asking
+from terra_connections.terra.verification import verification_position
 
 ASK_AT_MOST_EVERY = timedelta(seconds=5)
 ASK_FOR = timedelta(seconds=3)
@@ -36,7 +43,7 @@ def confirm(
     view: SessionView,
     hint: str | None,
     *,
-    terra: TerraApi,
+    terra: TerraClient,
     sessions: SessionStore,
     connections: ConnectionStore,
     now: datetime,
@@ -54,49 +61,49 @@ def confirm(
     session = view.session
     if not sessions.may_ask_terra(session.session_id, now=now, at_most_every=ASK_AT_MOST_EVERY):
         return view
-    asking = _Asking(session, terra)
+    asking = _TerraLookup(session, terra)
     # For a missing `user_id` Terra sends an empty value, the text "null", or no parameter.
     hinted = None if hint == "null" else user_id_from(hint)
-    info = asking.first_of([user_id for user_id in dict.fromkeys([session.user_id, hinted]) if user_id is not None])
+    info = asking.first_match([user_id for user_id in dict.fromkeys([session.user_id, hinted]) if user_id is not None])
     if session.flow is Flow.WIDGET and hinted is None:
-        info = asking.anything_new(connections)
+        info = asking.find_new_connection(connections)
         if info is None and asking.is_complete:
             sessions.add_needs_app(session.session_id)
             return view if view.status is SessionStatus.FAILED else replace(view, status=SessionStatus.NEEDS_APP)
     if info is None:
         return view
-    told = connected(
-        About(info.user_id, owner=info.reference_id, provider=info.provider, scopes=info.scopes),
-        position_of_asking(now),
+    told = confirmed_facts(
+        TerraUser(info.user_id, owner=info.reference_id, provider=info.provider, scopes=info.scopes),
+        verification_position(now),
     )
     confirmation = sessions.confirmation(session.session_id, info.user_id)
     known = connections.record([told], together_with=[confirmation], begun=session.comes_back)
     # An event that is newer than the response may contain another owner, or the user may have been erased.
-    made = connected_by_name(replace(session, confirmed_user_ids=frozenset({info.user_id})), Family(known or ()))
-    return view if made is None else view_of(session, connected=made, provider=info.provider, now=now)
+    made = connection_by_user_id(replace(session, confirmed_user_ids=frozenset({info.user_id})), Lineage(known or ()))
+    return view if made is None else session_view(session, connected=made, provider=info.provider, now=now)
 
 
-class _Asking:
+class _TerraLookup:
     """Calls to Terra about one session, with one time limit. A failed call proves nothing.
 
     Attributes:
         is_complete: whether every call has succeeded.
     """
 
-    def __init__(self, session: Session, terra: TerraApi) -> None:
+    def __init__(self, session: Session, terra: TerraClient) -> None:
         self._session = session
         self._terra = terra
         self._ends_at = time.monotonic() + ASK_FOR.total_seconds()
         self.is_complete = True
 
-    def first_of(self, user_ids: list[UserId]) -> UserInfo | None:
+    def first_match(self, user_ids: list[UserId]) -> UserInfo | None:
         """Return the first of these connections that matches the session."""
         return next((info for user_id in user_ids if (info := self._about(user_id)) is not None), None)
 
-    def anything_new(self, connections: ConnectionStore) -> UserInfo | None:
+    def find_new_connection(self, connections: ConnectionStore) -> UserInfo | None:
         """Return a connection that Terra lists for the user and that was not connected before this session."""
         try:
-            listed = self._terra.users_of(self._session.reference_id, within=self._left)
+            listed = self._terra.list_user_ids(self._session.reference_id, within=self._left)
         except (TerraRejected, RetryLater):
             self.is_complete = False
             return None

@@ -8,28 +8,30 @@ from terra_connections.sessions.session import (
     Flow,
     Session,
     SessionView,
-    connected_by_name,
-    connected_by_person,
+    connection_by_reference_id,
+    connection_by_user_id,
     reason_from,
-    view_of,
+    session_view,
 )
 from terra_connections.sessions.store import SessionStore
 
 
-def outcome_of(session: Session, sessions: SessionStore, connections: ConnectionStore, *, now: datetime) -> SessionView:
+def resolve_session(
+    session: Session, sessions: SessionStore, connections: ConnectionStore, *, now: datetime
+) -> SessionView:
     """Return the session's view: one consistent read, plus the user's list if that read is not sufficient.
 
     A widget session takes one more consistent read, of the events that Terra has sent with its id. It does not use the
     list: a user can have several open widget sessions, and the list does not show which of them a login belongs to.
     """
-    session = sessions.with_report(session)
-    family = connections.family_of(session.named_user_ids)
-    connected = connected_by_name(session, family)
+    session = sessions.with_widget_report(session)
+    family = connections.family_of(session.candidate_user_ids)
+    connected = connection_by_user_id(session, family)
     if connected is None and session.flow is Flow.PROVIDER:
-        connected = connected_by_person(session, connections.of_person(session.reference_id))
-    known = [facts for user_id in session.named_user_ids if (facts := family.facts(user_id)) is not None]
+        connected = connection_by_reference_id(session, connections.of_user(session.reference_id))
+    known = [facts for user_id in session.candidate_user_ids if (facts := family.facts(user_id)) is not None]
     texts = [facts.text(Kind.FAILED) for facts in known if session.accepts(facts)]
     told = [reason_from(text) for text in texts if text is not None]
     facts = family.facts(connected) if connected is not None else None
     provider = facts.text(Kind.PROVIDER) if facts else None
-    return view_of(session, connected=connected, provider=provider, told=told, now=now)
+    return session_view(session, connected=connected, provider=provider, told=told, now=now)

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from terra_connections.connections.connection import UNKNOWN_PROVIDER, iso
-from terra_connections.connections.facts import Facts, Kind, Position, announced
-from terra_connections.connections.lineage import Family
+from terra_connections.connections.connection import UNKNOWN_PROVIDER, format_timestamp
+from terra_connections.connections.facts import Facts, Kind, Position, announcement_facts
+from terra_connections.connections.lineage import Lineage
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.users.store import Begun, Name
 
@@ -67,7 +67,7 @@ def reason_from(text: object) -> Reason:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class WidgetReport:
     """The data in Terra's events about a login with a widget session id; the events can arrive in any order.
 
     Attributes:
@@ -126,7 +126,7 @@ class Session:
         return f"retry:{self.session_id}"
 
     @property
-    def named_user_ids(self) -> tuple[UserId, ...]:
+    def candidate_user_ids(self) -> tuple[UserId, ...]:
         """The `user_id`s that this session can have connected, the most likely one first."""
         issued = () if self.user_id is None else (self.user_id,)
         return (*issued, *sorted(self.confirmed_user_ids.difference(issued)))
@@ -136,7 +136,7 @@ class Session:
         """The owner of the `user_id` that Terra issued for the new session; empty without one."""
         if self.user_id is None:
             return []
-        return [announced(self.user_id, self.reference_id, Position(self.created_at))]
+        return [announcement_facts(self.user_id, self.reference_id, Position(self.created_at))]
 
     @property
     def begun(self) -> Begun:
@@ -173,7 +173,7 @@ class Session:
             provider in (None, UNKNOWN_PROVIDER) or self.allows(provider)
         )
 
-    def with_report(self, report: Report) -> "Session":
+    def with_widget_report(self, report: WidgetReport) -> "Session":
         """Return this session merged with Terra's report about it."""
         return replace(
             self,
@@ -192,14 +192,14 @@ def new_secret() -> str:
     return secrets.token_urlsafe(32)
 
 
-def hash_of(secret: str) -> str:
+def hash_secret(secret: str) -> str:
     """Return the hash of a secret; only the hash is stored."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def is_one_of(hashes: Iterable[str], secret: str) -> bool:
     """Whether the hash of a secret is among these stored hashes."""
-    given = hash_of(secret).encode()
+    given = hash_secret(secret).encode()
     return any(hmac.compare_digest(stored.encode(), given) for stored in hashes)
 
 
@@ -231,22 +231,22 @@ class SessionView:
             "reference_id": self.session.reference_id,
             "resource": self.resource,
             "user_id": self.user_id,
-            "created_at": iso(self.session.created_at),
-            "expires_at": iso(self.session.expires_at),
+            "created_at": format_timestamp(self.session.created_at),
+            "expires_at": format_timestamp(self.session.expires_at),
         }
 
 
-def connected_by_name(session: Session, family: Family) -> UserId | None:
+def connection_by_user_id(session: Session, family: Lineage) -> UserId | None:
     """Return the current `user_id` of the connection that this login made.
 
     Later changes of the connection do not matter, unless Terra has reported that it is another user's, or of another
     provider.
     """
-    found = (_goes_by(user_id, session, family) for user_id in session.named_user_ids)
+    found = (_goes_by(user_id, session, family) for user_id in session.candidate_user_ids)
     return next((user_id for user_id in found if user_id is not None), None)
 
 
-def _goes_by(user_id: UserId, session: Session, family: Family) -> UserId | None:
+def _goes_by(user_id: UserId, session: Session, family: Lineage) -> UserId | None:
     """Return the current `user_id` of a connection of this session, or the original one if that is another user's."""
     for candidate in (family.current(user_id), user_id):
         facts = family.facts(candidate)
@@ -255,14 +255,14 @@ def _goes_by(user_id: UserId, session: Session, family: Family) -> UserId | None
     return None
 
 
-def connected_by_person(session: Session, of_person: Iterable[Facts]) -> UserId | None:
+def connection_by_reference_id(session: Session, of_user: Iterable[Facts]) -> UserId | None:
     """Return a connection of this user and provider that was made after the session started, under an unknown id.
 
     A connection that was only found by a call to Terra does not count: a sync does not finish a login.
     """
     # A position may only be exact to the second, so the whole first second of the session counts.
     since = session.created_at // 1000 * 1000
-    known = list(of_person)
+    known = list(of_user)
     candidates = [
         (at, facts.user_id)
         for facts in known
@@ -271,10 +271,10 @@ def connected_by_person(session: Session, of_person: Iterable[Facts]) -> UserId 
         and (at := facts.at(Kind.LOGIN)) is not None
         and at >= since
     ]
-    return _goes_by(min(candidates)[1], session, Family(known)) if candidates else None
+    return _goes_by(min(candidates)[1], session, Lineage(known)) if candidates else None
 
 
-def view_of(
+def session_view(
     session: Session,
     *,
     connected: UserId | None,

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from terra_connections.auth.caller import Caller
 from terra_connections.connections.store import ConnectionStore
-from terra_connections.dynamodb import Patience
+from terra_connections.dynamodb import RetryBudget
 from terra_connections.errors import (
     ErasureInProgress,
     InputRefused,
@@ -29,19 +29,19 @@ from terra_connections.sessions.session import (
     Session,
     SessionStatus,
     SessionView,
-    hash_of,
+    hash_secret,
     new_secret,
 )
 from terra_connections.sessions.store import SessionStore
-from terra_connections.terra.client import TerraApi
-from terra_connections.terra.models import LoginAsked
-from terra_connections.terra.provider_cache import Catalogue
+from terra_connections.terra.client import TerraClient
+from terra_connections.terra.models import LoginRequest
+from terra_connections.terra.provider_cache import ProviderCache
 from terra_connections.users.store import SESSION_KEPT_FOR, UserStore
 
 _MAX_KEY_LENGTH = 255
 
 
-def claim_for(caller: Caller, idempotency_key: str | None, body: bytes) -> Claim | None:
+def idempotency_claim(caller: Caller, idempotency_key: str | None, body: bytes) -> Claim | None:
     """Return the claim for an Idempotency-Key of this caller and body.
 
     Raises:
@@ -55,7 +55,7 @@ def claim_for(caller: Caller, idempotency_key: str | None, body: bytes) -> Claim
     return Claim(f"idempotency:{key}", secrets.token_hex(16), hashlib.sha256(body).hexdigest())
 
 
-class Wish(Protocol):
+class SessionRequest(Protocol):
     """The parameters of a new session, from a request's body or from a session that is retried."""
 
     @property
@@ -88,18 +88,18 @@ class Started:
 class SessionStarter:
     """Starts sessions: gets a login link from Terra, and stores the session of the user."""
 
-    terra: TerraApi
+    terra: TerraClient
     sessions: SessionStore
     connections: ConnectionStore
     users: UserStore
     targets: ReturnTargets
     open_limit: int
-    catalogue: Catalogue
+    catalogue: ProviderCache
     """Fetched only after Terra has rejected a request; the cached list then avoids further such requests."""
 
     def start(
         self,
-        asked: Wish,
+        asked: SessionRequest,
         *,
         person: ReferenceId,
         language: str | None,
@@ -125,7 +125,7 @@ class SessionStarter:
         if asked.return_to is not None:
             self.targets.check(asked.return_to)
         if claim is None:
-            self._check_open(person, now=now)
+            self._enforce_open_limit(person, now=now)
             session, answer = self._ask_terra(
                 asked, person=person, language=language, base_url=base_url, claim_id=None, now=now
             )
@@ -135,7 +135,7 @@ class SessionStarter:
         if before is not None:
             return Started(before, is_replay=True)
         try:
-            self._check_open(person, now=now)
+            self._enforce_open_limit(person, now=now)
             session, answer = self._ask_terra(
                 asked, person=person, language=language, base_url=base_url, claim_id=claim.claim_id, now=now
             )
@@ -156,7 +156,7 @@ class SessionStarter:
                 TerraUnavailable, TooManyRequests: as in `start`.
         """
         claim = Claim(session.retry_claim_id, secrets.token_hex(16), session.failure_hash)
-        patience = Patience()
+        patience = RetryBudget()
         while True:
             try:
                 return self.start(
@@ -183,7 +183,7 @@ class SessionStarter:
             message = "Another request with this Idempotency-Key took over."
             raise RequestInProgress(message)
 
-    def _check_open(self, person: ReferenceId, *, now: datetime) -> None:
+    def _enforce_open_limit(self, person: ReferenceId, *, now: datetime) -> None:
         """Limit the unfinished logins of a user, because each one creates a permanently unused user at Terra.
 
         The logins of the last hour are read by key. The index is queried for the open ones only if these reach the
@@ -204,7 +204,7 @@ class SessionStarter:
         begun = [name for name in standing.begun if name.kind == "session" and name.at > an_hour_ago]
         if len(begun) + len(standing.ends_of_erased) < self.open_limit:
             return
-        ends = sorted([*self.sessions.ends_of_open(person, now=now), *standing.ends_of_erased])
+        ends = sorted([*self.sessions.open_session_expiries(person, now=now), *standing.ends_of_erased])
         if len(ends) >= self.open_limit:
             message = f"This user has {len(ends)} unfinished logins, and may have {self.open_limit}."
             wait = ends[-self.open_limit] / 1000 - now.timestamp()
@@ -212,7 +212,7 @@ class SessionStarter:
 
     def _ask_terra(
         self,
-        asked: Wish,
+        asked: SessionRequest,
         *,
         person: ReferenceId,
         language: str | None,
@@ -222,7 +222,7 @@ class SessionStarter:
     ) -> tuple[Session, dict[str, Any]]:
         session_id = SessionId(secrets.token_urlsafe(16))
         success, failure = new_secret(), new_secret()
-        login = LoginAsked(
+        login = LoginRequest(
             reference_id=person,
             language=language,
             success_url=f"{base_url}/auth/success?{urlencode({'session': session_id, 'state': success})}",
@@ -234,8 +234,8 @@ class SessionStarter:
             flow=Flow.PROVIDER if asked.resource else Flow.WIDGET,
             resource=asked.resource,
             user_id=None,
-            success_hash=hash_of(success),
-            failure_hash=hash_of(failure),
+            success_hash=hash_secret(success),
+            failure_hash=hash_secret(failure),
             return_to=asked.return_to,
             language=language,
             resources=tuple(dict.fromkeys(asked.resources)),

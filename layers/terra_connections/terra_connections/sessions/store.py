@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from terra_connections.dynamodb import Patience, deserialize, serialize
+from terra_connections.dynamodb import RetryBudget, deserialize, serialize
 from terra_connections.errors import IdempotencyKeyReused, RequestInProgress
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.sessions.idempotency import CLAIM_LEASE, Claim
-from terra_connections.sessions.session import OPEN_FOR, Flow, Reason, Report, Session
+from terra_connections.sessions.session import OPEN_FOR, Flow, Reason, Session, WidgetReport
 from terra_connections.users.store import SESSION_KEPT_FOR
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class SessionStore:
         session = _session_from(item) if item else None
         return session if session and session.ttl > now.timestamp() else None
 
-    def of_person(self, reference_id: ReferenceId) -> list[Session]:
+    def of_user(self, reference_id: ReferenceId) -> list[Session]:
         """Read a user's sessions. The index is eventually consistent, so the last writes may be missing."""
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
@@ -65,19 +65,22 @@ class SessionStore:
         return [_session_from(item) for item in self._get(map(_key, session_ids))]
 
     def with_reports(self, sessions: Iterable[Session]) -> list[Session]:
-        """Return the sessions merged with their reports, as `with_report`, with one batch read."""
+        """Return the sessions merged with their reports, as `with_widget_report`, with one batch read."""
         found = list(sessions)
         logins = {session.widget_session_id for session in found if session.widget_session_id is not None}
         reports = [_report_from(item) for item in self._get(map(_report_key, logins))]
         by_login = {report.widget_session_id: report for report in reports}
         told = [by_login.get(session.widget_session_id) if session.widget_session_id else None for session in found]
-        return [session.with_report(report) if report else session for session, report in zip(found, told, strict=True)]
+        return [
+            session.with_widget_report(report) if report else session
+            for session, report in zip(found, told, strict=True)
+        ]
 
     def _get(self, keys: Iterable[dict[str, dict[str, str]]]) -> list[Mapping[str, Any]]:
         """Read items by their keys, consistently."""
         rest = list(keys)
         found: list[Mapping[str, Any]] = []
-        patience = Patience()
+        patience = RetryBudget()
         while rest:
             answer = self._client.batch_get_item(
                 RequestItems={self._table: {"Keys": rest[:_BATCH], "ConsistentRead": True}}
@@ -89,7 +92,7 @@ class SessionStore:
                 patience.wait()
         return found
 
-    def ends_of_open(self, reference_id: ReferenceId, *, now: datetime) -> list[int]:
+    def open_session_expiries(self, reference_id: ReferenceId, *, now: datetime) -> list[int]:
         """Return the expiry times, in Unix milliseconds, of a user's open sessions, which no redirect has finished.
 
         The index is eventually consistent, so the last writes may be missing. A session that only a webhook has
@@ -113,13 +116,13 @@ class SessionStore:
         )
         return [int(item["expires_at"]["N"]) for page in pages for item in page["Items"]]
 
-    def with_report(self, session: Session) -> Session:
+    def with_widget_report(self, session: Session) -> Session:
         """Return the session merged with the report of Terra's events about its widget session, read consistently."""
         if session.widget_session_id is None:
             return session
         key = _report_key(session.widget_session_id)
         item = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
-        return session.with_report(_report_from(item)) if item else session
+        return session.with_widget_report(_report_from(item)) if item else session
 
     def erase(self, session: Session) -> None:
         """Delete a session, and the stored response for its idempotency key."""
@@ -290,7 +293,7 @@ class SessionStore:
             }
         }
 
-    def writes(self, report: Report | None, *, now: datetime) -> list[dict[str, Any]]:
+    def writes(self, report: WidgetReport | None, *, now: datetime) -> list[dict[str, Any]]:
         """Return the write that stores a report of Terra's events about a widget session; none without a report.
 
         It adds to sets, so order and repetition make no difference. The session need not exist yet: an event may arrive
@@ -378,9 +381,9 @@ def _session_from(item: Mapping[str, Any]) -> Session:
     )
 
 
-def _report_from(item: Mapping[str, Any]) -> Report:
+def _report_from(item: Mapping[str, Any]) -> WidgetReport:
     stored = {name: deserialize(value) for name, value in item.items()}
-    return Report(
+    return WidgetReport(
         SessionId(stored["session_id"].partition(":")[2]),
         user_ids=frozenset(map(UserId, _texts(stored.get("user_ids")))),
         reasons=frozenset(map(Reason, _texts(stored.get("failed_reasons")))),

@@ -35,8 +35,8 @@ from terra_connections.ids import (
     session_id_from,
     user_id_from,
 )
-from terra_connections.terra.models import Login, LoginAsked, MobileToken, UserInfo, UserPage, WidgetSession
-from terra_connections.terra.providers import Provider, enabled_providers, resource_of
+from terra_connections.terra.models import Login, LoginRequest, MobileToken, UserInfo, UserPage, WidgetSession
+from terra_connections.terra.providers import Provider, parse_providers, resource_of
 from terra_connections.terra.transport import exchange, unusable_response
 
 LOGIN_WITHIN = timedelta(seconds=18)
@@ -75,7 +75,7 @@ _WIDGET_IS_ELSEWHERE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
-class TerraApi:
+class TerraClient:
     """Calls Terra with the account's credentials.
 
     Every call can raise `TerraRejected` or a subclass (401, 402, 403 and other rejections), `TooManyRequests` (429), or
@@ -115,7 +115,7 @@ class TerraApi:
         self._mobile_token_path = mobile_token_path
         self._is_local = is_local or urlsplit(api_url).hostname in _LOOPBACK
 
-    def authenticate_user(self, asked: LoginAsked, *, resource: str) -> Login:
+    def authenticate_user(self, asked: LoginRequest, *, resource: str) -> Login:
         """Prepare a login at one provider. Each call creates another pending user at Terra.
 
         Raises:
@@ -133,13 +133,13 @@ class TerraApi:
             message = f"Terra does not offer {resource} to this account."
             raise UnknownResource(message)
         _check_input(status)
-        answer = _object(_believed(status, content))
+        answer = _object(_parse_success(status, content))
         user_id, auth_url = user_id_from(answer.get("user_id")), self._web_address(answer.get("auth_url"))
         if user_id is None or auth_url is None:
             raise unusable_response()
         return Login(user_id, auth_url)
 
-    def widget_session(self, asked: LoginAsked, *, resources: Sequence[str]) -> WidgetSession:
+    def widget_session(self, asked: LoginRequest, *, resources: Sequence[str]) -> WidgetSession:
         """Prepare a page on which the user picks one of these providers, or without any, one of all enabled ones.
 
         Source: Terra's "Widget" page (November 2026) and widget document (2026.10.08). `providers` is one
@@ -158,7 +158,7 @@ class TerraApi:
             )
             raise TerraRejected(message)
         _check_input(status)
-        answer = _object(_believed(status, content))
+        answer = _object(_parse_success(status, content))
         session_id, link = session_id_from(answer.get("session_id")), self._web_address(answer.get("url"))
         if session_id is None or link is None:
             raise unusable_response()
@@ -170,7 +170,7 @@ class TerraApi:
         status, content = self._ask("GET", "/userInfo", params={"user_id": user_id}, within=within)
         if status == HTTPStatus.NOT_FOUND:
             return None
-        answer = _object(_believed(status, content))
+        answer = _object(_parse_success(status, content))
         user, is_authenticated = answer.get("user"), answer.get("is_authenticated")
         if not isinstance(user, dict) or user.get("user_id") != user_id or not isinstance(is_authenticated, bool):
             raise unusable_response()
@@ -183,25 +183,25 @@ class TerraApi:
             scopes=scopes_from(user.get("scopes")),
         )
 
-    def users_of(self, reference_id: ReferenceId, *, within: timedelta = ANSWER_WITHIN) -> list[UserId]:
+    def list_user_ids(self, reference_id: ReferenceId, *, within: timedelta = ANSWER_WITHIN) -> list[UserId]:
         """Return the `user_id`s that Terra lists for a user. The list is not authoritative: check each one."""
         status, content = self._ask("GET", "/userInfo", params={"reference_id": reference_id}, within=within)
         if status == HTTPStatus.NOT_FOUND:
             return []
-        answer = _believed(status, content)
+        answer = _parse_success(status, content)
         # Two formats are documented: an array, and an object that contains it.
         return _user_ids(answer.get("users") if isinstance(answer, dict) else answer)
 
-    def known_among(self, user_ids: Sequence[UserId]) -> set[UserId]:
+    def filter_known(self, user_ids: Sequence[UserId]) -> set[UserId]:
         """Return those of these `user_id`s that Terra lists. The list is not authoritative in either direction."""
         status, content = self._ask("POST", "/bulkUserInfo", body=list(user_ids))
         if status == HTTPStatus.NOT_FOUND:
             # Terra documents 404, but not whether for one, some or all of the ids. Halving the list finds out.
             half = len(user_ids) // 2
-            return self.known_among(user_ids[:half]) | self.known_among(user_ids[half:]) if half else set()
-        return set(_user_ids(_believed(status, content))) & set(user_ids)
+            return self.filter_known(user_ids[:half]) | self.filter_known(user_ids[half:]) if half else set()
+        return set(_user_ids(_parse_success(status, content))) & set(user_ids)
 
-    def everybody(self, page: int, *, per_page: int = 500) -> UserPage:
+    def list_users_page(self, page: int, *, per_page: int = 500) -> UserPage:
         """Return one page of all users that Terra lists.
 
         Source: Terra's documents. `{users}` contains all users; `{next, max_page, results}` is a page, which was inside
@@ -209,7 +209,7 @@ class TerraApi:
         """
         params = {"page": str(page), "per_page": str(per_page)}
         status, content = self._ask("GET", "/subscriptions", params=params)
-        answer = _object(_believed(status, content))
+        answer = _object(_parse_success(status, content))
         if "users" in answer:
             # A mix of the formats does not show whether there is another page.
             if answer.keys() & {"data", "next", "results"}:
@@ -225,7 +225,7 @@ class TerraApi:
         """Disconnect a user at Terra, irreversibly. A 404 (Terra no longer knows it) is a success, too."""
         status, content = self._ask("DELETE", "/auth/deauthenticateUser", params={"user_id": user_id}, within=within)
         if status != HTTPStatus.NOT_FOUND:
-            _believed(status, content)
+            _parse_success(status, content)
 
     def mobile_token(self, reference_id: ReferenceId) -> MobileToken:
         """Return a single-use token for Apple Health, Samsung Health and Health Connect, bound to this user.
@@ -235,7 +235,7 @@ class TerraApi:
         "/auth/tokens".
         """
         status, content = self._ask("POST", self._mobile_token_path, params={"reference_id": reference_id})
-        answer = _object(_believed(status, content))
+        answer = _object(_parse_success(status, content))
         token, expires_in = answer.get("token"), answer.get("expires_in")
         if not isinstance(token, str) or not token or not isinstance(expires_in, int) or isinstance(expires_in, bool):
             raise unusable_response()
@@ -250,16 +250,16 @@ class TerraApi:
         status, content = self._ask(
             "GET", "/integrations/detailed", params={"sdk": "true"}, within=within, is_keyless=True
         )
-        entries = _object(_believed(status, content)).get("providers")
+        entries = _object(_parse_success(status, content)).get("providers")
         remaining = timedelta(seconds=max(ends_at - time.monotonic(), 0.1))
         status, content = self._ask("GET", "/integrations", within=remaining, is_keyless=True)
-        sdk = _object(_believed(status, content)).get("sdk_providers")
+        sdk = _object(_parse_success(status, content)).get("sdk_providers")
         if not isinstance(entries, list) or not isinstance(sdk, list):
             raise unusable_response()
         # An empty list is valid. A list without any usable provider is not.
         if entries and not any(resource_of(entry) for entry in entries):
             raise unusable_response()
-        return enabled_providers(entries, sdk=sdk)
+        return parse_providers(entries, sdk=sdk)
 
     def _ask(
         self,
@@ -317,7 +317,7 @@ def credentials(dev_id: str, api_key: str) -> dict[str, str]:
     return {"dev-id": dev_id, "x-api-key": api_key}
 
 
-def _believed(status: int, content: bytes) -> Any:  # noqa: ANN401 - JSON
+def _parse_success(status: int, content: bytes) -> Any:  # noqa: ANN401 - JSON
     """Return the JSON of a success; raise an error for any other response."""
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         raise refusal(status, content)

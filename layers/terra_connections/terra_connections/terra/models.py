@@ -11,7 +11,7 @@ from terra_connections.ids import (
 
 
 @dataclass(frozen=True, slots=True)
-class LoginAsked:
+class LoginRequest:
     """The parameters of a login at Terra: the user, and the redirect URLs."""
 
     reference_id: ReferenceId

@@ -26,7 +26,7 @@ REFRESH_WITHIN = timedelta(seconds=1.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ProviderList:
     """The available providers."""
 
     providers: tuple[Provider, ...]
@@ -54,7 +54,7 @@ class Listing:
         return UnknownResource(message)
 
 
-class Catalogue:
+class ProviderCache:
     """Fetches the list of providers from Terra, and caches it."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Catalogue:
         self._is_stale = False
         self._ask_at = 0.0
 
-    def read(self) -> Listing:
+    def read(self) -> ProviderList:
         """Return the available providers; a stale list while Terra is down, slow or sends invalid responses.
 
         Raises:
@@ -74,7 +74,7 @@ class Catalogue:
         """
         if self._providers is None or self._clock() >= self._ask_at:
             self._refresh()
-        return Listing(self._providers or (), self._is_stale)
+        return ProviderList(self._providers or (), self._is_stale)
 
     def check(self, resource: str) -> None:
         """Reject an SDK provider if the cached list is fresh. This does not call Terra.
@@ -85,7 +85,7 @@ class Catalogue:
             SdkOnlyProvider: the provider has no login page.
         """
         if self._providers is not None and self._clock() < self._ask_at:
-            provider = Listing(self._providers, self._is_stale).find(resource)
+            provider = ProviderList(self._providers, self._is_stale).find(resource)
             if provider is not None and provider.type is ProviderType.SDK:
                 raise _sdk_only(resource)
 

@@ -38,7 +38,7 @@ class Provider:
         return {"resource": self.resource, "name": self.name, "type": self.type.value, "icon_url": self.icon_url}
 
 
-def enabled_providers(entries: Sequence[object], *, sdk: Collection[object]) -> list[Provider]:
+def parse_providers(entries: Sequence[object], *, sdk: Collection[object]) -> list[Provider]:
     """Return the enabled providers, sorted by name and without duplicates.
 
     Args:

@@ -2,20 +2,20 @@
 
 from datetime import datetime, timedelta
 
-from terra_connections.connections.facts import About, Facts, Kind, Position, connected
+from terra_connections.connections.facts import Facts, Kind, Position, TerraUser, confirmed_facts
 from terra_connections.ids import UserId
-from terra_connections.terra.client import TerraApi
+from terra_connections.terra.client import TerraClient
 
-CERTAIN_SINCE = timedelta(minutes=2)
+VERIFICATION_LAG = timedelta(minutes=2)
 """Terra's responses may be this stale. They are therefore dated back, so that newer events take precedence."""
 
 
-def position_of_asking(now: datetime) -> Position:
+def verification_position(now: datetime) -> Position:
     """Return the position of facts from a call to Terra."""
-    return Position(int((now - CERTAIN_SINCE).timestamp() * 1000))
+    return Position(int((now - VERIFICATION_LAG).timestamp() * 1000))
 
 
-def answer_about(user_id: UserId, *, terra: TerraApi, within: timedelta, now: datetime) -> Facts:
+def verify_user(user_id: UserId, *, terra: TerraClient, within: timedelta, now: datetime) -> Facts:
     """Ask Terra about one `user_id`, and return the facts.
 
     `is_authenticated: true` gives CONNECTED, which also ends NEEDS_REAUTH. A 404 gives ABSENT. An unauthenticated user
@@ -24,9 +24,9 @@ def answer_about(user_id: UserId, *, terra: TerraApi, within: timedelta, now: da
     Raises:
         TerraRejected, TerraUnavailable, TooManyRequests: the call failed.
     """
-    info, at = terra.user_info(user_id, within=within), position_of_asking(now)
+    info, at = terra.user_info(user_id, within=within), verification_position(now)
     if info is None:
-        return About(user_id).facts(at, **{Kind.ABSENT: None})
+        return TerraUser(user_id).facts(at, Kind.ABSENT)
     if not info.is_authenticated:
-        return About(user_id).facts(at, **{Kind.PRESENT: None})
-    return connected(About(user_id, owner=info.reference_id, provider=info.provider, scopes=info.scopes), at)
+        return TerraUser(user_id).facts(at, Kind.PRESENT)
+    return confirmed_facts(TerraUser(user_id, owner=info.reference_id, provider=info.provider, scopes=info.scopes), at)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from terra_connections.dynamodb import CONTENTION, Patience
+from terra_connections.dynamodb import CONTENTION, RetryBudget
 from terra_connections.errors import ErasureInProgress
 from terra_connections.ids import ReferenceId
 from terra_connections.users.limits import UserLimits
@@ -162,7 +162,7 @@ class UserStore:
             for table, (key, names) in wanted.items()
         }
         found: dict[str, Mapping[str, Any]] = {}
-        patience = Patience()
+        patience = RetryBudget()
         while rest:
             answer = self._client.batch_get_item(RequestItems=rest)
             for table, items in answer["Responses"].items():
@@ -229,7 +229,7 @@ class UserStore:
             self.begins(reference_id, [Name(at, "provider", "*")]),
             *limits.writes(reference_id, now=now),
         ]
-        patience = Patience()
+        patience = RetryBudget()
         while True:
             try:
                 self._client.transact_write_items(TransactItems=writes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from terra_connections.connections.facts import Position
-from terra_connections.webhooks.signature import Proof, Tolerance
+from terra_connections.webhooks.signature import Tolerance, VerifiedSignature
 
 _READABLE_TRACE_ID = re.compile(r"[\x21-\x7e]{1,256}")
 _ORDERING_TIMESTAMP = re.compile(r"[0-9]{1,15}", re.ASCII)
@@ -32,7 +32,7 @@ class Delivery:
 
 
 def delivery(
-    *, trace_id: str | None, proof: Proof, body: bytes, type_: str, now: datetime, tolerance: Tolerance
+    *, trace_id: str | None, proof: VerifiedSignature, body: bytes, type_: str, now: datetime, tolerance: Tolerance
 ) -> Delivery:
     """Return the record of a delivery.
 
@@ -50,7 +50,7 @@ def delivery(
     )
 
 
-def position(proof: Proof, ordering_timestamp: str | None) -> Position:
+def event_position(proof: VerifiedSignature, ordering_timestamp: str | None) -> Position:
     """Return the position of an event: its ordering timestamp, within the limits of the signature.
 
     X-Terra-Ordering-Timestamp (Unix milliseconds, set once when the event is emitted) is not signed and can be missing.

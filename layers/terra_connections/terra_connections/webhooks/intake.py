@@ -2,16 +2,16 @@
 
 from datetime import datetime
 
-from terra_connections.connections.facts import revocations
+from terra_connections.connections.facts import only_revocations
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.sessions.store import SessionStore
 from terra_connections.webhooks.delivery import Delivery
 from terra_connections.webhooks.delivery_store import DeliveryStore
-from terra_connections.webhooks.payload import Event
+from terra_connections.webhooks.payload import WebhookEvent
 
 
 def store_webhook(
-    event: Event,
+    event: WebhookEvent,
     delivery: Delivery,
     *,
     deliveries: DeliveryStore,
@@ -34,5 +34,5 @@ def store_webhook(
         of_login=sessions.writes(event.report, now=now),
     )
     if stored is None:
-        connections.record(revocations(event.facts))
+        connections.record(only_revocations(event.facts))
     return stored is not None

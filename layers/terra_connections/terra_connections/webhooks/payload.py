@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from terra_connections.connections.facts import (
-    About,
     Facts,
     Position,
-    failed,
-    logged_in,
-    reconnected,
-    rescoped,
-    revoked,
+    TerraUser,
+    error_facts,
+    login_facts,
+    login_failure_facts,
+    reconnect_facts,
+    revocation_facts,
+    scope_change_facts,
     scopes_from,
-    troubled,
 )
 from terra_connections.ids import reference_id_from, session_id_from, user_id_from
-from terra_connections.sessions.session import Report, reason_from
+from terra_connections.sessions.session import WidgetReport, reason_from
 
 MALFORMED = "malformed"
 
@@ -33,7 +33,7 @@ _PROVIDER = re.compile(r"[A-Za-z0-9_]{2,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class WebhookEvent:
     """A parsed event.
 
     Attributes:
@@ -44,14 +44,14 @@ class Event:
 
     type: str
     facts: tuple[Facts, ...] = ()
-    report: Report | None = None
+    report: WidgetReport | None = None
 
 
-class _Malformed(Exception):
+class _MalformedError(Exception):
     """The body lacks required fields of its type. It is recorded and counted as `malformed`."""
 
 
-def parse(body: bytes, at: Position) -> Event:
+def parse(body: bytes, at: Position) -> WebhookEvent:
     """Parse a body whose signature is verified. Never raises: an invalid body is an event of type `malformed`.
 
     Args:
@@ -61,78 +61,78 @@ def parse(body: bytes, at: Position) -> Event:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        return Event(MALFORMED)
+        return WebhookEvent(MALFORMED)
     if not isinstance(content, dict):
-        return Event(MALFORMED)
+        return WebhookEvent(MALFORMED)
     type_ = content.get("type")
     if not isinstance(type_, str) or not _TYPE.fullmatch(type_):
-        return Event(MALFORMED)
-    read = _READERS.get(type_)
+        return WebhookEvent(MALFORMED)
+    read = _PARSERS.get(type_)
     if read is None:
-        return Event(type_)
+        return WebhookEvent(type_)
     try:
         return read(content, at)
-    except _Malformed:
-        return Event(MALFORMED)
+    except _MalformedError:
+        return WebhookEvent(MALFORMED)
 
 
-def _auth(content: Mapping[str, Any], at: Position) -> Event:
+def _auth(content: Mapping[str, Any], at: Position) -> WebhookEvent:
     status = content.get("status")
     if status == "error":
         return _login_failed(content, at)
     if status != "success":
-        raise _Malformed
+        raise _MalformedError
     user, login = _user(content), session_id_from(content.get("widget_session_id"))
-    report = Report(login, user_ids=frozenset({user.user_id})) if login else None
-    return Event("auth", facts=(logged_in(user, at, widget_session_id=login),), report=report)
+    report = WidgetReport(login, user_ids=frozenset({user.user_id})) if login else None
+    return WebhookEvent("auth", facts=(login_facts(user, at, widget_session_id=login),), report=report)
 
 
-def _auth_cancelled(content: Mapping[str, Any], at: Position) -> Event:
-    return Event("auth_cancelled", report=_login_failed(content, at).report)
+def _auth_cancelled(content: Mapping[str, Any], at: Position) -> WebhookEvent:
+    return WebhookEvent("auth_cancelled", report=_login_failed(content, at).report)
 
 
-def _login_failed(content: Mapping[str, Any], at: Position) -> Event:
+def _login_failed(content: Mapping[str, Any], at: Position) -> WebhookEvent:
     """Parse a failed login. It is matched to its session by an id only: the user may have another login in progress."""
     reason, login = reason_from(content.get("reason")), session_id_from(content.get("widget_session_id"))
-    report = Report(login, reasons=frozenset({reason})) if login else None
+    report = WidgetReport(login, reasons=frozenset({reason})) if login else None
     try:
         user = _user(content)
-    except _Malformed:
+    except _MalformedError:
         # The newer format has no user.
-        return Event("auth", report=report)
-    return Event("auth", facts=(failed(user, at, reason=reason),), report=report)
+        return WebhookEvent("auth", report=report)
+    return WebhookEvent("auth", facts=(login_failure_facts(user, at, reason=reason),), report=report)
 
 
-def _user_reauth(content: Mapping[str, Any], at: Position) -> Event:
+def _user_reauth(content: Mapping[str, Any], at: Position) -> WebhookEvent:
     new = _user(content, "new_user" if "new_user" in content else "user")
     # `old_user` may be null or invalid. The connection must get its new id nevertheless.
     old = None
     if user_id_from(_member(content, "old_user").get("user_id")):
         old = _user(content, "old_user")
     elif flat := user_id_from(content.get("old_user_id")):
-        old = About(flat)
-    return Event("user_reauth", facts=tuple(reconnected(new, old, at)))
+        old = TerraUser(flat)
+    return WebhookEvent("user_reauth", facts=tuple(reconnect_facts(new, old, at)))
 
 
-def _deauth(content: Mapping[str, Any], at: Position) -> Event:
-    return Event("deauth", facts=(revoked(_user(content), at, by="deauth"),))
+def _deauth(content: Mapping[str, Any], at: Position) -> WebhookEvent:
+    return WebhookEvent("deauth", facts=(revocation_facts(_user(content), at, by="deauth"),))
 
 
-def _access_revoked(content: Mapping[str, Any], at: Position) -> Event:
-    return Event("access_revoked", facts=(revoked(_user(content), at, by="access_revoked"),))
+def _access_revoked(content: Mapping[str, Any], at: Position) -> WebhookEvent:
+    return WebhookEvent("access_revoked", facts=(revocation_facts(_user(content), at, by="access_revoked"),))
 
 
-def _connection_error(content: Mapping[str, Any], at: Position) -> Event:
-    return Event("connection_error", facts=(troubled(_user(content), at),))
+def _connection_error(content: Mapping[str, Any], at: Position) -> WebhookEvent:
+    return WebhookEvent("connection_error", facts=(error_facts(_user(content), at),))
 
 
-def _permission_change(content: Mapping[str, Any], at: Position) -> Event:
+def _permission_change(content: Mapping[str, Any], at: Position) -> WebhookEvent:
     added, removed = scopes_from(content.get("scopes_added")), scopes_from(content.get("scopes_removed"))
-    facts = rescoped(_user(content), at, added=added or (), removed=removed or ())
-    return Event("permission_change", facts=(facts,))
+    facts = scope_change_facts(_user(content), at, added=added or (), removed=removed or ())
+    return WebhookEvent("permission_change", facts=(facts,))
 
 
-_READERS = {
+_PARSERS = {
     "access_revoked": _access_revoked,
     "auth": _auth,
     "auth_cancelled": _auth_cancelled,
@@ -148,13 +148,13 @@ def _member(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return member if isinstance(member, dict) else {}
 
 
-def _user(content: Mapping[str, Any], name: str = "user") -> About:
+def _user(content: Mapping[str, Any], name: str = "user") -> TerraUser:
     user = _member(content, name)
     user_id = user_id_from(user.get("user_id"))
     if user_id is None:
-        raise _Malformed
+        raise _MalformedError
     provider = _text(user.get("provider"), _PROVIDER) or _text(content.get("provider"), _PROVIDER)
-    return About(
+    return TerraUser(
         user_id,
         owner=reference_id_from(user.get("reference_id")) or reference_id_from(content.get("reference_id")),
         provider=provider.upper() if provider else None,

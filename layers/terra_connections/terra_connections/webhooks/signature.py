@@ -32,7 +32,7 @@ class Tolerance:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class VerifiedSignature:
     """The secret that matched, and the time of the signature.
 
     Attributes:
@@ -62,7 +62,7 @@ def sign(body: bytes, secret: str, timestamp: str) -> str:
 
 def verify(
     body: bytes, headers: Iterable[str], secrets: Mapping[str, str], *, now: datetime, tolerance: Tolerance
-) -> Proof:
+) -> VerifiedSignature:
     """Verify that Terra signed `body`.
 
     Args:
@@ -82,7 +82,7 @@ def verify(
         for name, secret in secrets.items():
             expected = sign(body, secret, timestamp)
             if any(hmac.compare_digest(expected, candidate) for candidate in candidates):
-                return Proof(name, timestamp)
+                return VerifiedSignature(name, timestamp)
     message = "no valid signature"
     raise NotSigned(message)
 
