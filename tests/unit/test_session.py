@@ -84,7 +84,7 @@ def test_a_failure_shows_until_it_is_connected() -> None:
 
 
 def test_a_failure_that_terra_told_of_its_user_shows() -> None:
-    told = session_view(SESSION, connected=None, told=[Reason.ACCESS_DENIED], now=at(CREATED))
+    told = session_view(SESSION, connected=None, reported=[Reason.ACCESS_DENIED], now=at(CREATED))
     assert (told.status, told.reason) == (SessionStatus.FAILED, Reason.ACCESS_DENIED)
 
 

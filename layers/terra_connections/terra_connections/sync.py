@@ -38,8 +38,8 @@ class Syncer:
         """
         ours = self.connections.of_user(reference_id)
         user_ids = self._user_ids_to_verify(reference_id, ours)
-        told = self._ask(user_ids, now=now)
-        worth = [facts for facts in told if _is_worth_storing(facts, {known.user_id: known for known in ours})]
+        reported = self._ask(user_ids, now=now)
+        worth = [facts for facts in reported if _is_worth_storing(facts, {known.user_id: known for known in ours})]
         for start in range(0, len(worth), _WRITTEN_AT_ONCE):
             self.connections.record(worth[start : start + _WRITTEN_AT_ONCE])
         # Read by key: the index may not contain the last writes yet.
@@ -61,6 +61,6 @@ class Syncer:
             return list(pool.map(ask, user_ids))
 
 
-def _is_worth_storing(told: Facts, known: dict[UserId, Facts]) -> bool:
+def _is_worth_storing(reported: Facts, known: dict[UserId, Facts]) -> bool:
     """Whether a response contains a new fact. PRESENT for an unknown `user_id` (an unfinished login) does not."""
-    return told.at(Kind.PRESENT) is None or told.user_id in known
+    return reported.at(Kind.PRESENT) is None or reported.user_id in known

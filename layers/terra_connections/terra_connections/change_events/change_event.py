@@ -49,7 +49,7 @@ class ChangeEvent:
 
     def detail(self, connections: Sequence[Connection]) -> dict[str, Any]:
         """Return the detail of the event, as in docs/events.md, with the user's full current list of connections."""
-        told: dict[str, Any] = {
+        detail: dict[str, Any] = {
             "event_id": self.event_id,
             "type": self.type,
             "reference_id": self.reference_id,
@@ -58,8 +58,8 @@ class ChangeEvent:
             "at": format_timestamp(self.at),
         }
         if self.previous is not None:
-            told["previous"] = {"connection_id": self.previous.connection_id, "user_id": self.previous.user_id}
-        return told
+            detail["previous"] = {"connection_id": self.previous.connection_id, "user_id": self.previous.user_id}
+        return detail
 
 
 def change_events(change: Change, related: Iterable[Facts]) -> list[ChangeEvent]:
@@ -77,12 +77,17 @@ def change_events(change: Change, related: Iterable[Facts]) -> list[ChangeEvent]
     before = _family(change.user_id, _with_its_link(change, others), others)
     after = _family(change.user_id, change.new, others)
     removed = change.user_id if change.new is None else None
-    told = [told for was, now in _pairs(before, after) for told in _drafts(was, now, removed)]
+    drafts = [draft for was, now in _pairs(before, after) for draft in _drafts(was, now, removed)]
     return [
         ChangeEvent(
-            _event_id(change, told, number), told.type, told.reference_id, told.connection, told.previous, change.at
+            _event_id(change, draft, number),
+            draft.type,
+            draft.reference_id,
+            draft.connection,
+            draft.previous,
+            change.at,
         )
-        for number, told in enumerate(told)
+        for number, draft in enumerate(drafts)
     ]
 
 
@@ -216,7 +221,7 @@ def _ids(connection: Connection) -> tuple[str, UserId]:
     return connection.connection_id, connection.user_id
 
 
-def _event_id(change: Change, told: _Draft, number: int) -> str:
+def _event_id(change: Change, draft: _Draft, number: int) -> str:
     """Derive the id from the write and the event, so that it is the same when the record is delivered again."""
-    parts = [change.user_id, change.version, change.new is None, told.type, told.reference_id, number]
+    parts = [change.user_id, change.version, change.new is None, draft.type, draft.reference_id, number]
     return "evt_" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -145,7 +145,7 @@ class ConnectionStore:
 
     def record(
         self,
-        told: Sequence[Facts],
+        new_facts: Sequence[Facts],
         *,
         together_with: Sequence[Any] = (),
         login: SessionId | None = None,
@@ -163,7 +163,7 @@ class ConnectionStore:
         attributed to a login after the erasure.
 
         Args:
-            told: new facts, at most one entry for a `user_id`.
+            new_facts: new facts, at most one entry for a `user_id`.
             together_with: writes of other stores, each with its own condition.
             login: the widget session of the facts.
             of_login: writes of other stores. They are left out if that session, or a `user_id` it connected, was
@@ -182,7 +182,7 @@ class ConnectionStore:
         """
         patience = RetryBudget()
         while True:
-            merged, added = self._writes(told, patience, login, of_login, are_new=are_new, begun=begun)
+            merged, added = self._writes(new_facts, patience, login, of_login, are_new=are_new, begun=begun)
             writes = [*together_with, *added]
             if not writes:
                 return merged
@@ -266,10 +266,10 @@ class ConnectionStore:
         An announcement past its ttl is read as an item without facts, because DynamoDB deletes it with a delay.
         """
         asked = list(dict.fromkeys(user_ids))
-        mortal = [*asked, *([] if login is None else [_login_name(login)])] if with_tombstones else []
-        graves = {_tombstone_key(name): name for name in mortal}
-        stones = {self._users.tombstone_key(owner): owner for owner in owners}
-        keys = [_key(name) for name in (*([] if tombstones_only else asked), *graves, *stones)]
+        erasable = [*asked, *([] if login is None else [_login_name(login)])] if with_tombstones else []
+        erasure_keys = {_tombstone_key(name): name for name in erasable}
+        user_keys = {self._users.tombstone_key(owner): owner for owner in owners}
+        keys = [_key(name) for name in (*([] if tombstones_only else asked), *erasure_keys, *user_keys)]
         known: dict[UserId, tuple[Facts, int]] = {}
         erased: dict[str, bool] = {}
         users: dict[ReferenceId, int] = {}
@@ -279,15 +279,15 @@ class ConnectionStore:
             )
             for item in answer["Responses"].get(self._table, []):
                 name = str(item["user_id"]["S"])
-                if name in stones:
+                if name in user_keys:
                     if self._users.is_standing(item):
-                        users[stones[name]] = int(item["until"]["N"])
-                elif name not in graves:
+                        users[user_keys[name]] = int(item["until"]["N"])
+                elif name not in erasure_keys:
                     facts, version = _facts_from(item)
                     is_over = facts.is_only_announced and int(item["ttl"]["N"]) <= self._clock()
                     known[facts.user_id] = (Facts(facts.user_id) if is_over else facts), version
                 elif int(item["ttl"]["N"]) > self._clock():
-                    erased[graves[name]] = "confirmed" in item
+                    erased[erasure_keys[name]] = "confirmed" in item
             rest = answer["UnprocessedKeys"].get(self._table)
             keys = [*(cast("list[_Key]", rest["Keys"]) if rest else []), *keys[_BATCH:]]
             if rest:
@@ -297,7 +297,7 @@ class ConnectionStore:
 
     def _writes(
         self,
-        told: Sequence[Facts],
+        new_facts: Sequence[Facts],
         patience: RetryBudget,
         login: SessionId | None,
         of_login: Sequence[Any],
@@ -307,38 +307,42 @@ class ConnectionStore:
     ) -> tuple[list[Facts], list[dict[str, Any]]]:
         """Return the merged facts, and the writes that store them."""
         known: dict[UserId, tuple[Facts, int]] = {}
-        buried: dict[str, bool] = {}
+        erased_names: dict[str, bool] = {}
         users: dict[ReferenceId, int] = {}
-        owners = {facts.owner for facts in told if facts.owner is not None}
+        owners = {facts.owner for facts in new_facts if facts.owner is not None}
         if begun is not None:
             owners.add(begun.reference_id)
         if not are_new:
-            known, buried, users = self._read(
-                (facts.user_id for facts in told), patience, login=login, owners=sorted(owners)
+            known, erased_names, users = self._read(
+                (facts.user_id for facts in new_facts), patience, login=login, owners=sorted(owners)
             )
         if begun is not None and users.get(begun.reference_id, -1) >= begun.at:
             message = "This user is being erased, or was erased after this login began. Begin a new one."
             raise ErasureInProgress(message)
-        erased = set(buried)
+        erased = set(erased_names)
         is_login_erased = login is not None and _login_name(login) in erased
-        heirs = {facts.user_id for facts in told if is_login_erased or _succeeds_erased(facts, told, erased)}
-        heirs |= {facts.user_id for facts in told if self._is_unexplained(facts, known, users, login, begun)}
-        heirs -= erased
-        living = [facts for facts in told if facts.user_id not in erased | heirs]
-        writes = [write for user_id in sorted(heirs) for write in self._erasure(user_id)]
-        merged = [known.get(facts.user_id, (Facts(facts.user_id), 0))[0].merged(facts) for facts in living]
+        erased_successors = {
+            facts.user_id for facts in new_facts if is_login_erased or _succeeds_erased(facts, new_facts, erased)
+        }
+        erased_successors |= {
+            facts.user_id for facts in new_facts if self._is_unexplained(facts, known, users, login, begun)
+        }
+        erased_successors -= erased
+        kept = [facts for facts in new_facts if facts.user_id not in erased | erased_successors]
+        writes = [write for user_id in sorted(erased_successors) for write in self._erasure(user_id)]
+        merged = [known.get(facts.user_id, (Facts(facts.user_id), 0))[0].merged(facts) for facts in kept]
         writes += [write for facts in merged for write in self._write(known, facts)]
         # An erasure that started after the read deletes existing items, but cannot delete one that is written later.
-        unseen: list[str] = [facts.user_id for facts in living if facts.user_id not in known]
-        if login is not None and not is_login_erased and len(living) == len(told):
+        unconditioned: list[str] = [facts.user_id for facts in kept if facts.user_id not in known]
+        if login is not None and not is_login_erased and len(kept) == len(new_facts):
             writes += of_login
-            unseen = [_login_name(login), *(facts.user_id for facts in living)]
-        writes += self._begins(living, known, users, begun)
-        return merged, writes + [self._unless_erased(name) for name in unseen]
+            unconditioned = [_login_name(login), *(facts.user_id for facts in kept)]
+        writes += self._begins(kept, known, users, begun)
+        return merged, writes + [self._unless_erased(name) for name in unconditioned]
 
     def _is_unexplained(
         self,
-        told: Facts,
+        new: Facts,
         known: Mapping[UserId, tuple[Facts, int]],
         users: Mapping[ReferenceId, int],
         login: SessionId | None,
@@ -348,26 +352,25 @@ class ConnectionStore:
 
         It may have if it finished within `LOGIN_MAY_TAKE` of the erasure, unless a later login matches the facts.
         """
-        until = None if told.owner is None else users.get(told.owner)
-        if told.owner is None or until is None or (begun is not None and begun.reference_id == told.owner):
+        until = None if new.owner is None else users.get(new.owner)
+        if new.owner is None or until is None or (begun is not None and begun.reference_id == new.owner):
             return False
-        before, _ = known.get(told.user_id, (Facts(told.user_id), 0))
-        at = max((fact.at for fact in told.newest.values()), default=Position(0))
+        before, _ = known.get(new.user_id, (Facts(new.user_id), 0))
+        at = max((fact.at for fact in new.newest.values()), default=Position(0))
         if at > until + _milliseconds(LOGIN_MAY_TAKE):
             return False
-        if before.owner == told.owner and _is_newer(before, than=until):
+        if before.owner == new.owner and _is_newer(before, than=until):
             return False
-        provider = told.text(Kind.PROVIDER) or before.text(Kind.PROVIDER)
-        explains = {("user_id", told.user_id), ("widget", login), ("provider", provider), ("provider", "*")}
+        provider = new.text(Kind.PROVIDER) or before.text(Kind.PROVIDER)
+        explains = {("user_id", new.user_id), ("widget", login), ("provider", provider), ("provider", "*")}
         since = datetime.fromtimestamp(until / 1000, UTC)
         return not any(
-            name.at > until and (name.kind, name.name) in explains
-            for name in self._users.begun(told.owner, since=since)
+            name.at > until and (name.kind, name.name) in explains for name in self._users.begun(new.owner, since=since)
         )
 
     def _begins(
         self,
-        living: Sequence[Facts],
+        kept: Sequence[Facts],
         known: Mapping[UserId, tuple[Facts, int]],
         users: Mapping[ReferenceId, int],
         begun: Begun | None,
@@ -375,7 +378,7 @@ class ConnectionStore:
         """Return the writes that add connections and logins to users, on condition that they were not erased since."""
         now = int(self._clock() * 1000)
         names: dict[ReferenceId, list[Name]] = {}
-        for facts in living:
+        for facts in kept:
             before = known.get(facts.user_id)
             if facts.owner is not None and (before is None or before[0].owner != facts.owner):
                 names.setdefault(facts.owner, []).append(Name(now, "user_id", facts.user_id))
@@ -455,9 +458,9 @@ def _login_name(widget_session_id: SessionId) -> str:
     return f"widget:{widget_session_id}"
 
 
-def _succeeds_erased(facts: Facts, told: Sequence[Facts], erased: set[str]) -> bool:
+def _succeeds_erased(facts: Facts, new_facts: Sequence[Facts], erased: set[str]) -> bool:
     """Whether this is the successor of an erased `user_id` of the same user, from a late reconnect event."""
-    owners = {other.user_id: other.owner for other in told}
+    owners = {other.user_id: other.owner for other in new_facts}
     return any(
         old in erased and (facts.owner is None or owners.get(old) in (None, facts.owner)) for old in facts.replaces
     )

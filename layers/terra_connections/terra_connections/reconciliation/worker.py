@@ -174,22 +174,22 @@ class SweepWorker:
             for some in _in_parts(due, _AT_ONCE):
                 if time.monotonic() > ends_at:
                     return None
-                for told in pool.map(lambda user_id: self._verify_user(user_id, now=now), some):
-                    self._keep(told, known.get(told.user_id), waiting.get(told.user_id), now=now)
+                for verified in pool.map(lambda user_id: self._verify_user(user_id, now=now), some):
+                    self._keep(verified, known.get(verified.user_id), waiting.get(verified.user_id), now=now)
         # Without this, a page number beyond the last page could continue endlessly.
         next_page = listed.next_page if listed.user_ids else None
         return Page(following=None if next_page is None else replace(step, number=next_page))
 
-    def _keep(self, told: Facts, known: Facts | None, waiting: Recheck | None, *, now: datetime) -> None:
+    def _keep(self, verified: Facts, known: Facts | None, waiting: Recheck | None, *, now: datetime) -> None:
         """Store the response about a `user_id` that Terra lists and whose webhook may be lost."""
-        if told.at(Kind.CONNECTED) is not None and told.owner is not None:
-            self.connections.record([told])
+        if verified.at(Kind.CONNECTED) is not None and verified.owner is not None:
+            self.connections.record([verified])
             self.on_drift(Drift.LOST_HERE, 1)
-        elif told.at(Kind.ABSENT) is None and is_absent(known):
-            self.connections.record([TerraUser(told.user_id).facts(verification_position(now), Kind.PRESENT)])
+        elif verified.at(Kind.ABSENT) is None and is_absent(known):
+            self.connections.record([TerraUser(verified.user_id).facts(verification_position(now), Kind.PRESENT)])
             self.on_drift(Drift.LOST_HERE, 1)
         else:
-            self.sweeps.add_waiting(told.user_id, Recheck.asked(now, waiting))
+            self.sweeps.add_waiting(verified.user_id, Recheck.asked(now, waiting))
 
     # -- revoking ------------------------------------------------------------------------------------------------------
 
@@ -221,9 +221,9 @@ class SweepWorker:
         counts: Counter[str] = Counter(candidates=len(some))
         asked = [facts.user_id for facts in self.connections.read(some) if should_exist_at_terra(facts)]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for told in pool.map(lambda user_id: self._verify_user(user_id, now=now), asked):
-                if told.at(Kind.ABSENT) is not None:
-                    self.connections.record([told])
+            for verified in pool.map(lambda user_id: self._verify_user(user_id, now=now), asked):
+                if verified.at(Kind.ABSENT) is not None:
+                    self.connections.record([verified])
                     self.on_drift(Drift.LOST_AT_TERRA, 1)
                     counts["absent"] += 1
         offset = step.offset + len(some)

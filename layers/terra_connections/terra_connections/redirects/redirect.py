@@ -116,13 +116,13 @@ class Redirector:
 
 def _return_parameters(view: SessionView) -> dict[str, str]:
     """Return the query parameters for the app. They are only for display: the API has the authoritative result."""
-    told = {
+    values = {
         "session_id": view.session.session_id,
         "status": view.status.value,
         "resource": view.resource,
         "reason": view.reason and view.reason.value,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _language_of(request: Request) -> str | None:

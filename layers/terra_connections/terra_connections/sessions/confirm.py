@@ -72,12 +72,12 @@ def confirm(
             return view if view.status is SessionStatus.FAILED else replace(view, status=SessionStatus.NEEDS_APP)
     if info is None:
         return view
-    told = confirmed_facts(
+    facts = confirmed_facts(
         TerraUser(info.user_id, owner=info.reference_id, provider=info.provider, scopes=info.scopes),
         verification_position(now),
     )
     confirmation = sessions.confirmation(session.session_id, info.user_id)
-    known = connections.record([told], together_with=[confirmation], begun=session.comes_back)
+    known = connections.record([facts], together_with=[confirmation], begun=session.comes_back)
     # An event that is newer than the response may contain another owner, or the user may have been erased.
     made = connection_by_user_id(replace(session, confirmed_user_ids=frozenset({info.user_id})), Lineage(known or ()))
     return view if made is None else session_view(session, connected=made, provider=info.provider, now=now)

@@ -31,7 +31,7 @@ def resolve_session(
         connected = connection_by_reference_id(session, connections.of_user(session.reference_id))
     known = [facts for user_id in session.candidate_user_ids if (facts := family.facts(user_id)) is not None]
     texts = [facts.text(Kind.FAILED) for facts in known if session.accepts(facts)]
-    told = [reason_from(text) for text in texts if text is not None]
+    reasons = [reason_from(text) for text in texts if text is not None]
     facts = family.facts(connected) if connected is not None else None
     provider = facts.text(Kind.PROVIDER) if facts else None
-    return session_view(session, connected=connected, provider=provider, told=told, now=now)
+    return session_view(session, connected=connected, provider=provider, reported=reasons, now=now)

@@ -46,7 +46,7 @@ class Reason(StrEnum):
 
 
 _SPECIFICITY = {reason: rank for rank, reason in enumerate(Reason)}
-_TOLD_AS = {
+_REASONS = {
     "server_error": Reason.PROVIDER_ERROR,
     "temporarily_unavailable": Reason.PROVIDER_ERROR,
     "user_denied": Reason.ACCESS_DENIED,
@@ -62,8 +62,8 @@ def reason_from(text: object) -> Reason:
     """Map Terra's free text, which is untrusted, to a reason of the closed list."""
     if not isinstance(text, str):
         return Reason.UNKNOWN
-    told = text.strip().lower()
-    return Reason(told) if told in set(Reason) else _TOLD_AS.get(told, Reason.UNKNOWN)
+    name = text.strip().lower()
+    return Reason(name) if name in set(Reason) else _REASONS.get(name, Reason.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +279,7 @@ def session_view(
     *,
     connected: UserId | None,
     provider: str | None = None,
-    told: Iterable[Reason] = (),
+    reported: Iterable[Reason] = (),
     now: datetime,
 ) -> SessionView:
     """Return the session's view.
@@ -288,12 +288,12 @@ def session_view(
         session: the session, merged with the data of its redirects and of Terra's report.
         connected: the `user_id` that it connected, if any.
         provider: the provider of that connection.
-        told: the reasons of the failure in Terra's events about its connections.
+        reported: the reasons of the failure in Terra's events about its connections.
         now: the current time, for `expired`, which is computed and never stored.
     """
     if connected is not None:
         return SessionView(session, SessionStatus.CONNECTED, user_id=connected, provider=provider)
-    reasons = session.failed_reasons | set(told)
+    reasons = session.failed_reasons | set(reported)
     if reasons:
         return SessionView(session, SessionStatus.FAILED, reason=max(reasons, key=_SPECIFICITY.__getitem__))
     if session.needs_app:

@@ -70,10 +70,12 @@ class SessionStore:
         logins = {session.widget_session_id for session in found if session.widget_session_id is not None}
         reports = [_report_from(item) for item in self._get(map(_report_key, logins))]
         by_login = {report.widget_session_id: report for report in reports}
-        told = [by_login.get(session.widget_session_id) if session.widget_session_id else None for session in found]
+        of_sessions = [
+            by_login.get(session.widget_session_id) if session.widget_session_id else None for session in found
+        ]
         return [
             session.with_widget_report(report) if report else session
-            for session, report in zip(found, told, strict=True)
+            for session, report in zip(found, of_sessions, strict=True)
         ]
 
     def _get(self, keys: Iterable[dict[str, dict[str, str]]]) -> list[Mapping[str, Any]]:
@@ -301,8 +303,8 @@ class SessionStore:
         """
         if report is None:
             return []
-        told = {"user_ids": sorted(report.user_ids), "failed_reasons": sorted(report.reasons)}
-        sets = {name: values for name, values in told.items() if values}
+        values = {"user_ids": sorted(report.user_ids), "failed_reasons": sorted(report.reasons)}
+        sets = {name: each for name, each in values.items() if each}
         update = {
             "TableName": self._table,
             "Key": _report_key(report.widget_session_id),
