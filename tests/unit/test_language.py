@@ -1,30 +1,31 @@
+"""Words that a reader has to look up are kept out of the parts that were rewritten without them (CONTRIBUTING.md)."""
+
+import re
+from pathlib import Path
+
 import pytest
 
-from terra_connections.redirects.language import of_tag, preferred
+from tools.environment import ROOT
+
+REJECTED = re.compile(r"\b(whom|nobody|somebody|told|door|story)\b", re.IGNORECASE)
+PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs")
+CHECKED = ("layers", "functions", "template.yaml", "openapi.yaml", *PAGES)
+QUOTES = {"docs/apps.md": 1}
+"""How many such words a file quotes from code or from a page."""
 
 
-@pytest.mark.parametrize(
-    ("header", "language"),
-    [
-        (None, None),
-        ("", None),
-        ("de", "de"),
-        ("DE-ch, fr;q=0.9", "de"),
-        ("fr;q=0.4, pt-BR;q=0.8, en;q=0.2", "pt"),
-        ("ja;q=0.5,ar;q=0.5", "ja"),
-        ("zh-Hant-TW, ja;q=0.8, en;q=0.5", "ja"),
-        ("zh", None),
-        ("*", None),
-        ("de;q=0, es;q=0.001", "es"),
-        ("de ; q=0.1 , es;Q=0.2", "es"),
-        ("de;q=nan, de;q=inf, de;q=2, de;q=-1, de;q=, de;x=1, fr;q=0.1", "fr"),
-        (",,;;==,\x00", None),
-    ],
-)
-def test_the_browser_s_best_language_that_we_speak(header: str | None, language: str | None) -> None:
-    assert preferred(header) == language
+def texts(part: str) -> list[Path]:
+    path = ROOT / part
+    if path.is_file():
+        return [path]
+    return [file for file in path.rglob("*") if file.suffix in {".py", ".md", ".in"} or file.name == "Makefile"]
 
 
-@pytest.mark.parametrize(("tag", "language"), [("pt-BR", "pt"), ("AR", "ar"), ("zh", None), ("", None), (None, None)])
-def test_a_region_speaks_its_language(tag: str | None, language: str | None) -> None:
-    assert of_tag(tag) == language
+@pytest.mark.parametrize("part", CHECKED)
+def test_a_text_has_no_word_that_the_style_guide_rejects(part: str) -> None:
+    found = {
+        file.relative_to(ROOT).as_posix(): len(lines)
+        for file in texts(part)
+        if (lines := [line for line in file.read_text().splitlines() if REJECTED.search(line)])
+    }
+    assert found == {name: count for name, count in QUOTES.items() if name.startswith(part)}
