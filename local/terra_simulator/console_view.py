@@ -125,7 +125,7 @@ def _webhooks(terra: Simulator) -> str:
 
 
 def _somebody_connects(terra: Simulator) -> str:
-    enabled = terra.settings.parse_providers
+    enabled = terra.settings.enabled_providers
     options = "".join(
         f'<option value="{name}"{" selected" if name == "FITBIT" else ""}>{escape(PROVIDERS[name].title)}</option>'
         for name in sorted(enabled)

@@ -169,16 +169,16 @@ class RestApi:
         except ValidationError as error:
             return answers.legacy(HTTPStatus.BAD_REQUEST, _explained(error))
         settings = self._terra.settings
-        names = [name.strip() for name in listed.split(",")] if listed else list(settings.parse_providers)
+        names = [name.strip() for name in listed.split(",")] if listed else list(settings.enabled_providers)
         if settings.is_july:
             providers, unknown = [name for name in names if name in PROVIDERS], []
         else:
-            providers = [name for name in names if name in settings.parse_providers]
+            providers = [name for name in names if name in settings.enabled_providers]
             unknown = [name for name in names if name not in providers]
         if not providers and settings.is_july:
             return answers.legacy(HTTPStatus.BAD_REQUEST, "no valid provider in providers")
         # It is not documented what the newer page offers if all requested providers are unknown.
-        session = self._terra.open_widget(providers or list(settings.parse_providers), asked)
+        session = self._terra.open_widget(providers or list(settings.enabled_providers), asked)
         content: dict[str, object] = {
             "status": "success",
             "session_id": session.session_id,
@@ -291,7 +291,7 @@ class RestApi:
             {
                 "status": "success",
                 "providers": [
-                    PROVIDERS[name].as_integration(is_enabled=name in self._terra.settings.parse_providers)
+                    PROVIDERS[name].as_integration(is_enabled=name in self._terra.settings.enabled_providers)
                     for name in names
                     if with_sdk or not PROVIDERS[name].is_sdk
                 ],
@@ -302,7 +302,7 @@ class RestApi:
         dev_id = request.headers.get("dev-id")
         if not dev_id:
             return list(PROVIDERS)
-        return list(self._terra.settings.parse_providers) if dev_id == self._terra.dev_id else None
+        return list(self._terra.settings.enabled_providers) if dev_id == self._terra.dev_id else None
 
     async def nothing_here(self, request: Request) -> Response:
         """Respond to a path or method that Terra does not have, as its web server does."""

@@ -100,7 +100,7 @@ class Settings(BaseModel):
     """`user.active` of a user who has not logged in; True catches clients that trust it."""
     lists_include_pending: bool = True
     """Whether lists of users contain those who never finished a login."""
-    parse_providers: tuple[str, ...] = ENABLED_AT_FIRST
+    enabled_providers: tuple[str, ...] = ENABLED_AT_FIRST
 
     @field_validator("enabled_providers")
     @classmethod

@@ -118,7 +118,7 @@ def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture
 def cold(gateway: Api, terra: Terra) -> Api:
     """A function with an empty cache, and a Terra without faults."""
-    terra.settings(parse_providers=["OURA", "APPLE", "FITBIT"])
+    terra.settings(enabled_providers=["OURA", "APPLE", "FITBIT"])
     gateway.forget()
     return gateway
 
@@ -154,7 +154,7 @@ def test_terra_is_not_asked_again_while_the_list_is_fresh(cold: Api, terra: Terr
 
 def test_a_provider_that_is_switched_on_shows_after_a_while(cold: Api, terra: Terra) -> None:
     assert "GARMIN" not in cold.listed()
-    terra.settings(parse_providers=["GARMIN"])
+    terra.settings(enabled_providers=["GARMIN"])
     turn_stale()
     assert cold.listed() == ["GARMIN"]
 
@@ -215,7 +215,7 @@ def test_the_second_question_may_fail_as_well_as_the_first(cold: Api, terra: Ter
 def test_a_list_that_was_stale_becomes_fresh_again(cold: Api, terra: Terra) -> None:
     cold.listed()
     terra.fault(DETAILED, kind="status", status=503, times=1)
-    terra.settings(parse_providers=["GARMIN"])
+    terra.settings(enabled_providers=["GARMIN"])
     turn_stale()
     assert "GARMIN" not in cold.listed()
     turn_stale()
@@ -232,7 +232,7 @@ def test_a_strange_entry_does_not_lose_the_others(cold: Api, terra: Terra) -> No
 
 
 def test_an_account_without_providers_has_an_empty_list(cold: Api, terra: Terra) -> None:
-    terra.settings(parse_providers=[])
+    terra.settings(enabled_providers=[])
     assert cold.listed() == []
 
 
@@ -251,7 +251,7 @@ def test_who_has_the_list_already_is_not_sent_it_again(cold: Api, terra: Terra) 
         for header in ("etag", "cache-control", "content-type"):
             assert answer.headers[header] == first.headers[header]
     assert cold.get(**{"If-None-Match": '"another"'}).content == first.content
-    terra.settings(parse_providers=["GARMIN"])
+    terra.settings(enabled_providers=["GARMIN"])
     turn_stale()
     changed = cold.get(**{"If-None-Match": etag})
     assert changed.status_code == httpx.codes.OK

@@ -18,8 +18,8 @@ def test_a_login_by_somebody_else_s_link_is_told_apart_by_the_app(
     attacker, victim = f"{person}-attacker", f"{person}-victim"
     session = begin(api, terra, attacker, return_to="web").session
     # The victim opens the attacker's link, logs in and allows.
-    redirector = decide(session["auth_url"], "allow", account=f"{victim}-account")
-    landed = browser.get(redirector, follow_redirects=False).headers["location"]
+    redirect_url = decide(session["auth_url"], "allow", account=f"{victim}-account")
+    landed = browser.get(redirect_url, follow_redirects=False).headers["location"]
     # This cannot be prevented. But the victim's app learns that the victim did not start the login.
     path = f"/sessions/{query_of(landed)['session_id']}"
     assert as_user(stack, browser, victim, path).status_code == 404
@@ -33,9 +33,9 @@ def test_opening_somebody_else_s_redirect_attaches_nothing_to_me(
     attacker, victim = f"{person}-attacker", f"{person}-victim"
     theirs, mine = begin(api, terra, attacker), begin(api, terra, victim)
     terra.settings(send_webhooks=False)
-    redirector = decide(theirs.session["auth_url"], "allow")
+    redirect_url = decide(theirs.session["auth_url"], "allow")
     # The victim, with a login in progress, is made to open the attacker's redirect.
-    assert browser.get(redirector).status_code == 200
+    assert browser.get(redirect_url).status_code == 200
     assert session_status(api, mine.session)["status"] == "pending"
     assert as_user(stack, browser, victim, "/connections").json() == {"connections": []}
     assert [found["reference_id"] for found in connections_of(api, attacker)] == [attacker]
@@ -55,9 +55,9 @@ def test_a_bot_that_opens_every_link_first_spoils_nothing(
 
     bot()
     assert session_status(api, begun.session)["status"] == "failed"
-    redirector = decide(begun.session["auth_url"], "allow")
+    redirect_url = decide(begun.session["auth_url"], "allow")
     bot()
-    assert browser.get(redirector).status_code == 200
+    assert browser.get(redirect_url).status_code == 200
     eventually(lambda: session_status(api, begun.session)["status"] == "connected")
     bot()
     assert session_status(api, begun.session)["status"] == "connected"

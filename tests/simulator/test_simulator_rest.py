@@ -327,7 +327,7 @@ def test_the_widget_session_may_also_answer_200(terra: Terra) -> None:
 
 
 def test_integrations_need_no_key_and_a_dev_id_narrows_them_down(terra: Terra) -> None:
-    terra.set(parse_providers=["FITBIT", "APPLE"])
+    terra.set(enabled_providers=["FITBIT", "APPLE"])
 
     everything = terra.browser.get("/api/v2/integrations").json()
     enabled = terra.browser.get("/api/v2/integrations", headers={"dev-id": DEV_ID}).json()
@@ -339,7 +339,7 @@ def test_integrations_need_no_key_and_a_dev_id_narrows_them_down(terra: Terra) -
 
 
 def test_detailed_integrations_show_sdk_providers_on_request(terra: Terra) -> None:
-    terra.set(parse_providers=["FITBIT", "APPLE"])
+    terra.set(enabled_providers=["FITBIT", "APPLE"])
 
     def names(query: str, headers: dict[str, str]) -> set[str]:
         answer = terra.browser.get(f"/api/v2/integrations/detailed{query}", headers=headers).json()
