@@ -108,7 +108,11 @@ def test_nothing_but_dynamodb_local_listens_beyond_this_machine(stack: Stack) ->
 
 
 def test_what_listens_beyond_this_machine_is_said_in_one_line_with_the_way_out(stack: Stack) -> None:
-    [line] = [line for line in stack.output.read_text().splitlines() if "every network interface" in line]
+    lines = [line for line in stack.output.read_text().splitlines() if "every network interface" in line]
+    if stack.engine != "dynamodb-local":
+        assert lines == []
+        return
+    [line] = lines
     assert str(urlsplit(stack.dynamodb_url).port) in line
     assert "DATABASE=ministack" in line
     assert "firewall" in line
