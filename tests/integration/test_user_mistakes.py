@@ -240,7 +240,7 @@ def test_the_type_of_a_problem_is_a_link_to_what_to_do(api: httpx.Client) -> Non
     page = httpx.get(link, timeout=30)
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert f'<h2 id="{link.fragment}">' in page.text
-    assert "A session is forgotten after" in page.text
+    assert "A session is deleted after" in page.text
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_a_malformed_body_is_recorded_and_changes_nothing(
     known, before = tables.connection(KNOWN), tables.count()
     delivery = webhook(body)
     answer = delivery.post(browser)
-    assert (answer.status_code, answer.json()) == (200, {"status": "taken"})
+    assert (answer.status_code, answer.json()) == (200, {"status": "accepted"})
     assert [record["type"] for record in tables.deliveries(delivery.keys)] == ["malformed"] * 2
     assert tables.connection(KNOWN) == known
     assert tables.count() == (*before[:2], before[2] + 2)
@@ -109,7 +109,7 @@ def test_any_other_type_is_recorded_and_changes_no_connection(
     user = {"user_id": user_id, "reference_id": f"{person}-other", "provider": "OURA", "active": True}
     for subject in (user, {**user, "user_id": new_user_id()}):
         delivery = webhook({"type": type_, "status": "success", "user": subject, "data": [{"x": 1}]})
-        assert delivery.post(browser).json() == {"status": "taken"}
+        assert delivery.post(browser).json() == {"status": "accepted"}
         assert [record["type"] for record in tables.deliveries(delivery.keys)] == [type_] * 2
     assert tables.connection(user_id) == known
     assert tables.count() == (*before[:2], before[2] + 4)
@@ -148,7 +148,7 @@ def test_oddities_of_a_user_do_not_hinder_the_connection(
 ) -> None:
     event = auth_event(new_user_id(), person)
     event["user"].update(user)
-    assert webhook(event).post(browser).json() == {"status": "taken"}
+    assert webhook(event).post(browser).json() == {"status": "accepted"}
     [connection] = connections_of(api, person)
     assert (connection["scopes"], connection["provider"]) == (scopes, provider)
 
@@ -161,7 +161,7 @@ def test_oddities_of_a_user_do_not_hinder_the_connection(
 def test_an_odd_reference_id_is_no_owner(browser: httpx.Client, api: httpx.Client, webhook: Make, odd: object) -> None:
     event = auth_event(user_id := new_user_id(), None)
     event["user"]["reference_id"] = odd
-    assert webhook(event).post(browser).json() == {"status": "taken"}
+    assert webhook(event).post(browser).json() == {"status": "accepted"}
     connection = api.get(f"/connections/{user_id}").json()
     assert (connection["status"], connection["reference_id"]) == ("connected", None)
 
@@ -169,7 +169,7 @@ def test_an_odd_reference_id_is_no_owner(browser: httpx.Client, api: httpx.Clien
 def test_of_duplicate_keys_the_last_is_read(browser: httpx.Client, api: httpx.Client, webhook: Make) -> None:
     user_id = new_user_id()
     body = f'{{"type": "deauth", "type": "auth", "status": "success", "user": 1, "user": {{"user_id": "{user_id}"}}}}'
-    assert webhook(body.encode()).post(browser).json() == {"status": "taken"}
+    assert webhook(body.encode()).post(browser).json() == {"status": "accepted"}
     assert api.get(f"/connections/{user_id}").json()["status"] == "connected"
 
 
@@ -179,13 +179,13 @@ def test_numbers_that_dynamodb_cannot_hold_do_no_harm(
     event = json.dumps(auth_event(new_user_id(), person))
     for number in ("9" * 60, "1e400", "-1e-400", "NaN", "-Infinity", "1." + "3" * 80):
         body = f'{{"n": {number}, "flow_id": {number}, "widget_session_id": {number}, {event[1:]}'
-        assert webhook(body.encode()).post(browser).json() == {"status": "taken"}
+        assert webhook(body.encode()).post(browser).json() == {"status": "accepted"}
     assert len(connections_of(api, person)) == 1
 
 
 def test_a_large_body_is_taken(browser: httpx.Client, webhook: Make, person: str) -> None:
     event = auth_event(new_user_id(), person, padding="x" * 4_000_000)
-    assert webhook(event).post(browser).json() == {"status": "taken"}
+    assert webhook(event).post(browser).json() == {"status": "accepted"}
 
 
 def test_a_body_above_the_limit_of_the_gateway_is_413(browser: httpx.Client, webhook: Make) -> None:

@@ -71,7 +71,7 @@ def test_a_crash_leaves_all_or_nothing_and_terras_repeat_heals_it(
     assert (tables.session(f"widget:w-{crashed}") is not None) == (is_written and event == "failure")
 
     answer = delivery.post(browser)
-    assert (answer.status_code, answer.json()) == (200, {"status": "duplicate" if is_written else "taken"})
+    assert (answer.status_code, answer.json()) == (200, {"status": "duplicate" if is_written else "accepted"})
     webhook(EVENTS[event](undisturbed, person), t=t, ordering=at).post(browser)
     assert tables.facts(crashed) == tables.facts(undisturbed)
     assert len(tables.deliveries(delivery.keys)) == 2
@@ -100,5 +100,5 @@ def test_crash_after_crash_is_healed_by_the_one_delivery_that_ends(
     for point in POINTS[:5]:
         assert handlers.run("terra_webhook", delivery.event(), kill(point)).was_killed
     assert tables.connection(user_id) is None
-    assert delivery.post(browser).json() == {"status": "taken"}
+    assert delivery.post(browser).json() == {"status": "accepted"}
     assert delivery.post(browser).json() == {"status": "duplicate"}

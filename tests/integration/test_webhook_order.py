@@ -38,7 +38,7 @@ def seen(api: httpx.Client, user_id: str) -> dict[str, Any] | None:
 
 def take(browser: httpx.Client, *deliveries: Webhook) -> None:
     for delivery in deliveries:
-        assert delivery.post(browser).json() == {"status": "taken"}
+        assert delivery.post(browser).json() == {"status": "accepted"}
 
 
 def test_every_order_of_the_same_events_gives_the_same_view(
@@ -136,7 +136,7 @@ def test_without_a_readable_ordering_timestamp_the_signed_second_counts(
     headers = [(name.encode(), value.encode()) for name, value in delivery.headers.items()]
     if ordering is not None:
         headers.append((b"x-terra-ordering-timestamp", ordering.encode()))
-    assert browser.post("/webhooks/terra", content=delivery.body, headers=headers).json() == {"status": "taken"}
+    assert browser.post("/webhooks/terra", content=delivery.body, headers=headers).json() == {"status": "accepted"}
     facts = tables.facts(user_id)
     assert facts is not None
     assert facts["facts"]["connected"]["at"] == delivery.t * 1000
@@ -166,7 +166,7 @@ def test_a_captured_disconnect_that_is_delivered_first_swallows_no_disconnect(
     genuine = webhook(deauth_event(user_id, person), ordering=second)
     take(browser, webhook(auth_event(user_id, person), ordering=second - 1000))
     forged = 0 if backwards_ms is None else second - backwards_ms
-    assert genuine.but(ordering=forged).post(browser).json() == {"status": "taken"}
+    assert genuine.but(ordering=forged).post(browser).json() == {"status": "accepted"}
     assert genuine.post(browser).json() == {"status": "duplicate"}
     view = seen(api, user_id)
     assert view is not None

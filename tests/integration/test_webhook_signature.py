@@ -85,7 +85,7 @@ def sent(delivery: Webhook, headers: Headers) -> list[tuple[bytes, bytes]]:
 def test_a_valid_signature_opens(browser: httpx.Client, webhook: Make, person: str, form: str) -> None:
     delivery = webhook(auth_event(new_user_id(), person))
     answer = browser.post(PATH, content=delivery.body, headers=sent(delivery, VALID[form](delivery)))
-    assert (answer.status_code, answer.json()) == (200, {"status": "taken"})
+    assert (answer.status_code, answer.json()) == (200, {"status": "accepted"})
 
 
 @pytest.mark.parametrize("form", INVALID)
@@ -154,14 +154,14 @@ def test_bytes_that_the_gateway_encodes_are_verified_as_they_were_sent(
     headers = {name: value for name, value in delivery.headers.items() if name != "content-type"}
     if content_type is not None:
         headers["content-type"] = content_type
-    assert delivery.post(browser, headers).json() == {"status": "taken"}
+    assert delivery.post(browser, headers).json() == {"status": "accepted"}
 
 
 def test_an_encoded_event_is_decoded_once(handlers: Handlers, webhook: Make, person: str) -> None:
     delivery = webhook(auth_event(new_user_id(), person))
     body = base64.b64encode(delivery.body).decode()
     encoded = http_event("POST", PATH, headers=delivery.headers, body=body, is_base64=True)
-    assert handlers.run("terra_webhook", encoded).json == {"status": "taken"}
+    assert handlers.run("terra_webhook", encoded).json == {"status": "accepted"}
     plain = http_event("POST", PATH, headers=delivery.headers, body=body)
     assert handlers.run("terra_webhook", plain).status == 401
 
@@ -178,7 +178,7 @@ def test_header_names_are_read_as_the_runtime_gives_them(handlers: Handlers, web
 def test_what_the_simulator_signs_is_taken(terra: Terra, stack: Stack, person: str, setting: str) -> None:
     terra.settings(signature_headers=setting)
     [answer] = terra.deliver(auth_event(new_user_id(), person))
-    assert (answer["status"], "taken" in answer["body"]) == (200, True)
+    assert (answer["status"], "accepted" in answer["body"]) == (200, True)
     [forged] = terra.deliver(auth_event(new_user_id(), person), secret=stack.service_key)
     assert forged["status"] == 401
     [rotated] = terra.deliver(auth_event(new_user_id(), person), secrets=["unknown here", stack.signing_secret])

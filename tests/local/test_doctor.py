@@ -83,7 +83,7 @@ class Deployed:
 
     def count_delivery(self, type_: str) -> None:
         """Write the metric that CloudWatch derives from terra_webhook's log."""
-        by = {"service": self.name, "type": type_, "outcome": "taken"}
+        by = {"service": self.name, "type": type_, "outcome": "accepted"}
         dimensions = [{"Name": name, "Value": value} for name, value in by.items()]
         counted = [{"MetricName": "Deliveries", "Dimensions": dimensions, "Value": 1}]
         self.client("cloudwatch").put_metric_data(Namespace="TerraConnections", MetricData=counted)
