@@ -124,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             held.enter_context(the_only_one(options.directory))
             was_killed = (options.directory / "stack.json").exists()
             (options.directory / "stack.json").unlink(missing_ok=True)
+            terra_account.check()
             ports = choose_ports(patient=was_killed)
             wanted = fetch_parts()
             forget_aws()

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from local.children import StackError
 from tools.environment import variable
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 API_URL: Final = "TERRA_API_URL"
 WIDGET_URL: Final = "TERRA_WIDGET_URL"
@@ -64,8 +61,7 @@ def read(simulator_url: str, *, dev_id: str, api_key: str, signing_secret: str) 
         API_KEY: api_key,
         SIGNING_SECRET: signing_secret,
     }
-    given = {name: value for name in VARIABLES if (value := variable(name))}
-    _check(given)
+    given = check()
     chosen = defaults | given
     if urlsplit(chosen[API_URL]).hostname not in _LOOPBACK:
         missing = [name for name in (WIDGET_URL, DEV_ID, API_KEY) if name not in given]
@@ -82,7 +78,13 @@ def read(simulator_url: str, *, dev_id: str, api_key: str, signing_secret: str) 
     )
 
 
-def _check(given: Mapping[str, str]) -> None:
+def check() -> dict[str, str]:
+    """Return the variables that are set. Called before anything is fetched, so that a mistake is reported at once.
+
+    Raises:
+        StackError: a value is unusable.
+    """
+    given = {name: value for name in VARIABLES if (value := variable(name))}
     for name in (API_URL, WIDGET_URL):
         if name in given and not _is_address(given[name]):
             message = (
@@ -97,6 +99,7 @@ def _check(given: Mapping[str, str]) -> None:
         if name in given and not _SECRET.fullmatch(given[name]):
             message = f"{name} has spaces or other characters that no key has: it was copied with something else."
             raise StackError(message)
+    return given
 
 
 def _is_address(value: str) -> bool:
