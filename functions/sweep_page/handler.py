@@ -16,7 +16,7 @@ from terra_connections.reconciliation.sweep import Outcome, RevocationLimit, Ste
 from terra_connections.reconciliation.worker import SweepWorker
 
 _log = Logger()
-_sweeper = SweepWorker(
+_worker = SweepWorker(
     terra=wiring.terra(),
     connections=wiring.connections(),
     sweeps=wiring.sweeps(),
@@ -28,15 +28,17 @@ _sweeper = SweepWorker(
 
 def sweep_page(record: SQSRecord) -> None:
     """Process the step in the message; count the outcome if it ends the sweep."""
-    started = time.perf_counter()
-    step = Step.parse(record.body)
-    report = _sweeper.work(step, now=datetime.now(UTC))
-    if report.outcome in (Outcome.FINISHED, Outcome.REFUSED):
-        metrics.sweep_ended(report.outcome)
-    fields: dict[str, Any] = {"sweep_id": step.sweep_id, "task": step.task, "segment": step.segment}
-    fields |= {"number": step.number, "outcome": report.outcome, **report.counts}
-    milliseconds = round((time.perf_counter() - started) * 1000)
-    _log.info("sweep_page", message_id=record.message_id, **fields, ms=milliseconds)
+    started, fields = time.perf_counter(), dict[str, Any](message_id=record.message_id)
+    try:
+        step = Step.parse(record.body)
+        fields |= {"sweep_id": step.sweep_id, "task": step.task, "segment": step.segment, "number": step.number}
+        report = _worker.work(step, now=datetime.now(UTC))
+        fields |= {"outcome": report.outcome, **report.counts}
+        if report.outcome in (Outcome.FINISHED, Outcome.REFUSED):
+            metrics.sweep_ended(report.outcome)
+    finally:
+        # Also of a failed step, whose error the handler logs with the same message_id.
+        _log.info("sweep_page", **fields, ms=round((time.perf_counter() - started) * 1000))
 
 
 def lambda_handler(event: Mapping[str, Any], _context: object) -> Mapping[str, Any]:

@@ -50,8 +50,8 @@ class Syncer:
     def _user_ids_to_verify(self, reference_id: ReferenceId, ours: Sequence[Facts]) -> list[UserId]:
         """Return the `user_id`s that Terra lists for the user, and those of the user's stored connections."""
         family = Lineage(ours)
-        believed = [facts.user_id for facts in ours if family.current(facts.user_id) == facts.user_id]
-        return list(dict.fromkeys([*self.terra.list_user_ids(reference_id), *believed]))
+        expected = [facts.user_id for facts in ours if family.current(facts.user_id) == facts.user_id]
+        return list(dict.fromkeys([*self.terra.list_user_ids(reference_id), *expected]))
 
     def _ask(self, user_ids: Sequence[UserId], *, now: datetime) -> list[Facts]:
         def ask(user_id: UserId) -> Facts:

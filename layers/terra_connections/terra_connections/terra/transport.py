@@ -60,8 +60,8 @@ def exchange(
     """Send a request and return its response.
 
     httpx has a timeout for each wait, but not for the whole exchange: a server that keeps sending single bytes would
-    never time out. The exchange therefore runs in a thread. The caller waits for it for at most `within`; the thread
-    then ends on its own.
+    never time out. The exchange therefore runs in a thread, and the caller waits for it for at most `within`. A thread
+    that is still running then is abandoned: it ends at the next part of the body, or with the timeout of a wait.
 
     Raises:
         TerraUnavailable: the response was not complete within the time, or is too large.
