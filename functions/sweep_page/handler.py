@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from traceback import extract_tb
@@ -28,17 +29,12 @@ _worker = SweepWorker(
 
 def sweep_page(record: SQSRecord) -> None:
     """Process the step in the message; count the outcome if it ends the sweep."""
-    started, fields = time.perf_counter(), dict[str, Any](message_id=record.message_id)
-    try:
-        step = Step.parse(record.body)
-        fields |= {"sweep_id": step.sweep_id, "task": step.task, "segment": step.segment, "number": step.number}
-        report = _worker.work(step, now=datetime.now(UTC))
-        fields |= {"outcome": report.outcome, **report.counts}
-        if report.outcome in (Outcome.FINISHED, Outcome.REFUSED):
-            metrics.sweep_ended(report.outcome)
-    finally:
-        # Also of a failed step, whose error the handler logs with the same message_id.
-        _log.info("sweep_page", **fields, ms=round((time.perf_counter() - started) * 1000))
+    started = time.perf_counter()
+    report = _worker.work(Step.parse(record.body), now=datetime.now(UTC))
+    if report.outcome in (Outcome.FINISHED, Outcome.REFUSED):
+        metrics.sweep_ended(report.outcome)
+    milliseconds = round((time.perf_counter() - started) * 1000)
+    _log.info("sweep_page", **_fields(record), outcome=report.outcome, **report.counts, ms=milliseconds)
 
 
 def lambda_handler(event: Mapping[str, Any], _context: object) -> Mapping[str, Any]:
@@ -46,11 +42,18 @@ def lambda_handler(event: Mapping[str, Any], _context: object) -> Mapping[str, A
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
     with processor(event["Records"], sweep_page):
         processor.process()
-    failed = processor.response()["batchItemFailures"]
-    for failure, (error, _, trace) in zip(failed, processor.exceptions, strict=True):
+    for record, (error, _, trace) in zip(processor.fail_messages, processor.exceptions, strict=True):
         # Only the type and the place are logged: the text may quote secrets or personal data.
         place = extract_tb(trace)[-1]
         at = f"{Path(place.filename).name}:{place.lineno}"
-        name = error.__name__ if error else ""
-        _log.info("sweep_page", message_id=failure["itemIdentifier"], error=name, at=at)
+        _log.info("sweep_page", **_fields(record), error=error.__name__ if error else "", at=at)
     return processor.response()
+
+
+def _fields(record: Any) -> dict[str, Any]:  # noqa: ANN401 - Powertools types failed messages as any kind of record
+    """Return the log fields that identify a message and its step, if it contains one."""
+    fields: dict[str, Any] = {"message_id": record.message_id}
+    with suppress(ValueError):
+        step = Step.parse(record.body)
+        fields |= {"sweep_id": step.sweep_id, "task": step.task, "segment": step.segment, "number": step.number}
+    return fields

@@ -361,6 +361,7 @@ def test_a_list_that_cannot_be_used_sends_its_page_back(sweeping: Sweeping, terr
         run = sweeping.work(message)
         assert outcomes([run]) == ["failed"], (kind, details)
         assert notes(run)["error"] in {"TerraUnavailable", "TerraRejected"}
+        assert notes(run)["task"] == task
         assert sweeping.state() == before
     runs = [sweeping.work(message), *sweeping.work_all()]
     assert sweeping.revoked() == {gone}
