@@ -33,8 +33,8 @@ def sweep_page(record: SQSRecord) -> None:
     report = _worker.work(Step.parse(record.body), now=datetime.now(UTC))
     if report.outcome in (Outcome.FINISHED, Outcome.REFUSED):
         metrics.sweep_ended(report.outcome)
-    milliseconds = round((time.perf_counter() - started) * 1000)
-    _log.info("sweep_page", **_fields(record), outcome=report.outcome, **report.counts, ms=milliseconds)
+    fields = _fields(record) | {"outcome": report.outcome, **report.counts}
+    _log.info("sweep_page", **fields, ms=round((time.perf_counter() - started) * 1000))
 
 
 def lambda_handler(event: Mapping[str, Any], _context: object) -> Mapping[str, Any]:
