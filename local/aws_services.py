@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,8 @@ import boto3
 from botocore.config import Config
 
 from local import fetch
-from local.children import Child, ProcessGroup, StackError, answers
+from local.processes import Child, ProcessGroup, StackError, answers
+from tools import setup
 from tools.environment import ROOT
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def write_private(file: Path, text: str) -> None:
 
 
 async def start_ministack(
-    nursery: ProcessGroup,
+    processes: ProcessGroup,
     name: str,
     port: int,
     scratch: Path,
@@ -91,17 +93,17 @@ async def start_ministack(
         "SFTP_ENABLED": "0",
         "TMPDIR": str(scratch),
         "DOCKER_HOST": "unix:///nonexistent",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, setup.SIMULATOR))),
     }
     command = [str(fetch.ministack()), "-m", "local.ministack_server", str(port)]
-    child = await nursery.start(name, command, environment={**settings, **(environment or {})})
+    child = await processes.start(name, command, environment={**settings, **(environment or {})})
     await answers(child, f"http://127.0.0.1:{port}/_ministack/health")
     return child
 
 
-async def start(nursery: ProcessGroup, port: int, directory: Path, held: Keys) -> dict[str, str]:
+async def start(processes: ProcessGroup, port: int, directory: Path, held: Keys) -> dict[str, str]:
     """Start the services, create the secrets, and return their ARNs by the template's logical ids."""
-    await start_ministack(nursery, "aws", port, directory / "aws", SERVICES)
+    await start_ministack(processes, "aws", port, directory / "aws", SERVICES)
     return await asyncio.to_thread(put_secrets, f"http://127.0.0.1:{port}", held)
 
 

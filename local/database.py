@@ -18,7 +18,7 @@ from botocore.config import Config
 
 from local import fetch
 from local.aws_services import CREDENTIALS, REGION, start_ministack
-from local.children import ProcessGroup, StackError, answers
+from local.processes import ProcessGroup, StackError, answers
 from tools.progress import say
 from tools.setup import SetupError
 
@@ -62,12 +62,12 @@ def choose(asked: str) -> Wanted:
         return Wanted(MINISTACK)
 
 
-async def start(nursery: ProcessGroup, wanted: Wanted, port: int, directory: Path | None) -> str:
+async def start(processes: ProcessGroup, wanted: Wanted, port: int, directory: Path | None) -> str:
     """Start the engine, on disk in `directory` or in memory without one, and return which engine responded."""
     if wanted.java is None or wanted.folder is None:
         kept = {} if directory is None else {"PERSIST_STATE": "1", "STATE_DIR": str(directory / "ministack")}
-        scratch = (directory or nursery.logs) / "ministack-scratch"
-        child = await start_ministack(nursery, "database", port, scratch, ("dynamodb", "dynamodbstreams"), kept)
+        scratch = (directory or processes.logs) / "ministack-scratch"
+        child = await start_ministack(processes, "database", port, scratch, ("dynamodb", "dynamodbstreams"), kept)
     else:
         if directory is None:
             where = ["-inMemory"]
@@ -80,7 +80,7 @@ async def start(nursery: ProcessGroup, wanted: Wanted, port: int, directory: Pat
         # Java decodes file names in the locale's encoding; the C locale's is ASCII only.
         locale = {"LC_ALL": "C.UTF-8"} if sys.platform == "linux" else {}
         command = [*java, "-jar", fetch.JAR, *options]
-        child = await nursery.start("database", command, environment=locale, directory=wanted.folder)
+        child = await processes.start("database", command, environment=locale, directory=wanted.folder)
         await answers(child, f"http://127.0.0.1:{port}/")
     return await identify(f"http://127.0.0.1:{port}")
 

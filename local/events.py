@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 
-from local.terra_simulator.signature import sign
 from local.testing import Stack, running_stack
+from terra_simulator.signature import sign
 from tools.environment import ROOT
 from tools.progress import say, step
 

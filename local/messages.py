@@ -14,10 +14,10 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.aws_services import CREDENTIALS, REGION
-from local.children import StackError
 from local.database import declared
 from local.gateway.services import Services, Threads
 from local.gateway.template import EVENT_BUS, QUEUE, event_bus_ids, queue_ids
+from local.processes import StackError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

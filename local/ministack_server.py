@@ -13,7 +13,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from ministack.app import app
 
-from local.origin_guard import OriginGuard
+from terra_simulator.origin_guard import OriginGuard
 
 KEEP_ALIVE = 75  # seconds, as in MiniStack's own program: longer than clients keep idle connections
 

@@ -28,9 +28,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local import leash
 from local.aws_services import write_private
-from local.origin_guard import OriginGuard
+from terra_simulator.origin_guard import OriginGuard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -194,7 +193,6 @@ def main() -> None:
     parser.add_argument("--key-file", type=Path, help="keeps the keys over restarts")
     parser.add_argument("--allow-origin", action="append", default=[], help="whose pages may ask for tokens")
     asked = parser.parse_args()
-    leash.follow()
     app = application(f"http://{HOST}:{asked.port}", Keys(asked.key_file), asked.allow_origin)
     uvicorn.run(app, host=HOST, port=asked.port, log_level="warning", timeout_graceful_shutdown=1)
 

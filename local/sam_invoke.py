@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local import events, sam_local, testing
-from local.children import StackError
+from local.processes import StackError
 from tools.environment import ROOT
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from local.children import ProcessGroup, StackError, answers
+from local.processes import ProcessGroup, StackError, answers
 from local.relay import LOOPBACK, relay
 from tools.environment import ROOT, variable, without_aws
 from tools.setup import sam_environment, sam_program
@@ -46,7 +46,7 @@ class SamLocal:
 
     def __init__(
         self,
-        nursery: ProcessGroup,
+        processes: ProcessGroup,
         directory: Path,
         port: int,
         dev_id: str,
@@ -56,7 +56,7 @@ class SamLocal:
         """Prepare.
 
         Args:
-            nursery: Starts SAM, and knows the folder of the logs.
+            processes: Starts SAM, and knows the folder of the logs.
             directory: The folder for the file of the functions' environments.
             port: The API's port on the loopback address.
             dev_id: The one parameter of the template that has no default.
@@ -66,7 +66,7 @@ class SamLocal:
         Raises:
             StackError: Nothing was built.
         """
-        self._nursery = nursery
+        self._processes = processes
         self._directory = directory
         self._port = port
         self._url = f"http://{LOOPBACK}:{port}"
@@ -87,14 +87,14 @@ class SamLocal:
         command = [
             *(str(sam_program()), "local", "start-api", *options(self._directory, self._dev_id)),
             *("--host", LOOPBACK, "--port", str(self._port)),
-            *("--log-file", str(self._nursery.logs / "functions.log")),
+            *("--log-file", str(self._processes.logs / "functions.log")),
             # A function's container starts with its first request and stays.
             *("--warm-containers", "LAZY"),
         ]
         # A folder of its own: a killed SAM leaves locks behind, and the next one waits minutes for each.
         scratch = tempfile.mkdtemp(dir=self._directory, prefix="sam-")
         environment = {**sam_environment(), "TMPDIR": scratch}
-        child = await self._nursery.start("sam", command, environment=environment, directory=ROOT)
+        child = await self._processes.start("sam", command, environment=environment, directory=ROOT)
         await answers(child, self._url)
 
     async def prove(self, service_key: str) -> None:
@@ -111,7 +111,7 @@ class SamLocal:
             answered = await asyncio.gather(*asked)
         broken = [route.key for route, answer in zip(self._routes, answered, strict=True) if answer.is_server_error]
         if broken:
-            logs = " and ".join(str(self._nursery.logs / name) for name in ("functions.log", "sam.log"))
+            logs = " and ".join(str(self._processes.logs / name) for name in ("functions.log", "sam.log"))
             message = f"These do not work in their containers: {', '.join(broken)}. The logs: {logs}"
             raise StackError(message)
 

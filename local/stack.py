@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from local import aws_services, database, fetch, messages, oidc_issuer, sam_local, terra_account
-from local.children import ProcessGroup, StackError, answers
 from local.demo import problems_page
 from local.gateway import Gateway, StartError, TemplateError
 from local.gateway.template import EVENT_BUS, QUEUE
+from local.processes import ProcessGroup, StackError, answers
 from local.sam_local import SamLocal
 from tools import setup
 from tools.environment import ROOT, forget_aws, variable, without_aws
@@ -269,10 +269,10 @@ class Supervisor:
                 ends.push_async_callback(asyncio.to_thread, sam_local.sweep, logs)
             # The functions read Terra's key from Secrets Manager, as on AWS; no other part needs it.
             inherited = {name: v for name, v in without_aws().items() if name not in terra_account.VARIABLES}
-            nursery = ProcessGroup(logs, inherited)
-            ends.push_async_callback(nursery.end)
+            processes = ProcessGroup(logs, inherited)
+            ends.push_async_callback(processes.end)
             functions_log = ends.enter_context((logs / "functions.log").open("w"))
-            work = asyncio.create_task(self._work(nursery, ends, FunctionLog(functions_log)))
+            work = asyncio.create_task(self._work(processes, ends, FunctionLog(functions_log)))
             reasons = [work, asyncio.create_task(asked.wait())]
             if self._options.parent is not None:
                 reasons.append(asyncio.create_task(orphaned(self._options.parent)))
@@ -286,17 +286,17 @@ class Supervisor:
             with suppress(asyncio.CancelledError):
                 await work
 
-    async def _work(self, nursery: ProcessGroup, ends: AsyncExitStack, log: FunctionLog) -> None:
+    async def _work(self, processes: ProcessGroup, ends: AsyncExitStack, log: FunctionLog) -> None:
         """Start all parts, then wait until one of them fails."""
         began = time.monotonic()
         say(f"Starting all parts; the functions run under Python {self._version} ...")
         try:
             async with asyncio.TaskGroup() as group:
-                engine = group.create_task(self._start_database(nursery))
-                group.create_task(self._start_simulator(nursery))
-                group.create_task(self._start_issuer(nursery))
-                group.create_task(self._start_demo(nursery))
-                api = group.create_task(self._start_api(nursery, ends, log))
+                engine = group.create_task(self._start_database(processes))
+                group.create_task(self._start_simulator(processes))
+                group.create_task(self._start_issuer(processes))
+                group.create_task(self._start_demo(processes))
+                api = group.create_task(self._start_api(processes, ends, log))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         aws_url, control_url = self._urls["AWS_PORT"], ""
@@ -318,19 +318,19 @@ class Supervisor:
             )
         showing = asyncio.create_task(messages.show(aws_url, say)) if told["event_buses"] else None
         try:
-            raise await nursery.first_death()
+            raise await processes.first_death()
         finally:
             if showing is not None:
                 showing.cancel()
 
-    async def _start_api(self, nursery: ProcessGroup, ends: AsyncExitStack, log: FunctionLog) -> Gateway | SamLocal:
+    async def _start_api(self, processes: ProcessGroup, ends: AsyncExitStack, log: FunctionLog) -> Gateway | SamLocal:
         """Start the AWS services, whose secrets, queues and buses the functions need, and then the functions."""
-        arns = await aws_services.start(nursery, self._ports["AWS_PORT"], self._directory, self._keys)
+        arns = await aws_services.start(processes, self._ports["AWS_PORT"], self._directory, self._keys)
         await asyncio.to_thread(messages.make, self._options.template, self._urls["AWS_PORT"])
         try:
             gateway = self._gateway(arns, log)
             if self._options.sam:
-                return await self._start_sam(nursery, ends, gateway.stack)
+                return await self._start_sam(processes, ends, gateway.stack)
             ends.push_async_callback(gateway.stop)
             await gateway.start()
         except (TemplateError, StartError, OSError) as error:
@@ -339,7 +339,7 @@ class Supervisor:
         say(f"  the API answers, with {len(gateway.stack.functions)} functions")
         return gateway
 
-    async def _start_sam(self, nursery: ProcessGroup, ends: AsyncExitStack, stack: Stack) -> SamLocal:
+    async def _start_sam(self, processes: ProcessGroup, ends: AsyncExitStack, stack: Stack) -> SamLocal:
         """Start the API in containers. They must reach what functions call, but not the API and the demo page."""
         called = [url for name, url in self._urls.items() if name not in ("API_PORT", "DEMO_PORT")]
         reached = await sam_local.reachable(sorted({*called, *self._terra.urls_here}), ends)
@@ -347,22 +347,22 @@ class Supervisor:
             name: sam_local.seen_from_container(spec.environment, reached) for name, spec in stack.functions.items()
         }
         sam = SamLocal(
-            nursery, self._directory, self._ports["API_PORT"], self._terra.dev_id, environments, stack.routes
+            processes, self._directory, self._ports["API_PORT"], self._terra.dev_id, environments, stack.routes
         )
         await sam.start()
         say("  sam local listens")
         return sam
 
-    async def _start_database(self, nursery: ProcessGroup) -> str:
+    async def _start_database(self, processes: ProcessGroup) -> str:
         kept = None if self._options.in_memory else self._directory
-        engine = await database.start(nursery, self._wanted, self._ports["DYNAMODB_PORT"], kept)
+        engine = await database.start(processes, self._wanted, self._ports["DYNAMODB_PORT"], kept)
         await database.make_tables(self._urls["DYNAMODB_PORT"], self._tables)
         say(f"  the database answers: {engine}, tables {', '.join(self._tables)}")
         return engine
 
-    async def _start_simulator(self, nursery: ProcessGroup) -> None:
+    async def _start_simulator(self, processes: ProcessGroup) -> None:
         url = self._urls["TERRA_PORT"]
-        command = [sys.executable, "-m", "local.terra_simulator", "--port", str(self._ports["TERRA_PORT"])]
+        command = [sys.executable, "-m", "terra_simulator", "--port", str(self._ports["TERRA_PORT"])]
         command += ["--dev-id", self._simulator_dev_id, "--webhook-url", f"{self._urls['API_PORT']}/webhooks/terra"]
         command += ["--retry-scale", str(self._options.retry_scale)]
         if not self._options.in_memory:
@@ -372,24 +372,24 @@ class Supervisor:
             "TERRA_SIMULATOR_API_KEY": self._simulator_keys.terra_api_key,
             "TERRA_SIMULATOR_SIGNING_SECRET": self._simulator_keys.signing_secret,
         }
-        child = await nursery.start("terra", command, environment=secrets, directory=ROOT, follows=True)
+        child = await processes.start("terra", command, environment=secrets, directory=ROOT)
         await answers(child, f"{url}/_control/health")
         say("  the Terra simulator answers")
 
-    async def _start_issuer(self, nursery: ProcessGroup) -> None:
+    async def _start_issuer(self, processes: ProcessGroup) -> None:
         command = [sys.executable, "-m", "local.oidc_issuer", "--port", str(self._ports["OIDC_PORT"])]
         command += ["--key-file", str(self._directory / "oidc-keys.json"), "--allow-origin", self._urls["DEMO_PORT"]]
-        child = await nursery.start("oidc", command, directory=ROOT, follows=True)
+        child = await processes.start("oidc", command, directory=ROOT)
         await answers(child, f"{self._urls['OIDC_PORT']}/jwks")
 
-    async def _start_demo(self, nursery: ProcessGroup) -> None:
+    async def _start_demo(self, processes: ProcessGroup) -> None:
         command = [sys.executable, "-m", "local.demo", "--port", str(self._ports["DEMO_PORT"])]
         command += ["--api-url", self._urls["API_PORT"], "--issuer-url", self._urls["OIDC_PORT"]]
         command += ["--terra-url", self._urls["TERRA_PORT"], "--dynamodb-url", self._urls["DYNAMODB_PORT"]]
         command += ["--functions-log", str(self._directory / "log" / "functions.log")]
         # On the command line every user of the machine could read it.
         key = {"PSEUDONYM_KEY": self._keys.pseudonym_key}
-        child = await nursery.start("demo", command, environment=key, directory=ROOT, follows=True)
+        child = await processes.start("demo", command, environment=key, directory=ROOT)
         await answers(child, f"{self._urls['DEMO_PORT']}/connected")
 
     def _gateway(self, arns: Mapping[str, str], log: FunctionLog) -> Gateway:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from local.children import StackError
+from local.processes import StackError
 from tools.environment import variable
 
 API_URL: Final = "TERRA_API_URL"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 VENV: Final = ROOT / ".venv"
+SIMULATOR: Final = ROOT / "simulator" / "src"
 FUNCTIONS_VENV: Final = ROOT / ".venv-functions"
 REQUIREMENTS: Final = ROOT / "requirements"
 DEPENDENCIES: Final = [ROOT / "layers" / name for name in ("dependencies", "authorizer_dependencies")]
@@ -114,7 +115,8 @@ def prepare_own(kind: str) -> None:
     lock_file = REQUIREMENTS / f"{kind}.txt"
     # Without the patch version: two shells whose Pythons differ in it must not recreate the environment in turns.
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    wanted = {"kind": kind, "lock": digest(lock_file, REQUIREMENTS / "uv.txt"), "python": version, "at": str(VENV)}
+    lock = digest(lock_file, REQUIREMENTS / "uv.txt")
+    wanted = {"kind": kind, "lock": lock, "python": version, "at": str(VENV), "linked": str(SIMULATOR)}
     python = VENV / "bin" / "python"
     if stamp == wanted and python.exists():
         return
@@ -130,7 +132,13 @@ def prepare_own(kind: str) -> None:
         # With byte-code: if PYTHONDONTWRITEBYTECODE is set, every process would compile every module again.
         options = ("--python", str(python), "--require-hashes", "--compile-bytecode")
         uv("pip", "sync", *options, str(lock_file), str(REQUIREMENTS / "uv.txt"))
+    link_simulator(version)
     write_stamp(VENV, wanted)
+
+
+def link_simulator(version: str) -> None:
+    """Make the simulator's package importable from its folder, as an editable install does, but without its build."""
+    (VENV / "lib" / f"python{version}" / "site-packages" / "terra_simulator.pth").write_text(f"{SIMULATOR}\n")
 
 
 def require_venv() -> None:

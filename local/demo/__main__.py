@@ -14,10 +14,9 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from local import leash
 from local.demo import problems_page
 from local.demo.underneath import Underneath
-from local.origin_guard import OriginGuard
+from terra_simulator.origin_guard import OriginGuard
 from tools.environment import variable
 
 if TYPE_CHECKING:
@@ -107,7 +106,6 @@ def main() -> None:
         parser.add_argument(f"--{name}-url", required=True)
     parser.add_argument("--functions-log", type=Path, required=True)
     asked = parser.parse_args()
-    leash.follow()
     app = application(
         f"http://{HOST}:{asked.port}",
         api_url=asked.api_url,

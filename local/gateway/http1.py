@@ -15,7 +15,7 @@ from typing import Final
 
 import h11
 
-from local.origin_guard import BODY, is_foreign
+from terra_simulator.origin_guard import BODY, is_foreign
 
 _CHUNK: Final = 256 * 1024
 _HEAD_LIMIT: Final = 64 * 1024

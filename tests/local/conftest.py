@@ -14,6 +14,7 @@ from local.gateway.http1 import listen
 from local.testing import Stack
 from tests.processes import end_with_all_it_started
 from tests.support import eventually
+from tools import setup
 from tools.environment import ROOT
 
 SERVICES = ("cloudformation", "cloudwatch", "secretsmanager", "sns", "sqs")
@@ -34,7 +35,7 @@ def account(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "LAMBDA_STRICT": "1",
         "DOCKER_HOST": "unix:///nonexistent",
         "TMPDIR": str(scratch),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, setup.SIMULATOR))),
         "PATH": os.defpath,
     }
     command = [str(fetch.ministack()), "-m", "local.ministack_server", str(port)]

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from local import testing
-from local.origin_guard import is_foreign
+from terra_simulator.origin_guard import is_foreign
 from tests.support import eventually
 
 if TYPE_CHECKING:

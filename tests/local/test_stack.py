@@ -21,7 +21,7 @@ import pytest
 
 from local import database, testing
 from local.aws_services import CREDENTIALS
-from local.children import StackError
+from local.processes import StackError
 from local.stack import shorten
 from tests.processes import command_line, descendants, end_with_all_it_started, wait_until_gone
 from tests.support import eventually
@@ -166,7 +166,7 @@ def test_the_secrets_hold_the_keys(stack: Stack) -> None:
 
 def test_no_secret_is_on_a_command_line(stack: Stack) -> None:
     lines = [command_line(process) for process in psutil.process_iter()]
-    assert any("local.terra_simulator" in line for line in lines)
+    assert any("terra_simulator" in line for line in lines)
     for secret in (stack.terra_api_key, stack.signing_secret, stack.service_key):
         assert not [line for line in lines if secret in line]
 
@@ -344,7 +344,7 @@ def test_ministack_takes_the_database_s_place_and_its_death_ends_the_stack(launc
     wrappers = [
         process
         for process in everybody
-        if "local.ministack_server" in command_line(process) and "leash.py" in command_line(process)
+        if "local.ministack_server" in command_line(process) and "parent_watch.py" in command_line(process)
     ]
     assert len(wrappers) == 2
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from local import terra_account, testing
-from local.children import StackError
+from local.processes import StackError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -28,7 +28,8 @@ PARTS = {
     "layers": {"terra_connections"},
     "functions": {"terra_connections"},
     "tools": {"terra_connections", "tools"},
-    "local": {"local", "tools"},
+    "simulator": {"terra_simulator"},
+    "local": {"local", "terra_simulator", "tools"},
 }
 """The project's packages that each part may import."""
 
@@ -94,7 +95,7 @@ def test_packages_of_the_layer_are_small_and_export_nothing() -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_of_the_project_imports_only_what_it_may(part: str) -> None:
-    ours = {"terra_connections", "tests", "benchmarks", "functions", *PARTS}
+    ours = {"terra_connections", "terra_simulator", "tests", "benchmarks", "functions", *PARTS}
     wrong = {
         f"{path.relative_to(ROOT)} imports {name}"
         for path in (ROOT / part).rglob("*.py")

@@ -1,0 +1,125 @@
+"""Run the simulator: `terra-simulator --port 4000 --dev-id local-dev --webhook-url URL`.
+
+TERRA_SIMULATOR_API_KEY and TERRA_SIMULATOR_SIGNING_SECRET set the API key and the signing secret. Listens on 127.0.0.1
+only. SIGTERM and Ctrl-C save the state and end the process at once.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+import uvicorn
+
+from terra_simulator.app import application
+from terra_simulator.settings import Credentials, Settings
+from terra_simulator.simulator import Simulator
+from terra_simulator.sockets import CuttableProtocol, cut_all
+from terra_simulator.state_file import UnreadableStateError
+
+HOST = "127.0.0.1"
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to `_serve`, which saves the state first."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    def stop(self) -> None:
+        """Stop without waiting for running calls."""
+        self.should_exit = self.force_exit = True
+        # Interrupted calls are not errors to report. From Python 3.12 on, a server waits for them when it ends.
+        logging.getLogger("uvicorn.error").disabled = True
+        cut_all()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until a signal arrives; return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        credentials = Credentials.from_environment()
+    except KeyError as error:
+        return _fail(f"the environment variable {error.args[0]} is not set")
+    # asyncio sets TCP_NODELAY only if the protocol is named; without it every response takes 40 ms longer.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    with listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((HOST, options.port))
+        except OSError as error:
+            return _fail(f"port {options.port} on {HOST} cannot be used ({error.strerror}): choose another by --port")
+        url = f"http://{HOST}:{listening.getsockname()[1]}"
+        settings = Settings(
+            public_url=(options.public_url or url).rstrip("/"),
+            webhook_url=options.webhook_url,
+            signing_secret=credentials.signing_secret,
+            retry_scale=options.retry_scale,
+        )
+        try:
+            asyncio.run(_serve(listening, settings, options, credentials.api_key, url))
+        except UnreadableStateError as error:
+            return _fail(str(error))
+    return 0
+
+
+async def _serve(
+    listening: socket.socket, settings: Settings, options: argparse.Namespace, api_key: str, url: str
+) -> None:
+    simulator = Simulator(settings, dev_id=options.dev_id, api_key=api_key, state_path=options.state)
+    try:
+        simulator.load()
+    except UnreadableStateError:
+        # Without saving: a state file that could not be read must not be overwritten.
+        await simulator.outbox.close()
+        raise
+    try:
+        server = _Server(
+            uvicorn.Config(
+                application(simulator),
+                http=CuttableProtocol,
+                lifespan="off",
+                ws="none",
+                log_level="error",
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                # Longer than clients keep idle connections, so that none is closed under a request just sent.
+                timeout_keep_alive=75,
+                # For clients that connect while the server is closing.
+                timeout_graceful_shutdown=1,
+            )
+        )
+        loop = asyncio.get_running_loop()
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(ending, server.stop)
+        print(f"Terra simulator on {url}", flush=True)
+        await server.serve(sockets=[listening])
+    finally:
+        await simulator.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="terra-simulator", description="A Terra on this machine.")
+    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--dev-id", required=True, help="the developer account's dev-id")
+    parser.add_argument("--webhook-url", help="where webhooks go")
+    parser.add_argument("--state", type=Path, help="file that keeps people and undelivered webhooks")
+    parser.add_argument("--retry-scale", type=float, default=1.0, help="factor on Terra's retry delays, such as 0.001")
+    parser.add_argument("--public-url", help="how browsers reach the simulator, if not by its own address")
+    return parser
+
+
+def _fail(message: str) -> int:
+    print(f"Terra simulator: {message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""The simulator as one ASGI application."""
+
+from starlette.applications import Starlette
+
+from terra_simulator.consent import ConsentPages
+from terra_simulator.console import Console
+from terra_simulator.control import ControlApi
+from terra_simulator.rest import RestApi
+from terra_simulator.simulator import Simulator
+
+
+def application(simulator: Simulator) -> Starlette:
+    """Combine Terra's API, the end user's pages and the control API."""
+    return Starlette(
+        routes=[
+            *ControlApi(simulator).routes(),
+            *Console(simulator).routes(),
+            *ConsentPages(simulator).routes(),
+            *RestApi(simulator).routes(),
+        ]
+    )

@@ -1,0 +1,273 @@
+"""The page at `/`: all users of the simulated Terra, the last webhooks, and a button for each possible event.
+
+Showing the page changes nothing. A button is a form's POST, answered by 303 back to the page, so a reload repeats
+nothing. Like the control API, it serves only browsers on this machine, and rejects pages of other sites.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from terra_simulator import console_view, pages
+from terra_simulator.consent import form_fields
+from terra_simulator.origin_guard import is_foreign
+from terra_simulator.outbox import Delivery, copies
+from terra_simulator.people import User, new_id
+from terra_simulator.providers import PROVIDERS
+from terra_simulator.simulator import Emission, LoginRequest, Simulator
+
+Form = Mapping[str, str]
+LONGEST_WAIT_S: Final = 3.0
+"""How long a button waits for the webhooks' first responses, so that the page can show them."""
+
+REAUTHS: Final[dict[str, dict[str, object]]] = {
+    "reauth_after": {"reauth_order": "auth_first", "reauth_old_user": "present"},
+    "reauth_before": {"reauth_order": "reauth_first", "reauth_old_user": "present"},
+    "reauth_null": {"reauth_order": "auth_first", "reauth_old_user": "null"},
+}
+EVENTS: Final = ("deauth", "access_revoked", "connection_error", "activity")
+
+
+class NotPossibleError(Exception):
+    """The requested action is impossible; the text states the reason."""
+
+
+class Console:
+    """The browser interface of the simulator."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._terra = simulator
+        self._news = ""
+        self._acts: dict[str, Callable[[Form], Awaitable[str]]] = {
+            "connect": self._connect,
+            "connect_silently": self._connect_silently,
+            "begin_login": self._begin_login,
+            "lose": lambda _: self._set("Webhooks get lost from now on.", send_webhooks=False),
+            "send": lambda _: self._set("Webhooks are sent from now on.", send_webhooks=True),
+            "twice": lambda _: self._set("Each webhook is sent twice from now on.", webhook_copies=2),
+            "once": lambda _: self._set("Each webhook is sent once from now on.", webhook_copies=1),
+            "hold": self._hold,
+            "release": self._release,
+            "release_reversed": self._release_reversed,
+            "drop": self._drop,
+            "retry": self._retry,
+            "release_one": self._release_one,
+            "drop_one": self._drop_one,
+            "again": self._again,
+            "replay": self._replay,
+            "grant": self._grant,
+            "withdraw": self._withdraw,
+            "forget": self._forget,
+            **{name: self._happening(name) for name in EVENTS},
+            **{name: self._reconnecting(how) for name, how in REAUTHS.items()},
+        }
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the page's path."""
+        return [
+            Route("/", self._door(self.show), methods=["GET"]),
+            Route("/", self._door(self.act), methods=["POST"]),
+        ]
+
+    def _door(self, endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def enter(request: Request) -> Response:
+            if is_foreign(request.scope["headers"], has_pages=True):
+                return pages.refusal("Not from there", "This page works on this machine only.", HTTPStatus.FORBIDDEN)
+            return await endpoint(request)
+
+        return enter
+
+    async def show(self, request: Request) -> Response:
+        """Show the current state."""
+        news, self._news = self._news, ""
+        return console_view.page(self._terra, news=news, person=request.query_params.get("person", "").strip())
+
+    async def act(self, request: Request) -> Response:
+        """Carry out a button's action."""
+        form = await form_fields(request)
+        act = self._acts.get(form.get("do", ""))
+        if act is None:
+            return pages.refusal("Nothing was done", "Press one of the buttons.", HTTPStatus.BAD_REQUEST)
+        try:
+            self._news = await act(form)
+        except NotPossibleError as error:
+            return pages.refusal("Nothing was done", str(error), HTTPStatus.CONFLICT)
+        self._terra.save()
+        person = form.get("person", "")
+        query = f"?person={quote(person)}" if person else ""
+        place = f"#{quote(form['at'])}" if form.get("at") else ""
+        return RedirectResponse(f"/{query}{place}", HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
+
+    # -- users -----------------------------------------------------------------------------------------------------
+
+    async def _connect(self, form: Form, *, silent: bool = False) -> str:
+        provider = self._provider(form)
+        user, emission = self._terra.connect_directly(
+            provider, form.get("reference_id") or None, form.get("account") or None, user_id=None, silent=silent
+        )
+        return f"{_who(user)} connected. {await self._told(emission)}"
+
+    async def _connect_silently(self, form: Form) -> str:
+        return await self._connect(form, silent=True)
+
+    async def _begin_login(self, form: Form) -> str:
+        provider = self._provider(form)
+        if PROVIDERS[provider].is_sdk:
+            message = f"{PROVIDERS[provider].title} is connected inside a phone app: it has no login page."
+            raise NotPossibleError(message)
+        self._terra.begin_login(provider, LoginRequest(reference_id=form.get("reference_id") or None))
+        return "A login has begun. Nobody need ever finish it."
+
+    async def _forget(self, form: Form) -> str:
+        user = self._user(form)
+        self._terra.people.remove([user])
+        return f"Terra has forgotten {_who(user)}, and told nobody."
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def _happening(self, event_type: str) -> Callable[[Form], Awaitable[str]]:
+        async def act(form: Form) -> str:
+            return await self._happened(self._user(form), event_type)
+
+        return act
+
+    def _reconnecting(self, how: Mapping[str, object]) -> Callable[[Form], Awaitable[str]]:
+        async def act(form: Form) -> str:
+            new, emission = self._terra.reconnect(self._connected(form), how)
+            return f"{_who(new)} connected again, as {new.user_id}. {await self._told(emission)}"
+
+        return act
+
+    async def _grant(self, form: Form) -> str:
+        user, scopes = self._connected(form), _scopes(form)
+        return await self._happened(user, "permission_change", scopes_added=scopes)
+
+    async def _withdraw(self, form: Form) -> str:
+        user, scopes = self._connected(form), _scopes(form)
+        return await self._happened(user, "permission_change", scopes_removed=scopes)
+
+    async def _happened(self, user: User, event_type: str, **extra: str) -> str:
+        return f"{event_type} for {_who(user)}. {await self._told(self._terra.happen(user, event_type, extra))}"
+
+    # -- webhooks --------------------------------------------------------------------------------------------------
+
+    async def _set(self, news: str, **changes: object) -> str:
+        self._terra.change_settings(changes)
+        return news
+
+    async def _hold(self, _form: Form) -> str:
+        self._terra.outbox.is_holding = True
+        return "Webhooks are held back from now on."
+
+    async def _release(self, _form: Form) -> str:
+        return await self._let_go(self._held())
+
+    async def _release_reversed(self, _form: Form) -> str:
+        return await self._let_go(self._held()[::-1])
+
+    async def _drop(self, _form: Form) -> str:
+        held = self._held()
+        self._terra.outbox.is_holding = False
+        await self._terra.outbox.release([], dropped=held)
+        return f"{len(held)} held webhooks got lost; the next ones are sent."
+
+    async def _release_one(self, form: Form) -> str:
+        return await self._soon(self._terra.outbox.release([self._held_one(form)], dropped=[]), "Released one.")
+
+    async def _drop_one(self, form: Form) -> str:
+        await self._terra.outbox.release([], dropped=[self._held_one(form)])
+        return "One webhook got lost."
+
+    async def _retry(self, _form: Form) -> str:
+        return await self._soon(self._terra.outbox.retry_now(), "Tried everything that is pending.")
+
+    async def _again(self, form: Form) -> str:
+        return await self._repeat(form, trace_id=None)
+
+    async def _replay(self, form: Form) -> str:
+        return await self._repeat(form, trace_id=new_id())
+
+    async def _repeat(self, form: Form, *, trace_id: str | None) -> str:
+        earlier = self._delivery(form)
+        if self._terra.settings.webhook_url is None:
+            message = "No webhook_url is set."
+            raise NotPossibleError(message)
+        again = earlier.repeated(
+            now=self._terra.clock(),
+            trace_id=trace_id,
+            ordering_timestamp=earlier.ordering_timestamp,
+            is_signed_anew=False,
+        )
+        return await self._soon(self._terra.outbox.send(copies(again, 1), concurrently=False), "Sent again.")
+
+    async def _let_go(self, held: list[Delivery]) -> str:
+        self._terra.outbox.is_holding = False
+        return await self._soon(self._terra.outbox.release(held, dropped=[]), f"Released {len(held)}.")
+
+    async def _told(self, emission: Emission | None) -> str:
+        if emission is None:
+            return "Nobody was told."
+        await asyncio.wait({emission.first_attempts}, timeout=LONGEST_WAIT_S)
+        return console_view.outcome(emission.deliveries)
+
+    async def _soon(self, work: Coroutine[Any, Any, object], news: str) -> str:
+        await asyncio.wait({self._terra.outbox.begin(work)}, timeout=LONGEST_WAIT_S)
+        return news
+
+    # -- form fields -----------------------------------------------------------------------------------------------
+
+    def _provider(self, form: Form) -> str:
+        provider = form.get("provider", "")
+        if provider not in PROVIDERS:
+            message = "There is no such provider."
+            raise NotPossibleError(message)
+        return provider
+
+    def _user(self, form: Form) -> User:
+        user = self._terra.people.users.get(form.get("user_id", ""))
+        if user is None:
+            message = "Terra does not know this user any more."
+            raise NotPossibleError(message)
+        return user
+
+    def _connected(self, form: Form) -> User:
+        user = self._user(form)
+        if user.created_at is None:
+            message = "This user has never finished a login."
+            raise NotPossibleError(message)
+        return user
+
+    def _held(self) -> list[Delivery]:
+        return [delivery for delivery in self._terra.outbox.deliveries() if delivery.state == "held"]
+
+    def _held_one(self, form: Form) -> Delivery:
+        delivery = self._delivery(form)
+        if delivery.state != "held":
+            message = "This webhook is not held back any more."
+            raise NotPossibleError(message)
+        return delivery
+
+    def _delivery(self, form: Form) -> Delivery:
+        delivery = self._terra.outbox.find(form.get("delivery_id", ""))
+        if delivery is None:
+            message = "There is no such webhook any more."
+            raise NotPossibleError(message)
+        return delivery
+
+
+def _who(user: User) -> str:
+    return f"{user.reference_id or 'somebody'}'s {PROVIDERS[user.provider].title}"
+
+
+def _scopes(form: Form) -> str:
+    scopes = ",".join(scope.strip() for scope in form.get("scopes", "").split(",") if scope.strip())
+    if not scopes:
+        message = "Name a scope, or several with commas between them."
+        raise NotPossibleError(message)
+    return scopes

@@ -1,0 +1,313 @@
+"""The HTML of the page at `/`: plain forms, no script, one column on a phone and two on a desktop."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from html import escape
+from itertools import groupby
+from typing import Final
+
+from starlette.responses import HTMLResponse
+
+from terra_simulator import pages
+from terra_simulator.outbox import Delivery, readable
+from terra_simulator.people import User
+from terra_simulator.providers import PROVIDERS
+from terra_simulator.simulator import Simulator
+
+MOST_PEOPLE: Final = 50
+MOST_WEBHOOKS: Final = 25
+_LONGEST_ANSWER: Final = 160
+
+_STYLE: Final = """
+:root { --good: #1a7f37; --bad: #b3261e; --wait: #8a5a00; }
+@media (prefers-color-scheme: dark) { :root { --good: #56d364; --bad: #ff8a80; --wait: #e3b341; } }
+main { max-width: 76rem; }
+h1 { font-size: 1.5rem; } h2 { margin: 0 0 .75rem; font-size: 1.15rem; }
+h3 { margin: 1.25rem 0 .5rem; font-size: 1rem; }
+h3, h4 { overflow-wrap: anywhere; } h4 { margin: 0 0 .5rem; font-size: 1rem; }
+section, article { margin-bottom: 1rem; min-width: 0; }
+article, section { scroll-margin-top: 4rem; }
+nav { display: flex; flex-wrap: wrap; gap: 0 1.25rem; margin-bottom: .75rem; } nav a { padding: .6rem 0; }
+article + article { padding-top: 1rem; border-top: 1px solid var(--line); }
+.columns { display: grid; grid-template-columns: minmax(0, 1fr); gap: 0 1rem; align-items: start; }
+@media (min-width: 60rem) { .columns { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } }
+.news { position: sticky; top: 0; z-index: 1; margin: 0 0 1rem; padding: .6rem .9rem; border: 1px solid var(--strong);
+  border-radius: .5rem; background: var(--card); overflow-wrap: anywhere; }
+.buttons { display: flex; flex-wrap: wrap; gap: .4rem; margin: .25rem 0 .6rem; }
+.buttons button { width: auto; min-height: 2.75rem; margin: 0; padding: .35rem .8rem; font-size: .9rem; }
+fieldset { margin: 0 0 .4rem; padding: 0; border: 0; min-width: 0; }
+legend { padding: 0; color: var(--soft); font-size: .875rem; }
+.fields { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .6rem;
+  margin-bottom: .6rem; }
+input, select { width: 100%; min-height: 2.75rem; padding: .5rem .6rem; border: 1px solid var(--line);
+  border-radius: .5rem; background: var(--paper); color: inherit; font: inherit; }
+label { font-size: .875rem; color: var(--soft); }
+dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .1rem .75rem; margin: 0 0 .5rem; }
+dd { margin: 0; font-size: .875rem; } dd, code { overflow-wrap: anywhere; }
+.state { font-weight: 600; font-size: .875rem; white-space: nowrap; }
+.good { color: var(--good); } .bad { color: var(--bad); } .wait { color: var(--wait); }
+p { margin: 0 0 .6rem; overflow-wrap: anywhere; } .soft { color: var(--soft); font-size: .875rem; }
+details { margin-bottom: .5rem; font-size: .875rem; } summary { cursor: pointer; padding: .3rem 0; }
+pre { margin: 0; padding: .5rem; border-radius: .5rem; background: var(--paper); white-space: pre-wrap;
+  overflow-wrap: anywhere; font-size: .8rem; }
+:focus-visible { outline: 3px solid var(--strong); outline-offset: 2px; }
+"""
+
+# The referrer stays on this site: without one, browsers send forms with the Origin `null`, which counts as foreign.
+_HEADERS: Final = {
+    **pages.HEADERS,
+    "Content-Security-Policy": f"{pages.HEADERS['Content-Security-Policy']}; form-action 'self'",
+    "Referrer-Policy": "same-origin",
+}
+
+_STATES: Final = {
+    "delivered": ("good", "delivered"),
+    "pending": ("wait", "pending"),
+    "held": ("wait", "held back"),
+    "lost": ("bad", "lost"),
+    "given_up": ("bad", "given up"),
+}
+
+
+def page(terra: Simulator, *, news: str, person: str) -> HTMLResponse:
+    """The page with the current state; with a reference_id, only that user's part."""
+    told = f'<p class="news" role="status">{escape(news)}</p>' if news else ""
+    return pages.document(
+        "Console",
+        f"""<h1>Terra simulator</h1>
+<nav aria-label="This page"><a href="#connect">Somebody connects</a> <a href="#people">People</a>
+<a href="#webhooks">Last webhooks</a> <a href="/">Look again</a></nav>
+{told}
+<div class="columns">
+<div>
+{_webhooks(terra)}
+{_somebody_connects(terra)}
+{_people(terra, person)}
+</div>
+{_last_webhooks(terra, person)}
+</div>""",
+        style=_STYLE,
+        headers=_HEADERS,
+    )
+
+
+def outcome(deliveries: Sequence[Delivery]) -> str:
+    """The current results of deliveries, in a sentence."""
+    return f"{', '.join(f'{d.type} {_said(d)}' for d in deliveries)}."
+
+
+def _webhooks(terra: Simulator) -> str:
+    settings, outbox = terra.settings, terra.outbox
+    held = sum(delivery.state == "held" for delivery in outbox.deliveries())
+    pending = sum(delivery.state == "pending" for delivery in outbox.deliveries())
+    sending = (
+        ("lose", "Lose webhooks", "good", "are sent")
+        if settings.send_webhooks
+        else ("send", "Send webhooks", "bad", "get lost")
+    )
+    copying = ("once", "Send once") if settings.webhook_copies > 1 else ("twice", "Send each twice")
+    buttons = [sending[:2], copying]
+    if not outbox.is_holding:
+        buttons.append(("hold", "Hold back"))
+    if held or outbox.is_holding:
+        buttons += [("release", "Release"), ("release_reversed", "Release in reverse"), ("drop", "Lose what is held")]
+    if pending:
+        buttons.append(("retry", "Try pending now"))
+    times = "" if settings.webhook_copies == 1 else f", {settings.webhook_copies} times each"
+    holding = '; new ones are <span class="state wait">held back</span>' if outbox.is_holding else ""
+    return f"""<section class="card">
+<h2>Webhooks</h2>
+<p>They <span class="state {sending[2]}">{sending[3]}</span>{times}{holding}. Held back: {held}. Pending: {pending}.</p>
+<p class="soft">To {escape(settings.webhook_url or "nowhere: no webhook_url is set")}</p>
+<form method="post"><div class="buttons">{_buttons(buttons)}</div></form>
+</section>"""
+
+
+def _somebody_connects(terra: Simulator) -> str:
+    enabled = terra.settings.enabled_providers
+    options = "".join(
+        f'<option value="{name}"{" selected" if name == "FITBIT" else ""}>{escape(PROVIDERS[name].title)}</option>'
+        for name in sorted(enabled)
+    )
+    return f"""<section class="card" id="connect">
+<h2>Somebody connects</h2>
+<form method="post">
+<div class="fields">
+<div><label for="new-person">Person (reference_id)</label>
+<input id="new-person" name="reference_id" maxlength="256" autocomplete="off" autocapitalize="none"></div>
+<div><label for="new-provider">Provider</label><select id="new-provider" name="provider">{options}</select></div>
+<div><label for="new-account">Account (theirs, if empty)</label>
+<input id="new-account" name="account" maxlength="200" autocomplete="off" autocapitalize="none"></div>
+</div>
+<div class="buttons">{
+        _buttons(
+            [
+                ("connect", "Connect"),
+                ("connect_silently", "Connect, and tell nobody"),
+                ("begin_login", "Begin a login and leave it"),
+            ]
+        )
+    }</div>
+</form>
+</section>"""
+
+
+def _people(terra: Simulator, person: str) -> str:
+    users = [user for user in terra.people.users.values() if not person or user.reference_id == person]
+    shown = users[-MOST_PEOPLE:]
+    by_person = sorted(shown, key=lambda user: (user.reference_id is None, user.reference_id or ""))
+    groups = "".join(
+        f"<h3>{escape(reference_id) if reference_id is not None else 'Nobody (no reference_id)'}</h3>"
+        + "".join(_connection(terra, user, person) for user in theirs)
+        for reference_id, theirs in groupby(by_person, key=lambda user: user.reference_id)
+    )
+    more = f'<p class="soft">And {len(users) - len(shown)} older ones.</p>' if len(users) > len(shown) else ""
+    return f"""<section class="card" id="people">
+<h2>People and connections: {len(users)}</h2>
+<form method="get"><label for="person">Only this person (reference_id)</label>
+<input id="person" name="person" value="{escape(person)}" maxlength="256" autocomplete="off" autocapitalize="none">
+<div class="buttons"><button>Show</button></div></form>
+{groups or "<p>Terra knows nobody here.</p>"}{more}
+</section>"""
+
+
+def _connection(terra: Simulator, user: User, person: str) -> str:
+    title = escape(PROVIDERS[user.provider].title)
+    hidden = _hidden(user_id=user.user_id, person=person, at=f"user-{user.user_id}")
+    return f"""<article id="user-{escape(user.user_id)}">
+<h4>{title} <span class="state {_state_of(user)}</span></h4>
+<dl>{_facts(user)}</dl>
+{_link_to_login(terra, user)}
+<form method="post">{hidden}
+{_happenings(user)}
+</form>
+</article>"""
+
+
+def _state_of(user: User) -> str:
+    if user.is_authenticated:
+        return 'good">connected'
+    return 'wait">login never finished' if user.created_at is None else 'bad">access revoked'
+
+
+def _facts(user: User) -> str:
+    facts = [("user_id", user.user_id)]
+    if user.created_at is not None:
+        facts += [("account", user.account or ""), ("scopes", user.scopes or "none")]
+    return "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts)
+
+
+def _link_to_login(terra: Simulator, user: User) -> str:
+    logins = [
+        login for login in terra.people.logins.values() if login.user_id == user.user_id and login.outcome is None
+    ]
+    return "".join(f'<p><a href="/login/{escape(login.token)}">Open its login page</a></p>' for login in logins)
+
+
+def _happenings(user: User) -> str:
+    if user.created_at is None:
+        return _group("Terra", [("forget", "Forget silently"), ("deauth", "Deauthenticate")])
+    return (
+        _group(
+            "Something happens",
+            [
+                ("deauth", "Disconnected (deauth)"),
+                ("access_revoked", "Access revoked"),
+                ("connection_error", "Connection error"),
+                ("activity", "Data arrives"),
+            ],
+        )
+        + _group(
+            "The same account connects again",
+            [
+                ("reauth_after", "auth, then user_reauth"),
+                ("reauth_before", "user_reauth, then auth"),
+                ("reauth_null", "old_user null"),
+            ],
+        )
+        + "<details><summary>Permissions change</summary>"
+        f'<label for="scopes-{escape(user.user_id)}">Scopes, with commas between them</label>'
+        f'<input id="scopes-{escape(user.user_id)}" name="scopes" value="{escape(user.scopes or "")}" maxlength="500"'
+        ' autocomplete="off" autocapitalize="none">'
+        f'<div class="buttons">{_buttons([("withdraw", "Withdraw"), ("grant", "Grant")])}</div></details>'
+        + _group("Without a word", [("forget", "Forget silently")])
+    )
+
+
+def _last_webhooks(terra: Simulator, person: str) -> str:
+    every = [delivery for delivery in terra.outbox.deliveries() if not person or _is_about(delivery, person)]
+    shown = every[: -MOST_WEBHOOKS - 1 : -1]
+    rows = "".join(_delivery(delivery, person) for delivery in shown)
+    return f"""<section class="card" id="webhooks">
+<h2>Last webhooks</h2>
+{rows or "<p>None yet.</p>"}
+</section>"""
+
+
+def _delivery(delivery: Delivery, person: str) -> str:
+    style, state = _STATES[delivery.state]
+    at = datetime.fromtimestamp(delivery.created_at, UTC)
+    buttons = [("again", "Send again"), ("replay", "Under a new trace id")]
+    if delivery.state == "held":
+        buttons = [("release_one", "Release this one"), ("drop_one", "Lose this one")]
+    hidden = _hidden(delivery_id=delivery.delivery_id, person=person, at="webhooks")
+    body = json.dumps(readable(delivery.body), indent=1, ensure_ascii=False)
+    return f"""<article>
+<h4>{escape(delivery.type or "no type")} <span class="state {style}">{state}</span></h4>
+<p class="soft"><time datetime="{at.isoformat()}">{at:%H:%M:%S} UTC</time>{escape(_subject(delivery))}</p>
+<p>{escape(_tries(delivery))}{escape(_said(delivery))}</p>
+<details><summary>Body</summary>
+<p class="soft">trace id {escape(delivery.trace_id)}</p>
+<pre>{escape(body)}</pre></details>
+<form method="post">{hidden}<div class="buttons">{_buttons(buttons)}</div></form>
+</article>"""
+
+
+def _tries(delivery: Delivery) -> str:
+    count = len(delivery.attempts)
+    return f"Sent {count} times; the last one " if count > 1 else "It "
+
+
+def _said(delivery: Delivery) -> str:
+    """The receiver's last response."""
+    if not delivery.attempts:
+        return {"held": "waits to be released", "lost": "was never sent"}.get(delivery.state, "is on its way")
+    last = delivery.attempts[-1]
+    if last.status is None:
+        return f"got no answer ({last.error})"
+    text = " ".join(last.answer.split())
+    return f"was answered {last.status} {text[:_LONGEST_ANSWER]}".rstrip()
+
+
+def _subject(delivery: Delivery) -> str:
+    user = _user_in(delivery)
+    if not user:
+        return ""
+    return f", {user.get('provider')} of {user.get('reference_id') or 'nobody named'}"
+
+
+def _is_about(delivery: Delivery, person: str) -> bool:
+    body = readable(delivery.body)
+    return person in {
+        _user_in(delivery).get("reference_id"),
+        body.get("reference_id") if isinstance(body, dict) else None,
+    }
+
+
+def _user_in(delivery: Delivery) -> dict[str, object]:
+    body = readable(delivery.body)
+    user = (body.get("user") or body.get("new_user")) if isinstance(body, dict) else None
+    return user if isinstance(user, dict) else {}
+
+
+def _group(legend: str, buttons: Iterable[tuple[str, str]]) -> str:
+    return f'<fieldset><legend>{legend}</legend><div class="buttons">{_buttons(buttons)}</div></fieldset>'
+
+
+def _buttons(buttons: Iterable[tuple[str, str]]) -> str:
+    return "".join(f'<button name="do" value="{name}">{escape(label)}</button>' for name, label in buttons)
+
+
+def _hidden(**fields: str) -> str:
+    return "".join(f'<input type="hidden" name="{name}" value="{escape(value)}">' for name, value in fields.items())

@@ -1,0 +1,472 @@
+"""The control API under /_control; the package's docstring lists it."""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from terra_simulator.faults import Fault
+from terra_simulator.origin_guard import is_foreign
+from terra_simulator.outbox import Delivery, as_bytes, copies, readable
+from terra_simulator.people import User, new_id
+from terra_simulator.providers import PROVIDERS
+from terra_simulator.simulator import Emission, LoginRequest, Simulator
+
+Endpoint = Callable[[Request], Awaitable[object]]
+
+
+class RefusedError(Exception):
+    """A control call that cannot be carried out."""
+
+    def __init__(self, message: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Ordered(BaseModel):
+    """A body of a control call; unknown fields are rejected as typing mistakes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+Fields = TypeVar("Fields", bound=BaseModel)
+
+
+class OrderedDelivery(Ordered):
+    """Any webhook, exactly as a test needs it."""
+
+    body: Any = None
+    text: str | None = None
+    base64: str | None = None
+    url: str | None = None
+    trace_id: str | None = None
+    ordering_timestamp: int | str | None = None
+    reference: str | None = None
+    t: int | None = None
+    secret: str | None = None
+    secrets: list[str] | None = None
+    headers: dict[str, str | None] = Field(default_factory=dict)
+    copies: int = Field(default=1, ge=1, le=1000)
+    concurrent: bool = False
+    retry: bool = False
+
+    @model_validator(mode="after")
+    def _has_one_body(self) -> Self:
+        if len(self.model_fields_set & {"body", "text", "base64"}) != 1:
+            message = "give exactly one of body, text and base64"
+            raise ValueError(message)
+        return self
+
+    def content(self) -> bytes:
+        """Return the bytes to sign and send."""
+        if self.text is not None:
+            return self.text.encode()
+        if self.base64 is not None:
+            try:
+                return base64.b64decode(self.base64, validate=True)
+            except binascii.Error as error:
+                message = f"base64: {error}"
+                raise RefusedError(message) from error
+        return as_bytes(self.body)
+
+    def deliveries(self, *, now: float) -> list[Delivery]:
+        """Return the copies: identical bytes unless they are retried with a renewed `t`."""
+        content = self.content()
+        parsed = readable(content)
+        first = Delivery(
+            trace_id=self.trace_id if self.trace_id is not None else new_id(),
+            type=str(parsed["type"]) if isinstance(parsed, dict) and "type" in parsed else None,
+            body=content,
+            created_at=now,
+            ordering_timestamp=(
+                self.ordering_timestamp if "ordering_timestamp" in self.model_fields_set else int(now * 1000)
+            ),
+            reference=self.reference if "reference" in self.model_fields_set else new_id(),
+            t=self.t if self.t is not None or self.retry else int(now),
+            secrets=self.secrets or ([self.secret] if self.secret is not None else None),
+            headers=self.headers,
+            url=self.url,
+            is_retried=self.retry,
+        )
+        return copies(first, self.copies)
+
+
+class OrderedRepeat(Ordered):
+    """A webhook that is sent once more, as Terra does, or as an attacker does who has captured it."""
+
+    trace_id: str | None = None
+    ordering_timestamp: int | str | None = None
+    sign_anew: bool = False
+    copies: int = Field(default=1, ge=1, le=1000)
+    concurrent: bool = False
+
+
+class OrderedRelease(Ordered):
+    """The held webhooks to send, and their order."""
+
+    order: Literal["fifo", "reverse"] | list[str] = "fifo"
+    drop: list[str] = Field(default_factory=list)
+    keep_holding: bool = False
+
+
+class OrderedUser(Ordered):
+    """A connection that is created without a browser."""
+
+    reference_id: str | None = None
+    provider: str = "FITBIT"
+    account: str | None = None
+    user_id: str | None = None
+    token: str | None = None
+    silent: bool = False
+
+
+class OrderedLogin(Ordered):
+    """A login that may never be finished."""
+
+    reference_id: str | None = None
+    resource: str = "FITBIT"
+
+
+class OrderedReauth(Ordered):
+    """How the same account connects again; omitted fields are as in the settings."""
+
+    order: Literal["auth_first", "reauth_first"] | None = None
+    old_user: Literal["present", "null"] | None = None
+    wait: bool = True
+
+    def settings(self) -> dict[str, object]:
+        """Return the settings that apply to this call."""
+        chosen = {"reauth_order": self.order, "reauth_old_user": self.old_user}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+
+class UserChanges(Ordered):
+    """Changes to a Terra user that no webhook reports."""
+
+    reference_id: str | None = None
+    account: str | None = None
+    scopes: str | None = None
+    active: bool | None = None
+    is_authenticated: bool = False
+    created_at: str | None = None
+    last_webhook_update: str | None = None
+
+
+class OrderedEvent(BaseModel):
+    """An event about a user; every other field goes into the webhook's body."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    wait: bool = True
+
+
+class ControlApi:
+    """The interface through which tests and developers control the simulator."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._terra = simulator
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the paths of the control API."""
+        table: list[tuple[str, str, Endpoint]] = [
+            ("GET", "/health", self.health),
+            ("POST", "/reset", self.reset),
+            ("GET", "/settings", self.settings),
+            ("PATCH", "/settings", self.change_settings),
+            ("GET", "/requests", self.requests),
+            ("DELETE", "/requests", self.forget_requests),
+            ("GET", "/faults", self.faults),
+            ("POST", "/faults", self.add_fault),
+            ("DELETE", "/faults", self.clear_faults),
+            ("GET", "/deliveries", self.deliveries),
+            ("POST", "/deliveries", self.deliver),
+            ("POST", "/deliveries/{delivery_id}/again", self.deliver_again),
+            ("POST", "/hold", self.hold),
+            ("POST", "/release", self.release),
+            ("POST", "/retry_now", self.retry_now),
+            ("GET", "/logins", self.logins),
+            ("POST", "/logins", self.add_login),
+            ("GET", "/users", self.users),
+            ("POST", "/users", self.add_user),
+            ("PATCH", "/users/{user_id}", self.change_user),
+            ("DELETE", "/users/{user_id}", self.remove_user),
+            ("POST", "/users/{user_id}/events", self.add_event),
+            ("POST", "/users/{user_id}/reauth", self.reconnect),
+        ]
+        return [Route(f"/_control{path}", self._door(endpoint), methods=[method]) for method, path, endpoint in table]
+
+    def _door(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        async def enter(request: Request) -> Response:
+            if is_foreign(request.scope["headers"]):
+                return JSONResponse({"error": "only from this machine"}, HTTPStatus.FORBIDDEN)
+            try:
+                answer = await endpoint(request)
+            except RefusedError as error:
+                return JSONResponse({"error": str(error)}, error.status)
+            except ValidationError as error:
+                return JSONResponse(
+                    {"error": error.errors(include_url=False, include_context=False, include_input=False)},
+                    HTTPStatus.BAD_REQUEST,
+                )
+            self._terra.save()
+            return JSONResponse(answer)
+
+        return enter
+
+    # -- general ---------------------------------------------------------------------------------------------------
+
+    async def health(self, request: Request) -> object:
+        """Return that the simulator is running."""
+        del request
+        return {"status": "ok"}
+
+    async def reset(self, request: Request) -> object:
+        """Delete all state."""
+        del request
+        await self._terra.reset()
+        return {"status": "ok"}
+
+    async def settings(self, request: Request) -> object:
+        """Return the settings."""
+        del request
+        return self._terra.settings.model_dump()
+
+    async def change_settings(self, request: Request) -> object:
+        """Change some settings and return all."""
+        changes = await _json(request)
+        if not isinstance(changes, dict):
+            message = "the body must be an object"
+            raise RefusedError(message)
+        return self._terra.change_settings(changes).model_dump()
+
+    async def requests(self, request: Request) -> object:
+        """Return the REST calls received; `?path=` (its end) and `?method=` filter them."""
+        calls = self._terra.journal.calls(
+            path=request.query_params.get("path"), method=request.query_params.get("method")
+        )
+        return [call.model_dump() for call in calls]
+
+    async def forget_requests(self, request: Request) -> object:
+        """Delete the REST calls."""
+        del request
+        self._terra.journal.clear()
+        return []
+
+    async def faults(self, request: Request) -> object:
+        """Return the active faults."""
+        del request
+        return [fault.model_dump() for fault in self._terra.faults.all()]
+
+    async def add_fault(self, request: Request) -> object:
+        """Activate a fault."""
+        self._terra.faults.add(await _fields(request, Fault))
+        return await self.faults(request)
+
+    async def clear_faults(self, request: Request) -> object:
+        """Remove all faults."""
+        self._terra.faults.clear()
+        return await self.faults(request)
+
+    # -- webhooks --------------------------------------------------------------------------------------------------
+
+    async def deliveries(self, request: Request) -> object:
+        """Return every webhook; `?type=`, `?state=` and `?trace_id=` filter them."""
+        found = [delivery.shown() for delivery in self._terra.outbox.deliveries()]
+        wanted = {name: value for name, value in request.query_params.items() if name in {"type", "state", "trace_id"}}
+        return [shown for shown in found if all(shown[name] == value for name, value in wanted.items())]
+
+    async def deliver(self, request: Request) -> object:
+        """Send a webhook of any kind and wait for the receiver's response."""
+        ordered = await _fields(request, OrderedDelivery)
+        if ordered.url is None and self._terra.settings.webhook_url is None:
+            message = "no webhook_url is set"
+            raise RefusedError(message, HTTPStatus.CONFLICT)
+        deliveries = ordered.deliveries(now=self._terra.clock())
+        await self._terra.outbox.send(deliveries, concurrently=ordered.concurrent)
+        return _answers(deliveries)
+
+    async def deliver_again(self, request: Request) -> object:
+        """Send a webhook's body once more, and wait for the receiver's response."""
+        ordered = await _fields(request, OrderedRepeat)
+        earlier = self._terra.outbox.find(request.path_params["delivery_id"])
+        if earlier is None:
+            message = "no such delivery"
+            raise RefusedError(message, HTTPStatus.NOT_FOUND)
+        if earlier.url is None and self._terra.settings.webhook_url is None:
+            message = "no webhook_url is set"
+            raise RefusedError(message, HTTPStatus.CONFLICT)
+        is_stamped = "ordering_timestamp" in ordered.model_fields_set
+        again = earlier.repeated(
+            now=self._terra.clock(),
+            trace_id=ordered.trace_id,
+            ordering_timestamp=ordered.ordering_timestamp if is_stamped else earlier.ordering_timestamp,
+            is_signed_anew=ordered.sign_anew,
+        )
+        deliveries = copies(again, ordered.copies)
+        await self._terra.outbox.send(deliveries, concurrently=ordered.concurrent)
+        return _answers(deliveries)
+
+    async def hold(self, request: Request) -> object:
+        """Hold every webhook that is emitted from now on."""
+        del request
+        self._terra.outbox.is_holding = True
+        return {"holding": True}
+
+    async def release(self, request: Request) -> object:
+        """Send held webhooks, in any order, and wait for the first attempts."""
+        ordered = await _fields(request, OrderedRelease)
+        held = [delivery for delivery in self._terra.outbox.deliveries() if delivery.state == "held"]
+        named = [*ordered.drop, *(ordered.order if isinstance(ordered.order, list) else [])]
+        unknown = sorted(set(named) - {delivery.trace_id for delivery in held})
+        if unknown:
+            message = f"not held: {', '.join(unknown)}"
+            raise RefusedError(message, HTTPStatus.NOT_FOUND)
+        self._terra.outbox.is_holding = ordered.keep_holding
+        dropped = [delivery for delivery in held if delivery.trace_id in ordered.drop]
+        chosen = [delivery for delivery in held if delivery.trace_id not in ordered.drop]
+        if ordered.order == "reverse":
+            chosen.reverse()
+        elif isinstance(ordered.order, list):
+            place = {trace_id: index for index, trace_id in enumerate(ordered.order)}
+            if ordered.keep_holding:
+                chosen = [delivery for delivery in chosen if delivery.trace_id in place]
+            chosen.sort(key=lambda delivery: place.get(delivery.trace_id, len(place)))
+        await self._terra.outbox.release(chosen, dropped=dropped)
+        return [delivery.shown() for delivery in chosen]
+
+    async def retry_now(self, request: Request) -> object:
+        """Attempt every pending delivery once, and wait for the responses."""
+        del request
+        return [delivery.shown() for delivery in await self._terra.outbox.retry_now()]
+
+    # -- users -----------------------------------------------------------------------------------------------------
+
+    async def logins(self, request: Request) -> object:
+        """Return the logins started, with the addresses of their consent pages."""
+        del request
+        url = self._terra.settings.public_url
+        return [
+            login.model_dump() | {"auth_url": f"{url}/login/{login.token}"}
+            for login in self._terra.people.logins.values()
+        ]
+
+    async def add_login(self, request: Request) -> object:
+        """Start a login as authenticateUser does, with a pending user, and do not finish it."""
+        ordered = await _fields(request, OrderedLogin)
+        if ordered.resource not in PROVIDERS or PROVIDERS[ordered.resource].is_sdk:
+            message = f"{ordered.resource} has no login page"
+            raise RefusedError(message)
+        login = self._terra.begin_login(ordered.resource, LoginRequest(reference_id=ordered.reference_id))
+        return login.model_dump() | {"auth_url": f"{self._terra.settings.public_url}/login/{login.token}"}
+
+    async def users(self, request: Request) -> object:
+        """Return all users, pending ones too."""
+        del request
+        return [user.model_dump() for user in self._terra.people.users.values()]
+
+    async def add_user(self, request: Request) -> object:
+        """Create a connection without a browser, also by spending a mobile token."""
+        ordered = await _fields(request, OrderedUser)
+        if ordered.provider not in PROVIDERS:
+            message = f"unknown provider {ordered.provider}"
+            raise RefusedError(message)
+        if ordered.user_id in self._terra.people.users:
+            message = f"{ordered.user_id} exists"
+            raise RefusedError(message, HTTPStatus.CONFLICT)
+        reference_id = ordered.reference_id
+        if ordered.token is not None:
+            token = self._terra.people.spend_token(ordered.token, self._terra.clock())
+            if token is None:
+                message = "the token is unknown, old or used"
+                raise RefusedError(message, HTTPStatus.CONFLICT)
+            # The SDK's reference_id applies only if the token is not bound to one.
+            reference_id = token.reference_id or reference_id
+        user, emission = self._terra.connect_directly(
+            ordered.provider,
+            reference_id,
+            ordered.account,
+            user_id=ordered.user_id,
+            silent=ordered.silent,
+        )
+        if emission is not None:
+            await asyncio.shield(emission.first_attempts)
+        return {"user": user.model_dump(), "deliveries": _shown(emission)}
+
+    async def change_user(self, request: Request) -> object:
+        """Change Terra's data about a user, without a webhook."""
+        user = self._user(request)
+        changes: Mapping[str, object] = (await _fields(request, UserChanges)).model_dump(exclude_unset=True)
+        for name, value in changes.items():
+            setattr(user, name, value)
+        return user.model_dump()
+
+    async def remove_user(self, request: Request) -> object:
+        """Remove a user, without a webhook."""
+        user = self._user(request)
+        self._terra.people.remove([user])
+        return user.model_dump()
+
+    async def add_event(self, request: Request) -> object:
+        """Apply an event to a user and send its webhook."""
+        user = self._user(request)
+        ordered = await _fields(request, OrderedEvent)
+        emission = self._terra.happen(user, ordered.type, ordered.model_extra or {})
+        if ordered.wait:
+            await asyncio.shield(emission.first_attempts)
+        return {"deliveries": _shown(emission)}
+
+    async def reconnect(self, request: Request) -> object:
+        """Connect the same account again: `auth` and `user_reauth`, in either order."""
+        user = self._user(request)
+        ordered = await _fields(request, OrderedReauth)
+        if user.created_at is None:
+            message = "this user has never connected"
+            raise RefusedError(message, HTTPStatus.CONFLICT)
+        new, emission = self._terra.reconnect(user, ordered.settings())
+        if ordered.wait:
+            await asyncio.shield(emission.first_attempts)
+        return {"user": new.model_dump(), "deliveries": _shown(emission)}
+
+    def _user(self, request: Request) -> User:
+        user = self._terra.people.users.get(request.path_params["user_id"])
+        if user is None:
+            message = "no such user"
+            raise RefusedError(message, HTTPStatus.NOT_FOUND)
+        return user
+
+
+def _shown(emission: Emission | None) -> list[dict[str, object]]:
+    return [] if emission is None else [delivery.shown() for delivery in emission.deliveries]
+
+
+def _answers(deliveries: list[Delivery]) -> list[dict[str, object]]:
+    return [
+        {
+            "trace_id": delivery.trace_id,
+            "status": delivery.attempts[0].status,
+            "body": delivery.attempts[0].answer,
+            "error": delivery.attempts[0].error,
+        }
+        for delivery in deliveries
+    ]
+
+
+async def _fields(request: Request, model: type[Fields]) -> Fields:
+    return model.model_validate(await _json(request))
+
+
+async def _json(request: Request) -> object:
+    body = await request.body()
+    try:
+        return {} if not body else await request.json()
+    except ValueError as error:
+        message = f"the body is not JSON: {error}"
+        raise RefusedError(message) from error

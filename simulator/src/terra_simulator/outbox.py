@@ -1,0 +1,318 @@
+"""The delivery of webhooks: signing, sending, retrying, holding, losing.
+
+Terra's documentation: a delivery has one trace id and one ordering timestamp, both the same on every retry; delivery is
+at least once and in no order. Whether the signature's `t` is renewed on a retry is not documented, so it is a
+setting.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, Literal
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field
+
+from terra_simulator.people import new_id
+from terra_simulator.schedule import seconds_before_retry
+from terra_simulator.settings import Settings
+from terra_simulator.signature import sign
+
+LONGEST_LOG: Final = 10_000
+"""Finished deliveries are dropped beyond this many."""
+
+
+class Attempt(BaseModel):
+    """One attempt of a delivery."""
+
+    at: float
+    status: int | None
+    answer: str = ""
+    error: str | None = None
+
+
+class Delivery(BaseModel):
+    """One webhook, from its emission to its end."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    delivery_id: str = Field(default_factory=new_id)
+    trace_id: str
+    type: str | None
+    body: bytes
+    created_at: float
+    ordering_timestamp: int | str | None
+    reference: str | None
+    t: int | None = None
+    """Set by the call that requested the delivery, or by the first attempt if `t` is not renewed."""
+    secrets: list[str] | None = None
+    headers: dict[str, str | None] = Field(default_factory=dict)
+    url: str | None = None
+    is_retried: bool = True
+    state: Literal["pending", "held", "delivered", "given_up", "lost"] = "pending"
+    attempts: list[Attempt] = Field(default_factory=list)
+    next_attempt_at: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still be sent."""
+        return self.state in {"pending", "held"}
+
+    def shown(self) -> dict[str, object]:
+        """Return the delivery as the control API shows it."""
+        return self.model_dump(exclude={"body", "secrets"}) | {"body": readable(self.body)}
+
+    def repeated(
+        self, *, now: float, trace_id: str | None, ordering_timestamp: int | str | None, is_signed_anew: bool
+    ) -> "Delivery":
+        """Return a delivery of the same body, to be sent once: by default exactly the original bytes."""
+        sent_at = self.attempts[0].at if self.attempts else now
+        return Delivery(
+            trace_id=trace_id if trace_id is not None else self.trace_id,
+            type=self.type,
+            body=self.body,
+            created_at=now,
+            ordering_timestamp=ordering_timestamp,
+            reference=self.reference,
+            t=int(now) if is_signed_anew else self.t if self.t is not None else int(sent_at),
+            secrets=self.secrets,
+            headers=self.headers,
+            url=self.url,
+            is_retried=False,
+        )
+
+    def header_fields(self, settings: Settings, *, t: int) -> list[tuple[bytes, bytes]]:
+        """Build the header lines of one attempt."""
+        signature = sign(self.body, t=t, secrets=self.secrets or [settings.signing_secret])
+        fields: dict[str, str | None] = {"Content-Type": "application/json", "User-Agent": "Terra-Simulator"}
+        if settings.signature_headers in {"both", "new"}:
+            fields["X-Terra-Signature"] = signature
+        if settings.signature_headers in {"both", "old"}:
+            fields["Terra-Signature"] = signature
+        fields["X-Terra-Trace-Id"] = self.trace_id
+        if self.ordering_timestamp is not None:
+            fields["X-Terra-Ordering-Timestamp"] = str(self.ordering_timestamp)
+        fields["Terra-Reference"] = self.reference
+        overridden = {name.lower() for name in self.headers}
+        kept = {name: value for name, value in fields.items() if name.lower() not in overridden}
+        return [(n.encode(), v.encode()) for n, v in (kept | self.headers).items() if v is not None]
+
+
+class Outbox:
+    """Every delivery, and the tasks that send them."""
+
+    def __init__(
+        self, settings: Callable[[], Settings], *, clock: Callable[[], float], on_change: Callable[[], None]
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._on_change = on_change
+        self._client = httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=200))
+        self._log: dict[str, Delivery] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._wake_ups: dict[str, asyncio.Event] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.is_holding = False
+
+    def deliveries(self) -> list[Delivery]:
+        """Return every delivery, oldest first."""
+        return list(self._log.values())
+
+    def find(self, delivery_id: str) -> Delivery | None:
+        """Return one delivery."""
+        return self._log.get(delivery_id)
+
+    def undelivered(self) -> list[Delivery]:
+        """Return the deliveries that must survive a restart."""
+        return [delivery for delivery in self._log.values() if delivery.is_open]
+
+    def restore(self, deliveries: Iterable[Delivery]) -> None:
+        """Continue with an earlier run's deliveries."""
+        for delivery in deliveries:
+            self._log[delivery.delivery_id] = delivery
+            if delivery.state == "pending":
+                self._keep_trying(delivery)
+
+    def emit(self, bodies: Sequence[dict[str, object]]) -> tuple[list[Delivery], asyncio.Task[None]]:
+        """Send webhooks one after another; the task ends when each has been attempted once."""
+        settings, now = self._settings(), self._clock()
+        deliveries = [
+            delivery
+            for body in bodies
+            for delivery in copies(
+                Delivery(
+                    trace_id=new_id(),
+                    type=str(body.get("type")),
+                    body=as_bytes(body),
+                    created_at=now,
+                    ordering_timestamp=int(now * 1000) if settings.ordering_header else None,
+                    reference=new_id() if settings.reference_header else None,
+                    next_attempt_at=now + settings.webhook_delay_s,
+                ),
+                settings.webhook_copies,
+            )
+        ]
+        for delivery in deliveries:
+            if settings.webhook_url is None or not settings.send_webhooks:
+                delivery.state = "lost"
+            elif self.is_holding:
+                delivery.state = "held"
+            self._log[delivery.delivery_id] = delivery
+        self._changed()
+        pending = [delivery for delivery in deliveries if delivery.state == "pending"]
+        return deliveries, self.begin(self._send_first(pending, after_s=settings.webhook_delay_s))
+
+    async def send(self, deliveries: Sequence[Delivery], *, concurrently: bool) -> None:
+        """Attempt deliveries that a test requested, now, regardless of hold and loss."""
+        for delivery in deliveries:
+            self._log[delivery.delivery_id] = delivery
+        self._changed()
+        if concurrently:
+            await asyncio.gather(*(self._try(delivery) for delivery in deliveries))
+        else:
+            for delivery in deliveries:
+                await self._try(delivery)
+        for delivery in deliveries:
+            self._keep_trying(delivery)
+
+    async def release(self, chosen: Sequence[Delivery], *, dropped: Iterable[Delivery]) -> None:
+        """Send held deliveries in this order and lose others."""
+        for delivery in dropped:
+            delivery.state = "lost"
+        for delivery in chosen:
+            delivery.state = "pending"
+            delivery.next_attempt_at = self._clock()
+        self._changed()
+        await self._send_first(chosen, after_s=0.0)
+
+    async def retry_now(self) -> list[Delivery]:
+        """Attempt every pending delivery without waiting for its time."""
+        pending = [delivery for delivery in self._log.values() if delivery.state == "pending"]
+        await asyncio.gather(*(self._try(delivery) for delivery in pending))
+        return pending
+
+    def reschedule(self) -> None:
+        """Apply a changed retry_scale to retries that are waiting."""
+        for delivery in self._log.values():
+            if delivery.state == "pending" and delivery.attempts:
+                self._plan_retry(delivery)
+                self._wake_up(delivery)
+
+    async def clear(self) -> None:
+        """Delete all deliveries, those in progress too."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._log.clear()
+        self._locks.clear()
+        self._wake_ups.clear()
+        self.is_holding = False
+
+    async def close(self) -> None:
+        """Stop sending; pending deliveries stay pending."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.aclose()
+
+    async def _send_first(self, deliveries: Sequence[Delivery], *, after_s: float) -> None:
+        if after_s:
+            await asyncio.sleep(after_s)
+            for delivery in deliveries:
+                # Webhooks may have been put on hold during the delay.
+                if self.is_holding and delivery.state == "pending" and not delivery.attempts:
+                    delivery.state = "held"
+        for delivery in deliveries:
+            await self._try(delivery)
+            self._keep_trying(delivery)
+
+    async def _try(self, delivery: Delivery) -> None:
+        async with self._locks.setdefault(delivery.delivery_id, asyncio.Lock()):
+            if delivery.state != "pending":
+                return
+            attempt = await self._post(delivery)
+            delivery.attempts.append(attempt)
+            if attempt.status is not None and httpx.codes.is_success(attempt.status):
+                delivery.state, delivery.next_attempt_at = "delivered", None
+            else:
+                self._plan_retry(delivery)
+            self._changed()
+
+    async def _post(self, delivery: Delivery) -> Attempt:
+        settings, now = self._settings(), self._clock()
+        t = delivery.t if delivery.t is not None else int(now)
+        if not settings.refresh_t_on_retry:
+            delivery.t = t
+        url = delivery.url or settings.webhook_url or ""
+        try:
+            async with asyncio.timeout(settings.webhook_timeout_s):
+                response = await self._client.post(
+                    url, content=delivery.body, headers=delivery.header_fields(settings, t=t), timeout=None
+                )
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            return Attempt(at=now, status=None, error=f"{type(error).__name__}: {error}".removesuffix(": "))
+        return Attempt(at=now, status=response.status_code, answer=response.text)
+
+    def _plan_retry(self, delivery: Delivery) -> None:
+        wait = seconds_before_retry(len(delivery.attempts), scale=self._settings().retry_scale)
+        if wait is None or not delivery.is_retried:
+            delivery.state, delivery.next_attempt_at = "given_up", None
+        else:
+            delivery.next_attempt_at = delivery.attempts[-1].at + wait
+
+    def _keep_trying(self, delivery: Delivery) -> None:
+        if delivery.state == "pending" and delivery.delivery_id not in self._wake_ups:
+            self._wake_ups[delivery.delivery_id] = asyncio.Event()
+            self.begin(self._retry(delivery))
+
+    def _wake_up(self, delivery: Delivery) -> None:
+        event = self._wake_ups.get(delivery.delivery_id)
+        if event is not None:
+            event.set()
+
+    async def _retry(self, delivery: Delivery) -> None:
+        woken = self._wake_ups[delivery.delivery_id]
+        while delivery.state == "pending":
+            wait = (delivery.next_attempt_at or 0.0) - self._clock()
+            if wait > 0:
+                woken.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await woken.wait()
+            else:
+                await self._try(delivery)
+        self._wake_ups.pop(delivery.delivery_id, None)
+
+    def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run work on deliveries as a task, whether or not a caller waits for its end."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _changed(self) -> None:
+        if len(self._log) > LONGEST_LOG:
+            finished = [delivery.delivery_id for delivery in self._log.values() if not delivery.is_open]
+            for delivery_id in finished[: len(self._log) - LONGEST_LOG]:
+                del self._log[delivery_id]
+                self._locks.pop(delivery_id, None)
+        self._on_change()
+
+
+def copies(first: Delivery, count: int) -> list[Delivery]:
+    """Return a delivery and its copies, under one trace id."""
+    return [first, *(first.model_copy(update={"delivery_id": new_id()}, deep=True) for _ in range(1, count))]
+
+
+def as_bytes(body: object) -> bytes:
+    """Write a body as the bytes that are signed and sent."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def readable(body: bytes) -> object:
+    """Return a body as JSON if it is, otherwise as text."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode(errors="replace")

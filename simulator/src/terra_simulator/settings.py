@@ -1,0 +1,128 @@
+"""The behaviour and the credentials of the simulated Terra.
+
+Where Terra's sources disagree or are silent, there is a setting, so that a client can be tested with both. Tests change
+them with `PATCH /_control/settings`.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from terra_simulator.providers import ENABLED_AT_FIRST, PROVIDERS
+
+RedirectParameter = Literal["user_id", "resource", "reference_id"]
+
+
+class Credentials(NamedTuple):
+    """A back end's credentials, and Terra's signing secret."""
+
+    api_key: str
+    signing_secret: str
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read both secrets; they never appear on a command line, which every user of a machine can list.
+
+        Raises:
+            KeyError: With the name of the variable that is missing.
+        """
+        environment: Mapping[str, str] = os.environ  # noqa: TID251 - this is the simulator's settings.py
+        return cls(environment["TERRA_SIMULATOR_API_KEY"], environment["TERRA_SIMULATOR_SIGNING_SECRET"])
+
+
+class Settings(BaseModel):
+    """All behaviour that can be changed while the simulator runs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    public_url: str
+    """The simulator's address for browsers; auth_url and widget URLs begin with it."""
+    webhook_url: str | None = None
+    signing_secret: str
+
+    send_webhooks: bool = True
+    """False: events occur and their webhooks get lost."""
+    webhook_copies: int = Field(default=1, ge=1, le=10)
+    """How often each webhook is sent: Terra promises at least once. Copies have identical bytes."""
+    webhook_delay_s: float = Field(default=0.0, ge=0)
+    webhook_timeout_s: float = Field(default=8.0, gt=0)
+    retry_scale: float = Field(default=1.0, ge=0)
+    refresh_t_on_retry: bool = True
+    """Whether `t` of the signature is renewed on a retry is not documented."""
+    signature_headers: Literal["both", "new", "old"] = "both"
+    ordering_header: bool = True
+    reference_header: bool = True
+
+    success_shape: Literal["new", "old"] = "new"
+    """Older payloads of `auth` repeat reference_id at the top."""
+    cancel_shape: Literal["new", "old"] = "new"
+    """Newer: `auth_cancelled` without a user. Older: `auth` with status error, user and provider."""
+    cancel_reason: str | None = "access_denied"
+    reauth_order: Literal["auth_first", "reauth_first"] = "auth_first"
+    reauth_old_user: Literal["present", "null"] = "present"
+    permission_change_scopes: Literal["present", "absent"] = "present"
+    """Whether `user.scopes` of a permission_change contains the scopes granted now; if not, only changes are sent."""
+    same_account_elsewhere: Literal["both_live", "first_vanishes"] = "both_live"
+    """The same account under another reference_id: newer API, both live; older API, the first vanishes silently."""
+    final_user_id: Literal["pre_issued", "other"] = "pre_issued"
+    """No source promises that authenticateUser's user_id is the final one."""
+
+    redirect_waits_for_webhook: bool = False
+    """True: the receiver responds to the webhook's first attempt before the browser is redirected."""
+    redirect_order: tuple[RedirectParameter, ...] | None = None
+    """None: the order of Terra's parameters changes from one redirect to the next."""
+    redirect_omits: tuple[RedirectParameter, ...] = ()
+
+    version: Literal["october", "july"] = "october"
+    """The version of Terra's document: 2026.10.08, or 2026.07.17.1. It is the default of the three settings with None.
+
+    In July /subscriptions put its pages into `data`, and the widget returned 200, opened for 900 s, gave no warning of
+    unknown providers and returned wrong credentials as a problem.
+    """
+    subscriptions_shape: Literal["flat", "data", "users"] | None = None
+    """`users` returns all users at once, whatever page was requested."""
+    largest_page: int | None = Field(default=None, ge=1)
+    """The maximum size of a page of /subscriptions, whatever `per_page` requests."""
+    widget_status: Literal[200, 201] | None = None
+    widget_expires_in_s: float | None = Field(default=None, ge=0)
+    data_token: str | None = Field(default=None, pattern="^terra_dt_")
+    """Accepted as a bearer token, in addition to the API key."""
+    account: Literal[
+        "in_order", "user_limit", "entitlement_required", "environment_disabled", "authorization_unavailable"
+    ] = "in_order"
+    """The reason why Terra rejects new logins: 402, 403 with a code, or 503 with a code."""
+
+    userinfo_reference_shape: Literal["array", "object"] = "array"
+    unknown_reference: Literal["empty", "not_found"] = "empty"
+    pending_user_active: bool = True
+    """`user.active` of a user who has not logged in; True catches clients that trust it."""
+    lists_include_pending: bool = True
+    """Whether lists of users contain those who never finished a login."""
+    enabled_providers: tuple[str, ...] = ENABLED_AT_FIRST
+
+    @field_validator("enabled_providers")
+    @classmethod
+    def _providers_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(names) - set(PROVIDERS))
+        if unknown:
+            message = f"unknown providers: {', '.join(unknown)}"
+            raise ValueError(message)
+        return names
+
+    @property
+    def is_july(self) -> bool:
+        """Whether responses are those of the older document."""
+        return self.version == "july"
+
+    @property
+    def widget_opens_for_s(self) -> float:
+        """How long a widget's link is valid, in seconds."""
+        if self.widget_expires_in_s is not None:
+            return self.widget_expires_in_s
+        return 900.0 if self.is_july else 86_400.0
+
+    def changed(self, changes: Mapping[str, object]) -> Self:
+        """Return these settings with changes; raises pydantic's ValidationError for an invalid name or value."""
+        return self.model_validate(self.model_dump() | dict(changes))

@@ -1,0 +1,316 @@
+"""Terra's rules for users, their events and the webhooks.
+
+The HTTP modules (`rest`, `consent`, `control`) call these methods. The rules of reconnecting are Terra's: the same
+account under the same reference_id gets a new user_id which replaces the old one (`auth` and `user_reauth`); another
+account of the same end user is a second connection. An end user has at most one connection to a provider of the mobile
+SDKs, and a new device replaces it.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from terra_simulator import events
+from terra_simulator.faults import Faults
+from terra_simulator.journal import Journal
+from terra_simulator.outbox import Delivery, Outbox
+from terra_simulator.people import Login, MobileToken, People, User, WidgetSession, new_id, terra_time
+from terra_simulator.providers import PROVIDERS
+from terra_simulator.redirects import ORDERS, with_parameters
+from terra_simulator.settings import Settings
+from terra_simulator.state_file import State, StateFile
+
+MOBILE_TOKEN_LIFETIME_S = 180
+
+
+class LoginRequest(BaseModel):
+    """A developer's login request; every field is optional."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    reference_id: str | None = None
+    language: str | None = None
+    auth_success_redirect_url: str | None = None
+    auth_failure_redirect_url: str | None = None
+
+
+class Emission(NamedTuple):
+    """Webhooks just emitted, and the task that attempts each of them once."""
+
+    deliveries: list[Delivery]
+    first_attempts: asyncio.Task[None]
+
+
+class Simulator:
+    """A Terra with one developer account."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        dev_id: str,
+        api_key: str,
+        state_path: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.dev_id = dev_id
+        self.api_key = api_key
+        self.settings = settings
+        self.clock = clock
+        self.people = People()
+        self.faults = Faults()
+        self.journal = Journal()
+        self.outbox = Outbox(lambda: self.settings, clock=clock, on_change=self.save)
+        self._settings_at_start = settings
+        self._state_file = None if state_path is None else StateFile(state_path)
+        self._redirects = 0
+
+    # -- state -----------------------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Continue with an earlier run's state; raises UnreadableStateError."""
+        if self._state_file is not None:
+            state = self._state_file.load()
+            self.people = state.people
+            self.outbox.restore(state.deliveries)
+
+    def save(self) -> None:
+        """Save the state for a restart; cheap if nothing has changed."""
+        if self._state_file is not None:
+            self._state_file.save(State(people=self.people, deliveries=self.outbox.undelivered()))
+
+    async def reset(self) -> None:
+        """Delete every user, delivery, call and fault, and reset changed settings."""
+        await self.outbox.clear()
+        self.people = People()
+        self.faults.clear()
+        self.journal.clear()
+        self.settings = self._settings_at_start
+        self.save()
+
+    async def close(self) -> None:
+        """Stop sending and save undelivered webhooks."""
+        await self.outbox.close()
+        self.save()
+
+    def change_settings(self, changes: Mapping[str, object]) -> Settings:
+        """Change the behaviour from now on; raises pydantic's ValidationError."""
+        self.settings = self.settings.changed(changes)
+        if "retry_scale" in changes:
+            self.outbox.reschedule()
+        return self.settings
+
+    # -- logging in ------------------------------------------------------------------------------------------------
+
+    def begin_login(self, resource: str, asked: LoginRequest) -> Login:
+        """Pre-issue a user and open a login for one provider (authenticateUser)."""
+        user = self.people.pre_issue(resource, asked.reference_id, active=self.settings.pending_user_active)
+        return self.people.open_login(
+            Login(
+                token=secrets.token_urlsafe(24),
+                resource=resource,
+                flow_id=new_id(),
+                user_id=user.user_id,
+                reference_id=asked.reference_id,
+                success_url=asked.auth_success_redirect_url,
+                failure_url=asked.auth_failure_redirect_url,
+                language=asked.language,
+            )
+        )
+
+    def open_widget(self, providers: list[str], asked: LoginRequest) -> WidgetSession:
+        """Open a page on which an end user chooses a provider."""
+        session = WidgetSession(
+            session_id=new_id(),
+            providers=providers,
+            created_at=self.clock(),
+            reference_id=asked.reference_id,
+            success_url=asked.auth_success_redirect_url,
+            failure_url=asked.auth_failure_redirect_url,
+            language=asked.language,
+        )
+        self.people.widget_sessions[session.session_id] = session
+        return session
+
+    def has_expired(self, session: WidgetSession) -> bool:
+        """Return whether a widget session is too old."""
+        return self.clock() > session.created_at + self.settings.widget_opens_for_s
+
+    def login_from_widget(self, session: WidgetSession, resource: str) -> Login:
+        """Continue with the provider that the end user chose."""
+        return self.people.open_login(
+            Login(
+                token=secrets.token_urlsafe(24),
+                resource=resource,
+                flow_id=new_id(),
+                reference_id=session.reference_id,
+                success_url=session.success_url,
+                failure_url=session.failure_url,
+                language=session.language,
+                widget_session_id=session.session_id,
+            )
+        )
+
+    def is_void(self, login: Login) -> bool:
+        """Return whether the pre-issued user of an unfinished login was deauthenticated in the meantime."""
+        return login.outcome is None and login.user_id is not None and login.user_id not in self.people.users
+
+    def allow(self, login: Login, account: str) -> Emission | None:
+        """Finish a login with a connection; None if it was finished before."""
+        if login.outcome is not None:
+            return None
+        user = self.people.users[login.user_id] if login.user_id is not None else None
+        if user is None or self.settings.final_user_id == "other":
+            self.people.remove([user] if user is not None else [])
+            user = self.people.pre_issue(login.resource, login.reference_id, active=True)
+        login.outcome = "allowed"
+        login.redirect = self._redirect(login.success_url, user.user_id, login.resource, login.reference_id)
+        return self._emit(self._connect(user, account, login))
+
+    def deny(self, login: Login) -> Emission | None:
+        """Finish a login without a connection; None if it was finished before."""
+        if login.outcome is not None:
+            return None
+        login.outcome = "denied"
+        login.redirect = self._redirect(
+            login.failure_url, login.user_id, login.resource, login.reference_id, reason=self.settings.cancel_reason
+        )
+        if self.settings.cancel_shape == "new":
+            return self._emit([events.cancelled(login, reason=self.settings.cancel_reason)])
+        user = self.people.users.get(login.user_id or "") or User(
+            user_id=login.user_id or new_id(), provider=login.resource, reference_id=login.reference_id
+        )
+        return self._emit([events.cancelled_as_before(login, user, reason=self.settings.cancel_reason)])
+
+    def close_widget(self, session: WidgetSession) -> tuple[str | None, Emission]:
+        """Abandon the choice of a provider: return the failure redirect, and the cancellation."""
+        reason = self.settings.cancel_reason
+        login = Login(token="", resource="", flow_id=new_id(), reference_id=session.reference_id)
+        redirect = self._redirect(session.failure_url, None, None, session.reference_id, reason=reason)
+        return redirect, self._emit([events.cancelled(login, reason=reason)])
+
+    def picked_sdk_provider(self, session: WidgetSession, resource: str) -> str | None:
+        """Return the success redirect of a provider that only the mobile SDK connects.
+
+        Terra sends the browser to success with a null user_id although no connection exists.
+        """
+        return self._redirect(session.success_url, None, resource, session.reference_id)
+
+    def connect_directly(
+        self, provider: str, reference_id: str | None, account: str | None, *, user_id: str | None, silent: bool
+    ) -> tuple[User, Emission | None]:
+        """Create a connection without a browser, as the mobile SDKs and tests do; silent means without a webhook."""
+        user = self.people.pre_issue(provider, reference_id, active=True)
+        if user_id is not None:
+            self.people.remove([user])
+            user.user_id = user_id
+            self.people.users[user_id] = user
+        bodies = self._connect(user, account or default_account(reference_id), None)
+        if silent:
+            return user, None
+        return user, self._emit(bodies)
+
+    def reconnect(self, user: User, how: Mapping[str, object]) -> tuple[User, Emission]:
+        """Connect the same account again: a new user replaces this one.
+
+        Args:
+            user: The connection that is replaced, live or not.
+            how: `reauth_order` and `reauth_old_user` for this call, instead of the settings.
+        """
+        settings = self.settings.changed(how)
+        new = self.people.pre_issue(user.provider, user.reference_id, active=True)
+        self.people.remove([user])
+        self._make_live(new, user.account or default_account(user.reference_id))
+        connected = events.connected(new, login=None, shape=settings.success_shape)
+        return new, self._emit(self._with_reauth(connected, new, user, settings))
+
+    def issue_mobile_token(self, reference_id: str | None) -> MobileToken:
+        """Create a single-use token for a mobile SDK (auth/tokens and generateAuthToken)."""
+        return self.people.issue_token(self.clock(), lifetime_s=MOBILE_TOKEN_LIFETIME_S, reference_id=reference_id)
+
+    # -- events of connections -------------------------------------------------------------------------------------
+
+    def deauthenticate(self, user: User) -> Emission:
+        """Remove a connection for good and report it by webhook."""
+        return self.happen(user, "deauth", {})
+
+    def happen(self, user: User, event_type: str, extra: Mapping[str, object]) -> Emission:
+        """Apply an event to a connection: change Terra's data, then send the webhook."""
+        match event_type:
+            case "deauth":
+                self.people.remove([user])
+            case "access_revoked":
+                user.is_authenticated = user.active = False
+            case "permission_change":
+                user.scopes = _changed_scopes(user.scopes, extra.get("scopes_added"), extra.get("scopes_removed"))
+                if self.settings.permission_change_scopes == "absent":
+                    return self._emit([events.without_scopes(events.about(user, event_type, extra))])
+            case "user_reauth":
+                return self._emit([events.reconnected(user, None) | dict(extra)])
+            case _:
+                # connection_error changes nothing here: by Terra's documentation, `active` may still be true.
+                pass
+        return self._emit([events.about(user, event_type, extra)])
+
+    def _connect(self, user: User, account: str, login: Login | None) -> list[events.Body]:
+        earlier = [other for other in self.people.with_account(user.provider, account) if other is not user]
+        replaced = [
+            other for other in earlier if other.reference_id == user.reference_id and user.reference_id is not None
+        ]
+        if PROVIDERS[user.provider].is_sdk and user.reference_id is not None:
+            replaced = self.people.of_sdk(user.provider, user.reference_id)
+        self.people.remove(replaced)
+        self._make_live(user, account)
+        if self.settings.same_account_elsewhere == "first_vanishes":
+            self.people.remove(other for other in earlier if other.reference_id != user.reference_id)
+        body = events.connected(user, login=login, shape=self.settings.success_shape)
+        return self._with_reauth(body, user, replaced[0], self.settings) if replaced else [body]
+
+    def _make_live(self, user: User, account: str) -> None:
+        user.account = account
+        user.scopes = PROVIDERS[user.provider].scopes
+        user.created_at = terra_time(self.clock())
+        user.is_authenticated = user.active = True
+
+    def _with_reauth(self, connected: events.Body, new: User, old: User, settings: Settings) -> list[events.Body]:
+        reauth = events.reconnected(new, old if settings.reauth_old_user == "present" else None)
+        return [reauth, connected] if settings.reauth_order == "reauth_first" else [connected, reauth]
+
+    def _emit(self, bodies: list[events.Body]) -> Emission:
+        return Emission(*self.outbox.emit(bodies))
+
+    def _redirect(
+        self,
+        url: str | None,
+        user_id: str | None,
+        resource: str | None,
+        reference_id: str | None,
+        *,
+        reason: str | None = None,
+    ) -> str | None:
+        if url is None:
+            return None
+        values = {"user_id": user_id, "resource": resource, "reference_id": reference_id}
+        order = self.settings.redirect_order or ORDERS[self._redirects % len(ORDERS)]
+        self._redirects += 1
+        parameters = [(name, values[name]) for name in order if name not in self.settings.redirect_omits]
+        if reason is not None:
+            parameters.append(("reason", reason))
+        return with_parameters(url, parameters)
+
+
+def default_account(reference_id: str | None) -> str:
+    """Return the account of a login if the end user names none."""
+    return reference_id or "somebody"
+
+
+def _changed_scopes(scopes: str | None, added: object, removed: object) -> str:
+    gone = set(removed.split(",")) if isinstance(removed, str) else set()
+    kept = [scope for scope in (scopes or "").split(",") if scope and scope not in gone]
+    new = added.split(",") if isinstance(added, str) else []
+    return ",".join([*kept, *(scope for scope in new if scope and scope not in kept)])
