@@ -29,7 +29,8 @@ doctor: setup-local ## diagnose the running local stack, or a deployed one (STAG
 
 test: setup-tests ## run every test, on free ports; `make run` may be running, too. One suite: make test T=tests/unit
 	@.venv/bin/python -m local.stack --fetch-only
-	@.venv/bin/python -m pytest $(T)
+	@.venv/bin/python -m pytest --numprocesses auto $(T)
+	@$(if $(T),,.venv/bin/python -m pytest tests/least_privilege)
 
 test-sam: setup-tests build ## run the end-to-end tests and every event with sam local (needs Docker)
 	@.venv/bin/python -m local.stack --sam --fetch-only

@@ -437,6 +437,7 @@ class Supervisor:
             python=self._python,
             dependencies=self._packages,
             directory=self._directory / "functions",
+            byte_code=setup.BYTE_CODE,
             environment={
                 **aws_services.CREDENTIALS,
                 **region,

@@ -1,11 +1,14 @@
 """One real stack for the whole run - DynamoDB Local, MiniStack, Terra simulator, gateway - and clients for it."""
 
+import os
 import re
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import boto3
@@ -17,16 +20,23 @@ from botocore.config import Config
 from local.testing import Stack, read, running_stack
 from tests.processes import command_line, end
 from tests.support import Terra
-from tools.environment import forget_aws, variable
+from tools.environment import ROOT, forget_aws, variable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from xdist.workermanage import WorkerController
 
-# That suite needs a stack in containers: make test-sam.
+# tests/sam needs a stack in containers: make test-sam.
 collect_ignore = [] if variable("STACK") else ["sam"]
+# tests/least_privilege evaluates a whole run, after it: make test runs it by its name.
+if not any("least_privilege" in argument for argument in sys.argv):
+    collect_ignore.append("least_privilege")
 
-STACK = pytest.StashKey[Stack]()
-COLLECTED_ALL = pytest.StashKey[bool]()
+AWS_CALLS = ROOT / "build" / "aws-calls"
+"""What the functions asked of AWS in a run of all tests, a file per worker; tests/least_privilege reads it."""
+STACK = pytest.StashKey[str]()
+LEFT_RUNNING = pytest.StashKey[list[str]]()
+RUNS_EVERYTHING = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +47,12 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
     # Terra's first retry comes after 30 s; here after 0.3 s.
     own = running_stack(more=("--retry-scale", "0.01", kind))
     with nullcontext(read(Path(which))) if which not in ("", "sam-local") else own as running:
-        pytestconfig.stash[STACK] = running
+        pytestconfig.stash[STACK] = f"database: {running.engine}; functions ran under Python {running.python}"
         yield running
         assert private_lines(running) == []
+        if pytestconfig.stash[RUNS_EVERYTHING]:
+            AWS_CALLS.mkdir(parents=True, exist_ok=True)
+            shutil.copy(running.aws_calls, AWS_CALLS / f"{os.getpid()}.jsonl")
 
 
 @pytest.fixture(scope="session")
@@ -80,13 +93,6 @@ def dynamodb(stack: Stack) -> "DynamoDBClient":
     return client
 
 
-@pytest.fixture(scope="session")
-def all_suites(pytestconfig: pytest.Config) -> None:
-    """For checks that need everything that invokes the functions to have run first."""
-    if not pytestconfig.stash[COLLECTED_ALL]:
-        pytest.skip("only after all of tests/integration and tests/e2e")
-
-
 @pytest.fixture
 def person() -> str:
     """A reference_id that no other test uses."""
@@ -101,24 +107,22 @@ def private_lines(stack: Stack) -> list[str]:
     return [line for line in lines if private.search(line)]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the tests that evaluate the whole run last."""
-    items.sort(key=lambda item: item.get_closest_marker("looks_back") is not None)
-    suites = [config.rootpath / "tests" / name for name in ("integration", "e2e")]
-    config.stash[COLLECTED_ALL] = not (config.option.keyword or variable("STACK")) and {
-        item.path for item in items
-    } >= {file for suite in suites for file in suite.glob("test_*.py")}
-
-
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Remove the AWS and proxy settings of the user's shell: clients of a local stack must not use them."""
     forget_aws()
+    config.stash[LEFT_RUNNING] = []
+    if hasattr(config, "workerinput"):
+        config.stash[RUNS_EVERYTHING] = config.workerinput["runs_everything"]
+        return
+    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    config.stash[RUNS_EVERYTHING] = is_whole and not (config.option.keyword or variable("STACK"))
+    if config.stash[RUNS_EVERYTHING]:
+        shutil.rmtree(AWS_CALLS, ignore_errors=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    stack = config.stash.get(STACK, None)
-    if stack:
-        terminalreporter.write_line(f"database: {stack.engine}; functions ran under Python {stack.python}")
+    if line := config.stash.get(STACK, None):
+        terminalreporter.write_line(line)
     for reason, count in left_out(terminalreporter).items():
         terminalreporter.write_line(f"NOT RUN: {count} tests: {reason}", red=True, bold=True)
 
@@ -132,15 +136,35 @@ def left_out(reporter: pytest.TerminalReporter) -> Counter[str]:
     )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: "WorkerController") -> None:
+    """Pass on to a worker of pytest-xdist what only this process knows."""
+    node.workerinput["runs_everything"] = node.config.stash[RUNS_EVERYTHING]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: "WorkerController") -> None:
+    """Take over what a worker of pytest-xdist found."""
+    found: dict[str, Any] = getattr(node, "workeroutput", {})
+    node.config.stash[LEFT_RUNNING].extend(found.get("left_running", ()))
+    if found.get("stack"):
+        node.config.stash[STACK] = found["stack"]
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail if a test leaves a process running, or, with REQUIRE_ALL=1, if a test was skipped or expected to fail."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None:
-        return
-    if left := psutil.Process().children(recursive=True):
-        commands = [command_line(process) for process in left]
+    config = session.config
+    if not config.getoption("numprocesses", None):  # the process that runs tests
+        left = psutil.Process().children(recursive=True)
+        config.stash[LEFT_RUNNING].extend(command_line(process) for process in left)
         end(left)
-        reporter.write_line(f"Left running, and ended now: {commands}", red=True)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput |= {"left_running": config.stash[LEFT_RUNNING], "stack": config.stash.get(STACK, "")}
+        return
+    reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
+    assert reporter is not None
+    if config.stash[LEFT_RUNNING]:
+        reporter.write_line(f"Left running, and ended now: {config.stash[LEFT_RUNNING]}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if variable("REQUIRE_ALL") == "1" and (count := left_out(reporter).total()):
         reporter.write_line(f"REQUIRE_ALL: {count} tests did not run or were expected to fail", red=True)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 VENV: Final = ROOT / ".venv"
 SIMULATOR: Final = ROOT / "simulator" / "src"
 FUNCTIONS_VENV: Final = ROOT / ".venv-functions"
+BYTE_CODE: Final = FUNCTIONS_VENV / "byte-code"
+"""Compiled modules of functions and layers: a folder for all stacks, because compiling boto3 takes seconds."""
 REQUIREMENTS: Final = ROOT / "requirements"
 DEPENDENCIES: Final = [ROOT / "layers" / name for name in ("dependencies", "authorizer_dependencies")]
 BENCHMARKS: Final = [ROOT / "benchmarks" / name for name in ("peer",)]

@@ -50,6 +50,7 @@ class Gateway:
         directory: Path,
         environment: Mapping[str, str],
         on_log: OnLog,
+        byte_code: Path | None = None,
         on_event: OnEvent | None = None,
         workers_per_function: int = 4,
         reauthorize_every: timedelta | None = None,
@@ -67,8 +68,9 @@ class Gateway:
             port: Port on 127.0.0.1; 0 selects a free one.
             python: The interpreter that functions run under.
             dependencies: Folder of installed packages that functions import from if `python` itself lacks them.
-            directory: Folder for what processes write (byte-code, home); created if missing.
+            directory: Folder for what processes write (home, checkpoints); created if missing.
             environment: Variables for functions in addition to the template's and Lambda's. It overrides both.
+            byte_code: Folder for the functions' compiled modules, shared by several stacks; in `directory` by default.
             on_log: Receives every line that a function prints and every error of the gateway.
             on_event: Receives every event that a function is invoked with, as JSON.
             workers_per_function: How many invocations of one function run at once; more wait.
@@ -92,6 +94,7 @@ class Gateway:
         self._python = python.absolute()
         self._dependencies = dependencies.absolute()
         self._directory = directory.absolute()
+        self._byte_code = byte_code or self._directory / "pycache"
         self._environment = dict(environment)
         self._on_log = on_log
         self._on_event = on_event
@@ -196,6 +199,7 @@ class Gateway:
             runtime=self._runtime,
             dependencies=self._dependencies,
             directory=self._directory,
+            byte_code=self._byte_code,
             region=self._region,
             environment=self._environment,
             leash=self._leash[0],

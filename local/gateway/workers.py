@@ -38,6 +38,7 @@ class Host:
     runtime: Runtime
     dependencies: Path
     directory: Path
+    byte_code: Path
     region: str
     environment: Mapping[str, str]
     leash: int
@@ -192,7 +193,7 @@ class _Process:
             "-P",  # this project's folders stay off the module path ...
             "-s",  # ... and so do the user's own packages: Lambda has neither
             "-X",
-            f"pycache_prefix={self._host.directory / 'pycache'}",
+            f"pycache_prefix={self._host.byte_code}",
             _BOOTSTRAP,
             self._host.runtime,
             self._host.dependencies,

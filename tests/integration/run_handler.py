@@ -50,6 +50,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.loaders import create_loader
 
 from local.aws_calls import record_calls_of
+from tools.setup import BYTE_CODE
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers/terra_connections"
@@ -159,14 +160,14 @@ def new_session() -> botocore.session.Session:
     return session
 
 
-def load(folder: Path, byte_code: Path) -> ModuleType:
+def load(folder: Path) -> ModuleType:
     """Load a handler as Lambda does: its folder and the layer are on the module path."""
-    sys.pycache_prefix = str(byte_code)  # keeps the project's folders clean
+    sys.pycache_prefix = str(BYTE_CODE)  # keeps the project's folders clean
     sys.path[:0] = [str(folder), str(LAYER)]
     return importlib.import_module("handler")
 
 
-def run(connection: socket.socket, byte_code: Path) -> None:
+def run(connection: socket.socket) -> None:
     """Run one handler."""
     with connection, connection.makefile("r") as line_in, connection.makefile("w") as line_out:
         job = json.loads(line_in.readline())
@@ -183,7 +184,7 @@ def run(connection: socket.socket, byte_code: Path) -> None:
             events.register("response-received", points.after_aws)
             record_calls_of(events, environment["AWS_LAMBDA_FUNCTION_NAME"], job["aws_calls"])
             httpx.HTTPTransport = points.around_terra()  # type: ignore[misc]
-            handler = load(ROOT / "functions" / job["function"], byte_code)
+            handler = load(ROOT / "functions" / job["function"])
             result = handler.lambda_handler(job["event"], None)
             points.passed("return")
             points.say({"result": result, "log": printed.getvalue()})
@@ -211,7 +212,7 @@ def main() -> None:
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
-                run(connection, path.parent / "pycache")
+                run(connection)
                 os._exit(0)
             connection.close()
 

@@ -90,7 +90,7 @@ def test_what_may_be_picked_is_told_as_one_text(api: httpx.Client, terra: Terra,
         ({"resources": ["FITBIT", "FITBIT,OURA"]}, {"resources.1"}),
         ({"resources": ["FITBIT", "o", 7]}, {"resources.1", "resources.2"}),
     ],
-    ids=lambda value: str(value)[:50],
+    ids=lambda value: str(value)[:50] if isinstance(value, dict) else "",
 )
 def test_wrong_resources_are_400_and_named(
     api: httpx.Client, terra: Terra, person: str, fields: dict[str, Any], wrong: set[str]

@@ -12,8 +12,8 @@ from tools.setup import VENV
 def test_the_simulator_s_wheel_runs_alone(tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     # uv contains the build backend that the package names: nothing is downloaded.
-    build = [VENV / "bin" / "uv", "build", "--offline", "--quiet", "--wheel", "--out-dir", wheels, ROOT / "simulator"]
-    subprocess.run(build, check=True)
+    build = [str(VENV / "bin/uv"), "build", "--offline", "--quiet", "--wheel", "--out-dir", str(wheels)]
+    subprocess.run([*build, str(ROOT / "simulator")], check=True)
     (wheel,) = wheels.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")

@@ -1,14 +1,13 @@
-"""Least privilege, in both directions: the AWS calls of this whole run, compared with the template's permissions.
+"""Least privilege, in both directions: the AWS calls of a whole run of the tests, compared with the template.
 
-A permission that only a failure needs counts as needed if a test causes that failure.
+A permission that only a failure needs counts as needed if a test causes that failure. `make test` runs this after all
+other tests; they leave the functions' AWS calls in build/aws-calls.
 """
 
 import pytest
 
-from local.testing import Stack
 from tests import cloudformation, rights
-
-pytestmark = pytest.mark.looks_back
+from tests.conftest import AWS_CALLS
 
 
 @pytest.fixture(scope="module")
@@ -18,22 +17,22 @@ def resources() -> rights.Resources:
 
 
 @pytest.fixture(scope="module")
-def needed(stack: Stack, resources: rights.Resources) -> set[rights.Right]:
-    return rights.needed(stack.aws_calls, resources) | rights.needed_by_lambda(resources)
+def needed(resources: rights.Resources) -> set[rights.Right]:
+    recorded = sorted(AWS_CALLS.glob("*.jsonl"))
+    assert recorded, f"{AWS_CALLS} is empty: only a whole run of the tests writes it (make test)"
+    by_functions = (rights.needed(file, resources) for file in recorded)
+    return rights.needed_by_lambda(resources).union(*by_functions)
 
 
-@pytest.mark.usefixtures("all_suites")
 def test_every_call_that_a_function_made_is_allowed_to_it(
     needed: set[rights.Right], resources: rights.Resources
 ) -> None:
     assert rights.not_allowed(needed, rights.granted(resources)) == []
 
 
-@pytest.mark.usefixtures("all_suites")
 def test_a_right_to_one_kind_of_item_says_which(needed: set[rights.Right], resources: rights.Resources) -> None:
     assert rights.too_wide(rights.granted(resources), needed) == []
 
 
-@pytest.mark.usefixtures("all_suites")
 def test_every_right_that_a_function_has_was_used(needed: set[rights.Right], resources: rights.Resources) -> None:
     assert rights.not_needed(rights.granted(resources), needed) == []
