@@ -27,12 +27,15 @@ def needed(resources: rights.Resources) -> set[rights.Right]:
 def test_every_call_that_a_function_made_is_allowed_to_it(
     needed: set[rights.Right], resources: rights.Resources
 ) -> None:
-    assert rights.not_allowed(needed, rights.granted(resources)) == []
+    missing = rights.not_allowed(needed, rights.granted(resources))
+    assert missing == [], "add these to the Policies of the function in template.yaml, or do without the call"
 
 
 def test_a_right_to_one_kind_of_item_says_which(needed: set[rights.Right], resources: rights.Resources) -> None:
-    assert rights.too_wide(rights.granted(resources), needed) == []
+    wide = rights.too_wide(rights.granted(resources), needed)
+    assert wide == [], "add a dynamodb:LeadingKeys condition to these statements in template.yaml"
 
 
 def test_every_right_that_a_function_has_was_used(needed: set[rights.Right], resources: rights.Resources) -> None:
-    assert rights.not_needed(rights.granted(resources), needed) == []
+    unused = rights.not_needed(rights.granted(resources), needed)
+    assert unused == [], "remove these from the Policies of the function in template.yaml, or test what needs them"

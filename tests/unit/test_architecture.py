@@ -67,8 +67,9 @@ def imported_of_layer(path: Path) -> set[str]:
 
 
 def test_every_package_of_the_layer_has_one_level() -> None:
-    listed = [package for packages in LEVELS for package in packages]
-    assert sorted(listed) == sorted({package_of(name) for name, _ in modules()})
+    listed = sorted(package for packages in LEVELS for package in packages)
+    there = sorted({package_of(name) for name, _ in modules()})
+    assert listed == there, "LEVELS, above, lists each module and package of the layer once: add or remove it there"
 
 
 def test_the_layer_imports_downwards_only() -> None:
@@ -79,7 +80,7 @@ def test_the_layer_imports_downwards_only() -> None:
         if (mine := name.partition(".")[0]) != (theirs := other.partition(".")[0])
         and level_of(mine) <= level_of(theirs)
     ]
-    assert upwards == []
+    assert upwards == [], "move what both need to a lower module, or move the importing package up in LEVELS"
 
 
 def test_no_modules_import_each_other() -> None:
@@ -89,8 +90,9 @@ def test_no_modules_import_each_other() -> None:
 
 def test_packages_of_the_layer_are_small_and_export_nothing() -> None:
     for folder in {path.parent for _, path in modules()}:
-        assert len(list(folder.glob("*.py"))) - 1 <= MOST_MODULES, folder
-        assert folder == LAYER or (folder / "__init__.py").read_text() == "", folder
+        assert len(list(folder.glob("*.py"))) - 1 <= MOST_MODULES, f"{folder} is too large: group some as a package"
+        exports = "" if folder == LAYER else (folder / "__init__.py").read_text()
+        assert exports == "", f"{folder}/__init__.py must be empty: every cold start would load what it imports"
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -102,4 +104,4 @@ def test_a_part_of_the_project_imports_only_what_it_may(part: str) -> None:
         for name in imported(path)
         if (first := name.partition(".")[0]) in ours and first not in PARTS[part]
     }
-    assert wrong == set()
+    assert wrong == set(), "PARTS, above, lists what each part of the project may import"
