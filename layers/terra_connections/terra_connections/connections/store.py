@@ -16,14 +16,26 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from terra_connections.auth.caller import Caller
 from terra_connections.connections.change import Change
 from terra_connections.connections.connection import Connection
 from terra_connections.connections.facts import Fact, Facts, Kind, Position, announcement_facts
 from terra_connections.connections.lineage import Lineage
-from terra_connections.dynamodb import CONTENTION, RetryBudget, deserialize, serialize
+from terra_connections.dynamodb import (
+    AttributeValue,
+    Item,
+    Key,
+    RetryBudget,
+    TransactWrite,
+    batch_get,
+    item_from,
+    query_by_reference_id,
+    transact,
+    try_transact,
+    values_from,
+)
 from terra_connections.errors import ErasureInProgress
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.users.store import LOGIN_MAY_TAKE, SESSION_KEPT_FOR, Begun, Name, UserStore
@@ -35,10 +47,6 @@ ERASED_FOR = timedelta(days=36)
 """Longer than the oldest backup (35 days), and than the longest delay of a webhook from Terra."""
 _ASKED_BACK = timedelta(minutes=2)
 """A response of Terra is dated this long before the call (`verification.VERIFICATION_LAG`)."""
-
-_BATCH = 100  # keys; the limit of BatchGetItem
-
-_Key = dict[str, dict[str, str]]
 
 
 class ConnectionStore:
@@ -117,13 +125,7 @@ class ConnectionStore:
         return known
 
     def _query(self, reference_id: ReferenceId) -> list[Facts]:
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            IndexName="by-reference-id",
-            KeyConditionExpression="reference_id = :reference_id",
-            ExpressionAttributeValues={":reference_id": {"S": reference_id}},
-        )
-        return [_facts_from(item)[0] for page in pages for item in page["Items"]]
+        return [_facts_from(item)[0] for item in query_by_reference_id(self._client, self._table, reference_id)]
 
     def page(self, segment: int, *, of: int, start: str | None, limit: int) -> tuple[list[Facts], str | None]:
         """Read a page of a parallel scan of the table. Only a sweep uses it.
@@ -147,9 +149,9 @@ class ConnectionStore:
         self,
         new_facts: Sequence[Facts],
         *,
-        together_with: Sequence[Any] = (),
+        together_with: Sequence[TransactWrite] = (),
         login: SessionId | None = None,
-        of_login: Sequence[Any] = (),
+        of_login: Sequence[TransactWrite] = (),
         are_new: bool = False,
         begun: Begun | None = None,
     ) -> list[Facts] | None:
@@ -180,32 +182,21 @@ class ConnectionStore:
             ErasureInProgress: the user was erased after `begun`, or is being erased; nothing was written.
             NotDurable: contention or throttling lasted too long.
         """
-        patience = RetryBudget()
+        retry_budget = RetryBudget()
         while True:
-            merged, added = self._writes(new_facts, patience, login, of_login, are_new=are_new, begun=begun)
+            merged, added = self._writes(new_facts, retry_budget, login, of_login, are_new=are_new, begun=begun)
             writes = [*together_with, *added]
-            if not writes:
+            failure = try_transact(self._client, writes) if writes else None
+            if failure is None:
                 return merged
-            try:
-                self._client.transact_write_items(TransactItems=writes)
-            except self._client.exceptions.TransactionCanceledException as error:
-                codes = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
-                if "ConditionalCheckFailed" in codes[: len(together_with)]:
-                    return None
-                if not set(codes) <= CONTENTION | {"None", "ConditionalCheckFailed"}:
-                    raise
-                refused = [w for w, code in zip(writes, codes, strict=False) if code == "ConditionalCheckFailed"]
-                if any(write in of_login for write in refused):
-                    of_login = ()
-            except self._client.exceptions.TransactionInProgressException:
-                # Our own previous try, whose response was lost, is still in progress.
-                pass
-            else:
-                return merged
+            if any(write in together_with for write in failure.refused):
+                return None
+            if any(write in of_login for write in failure.refused):
+                of_login = ()
             if are_new:
                 are_new = False  # the next try reads the items first, and needs no wait
             else:
-                patience.wait()
+                retry_budget.wait()
 
     def set_owner(self, user_id: UserId, reference_id: ReferenceId) -> None:
         """Store the owner of a connection that has it only by the one that it replaced.
@@ -215,20 +206,17 @@ class ConnectionStore:
         Raises:
             NotDurable: other writers, or a throttled table, were in the way for too long.
         """
-        patience = RetryBudget()
+        retry_budget = RetryBudget()
         while True:
-            known, _, _ = self._read([user_id], patience, with_tombstones=False)
+            known, _, _ = self._read([user_id], retry_budget, with_tombstones=False)
             facts, _ = known.get(user_id, (None, 0))
             if facts is None or facts.owner is not None:
                 return
             now = Position(_milliseconds(timedelta(seconds=self._clock())))
-            [write] = self._write(known, facts.merged(announcement_facts(user_id, reference_id, now)))
-            try:
-                self._client.put_item(**write["Put"])
-            except self._client.exceptions.ConditionalCheckFailedException:
-                patience.wait()
-            else:
+            owned = facts.merged(announcement_facts(user_id, reference_id, now))
+            if try_transact(self._client, self._write(known, owned)) is None:
                 return
+            retry_budget.wait()
 
     def erase(self, user_ids: Iterable[UserId]) -> None:
         """Delete the facts about these `user_id`s. Their tombstones must already exist."""
@@ -241,19 +229,17 @@ class ConnectionStore:
             self._client.put_item(TableName=self._table, Item=self._tombstone(name))
 
     def finish_erasure(self, user_id: UserId) -> None:
-        """Delete the facts about a `user_id` that Terra has deauthenticated, and mark its tombstone as confirmed."""
-        confirmed = {**self._tombstone(user_id), "confirmed": {"BOOL": True}}
-        self._client.transact_write_items(
-            TransactItems=[
-                {"Put": {"TableName": self._table, "Item": confirmed}},
-                {"Delete": {"TableName": self._table, "Key": _key(user_id)}},
-            ]
-        )
+        """Delete the facts about a `user_id` that Terra has deauthenticated, and mark its tombstone as confirmed.
+
+        Raises:
+            NotDurable: contention or throttling lasted too long.
+        """
+        transact(self._client, self._erasure(user_id, is_confirmed=True))
 
     def _read(
         self,
         user_ids: Iterable[UserId],
-        patience: RetryBudget,
+        retry_budget: RetryBudget,
         *,
         login: SessionId | None = None,
         owners: Iterable[ReferenceId] = (),
@@ -273,38 +259,29 @@ class ConnectionStore:
         known: dict[UserId, tuple[Facts, int]] = {}
         erased: dict[str, bool] = {}
         users: dict[ReferenceId, int] = {}
-        while keys:
-            answer = self._client.batch_get_item(
-                RequestItems={self._table: {"Keys": keys[:_BATCH], "ConsistentRead": True}}
-            )
-            for item in answer["Responses"].get(self._table, []):
-                name = str(item["user_id"]["S"])
-                if name in user_keys:
-                    if self._users.is_standing(item):
-                        users[user_keys[name]] = int(item["until"]["N"])
-                elif name not in erasure_keys:
-                    facts, version = _facts_from(item)
-                    is_over = facts.is_only_announced and int(item["ttl"]["N"]) <= self._clock()
-                    known[facts.user_id] = (Facts(facts.user_id) if is_over else facts), version
-                elif int(item["ttl"]["N"]) > self._clock():
-                    erased[erasure_keys[name]] = "confirmed" in item
-            rest = answer["UnprocessedKeys"].get(self._table)
-            keys = [*(cast("list[_Key]", rest["Keys"]) if rest else []), *keys[_BATCH:]]
-            if rest:
-                # The table is throttled.
-                patience.wait()
+        for item in batch_get(self._client, {self._table: keys}, retry_budget)[self._table]:
+            name = str(item["user_id"]["S"])
+            if name in user_keys:
+                if self._users.is_standing(item):
+                    users[user_keys[name]] = int(item["until"]["N"])
+            elif name not in erasure_keys:
+                facts, version = _facts_from(item)
+                is_over = facts.is_only_announced and int(item["ttl"]["N"]) <= self._clock()
+                known[facts.user_id] = (Facts(facts.user_id) if is_over else facts), version
+            elif int(item["ttl"]["N"]) > self._clock():
+                erased[erasure_keys[name]] = "confirmed" in item
         return known, erased, users
 
     def _writes(
         self,
         new_facts: Sequence[Facts],
-        patience: RetryBudget,
+        retry_budget: RetryBudget,
         login: SessionId | None,
-        of_login: Sequence[Any],
+        of_login: Sequence[TransactWrite],
         *,
         are_new: bool,
         begun: Begun | None,
-    ) -> tuple[list[Facts], list[dict[str, Any]]]:
+    ) -> tuple[list[Facts], list[TransactWrite]]:
         """Return the merged facts, and the writes that store them."""
         known: dict[UserId, tuple[Facts, int]] = {}
         erased_names: dict[str, bool] = {}
@@ -314,7 +291,7 @@ class ConnectionStore:
             owners.add(begun.reference_id)
         if not are_new:
             known, erased_names, users = self._read(
-                (facts.user_id for facts in new_facts), patience, login=login, owners=sorted(owners)
+                (facts.user_id for facts in new_facts), retry_budget, login=login, owners=sorted(owners)
             )
         if begun is not None and users.get(begun.reference_id, -1) >= begun.at:
             message = "This user is being erased, or was erased after this login began. Begin a new one."
@@ -374,7 +351,7 @@ class ConnectionStore:
         known: Mapping[UserId, tuple[Facts, int]],
         users: Mapping[ReferenceId, int],
         begun: Begun | None,
-    ) -> list[dict[str, Any]]:
+    ) -> list[TransactWrite]:
         """Return the writes that add connections and logins to users, on condition that they were not erased since."""
         now = int(self._clock() * 1000)
         names: dict[ReferenceId, list[Name]] = {}
@@ -384,7 +361,7 @@ class ConnectionStore:
                 names.setdefault(facts.owner, []).append(Name(now, "user_id", facts.user_id))
         if begun is not None:
             names.setdefault(begun.reference_id, []).extend(begun.names)
-        writes: list[dict[str, Any]] = []
+        writes: list[TransactWrite] = []
         for owner, begins in names.items():
             if begun is not None and owner == begun.reference_id:
                 writes.append(self._users.unless_erased_after(owner, begun_at=begun.at))
@@ -394,42 +371,47 @@ class ConnectionStore:
                 writes.append(self._users.begins(owner, begins))
         return writes
 
-    def _write(self, known: Mapping[UserId, tuple[Facts, int]], merged: Facts) -> list[dict[str, Any]]:
+    def _write(self, known: Mapping[UserId, tuple[Facts, int]], merged: Facts) -> list[TransactWrite]:
         """Return the write of a whole item; none if there are no new facts. Facts are only added, never removed."""
         facts, version = known.get(merged.user_id, (None, 0))
         if merged == facts:
             return []
         item = _item_from(merged, version + 1)
         if version == 0:
-            put = {"TableName": self._table, "Item": item, "ConditionExpression": "attribute_not_exists(user_id)"}
-            return [{"Put": put}]
-        put = {
-            "TableName": self._table,
-            "Item": item,
-            "ConditionExpression": "version = :read",
-            "ExpressionAttributeValues": {":read": {"N": str(version)}},
-        }
-        return [{"Put": put}]
-
-    def _unless_erased(self, name: str) -> dict[str, Any]:
-        """Return the condition that a `user_id` or a login has no tombstone."""
-        check = {
-            "TableName": self._table,
-            "Key": _key(_tombstone_key(name)),
-            "ConditionExpression": "attribute_not_exists(user_id) OR #ttl <= :now",
-            "ExpressionAttributeNames": {"#ttl": "ttl"},
-            "ExpressionAttributeValues": {":now": {"N": str(int(self._clock()))}},
-        }
-        return {"ConditionCheck": check}
-
-    def _erasure(self, user_id: UserId) -> list[dict[str, Any]]:
-        """Return the writes that erase a `user_id` in one transaction."""
+            condition = "attribute_not_exists(user_id)"
+            return [{"Put": {"TableName": self._table, "Item": item, "ConditionExpression": condition}}]
         return [
-            {"Put": {"TableName": self._table, "Item": self._tombstone(user_id)}},
+            {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": item,
+                    "ConditionExpression": "version = :read",
+                    "ExpressionAttributeValues": {":read": {"N": str(version)}},
+                }
+            }
+        ]
+
+    def _unless_erased(self, name: str) -> TransactWrite:
+        """Return the condition that a `user_id` or a login has no tombstone."""
+        return {
+            "ConditionCheck": {
+                "TableName": self._table,
+                "Key": _key(_tombstone_key(name)),
+                "ConditionExpression": "attribute_not_exists(user_id) OR #ttl <= :now",
+                "ExpressionAttributeNames": {"#ttl": "ttl"},
+                "ExpressionAttributeValues": {":now": {"N": str(int(self._clock()))}},
+            }
+        }
+
+    def _erasure(self, user_id: UserId, *, is_confirmed: bool = False) -> list[TransactWrite]:
+        """Return the writes that replace the facts about a `user_id` by its tombstone."""
+        confirmed: dict[str, AttributeValue] = {"confirmed": {"BOOL": True}} if is_confirmed else {}
+        return [
+            {"Put": {"TableName": self._table, "Item": {**self._tombstone(user_id), **confirmed}}},
             {"Delete": {"TableName": self._table, "Key": _key(user_id)}},
         ]
 
-    def _tombstone(self, name: str) -> dict[str, Any]:
+    def _tombstone(self, name: str) -> dict[str, AttributeValue]:
         gone_at = int(self._clock() + ERASED_FOR.total_seconds())
         return {"user_id": {"S": _tombstone_key(name)}, "ttl": {"N": str(gone_at)}}
 
@@ -444,7 +426,7 @@ def _milliseconds(span: timedelta) -> int:
     return int(span.total_seconds() * 1000)
 
 
-def _key(name: str) -> _Key:
+def _key(name: str) -> Key:
     return {"user_id": {"S": name}}
 
 
@@ -485,19 +467,18 @@ def _known_of(read: Mapping[UserId, tuple[Facts, int]]) -> list[Facts]:
     return [facts for facts, _ in read.values() if facts.newest and not facts.is_only_announced]
 
 
-def _item_from(facts: Facts, version: int) -> dict[str, Any]:
-    item: dict[str, Any] = {
+def _item_from(facts: Facts, version: int) -> dict[str, AttributeValue]:
+    values: dict[str, Any] = {
         "user_id": facts.user_id,
         "version": version,
         "facts": {str(kind): _stored(fact) for kind, fact in facts.newest.items()},
+        "first_connected": facts.first_connected,
     }
-    if facts.first_connected is not None:
-        item["first_connected"] = facts.first_connected
     if facts.is_only_announced:
-        item["ttl"] = facts.newest[Kind.ANNOUNCED].at // 1000 + int(SESSION_KEPT_FOR.total_seconds())
+        values["ttl"] = facts.newest[Kind.ANNOUNCED].at // 1000 + int(SESSION_KEPT_FOR.total_seconds())
     elif facts.owner is not None:
-        item["reference_id"] = facts.owner
-    return {name: serialize(value) for name, value in item.items()}
+        values["reference_id"] = facts.owner
+    return item_from(values)
 
 
 def _stored(fact: Fact) -> dict[str, Any]:
@@ -506,8 +487,8 @@ def _stored(fact: Fact) -> dict[str, Any]:
     return {"at": fact.at, "value": list(fact.value) if isinstance(fact.value, tuple) else fact.value}
 
 
-def _facts_from(item: Mapping[str, Any]) -> tuple[Facts, int]:
-    stored = {name: deserialize(value) for name, value in item.items()}
+def _facts_from(item: Item) -> tuple[Facts, int]:
+    stored = values_from(item)
     newest: dict[str, Fact] = {}
     for kind, fact in stored["facts"].items():
         value = fact.get("value")

@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from terra_connections.dynamodb import CONTENTION, RetryBudget, deserialize, serialize
+from terra_connections.dynamodb import Item, Key, TransactWrite, batch_get, item_from, transact, values_from
 from terra_connections.ids import UserId
 from terra_connections.reconciliation.sweep import (
     ASKED_AT_LEAST_EVERY,
@@ -39,7 +39,6 @@ PAGES_KEPT_FOR = timedelta(days=1)
 must be gone after two days; the ttl is half of that, because DynamoDB deletes expired items with a delay."""
 
 _CURRENT = "sweep:current"
-_BATCH = 100  # keys; the limit of BatchGetItem
 
 
 class SweepStore:
@@ -66,12 +65,12 @@ class SweepStore:
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item=_item_from(item),
+                Item=item_from(item),
                 ConditionExpression=(
                     "attribute_not_exists(session_id) OR moved_at <= :dead OR phase = :refused "
                     "OR (phase = :revoking AND unsettled = :none)"
                 ),
-                ExpressionAttributeValues=_item_from(
+                ExpressionAttributeValues=item_from(
                     {
                         ":dead": _seconds(now - DEAD_AFTER),
                         ":refused": Phase.REFUSED.value,
@@ -119,29 +118,26 @@ class SweepStore:
             ":ended": 0 if page.following else -1,
             ":pages": {step.page_id} if page.candidates else None,
         }
-        put = {
-            "TableName": self._table,
-            "Item": _item_from(record),
-            "ConditionExpression": "attribute_not_exists(session_id)",
+        put: TransactWrite = {
+            "Put": {
+                "TableName": self._table,
+                "Item": item_from(record),
+                "ConditionExpression": "attribute_not_exists(session_id)",
+            }
         }
-        count = {
-            "TableName": self._table,
-            "Key": _key(_CURRENT),
-            "UpdateExpression": "SET moved_at = :now ADD checked :checked, candidates :candidates, open_parts :ended"
-            + (", candidate_pages :pages" if page.candidates else ""),
-            "ConditionExpression": "sweep_id = :mine AND phase = :phase",
-            "ExpressionAttributeValues": _item_from(values),
-        }
-        return self._write([{"Put": put}, {"Update": count}, *self._passed(step)])
+        update = "SET moved_at = :now ADD checked :checked, candidates :candidates, open_parts :ended"
+        update += ", candidate_pages :pages" if page.candidates else ""
+        count = self._update(update, "sweep_id = :mine AND phase = :phase", values)
+        return self._write(put, count, *self._passed(step))
 
-    def _passed(self, step: Step) -> list[Any]:
+    def _passed(self, step: Step) -> list[TransactWrite]:
         """Return the write that removes the cursor from the previous page's record, because it is a `user_id`."""
         if step.task is not Task.OURS or step.number == 0:
             return []
         before = replace(step, number=step.number - 1)
         return [self._without("following", before, "attribute_exists(session_id)")]
 
-    def _without(self, name: str, step: Step, condition: str) -> dict[str, Any]:
+    def _without(self, name: str, step: Step, condition: str) -> TransactWrite:
         """Return the write that removes an attribute from a page's record."""
         return {
             "Update": {
@@ -154,7 +150,7 @@ class SweepStore:
 
     def forget(self, step: Step) -> None:
         """Remove the candidates of a page in a refused sweep. Does nothing if they were already removed."""
-        self._write([self._without("candidates", step, "attribute_exists(candidates)")])
+        self._write(self._without("candidates", step, "attribute_exists(candidates)"))
 
     def decide(self, sweep: Sweep, phase: Phase, *, now: datetime) -> None:
         """Store the verdict. Does nothing if there is one already."""
@@ -167,30 +163,18 @@ class SweepStore:
             ":none": 0,
         }
         self._write(
-            [
-                {
-                    "Update": {
-                        "TableName": self._table,
-                        "Key": _key(_CURRENT),
-                        "UpdateExpression": "SET phase = :phase, moved_at = :now, unsettled = :unsettled",
-                        "ConditionExpression": "sweep_id = :mine AND phase = :collecting AND open_parts = :none",
-                        "ExpressionAttributeValues": _item_from(values),
-                    }
-                }
-            ]
+            self._update(
+                "SET phase = :phase, moved_at = :now, unsettled = :unsettled",
+                "sweep_id = :mine AND phase = :collecting AND open_parts = :none",
+                values,
+            )
         )
 
     def settle(self, step: Step, *, now: datetime) -> None:
         """Remove the candidates of a page, because they are checked. Does nothing if they were already removed."""
         values = {":mine": step.sweep_id, ":phase": Phase.REVOKING.value, ":now": _seconds(now), ":one": -1}
-        count = {
-            "TableName": self._table,
-            "Key": _key(_CURRENT),
-            "UpdateExpression": "SET moved_at = :now ADD unsettled :one",
-            "ConditionExpression": "sweep_id = :mine AND phase = :phase",
-            "ExpressionAttributeValues": _item_from(values),
-        }
-        self._write([self._without("candidates", step, "attribute_exists(candidates)"), {"Update": count}])
+        count = self._update("SET moved_at = :now ADD unsettled :one", "sweep_id = :mine AND phase = :phase", values)
+        self._write(self._without("candidates", step, "attribute_exists(candidates)"), count)
 
     def moved(self, sweep_id: str, *, now: datetime) -> None:
         """Record that the sweep has made progress."""
@@ -202,14 +186,7 @@ class SweepStore:
 
     def _move(self, sweep_id: str, moment: datetime, update: str, condition: str) -> None:
         values = {":mine": sweep_id, ":now": _seconds(moment)}
-        change = {
-            "TableName": self._table,
-            "Key": _key(_CURRENT),
-            "UpdateExpression": update,
-            "ConditionExpression": condition,
-            "ExpressionAttributeValues": _item_from(values),
-        }
-        self._write([{"Update": change}])
+        self._write(self._update(update, condition, values))
 
     def waiting(self, user_ids: Iterable[UserId], *, now: datetime) -> dict[UserId, Recheck]:
         """Return those of these `user_id`s that were checked before."""
@@ -228,49 +205,34 @@ class SweepStore:
             "ask_at": waiting.ask_at,
             "ttl": waiting.ask_at + 2 * int(ASKED_AT_LEAST_EVERY.total_seconds()),
         }
-        self._client.put_item(TableName=self._table, Item=_item_from(item))
+        self._client.put_item(TableName=self._table, Item=item_from(item))
 
-    def _get(self, names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-        """Read items by their keys, consistently."""
-        keys = [_key(name) for name in names]
-        found: dict[str, Mapping[str, Any]] = {}
-        patience = RetryBudget()
-        while keys:
-            answer = self._client.batch_get_item(
-                RequestItems={self._table: {"Keys": keys[:_BATCH], "ConsistentRead": True}}
-            )
-            found |= {item["session_id"]["S"]: item for item in answer["Responses"].get(self._table, [])}
-            rest: list[Any] = list(answer["UnprocessedKeys"].get(self._table, {"Keys": []})["Keys"])
-            keys = [*rest, *keys[_BATCH:]]
-            if rest:
-                patience.wait()
-        return found
+    def _get(self, names: Iterable[str]) -> dict[str, Item]:
+        items = batch_get(self._client, {self._table: map(_key, names)})[self._table]
+        return {item["session_id"]["S"]: item for item in items}
 
-    def _write(self, writes: list[Any]) -> bool:
+    def _update(self, update: str, condition: str, values: Mapping[str, object]) -> TransactWrite:
+        """Return an update of the current sweep."""
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": _key(_CURRENT),
+                "UpdateExpression": update,
+                "ConditionExpression": condition,
+                "ExpressionAttributeValues": item_from(values),
+            }
+        }
+
+    def _write(self, *writes: TransactWrite) -> bool:
         """Write in one transaction; False if a condition failed. Pages that report at the same time are retried.
 
         Raises:
             NotDurable: contention or throttling lasted too long.
         """
-        patience = RetryBudget()
-        while True:
-            try:
-                self._client.transact_write_items(TransactItems=writes)
-            except self._client.exceptions.TransactionCanceledException as error:
-                codes = {reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])}
-                if "ConditionalCheckFailed" in codes:
-                    return False
-                if not codes <= CONTENTION | {"None"}:
-                    raise
-            except self._client.exceptions.TransactionInProgressException:
-                # Our own previous try, whose response was lost, is still in progress.
-                pass
-            else:
-                return True
-            patience.wait()
+        return not transact(self._client, writes)
 
 
-def _key(name: str) -> dict[str, dict[str, str]]:
+def _key(name: str) -> Key:
     return {"session_id": {"S": name}}
 
 
@@ -287,16 +249,8 @@ def _seconds(moment: datetime) -> int:
     return int(moment.timestamp())
 
 
-def _item_from(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: serialize(value) for name, value in values.items() if value is not None}
-
-
-def _values(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: deserialize(value) for name, value in item.items()}
-
-
-def _sweep_from(item: Mapping[str, Any]) -> Sweep:
-    stored = _values(item)
+def _sweep_from(item: Item) -> Sweep:
+    stored = values_from(item)
     return Sweep(
         sweep_id=stored["sweep_id"],
         phase=Phase(stored["phase"]),
@@ -309,8 +263,8 @@ def _sweep_from(item: Mapping[str, Any]) -> Sweep:
     )
 
 
-def _page_from(item: Mapping[str, Any]) -> Page:
-    stored = _values(item)
+def _page_from(item: Item) -> Page:
+    stored = values_from(item)
     return Page(
         checked=int(stored["checked"]),
         candidates=tuple(map(UserId, stored.get("candidates", ()))),

@@ -156,7 +156,7 @@ class SessionStarter:
                 TerraUnavailable, TooManyRequests: as in `start`.
         """
         claim = Claim(session.retry_claim_id, secrets.token_hex(16), session.failure_hash)
-        patience = RetryBudget()
+        retry_budget = RetryBudget()
         while True:
             try:
                 return self.start(
@@ -168,7 +168,7 @@ class SessionStarter:
                     now=now,
                 ).answer
             except RequestInProgress:
-                patience.wait()
+                retry_budget.wait()
 
     def _keep(self, session: Session, claim: Claim | None, answer: dict[str, Any]) -> None:
         """Store a new session, the response for its idempotency key, and the owner of the `user_id`, in one write.

@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from terra_connections.dynamodb import RetryBudget, deserialize, serialize
+from terra_connections.dynamodb import (
+    AttributeValue,
+    Item,
+    Key,
+    TransactWrite,
+    batch_get,
+    item_from,
+    query_by_reference_id,
+    values_from,
+)
 from terra_connections.errors import IdempotencyKeyReused, RequestInProgress
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.sessions.idempotency import CLAIM_LEASE, Claim
@@ -31,8 +40,6 @@ if TYPE_CHECKING:
 
 _MOST_OF_A_LOGIN = 100
 """Stored connections of one widget session. An item has at most 400 kB, and every event must be storable."""
-_BATCH = 100  # keys; the limit of BatchGetItem
-
 _MAX_RETRY_BUTTONS = 50  # a page that is loaded more often has no button
 
 
@@ -52,13 +59,7 @@ class SessionStore:
 
     def of_user(self, reference_id: ReferenceId) -> list[Session]:
         """Read a user's sessions. The index is eventually consistent, so the last writes may be missing."""
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            IndexName="by-reference-id",
-            KeyConditionExpression="reference_id = :reference_id",
-            ExpressionAttributeValues={":reference_id": {"S": reference_id}},
-        )
-        return [_session_from(item) for page in pages for item in page["Items"]]
+        return [_session_from(item) for item in query_by_reference_id(self._client, self._table, reference_id)]
 
     def read(self, session_ids: Iterable[SessionId]) -> list[Session]:
         """Read these sessions, consistently; missing ones are left out."""
@@ -78,21 +79,8 @@ class SessionStore:
             for session, report in zip(found, of_sessions, strict=True)
         ]
 
-    def _get(self, keys: Iterable[dict[str, dict[str, str]]]) -> list[Mapping[str, Any]]:
-        """Read items by their keys, consistently."""
-        rest = list(keys)
-        found: list[Mapping[str, Any]] = []
-        patience = RetryBudget()
-        while rest:
-            answer = self._client.batch_get_item(
-                RequestItems={self._table: {"Keys": rest[:_BATCH], "ConsistentRead": True}}
-            )
-            found += answer["Responses"].get(self._table, [])
-            unread: Any = answer["UnprocessedKeys"].get(self._table, {"Keys": []})["Keys"]
-            rest = [*unread, *rest[_BATCH:]]
-            if unread:
-                patience.wait()
-        return found
+    def _get(self, keys: Iterable[Key]) -> list[Item]:
+        return batch_get(self._client, {self._table: keys})[self._table]
 
     def open_session_expiries(self, reference_id: ReferenceId, *, now: datetime) -> list[int]:
         """Return the expiry times, in Unix milliseconds, of a user's open sessions, which no redirect has finished.
@@ -101,22 +89,19 @@ class SessionStore:
         finished still counts as open.
         """
         now_ms = int(now.timestamp() * 1000)
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            IndexName="by-reference-id",
-            KeyConditionExpression="reference_id = :reference_id AND created_at > :begun",
+        items = query_by_reference_id(
+            self._client,
+            self._table,
+            reference_id,
+            and_condition="created_at > :begun",
+            values=item_from({":begun": now_ms - int(OPEN_FOR.total_seconds() * 1000), ":now": now_ms}),
             FilterExpression=(
                 "expires_at > :now AND attribute_not_exists(failed_reasons) "
                 "AND attribute_not_exists(confirmed_user_ids) AND attribute_not_exists(needs_app)"
             ),
             ProjectionExpression="expires_at",
-            ExpressionAttributeValues={
-                ":reference_id": {"S": reference_id},
-                ":begun": {"N": str(now_ms - int(OPEN_FOR.total_seconds() * 1000))},
-                ":now": {"N": str(now_ms)},
-            },
         )
-        return [int(item["expires_at"]["N"]) for page in pages for item in page["Items"]]
+        return [int(item["expires_at"]["N"]) for item in items]
 
     def with_widget_report(self, session: Session) -> Session:
         """Return the session merged with the report of Terra's events about its widget session, read consistently."""
@@ -137,13 +122,13 @@ class SessionStore:
         for widget_session_id in widget_session_ids:
             self._client.delete_item(TableName=self._table, Key=_report_key(widget_session_id))
 
-    def creation(self, session: Session, claim: Claim | None, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def creation(self, session: Session, claim: Claim | None, answer: Mapping[str, Any]) -> list[TransactWrite]:
         """Return the writes that store a new session and, with a claim, the response for the idempotency key.
 
         The session's write is unconditional. The claim's write fails if the claim expired and another request has
         claimed the key.
         """
-        writes = [{"Put": self._put(session)}]
+        writes: list[TransactWrite] = [self._put(session)]
         if claim is None:
             return writes
         settled = {
@@ -154,14 +139,16 @@ class SessionStore:
             "ttl": session.expires_at // 1000,
             "answer": json.dumps(answer),
         }
-        put = {
-            "TableName": self._table,
-            "Item": _item_from(settled),
-            "ConditionExpression": "#token = :token",
-            "ExpressionAttributeNames": {"#token": "token"},
-            "ExpressionAttributeValues": {":token": {"S": claim.token}},
+        put: TransactWrite = {
+            "Put": {
+                "TableName": self._table,
+                "Item": item_from(settled),
+                "ConditionExpression": "#token = :token",
+                "ExpressionAttributeNames": {"#token": "token"},
+                "ExpressionAttributeValues": {":token": {"S": claim.token}},
+            }
         }
-        return [*writes, {"Put": put}]
+        return [*writes, put]
 
     def claim(self, claim: Claim, *, now: datetime) -> dict[str, Any] | None:
         """Claim an idempotency key, in one round trip.
@@ -185,7 +172,7 @@ class SessionStore:
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item=_item_from(item),
+                Item=item_from(item),
                 # A retry of our own write, whose response was lost, keeps the claim.
                 ConditionExpression="attribute_not_exists(session_id) OR expires_at <= :now OR #token = :token",
                 ExpressionAttributeNames={"#token": "token"},
@@ -283,7 +270,7 @@ class SessionStore:
             # The session was erased in the meantime: there is nothing to record.
             return
 
-    def confirmation(self, session_id: SessionId, user_id: UserId) -> dict[str, Any]:
+    def confirmation(self, session_id: SessionId, user_id: UserId) -> TransactWrite:
         """Return the write that adds a `user_id` to a session after a redirect and Terra's confirmation."""
         return {
             "Update": {
@@ -295,7 +282,7 @@ class SessionStore:
             }
         }
 
-    def writes(self, report: WidgetReport | None, *, now: datetime) -> list[dict[str, Any]]:
+    def writes(self, report: WidgetReport | None, *, now: datetime) -> list[TransactWrite]:
         """Return the write that stores a report of Terra's events about a widget session; none without a report.
 
         It adds to sets, so order and repetition make no difference. The session need not exist yet: an event may arrive
@@ -305,59 +292,58 @@ class SessionStore:
             return []
         values = {"user_ids": sorted(report.user_ids), "failed_reasons": sorted(report.reasons)}
         sets = {name: each for name, each in values.items() if each}
-        update = {
-            "TableName": self._table,
-            "Key": _report_key(report.widget_session_id),
-            "UpdateExpression": f"ADD {', '.join(f'{name} :{name}' for name in sets)} SET #ttl = :ttl",
-            "ConditionExpression": "attribute_not_exists(user_ids) OR size(user_ids) < :most",
-            "ExpressionAttributeNames": {"#ttl": "ttl"},
-            "ExpressionAttributeValues": {
-                **{f":{name}": {"SS": values} for name, values in sets.items()},
-                ":ttl": {"N": str(int((now + SESSION_KEPT_FOR).timestamp()))},
-                ":most": {"N": str(_MOST_OF_A_LOGIN)},
-            },
+        update: TransactWrite = {
+            "Update": {
+                "TableName": self._table,
+                "Key": _report_key(report.widget_session_id),
+                "UpdateExpression": f"ADD {', '.join(f'{name} :{name}' for name in sets)} SET #ttl = :ttl",
+                "ConditionExpression": "attribute_not_exists(user_ids) OR size(user_ids) < :most",
+                "ExpressionAttributeNames": {"#ttl": "ttl"},
+                "ExpressionAttributeValues": {
+                    **{f":{name}": {"SS": values} for name, values in sets.items()},
+                    ":ttl": {"N": str(int((now + SESSION_KEPT_FOR).timestamp()))},
+                    ":most": {"N": str(_MOST_OF_A_LOGIN)},
+                },
+            }
         }
-        return [{"Update": update}]
+        return [update]
 
-    def _put(self, session: Session) -> dict[str, Any]:
-        return {
-            "TableName": self._table,
-            "Item": _item_from(
-                {
-                    "session_id": session.session_id,
-                    "reference_id": session.reference_id,
-                    "flow": session.flow.value,
-                    "resource": session.resource,
-                    "user_id": session.user_id,
-                    "widget_session_id": session.widget_session_id,
-                    "resources": list(session.resources) or None,
-                    "success_hash": session.success_hash,
-                    "failure_hash": session.failure_hash,
-                    "return_to": session.return_to,
-                    "language": session.language,
-                    "claim_id": session.claim_id,
-                    "created_at": session.created_at,
-                    "expires_at": session.expires_at,
-                    "ttl": session.ttl,
-                }
-            ),
-        }
+    def _put(self, session: Session) -> TransactWrite:
+        return {"Put": {"TableName": self._table, "Item": _item_from(session)}}
 
 
-def _key(session_id: str) -> dict[str, dict[str, str]]:
+def _key(session_id: str) -> Key:
     return {"session_id": {"S": session_id}}
 
 
-def _report_key(widget_session_id: SessionId) -> dict[str, dict[str, str]]:
+def _report_key(widget_session_id: SessionId) -> Key:
     return _key(f"widget:{widget_session_id}")
 
 
-def _item_from(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: serialize(value) for name, value in values.items() if value is not None}
+def _item_from(session: Session) -> dict[str, AttributeValue]:
+    return item_from(
+        {
+            "session_id": session.session_id,
+            "reference_id": session.reference_id,
+            "flow": session.flow.value,
+            "resource": session.resource,
+            "user_id": session.user_id,
+            "widget_session_id": session.widget_session_id,
+            "resources": list(session.resources) or None,
+            "success_hash": session.success_hash,
+            "failure_hash": session.failure_hash,
+            "return_to": session.return_to,
+            "language": session.language,
+            "claim_id": session.claim_id,
+            "created_at": session.created_at,
+            "expires_at": session.expires_at,
+            "ttl": session.ttl,
+        }
+    )
 
 
-def _session_from(item: Mapping[str, Any]) -> Session:
-    stored = {name: deserialize(value) for name, value in item.items()}
+def _session_from(item: Item) -> Session:
+    stored = values_from(item)
     user_id, widget_session_id = stored.get("user_id"), stored.get("widget_session_id")
     return Session(
         session_id=SessionId(stored["session_id"]),
@@ -383,8 +369,8 @@ def _session_from(item: Mapping[str, Any]) -> Session:
     )
 
 
-def _report_from(item: Mapping[str, Any]) -> WidgetReport:
-    stored = {name: deserialize(value) for name, value in item.items()}
+def _report_from(item: Item) -> WidgetReport:
+    stored = values_from(item)
     return WidgetReport(
         SessionId(stored["session_id"].partition(":")[2]),
         user_ids=frozenset(map(UserId, _texts(stored.get("user_ids")))),

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from terra_connections.dynamodb import TransactWrite
 from terra_connections.errors import UserLimitReached
 from terra_connections.ids import ReferenceId
 from terra_connections.users.pseudonym import Pseudonyms
@@ -64,7 +65,7 @@ class UserLimits:
         except self.client.exceptions.ConditionalCheckFailedException:
             raise self.reached(now=now) from None
 
-    def writes(self, reference_id: ReferenceId, *, now: datetime) -> list[dict[str, Any]]:
+    def writes(self, reference_id: ReferenceId, *, now: datetime) -> list[TransactWrite]:
         """Return the write that counts one operation, for a transaction."""
         return [{"Update": self._update(reference_id, now=now)}] if self.at_most else []
 

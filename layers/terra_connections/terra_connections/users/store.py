@@ -17,13 +17,13 @@ reset the limit of open sessions.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from terra_connections.dynamodb import CONTENTION, RetryBudget
+from terra_connections.dynamodb import Item, Key, TransactWrite, batch_get, item_from, transact
 from terra_connections.errors import ErasureInProgress
 from terra_connections.ids import ReferenceId
 from terra_connections.users.limits import UserLimits
@@ -44,6 +44,7 @@ _BEGUN_KEPT_FOR = SESSION_KEPT_FOR + timedelta(days=1)
 _OPEN_KEPT_FOR = timedelta(hours=2)
 _DAY = timedelta(days=1)
 _AT_ONCE = 10
+_NO_TOMBSTONE = "attribute_not_exists(user_id) OR #ttl <= :now"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -128,16 +129,17 @@ class UserStore:
         """Read the state of a user, consistently and in one round trip."""
         days = [self._day_key(reference_id, now - ago) for ago in (timedelta(0), _DAY)]
         tombstone, open_ = self.tombstone_key(reference_id), self._open_key(reference_id)
-        found = self._get({self._connections: ("user_id", [tombstone]), self._sessions: ("session_id", [*days, open_])})
-        stone = found.get(tombstone)
-        ends = found.get(open_, {}).get("ends", {"NS": []})["NS"]
+        keys = {self._connections: [_tombstone(tombstone)], self._sessions: [_key(name) for name in (*days, open_)]}
+        found = batch_get(self._client, keys)
+        untils = [int(item["until"]["N"]) for item in found[self._connections] if self.is_standing(item)]
+        ends = [end for item in found[self._sessions] for end in item.get("ends", {"NS": []})["NS"]]
         return Standing(
-            erased_until=int(stone["until"]["N"]) if stone and self.is_standing(stone) else None,
-            begun=tuple(_names(found.get(day) for day in days)),
+            erased_until=untils[0] if untils else None,
+            begun=tuple(_names(found[self._sessions])),
             ends_of_erased=tuple(sorted(int(end) for end in ends if int(end) > now.timestamp() * 1000)),
         )
 
-    def is_standing(self, tombstone: Mapping[str, Any]) -> bool:
+    def is_standing(self, tombstone: Item) -> bool:
         """Whether a tombstone has not expired. DynamoDB deletes expired items with a delay."""
         return int(tombstone["ttl"]["N"]) > self._clock()
 
@@ -148,72 +150,55 @@ class UserStore:
         while since.date() <= now.date() and now - since < _BEGUN_KEPT_FOR:
             days.append(self._day_key(reference_id, since))
             since += _DAY
-        found = self._get({self._sessions: ("session_id", days or [self._day_key(reference_id, now)])})
-        return _names(found.values())
+        keys = map(_key, days or [self._day_key(reference_id, now)])
+        return _names(batch_get(self._client, {self._sessions: keys})[self._sessions])
 
     def all_begun(self, reference_id: ReferenceId) -> list[Name]:
         """Read everything that a user has started and that is still stored."""
         return self.begun(reference_id, since=datetime.fromtimestamp(self._clock(), UTC) - _BEGUN_KEPT_FOR + _DAY)
 
-    def _get(self, wanted: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, Mapping[str, Any]]:
-        """Read items by their keys, consistently. `wanted` maps a table to the name of its key and the keys."""
-        rest: Any = {
-            table: {"Keys": [{key: {"S": name}} for name in names], "ConsistentRead": True}
-            for table, (key, names) in wanted.items()
-        }
-        found: dict[str, Mapping[str, Any]] = {}
-        patience = RetryBudget()
-        while rest:
-            answer = self._client.batch_get_item(RequestItems=rest)
-            for table, items in answer["Responses"].items():
-                found |= {str(item[wanted[table][0]]["S"]): item for item in items}
-            rest = answer["UnprocessedKeys"]
-            if rest:
-                patience.wait()
-        return found
-
     # -- writes of transactions ----------------------------------------------------------------------------------------
 
-    def unless_erased_since(self, reference_id: ReferenceId, *, read: int | None) -> dict[str, Any]:
+    def unless_erased_since(self, reference_id: ReferenceId, *, read: int | None) -> TransactWrite:
         """Return the condition that a user's tombstone is unchanged; `read` is its `until`, or None without one."""
-        return self._check(reference_id, "#until = :until", read)
+        if read is None:
+            return self._check(reference_id, _NO_TOMBSTONE, {"#ttl": "ttl"}, {":now": int(self._clock())})
+        return self._check(reference_id, "#until = :until", {"#until": "until"}, {":until": read})
 
-    def unless_erased_after(self, reference_id: ReferenceId, *, begun_at: int) -> dict[str, Any]:
+    def unless_erased_after(self, reference_id: ReferenceId, *, begun_at: int) -> TransactWrite:
         """Return the condition that a user was not erased after a time in Unix milliseconds, nor is being erased."""
-        none = "attribute_not_exists(user_id) OR #ttl <= :now"
-        return self._check(reference_id, f"{none} OR #until < :until", begun_at)
+        names = {"#ttl": "ttl", "#until": "until"}
+        values = {":now": int(self._clock()), ":until": begun_at}
+        return self._check(reference_id, f"{_NO_TOMBSTONE} OR #until < :until", names, values)
 
-    def _check(self, reference_id: ReferenceId, condition: str, until: int | None) -> dict[str, Any]:
-        names, values = {"#ttl": "ttl"}, {":now": {"N": str(int(self._clock()))}}
-        if until is None:
-            condition = "attribute_not_exists(user_id) OR #ttl <= :now"
-        else:
-            names["#until"], values[":until"] = "until", {"N": str(until)}
-        if ":now" not in condition:
-            del names["#ttl"], values[":now"]
-        check = {
-            "TableName": self._connections,
-            "Key": {"user_id": {"S": self.tombstone_key(reference_id)}},
-            "ConditionExpression": condition,
-            "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": values,
+    def _check(
+        self, reference_id: ReferenceId, condition: str, names: Mapping[str, str], values: Mapping[str, int]
+    ) -> TransactWrite:
+        return {
+            "ConditionCheck": {
+                "TableName": self._connections,
+                "Key": _tombstone(self.tombstone_key(reference_id)),
+                "ConditionExpression": condition,
+                "ExpressionAttributeNames": names,
+                "ExpressionAttributeValues": item_from(values),
+            }
         }
-        return {"ConditionCheck": check}
 
-    def begins(self, reference_id: ReferenceId, names: Iterable[Name]) -> dict[str, Any]:
+    def begins(self, reference_id: ReferenceId, names: Iterable[Name]) -> TransactWrite:
         """Return the write that stores the names of what a user has started."""
         now = datetime.fromtimestamp(self._clock(), UTC)
-        update = {
-            "TableName": self._sessions,
-            "Key": {"session_id": {"S": self._day_key(reference_id, now)}},
-            "UpdateExpression": "ADD begun :begun SET #ttl = :ttl",
-            "ExpressionAttributeNames": {"#ttl": "ttl"},
-            "ExpressionAttributeValues": {
-                ":begun": {"SS": sorted(map(str, names))},
-                ":ttl": {"N": str(int((now + _BEGUN_KEPT_FOR).timestamp()))},
-            },
+        return {
+            "Update": {
+                "TableName": self._sessions,
+                "Key": _key(self._day_key(reference_id, now)),
+                "UpdateExpression": "ADD begun :begun SET #ttl = :ttl",
+                "ExpressionAttributeNames": {"#ttl": "ttl"},
+                "ExpressionAttributeValues": {
+                    ":begun": {"SS": sorted(map(str, names))},
+                    ":ttl": {"N": str(int((now + _BEGUN_KEPT_FOR).timestamp()))},
+                },
+            }
         }
-        return {"Update": update}
 
     def begin_mobile_token(self, reference_id: ReferenceId, limits: UserLimits, *, now: datetime) -> None:
         """Count a mobile token, and record that a login of any provider, without a session, may follow.
@@ -224,30 +209,14 @@ class UserStore:
             NotDurable: contention or throttling lasted too long.
         """
         at = int(now.timestamp() * 1000)
-        writes: list[Any] = [
-            self.unless_erased_after(reference_id, begun_at=at),
-            self.begins(reference_id, [Name(at, "provider", "*")]),
-            *limits.writes(reference_id, now=now),
-        ]
-        patience = RetryBudget()
-        while True:
-            try:
-                self._client.transact_write_items(TransactItems=writes)
-            except self._client.exceptions.TransactionCanceledException as error:
-                codes = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
-                if codes[:1] == ["ConditionalCheckFailed"]:
-                    message = "This user is being erased. Ask for a token afterwards."
-                    raise ErasureInProgress(message) from None
-                if "ConditionalCheckFailed" in codes:
-                    raise limits.reached(now=now) from None
-                if not set(codes) <= CONTENTION | {"None"}:
-                    raise
-            except self._client.exceptions.TransactionInProgressException:
-                # Our own previous try, whose response was lost, is still in progress.
-                pass
-            else:
-                return
-            patience.wait()
+        not_erased = self.unless_erased_after(reference_id, begun_at=at)
+        begins = self.begins(reference_id, [Name(at, "provider", "*")])
+        refused = transact(self._client, [not_erased, begins, *limits.writes(reference_id, now=now)])
+        if not_erased in refused:
+            message = "This user is being erased. Ask for a token afterwards."
+            raise ErasureInProgress(message)
+        if refused:
+            raise limits.reached(now=now)
 
     # -- erasing -------------------------------------------------------------------------------------------------------
 
@@ -261,7 +230,7 @@ class UserStore:
         days = {self._day_key(reference_id, since - ago * _DAY) for ago in range(_BEGUN_KEPT_FOR.days + 1)}
 
         def forget(key: str) -> None:
-            self._client.delete_item(TableName=self._sessions, Key={"session_id": {"S": key}})
+            self._client.delete_item(TableName=self._sessions, Key=_key(key))
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(forget, days | {self._day_key(reference_id, now)}))
@@ -273,7 +242,7 @@ class UserStore:
         if numbers:
             self._client.update_item(
                 TableName=self._sessions,
-                Key={"session_id": {"S": self._open_key(reference_id)}},
+                Key=_key(self._open_key(reference_id)),
                 UpdateExpression="ADD ends :ends SET #ttl = :ttl",
                 ExpressionAttributeNames={"#ttl": "ttl"},
                 ExpressionAttributeValues={
@@ -283,12 +252,12 @@ class UserStore:
             )
 
     def _bury(self, reference_id: ReferenceId, until: float) -> None:
-        item: Any = {
-            "user_id": {"S": self.tombstone_key(reference_id)},
-            "until": {"N": str(int(until * 1000))},
-            "ttl": {"N": str(int(self._clock() + TOMBSTONE_KEPT_FOR.total_seconds()))},
+        tombstone = {
+            "user_id": self.tombstone_key(reference_id),
+            "until": int(until * 1000),
+            "ttl": int(self._clock() + TOMBSTONE_KEPT_FOR.total_seconds()),
         }
-        self._client.put_item(TableName=self._connections, Item=item)
+        self._client.put_item(TableName=self._connections, Item=item_from(tombstone))
 
     # -- keys ----------------------------------------------------------------------------------------------------------
 
@@ -299,7 +268,13 @@ class UserStore:
         return f"limit:{self._pseudonyms.in_keys(reference_id)}:open"
 
 
-def _names(items: Iterable[Mapping[str, Any] | None]) -> list[Name]:
-    return sorted(
-        Name.parse(text) for item in items if item is not None for text in item.get("begun", {"SS": []})["SS"]
-    )
+def _key(name: str) -> Key:
+    return {"session_id": {"S": name}}
+
+
+def _tombstone(name: str) -> Key:
+    return {"user_id": {"S": name}}
+
+
+def _names(items: Iterable[Item]) -> list[Name]:
+    return sorted(Name.parse(text) for item in items for text in item.get("begun", {"SS": []})["SS"])

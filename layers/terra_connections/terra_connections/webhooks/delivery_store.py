@@ -6,8 +6,7 @@ item   delivery_id, type, received_at, ttl; no personal data
 ```
 """
 
-from typing import Any
-
+from terra_connections.dynamodb import TransactWrite, item_from
 from terra_connections.webhooks.delivery import Delivery
 
 
@@ -17,18 +16,20 @@ class DeliveryStore:
     def __init__(self, table: str) -> None:
         self._table = table
 
-    def writes(self, delivery: Delivery) -> list[dict[str, Any]]:
+    def writes(self, delivery: Delivery) -> list[TransactWrite]:
         """Return the writes that record a delivery; their condition fails if it is a duplicate."""
         return [
             {
                 "Put": {
                     "TableName": self._table,
-                    "Item": {
-                        "delivery_id": {"S": delivery_id},
-                        "type": {"S": delivery.type},
-                        "received_at": {"N": str(delivery.received_at)},
-                        "ttl": {"N": str(delivery.ttl)},
-                    },
+                    "Item": item_from(
+                        {
+                            "delivery_id": delivery_id,
+                            "type": delivery.type,
+                            "received_at": delivery.received_at,
+                            "ttl": delivery.ttl,
+                        }
+                    ),
                     "ConditionExpression": "attribute_not_exists(delivery_id)",
                 }
             }
