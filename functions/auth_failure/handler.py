@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response
 from terra_connections.handler import http_handler
-from terra_connections.redirects.redirect import authenticate_redirect
+from terra_connections.redirects.redirect import authenticate_redirect, may_offer_retry
 from terra_connections.sessions.outcome import resolve_session
 from terra_connections.sessions.session import hash_secret, new_secret, reason_from
 
 _sessions = wiring.sessions()
+_claims = wiring.claims()
+_reports = wiring.widget_reports()
 _connections = wiring.connections()
 _way_back = wiring.redirector()
 
@@ -23,11 +25,11 @@ def auth_failure(request: Request) -> Response:
     now = datetime.now(UTC)
     session = authenticate_redirect(request, _sessions, after="failure", now=now)
     reason = reason_from(request.redirect_query.get("reason"))
-    offers_retry = _way_back.has_page_of_ours(session) and _sessions.may_offer_retry(session)
+    offers_retry = _way_back.has_page_of_ours(session) and may_offer_retry(session, claims=_claims)
     retry_secret = new_secret() if offers_retry else None
     _sessions.add_failure(session.session_id, reason, retry_hash=hash_secret(retry_secret) if retry_secret else None)
     session = replace(session, failed_reasons=session.failed_reasons | {reason})
-    view = resolve_session(session, _sessions, _connections, now=now)
+    view = resolve_session(session, reports=_reports, connections=_connections, now=now)
     request.log_fields["session_status"] = view.status
     return _way_back.respond(view, request, now=now, retry_secret=retry_secret)
 

@@ -13,11 +13,13 @@ from terra_connections.sessions.start import SessionStarter
 
 _settings = wiring.settings()
 _sessions = wiring.sessions()
+_reports = wiring.widget_reports()
 _connections = wiring.connections()
 _way_back = wiring.redirector()
 _starter = SessionStarter(
     wiring.terra(),
     _sessions,
+    wiring.claims(),
     _connections,
     wiring.users(),
     wiring.return_targets(),
@@ -30,7 +32,7 @@ def auth_retry(request: Request) -> Response:
     """Redirect to a new session, the same one for every retry of a failed session; else show the session's page."""
     now = datetime.now(UTC)
     session = session_to_retry(request, _sessions, now=now)
-    view = resolve_session(session, _sessions, _connections, now=now)
+    view = resolve_session(session, reports=_reports, connections=_connections, now=now)
     request.log_fields["session_status"] = view.status
     if not view.may_be_retried(now=now):
         return _way_back.respond(view, request, now=now)

@@ -11,6 +11,7 @@ from terra_connections.sessions.outcome import resolve_session
 from terra_connections.sessions.session import SessionStatus
 
 _sessions = wiring.sessions()
+_reports = wiring.widget_reports()
 _connections = wiring.connections()
 _way_back = wiring.redirector()
 _terra = wiring.terra()
@@ -20,7 +21,7 @@ def auth_success(request: Request) -> Response:
     """Redirect the user or show a page; ask Terra first if no webhook has confirmed the login yet."""
     now = datetime.now(UTC)
     session = authenticate_redirect(request, _sessions, after="success", now=now)
-    view = resolve_session(session, _sessions, _connections, now=now)
+    view = resolve_session(session, reports=_reports, connections=_connections, now=now)
     if view.status is not SessionStatus.CONNECTED:
         hint = request.redirect_query.get("user_id")
         view = confirm(view, hint, terra=_terra, sessions=_sessions, connections=_connections, now=now)

@@ -15,6 +15,7 @@ _pseudonyms = wiring.pseudonyms()
 _starter = SessionStarter(
     wiring.terra(),
     wiring.sessions(),
+    wiring.claims(),
     wiring.connections(),
     wiring.users(),
     wiring.return_targets(),

@@ -10,7 +10,14 @@ from terra_connections.handler import http_handler
 from terra_connections.request_body import Person
 
 _pseudonyms = wiring.pseudonyms()
-_eraser = Eraser(wiring.terra(), wiring.sessions(), wiring.connections(), wiring.users())
+_eraser = Eraser(
+    wiring.terra(),
+    wiring.sessions(),
+    wiring.claims(),
+    wiring.widget_reports(),
+    wiring.connections(),
+    wiring.users(),
+)
 _limits = wiring.user_limits("erasures")
 
 

@@ -11,6 +11,7 @@ from terra_connections.ids import session_id_from
 from terra_connections.sessions.outcome import resolve_session
 
 _sessions = wiring.sessions()
+_reports = wiring.widget_reports()
 _connections = wiring.connections()
 
 
@@ -23,7 +24,8 @@ def get_session(request: Request) -> Response:
         message = "There is no such session."
         raise NotFound(message)
     request.log_fields["session_id"] = session.session_id
-    return json_response(HTTPStatus.OK, resolve_session(session, _sessions, _connections, now=now).as_json())
+    view = resolve_session(session, reports=_reports, connections=_connections, now=now)
+    return json_response(HTTPStatus.OK, view.as_json())
 
 
 lambda_handler = http_handler(get_session)

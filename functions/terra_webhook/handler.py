@@ -15,7 +15,7 @@ from terra_connections.webhooks.signature import verify
 _tolerance = wiring.settings().tolerance
 _signing_secrets = wiring.signing_secrets()
 _deliveries = wiring.deliveries()
-_sessions = wiring.sessions()
+_reports = wiring.widget_reports()
 _connections = wiring.connections()
 
 
@@ -27,9 +27,7 @@ def terra_webhook(request: Request) -> Response:
     event = parse(body, event_position(proof, request.header("x-terra-ordering-timestamp")))
     trace_id = request.header("x-terra-trace-id")
     received = delivery(trace_id=trace_id, proof=proof, body=body, type_=event.type, now=now, tolerance=_tolerance)
-    is_new = store_webhook(
-        event, received, deliveries=_deliveries, sessions=_sessions, connections=_connections, now=now
-    )
+    is_new = store_webhook(event, received, deliveries=_deliveries, reports=_reports, connections=_connections, now=now)
     age = now.timestamp() - proof.signed_at
     request.log_fields.update(type=event.type, duplicate=not is_new, age_s=int(age))
     webhook_received(type_=event.type, is_new=is_new, age_seconds=age, secret_name=proof.secret_name)

@@ -14,7 +14,9 @@ from terra_connections.connections.store import ConnectionStore
 from terra_connections.erasure import Clock, Eraser
 from terra_connections.errors import ErasureUnfinished, TerraUnavailable
 from terra_connections.ids import ReferenceId
+from terra_connections.sessions.idempotency import ClaimStore
 from terra_connections.sessions.store import SessionStore
+from terra_connections.sessions.widget_reports import WidgetReportStore
 from terra_connections.terra import client as terra_api
 from terra_connections.terra import transport
 from terra_connections.users.pseudonym import Pseudonyms
@@ -233,7 +235,15 @@ def eraser(stack: Stack, users: UserStore, dynamodb: "DynamoDBClient") -> Iterat
             api_key=lambda: stack.terra_api_key,
         )
         connections = ConnectionStore(dynamodb, stack.tables.connections, users=users)
-        yield Eraser(api, SessionStore(dynamodb, stack.tables.sessions), connections, users)
+        table = stack.tables.sessions
+        yield Eraser(
+            api,
+            SessionStore(dynamodb, table),
+            ClaimStore(dynamodb, table),
+            WidgetReportStore(dynamodb, table),
+            connections,
+            users,
+        )
 
 
 class Budget(Clock):

@@ -35,6 +35,7 @@ from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_f
 from terra_connections.sessions.outcome import resolve_session
 from terra_connections.sessions.session import Flow, Session, hash_secret, reason_from
 from terra_connections.sessions.store import SessionStore
+from terra_connections.sessions.widget_reports import WidgetReportStore
 from terra_connections.users.pseudonym import SHORTEST_KEY, Pseudonyms
 from terra_connections.users.store import UserStore
 from terra_connections.webhooks import payload as event
@@ -90,6 +91,7 @@ class Stores:
         )
         self.connections = ConnectionStore(client, stack.tables.connections, users=self.users)
         self.sessions = SessionStore(client, stack.tables.sessions)
+        self.reports = WidgetReportStore(client, stack.tables.sessions)
         self.deliveries = DeliveryStore(stack.tables.deliveries)
 
     def _pass(self, event_name: str, **_more: object) -> None:
@@ -120,7 +122,7 @@ class Stores:
             said.facts,
             together_with=self.deliveries.writes(taken),
             login=said.report.widget_session_id if said.report else None,
-            of_login=self.sessions.writes(said.report, now=NOW),
+            of_login=self.reports.writes(said.report, now=NOW),
         )
         if known is None:
             self.connections.record(only_revocations(said.facts))
@@ -146,7 +148,7 @@ class Stores:
 
     def create(self, session: Session) -> None:
         """Store a new session as after Terra's response."""
-        together = self.sessions.creation(session, None, {})
+        together = [self.sessions.creation(session)]
         assert self.connections.record(session.announcement, together_with=together, are_new=True) is not None
 
 
@@ -341,7 +343,7 @@ class Stories(RuleBasedStateMachine):
         for attempt in self.attempts:
             session = self.stores.sessions.find(SessionId(attempt.session_id), now=NOW)
             assert session is not None
-            view = resolve_session(session, self.stores.sessions, connections, now=NOW)
+            view = resolve_session(session, reports=self.stores.reports, connections=connections, now=NOW)
             outcome = world.outcome(attempt)
             assert view.status == outcome.status
             assert view.reason in outcome.reasons or not outcome.reasons

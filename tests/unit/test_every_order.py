@@ -30,7 +30,7 @@ from terra_connections.connections.store import ConnectionStore
 from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_from
 from terra_connections.sessions.outcome import resolve_session
 from terra_connections.sessions.session import Flow, Session, hash_secret, reason_from
-from terra_connections.sessions.store import SessionStore
+from terra_connections.sessions.widget_reports import WidgetReportStore
 from terra_connections.webhooks import payload as event
 from terra_connections.webhooks.delivery import delivery, event_position
 from terra_connections.webhooks.signature import Tolerance, VerifiedSignature
@@ -60,14 +60,14 @@ class InMemory(ConnectionStore):
         return [facts for facts in known if facts.owner == reference_id]
 
 
-class Reports(SessionStore):
+class Reports(WidgetReportStore):
     """Reports of widget sessions, without a database."""
 
     def __init__(self, heard: Iterable[Heard]) -> None:
         events = [event_of(one) for one in heard if isinstance(one, Told)]
         self._reports = [event.report for event in events if event.report is not None]
 
-    def with_widget_report(self, session: Session) -> Session:
+    def with_report(self, session: Session) -> Session:
         mine = [report for report in self._reports if report.widget_session_id == session.widget_session_id]
         return reduce(Session.with_widget_report, mine, session)
 
@@ -208,7 +208,7 @@ def shown(known: Known, heard: frozenset[Heard], attempts: Iterable[Attempt], ri
         assert [IDENTITIES.seen(*pair) for pair in zip(theirs, listed, strict=True)] == listed
         pictures.append(theirs)
     for attempt, outcome in zip(attempts, outcomes, strict=True):
-        view = resolve_session(session_of(attempt, heard), Reports(heard), store, now=NOW)
+        view = resolve_session(session_of(attempt, heard), reports=Reports(heard), connections=store, now=NOW)
         assert view.status == outcome.status
         assert view.reason in outcome.reasons or not outcome.reasons
         assert view.user_id in outcome.user_ids or not outcome.user_ids

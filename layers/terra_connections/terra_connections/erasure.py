@@ -29,8 +29,10 @@ from terra_connections.errors import (
     TooManyRequests,
 )
 from terra_connections.ids import ReferenceId, SessionId, UserId, session_id_from
+from terra_connections.sessions.idempotency import ClaimStore
 from terra_connections.sessions.session import Session
 from terra_connections.sessions.store import SessionStore
+from terra_connections.sessions.widget_reports import WidgetReportStore
 from terra_connections.terra.client import TerraClient
 from terra_connections.users.store import UserStore
 
@@ -134,6 +136,8 @@ class Eraser:
 
     terra: TerraClient
     sessions: SessionStore
+    claims: ClaimStore
+    reports: WidgetReportStore
     connections: ConnectionStore
     users: UserStore
 
@@ -152,7 +156,14 @@ class Eraser:
             TerraRejected, TerraUnavailable, TooManyRequests: not everything is erased; a retry continues.
         """
         erasing = _Erasing(
-            reference_id, self.terra, self.sessions, self.connections, self.users, clock or Clock(WORK_FOR)
+            reference_id,
+            self.terra,
+            self.sessions,
+            self.claims,
+            self.reports,
+            self.connections,
+            self.users,
+            clock or Clock(WORK_FOR),
         )
         self.users.begin_erasure(reference_id)
         for _ in range(_ROUNDS):
@@ -169,6 +180,8 @@ class _Erasing:
     reference_id: ReferenceId
     terra: TerraClient
     sessions: SessionStore
+    claims: ClaimStore
+    reports: WidgetReportStore
     connections: ConnectionStore
     users: UserStore
     clock: Clock
@@ -187,7 +200,7 @@ class _Erasing:
         logins |= {SessionId(name.name) for name in begun if name.kind == "widget"}
         # A login on Terra's page has no user_id yet. Its results are read once its tombstone prevents further ones.
         self._each(logins, lambda login: self.connections.put_tombstones((), logins=[login]))
-        sessions = self.sessions.with_reports(found.values())
+        sessions = self.reports.with_reports(found.values())
         announced = {user_id for session in sessions for user_id in session.candidate_user_ids}
         announced |= {UserId(name.name) for name in begun if name.kind == "user_id"}
         user_ids = self._user_ids(announced)
@@ -258,10 +271,16 @@ class _Erasing:
         now = self.began_at.timestamp() * 1000
         listed = list(sessions)
         self.users.remember_open(self.reference_id, [one.expires_at for one in listed if one.is_open(now)])
-        outcomes = self._each(listed, self._in_time(self.sessions.erase))
-        outcomes += self._each(logins, self._in_time(lambda login: self.sessions.erase_reports([login])))
+        outcomes = self._each(listed, self._in_time(self._erase_session))
+        outcomes += self._each(logins, self._in_time(self.reports.erase))
         if not all(outcomes):
             raise _unfinished()
+
+    def _erase_session(self, session: Session) -> None:
+        """Delete a session, after the stored response for its idempotency key, which only the session names."""
+        if session.claim_id is not None:
+            self.claims.erase(session.claim_id)
+        self.sessions.erase(session)
 
     def _in_time(self, erase: Callable[[T], None]) -> Callable[[T], bool]:
         def work(one: T) -> bool:

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from terra_connections.reconciliation.queue import SweepQueue
     from terra_connections.reconciliation.store import SweepStore
     from terra_connections.redirects.redirect import Redirector
+    from terra_connections.sessions.idempotency import ClaimStore
     from terra_connections.sessions.return_target import ReturnTargets
     from terra_connections.sessions.store import SessionStore
+    from terra_connections.sessions.widget_reports import WidgetReportStore
     from terra_connections.terra.client import TerraClient
     from terra_connections.terra.provider_cache import ProviderCache
     from terra_connections.users.limits import UserLimits
@@ -150,6 +152,22 @@ def sessions() -> "SessionStore":
     from terra_connections.sessions.store import SessionStore
 
     return SessionStore(dynamodb(), settings().sessions_table)
+
+
+@cache
+def claims() -> "ClaimStore":
+    """The store of idempotency claims."""
+    from terra_connections.sessions.idempotency import ClaimStore
+
+    return ClaimStore(dynamodb(), settings().sessions_table)
+
+
+@cache
+def widget_reports() -> "WidgetReportStore":
+    """The store of the reports about widget sessions."""
+    from terra_connections.sessions.widget_reports import WidgetReportStore
+
+    return WidgetReportStore(dynamodb(), settings().sessions_table)
 
 
 @cache

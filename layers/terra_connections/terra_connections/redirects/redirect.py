@@ -11,10 +11,12 @@ from terra_connections.errors import InvalidRequest, NotFound, TooManySessions
 from terra_connections.ids import session_id_from
 from terra_connections.redirects.language import of_tag, preferred
 from terra_connections.redirects.pages import PRIVATE, PageLinks, Pages
+from terra_connections.sessions.idempotency import ClaimStore
 from terra_connections.sessions.return_target import ReturnTargets
 from terra_connections.sessions.session import Session, SessionStatus, SessionView, is_one_of
 from terra_connections.sessions.store import SessionStore
 
+_MAX_RETRY_BUTTONS = 50  # a page that is loaded more often has no button
 _CONFIRMING_AGAIN_AFTER = 5  # seconds; the shortest interval between calls to Terra
 
 
@@ -43,6 +45,16 @@ def session_to_retry(request: Request, sessions: SessionStore, *, now: datetime)
     form = dict(parse_qsl(request.body.decode("utf-8", "replace")))
     secret = form.get("secret", "")
     return _found(form.get("session"), secret, lambda session: session.retry_hashes, request, sessions, now=now)
+
+
+def may_offer_retry(session: Session, *, claims: ClaimStore) -> bool:
+    """Whether a page may show a button "Try again": no retry has succeeded, and the limit is not reached.
+
+    The first page of a session needs no read.
+    """
+    if not session.retry_hashes:
+        return True
+    return len(session.retry_hashes) < _MAX_RETRY_BUTTONS and not claims.is_settled(session.retry_claim_id)
 
 
 def _found(

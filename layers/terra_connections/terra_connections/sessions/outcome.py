@@ -13,18 +13,18 @@ from terra_connections.sessions.session import (
     reason_from,
     session_view,
 )
-from terra_connections.sessions.store import SessionStore
+from terra_connections.sessions.widget_reports import WidgetReportStore
 
 
 def resolve_session(
-    session: Session, sessions: SessionStore, connections: ConnectionStore, *, now: datetime
+    session: Session, *, reports: WidgetReportStore, connections: ConnectionStore, now: datetime
 ) -> SessionView:
     """Return the session's view: one consistent read, plus the user's list if that read is not sufficient.
 
     A widget session takes one more consistent read, of the events that Terra has sent with its id. It does not use the
     list: a user can have several open widget sessions, and the list does not show which of them a login belongs to.
     """
-    session = sessions.with_widget_report(session)
+    session = reports.with_report(session)
     family = connections.family_of(session.candidate_user_ids)
     connected = connection_by_user_id(session, family)
     if connected is None and session.flow is Flow.PROVIDER:

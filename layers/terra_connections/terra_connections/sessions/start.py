@@ -21,7 +21,7 @@ from terra_connections.errors import (
     UnknownResource,
 )
 from terra_connections.ids import ReferenceId, SessionId
-from terra_connections.sessions.idempotency import Claim
+from terra_connections.sessions.idempotency import Claim, ClaimStore
 from terra_connections.sessions.return_target import ReturnTargets
 from terra_connections.sessions.session import (
     OPEN_FOR,
@@ -90,6 +90,7 @@ class SessionStarter:
 
     terra: TerraClient
     sessions: SessionStore
+    claims: ClaimStore
     connections: ConnectionStore
     users: UserStore
     targets: ReturnTargets
@@ -131,7 +132,7 @@ class SessionStarter:
             )
             self._keep(session, None, answer)
             return Started(answer)
-        before = self.sessions.claim(claim, now=now)
+        before = self.claims.claim(claim, now=now)
         if before is not None:
             return Started(before, is_replay=True)
         try:
@@ -141,7 +142,7 @@ class SessionStarter:
             )
             self._keep(session, claim, answer)
         except Exception:
-            self.sessions.release(claim)
+            self.claims.release(claim)
             raise
         return Started(answer)
 
@@ -177,7 +178,9 @@ class SessionStarter:
             RequestInProgress: the claim expired, and another request has claimed the key.
             ErasureInProgress: the user was erased after the request arrived, or is being erased.
         """
-        writes = self.sessions.creation(session, claim, answer)
+        writes = [self.sessions.creation(session)]
+        if claim is not None:
+            writes.append(self.claims.settlement(claim, answer, expires_at=session.expires_at))
         kept = self.connections.record(session.announcement, together_with=writes, are_new=True, begun=session.begun)
         if kept is None:
             message = "Another request with this Idempotency-Key took over."

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from terra_connections.connections.facts import only_revocations
 from terra_connections.connections.store import ConnectionStore
-from terra_connections.sessions.store import SessionStore
+from terra_connections.sessions.widget_reports import WidgetReportStore
 from terra_connections.webhooks.delivery import Delivery
 from terra_connections.webhooks.delivery_store import DeliveryStore
 from terra_connections.webhooks.payload import WebhookEvent
@@ -15,7 +15,7 @@ def store_webhook(
     delivery: Delivery,
     *,
     deliveries: DeliveryStore,
-    sessions: SessionStore,
+    reports: WidgetReportStore,
     connections: ConnectionStore,
     now: datetime,
 ) -> bool:
@@ -31,7 +31,7 @@ def store_webhook(
         event.facts,
         together_with=deliveries.writes(delivery),
         login=event.report.widget_session_id if event.report else None,
-        of_login=sessions.writes(event.report, now=now),
+        of_login=reports.writes(event.report, now=now),
     )
     if stored is None:
         connections.record(only_revocations(event.facts))
