@@ -1,6 +1,7 @@
 """POST /auth/retry: the button "Try again" on the page of a failed login."""
 
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 
 from terra_connections import wiring
@@ -9,22 +10,23 @@ from terra_connections.handler import http_handler
 from terra_connections.redirects.pages import PRIVATE
 from terra_connections.redirects.redirect import session_to_retry
 from terra_connections.sessions.outcome import resolve_session
-from terra_connections.sessions.start import SessionStarter
+from terra_connections.sessions.start import start_again, start_session
 
 _settings = wiring.settings()
 _sessions = wiring.sessions()
 _reports = wiring.widget_reports()
 _connections = wiring.connections()
 _way_back = wiring.redirector()
-_starter = SessionStarter(
-    wiring.terra(),
-    _sessions,
-    wiring.claims(),
-    _connections,
-    wiring.users(),
-    wiring.return_targets(),
+_start = partial(
+    start_session,
     open_limit=int(_settings.open_sessions_per_person),
-    catalogue=wiring.offered(),
+    terra=wiring.terra(),
+    providers=wiring.offered(),
+    return_targets=wiring.return_targets(),
+    sessions=_sessions,
+    claims=wiring.claims(),
+    connections=_connections,
+    users=wiring.users(),
 )
 
 
@@ -36,9 +38,10 @@ def auth_retry(request: Request) -> Response:
     request.log_fields["session_status"] = view.status
     if not view.may_be_retried(now=now):
         return _way_back.respond(view, request, now=now)
-    begun = _starter.start_again(session, base_url=request.base_url(_settings.public_base_url), now=now)
-    request.log_fields["new_session_id"] = begun["session_id"]
-    return Response(HTTPStatus.SEE_OTHER, headers={"location": begun["auth_url"], **PRIVATE})
+    base_url = request.base_url(_settings.public_base_url)
+    new = start_again(session, start=partial(_start, base_url=base_url, now=now))
+    request.log_fields["new_session_id"] = new["session_id"]
+    return Response(HTTPStatus.SEE_OTHER, headers={"location": new["auth_url"], **PRIVATE})
 
 
 lambda_handler = http_handler(auth_retry, on_error=_way_back.error_page)

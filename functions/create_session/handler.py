@@ -1,6 +1,7 @@
 """POST /sessions: start connecting a wearable."""
 
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 
 from terra_connections import wiring
@@ -8,36 +9,37 @@ from terra_connections.api_gateway import Request, Response, json_response
 from terra_connections.handler import http_handler
 from terra_connections.redirects.language import preferred
 from terra_connections.request_body import NewSession
-from terra_connections.sessions.start import SessionStarter, idempotency_claim
+from terra_connections.sessions.idempotency import idempotency_claim
+from terra_connections.sessions.start import SessionRequest, start_session
 
 _settings = wiring.settings()
 _pseudonyms = wiring.pseudonyms()
-_starter = SessionStarter(
-    wiring.terra(),
-    wiring.sessions(),
-    wiring.claims(),
-    wiring.connections(),
-    wiring.users(),
-    wiring.return_targets(),
+_start = partial(
+    start_session,
     open_limit=int(_settings.open_sessions_per_person),
-    catalogue=wiring.offered(),
+    terra=wiring.terra(),
+    providers=wiring.offered(),
+    return_targets=wiring.return_targets(),
+    sessions=wiring.sessions(),
+    claims=wiring.claims(),
+    connections=wiring.connections(),
+    users=wiring.users(),
 )
 
 
 def create_session(request: Request) -> Response:
     """Get a login link from Terra and store the user's session."""
     caller = request.require_caller()
-    asked = NewSession.parse(request.body)
-    person = caller.person(asked.reference_id)
-    request.log_fields["person"] = _pseudonyms.in_logs(person)
+    body = NewSession.parse(request.body)
+    reference_id = caller.person(body.reference_id)
+    request.log_fields["person"] = _pseudonyms.in_logs(reference_id)
     # The header of a back end does not contain the user's language.
     browser = request.header("accept-language") if caller.subject else None
-    started = _starter.start(
-        asked,
-        person=person,
-        language=asked.language or preferred(browser),
+    language = body.language or preferred(browser)
+    started = _start(
+        SessionRequest(reference_id, body.resource, body.resources, body.return_to, language),
+        idempotency_claim(caller, request.header("idempotency-key"), request.body),
         base_url=request.base_url(_settings.public_base_url),
-        claim=idempotency_claim(caller, request.header("idempotency-key"), request.body),
         now=datetime.now(UTC),
     )
     session_id = started.answer["session_id"]

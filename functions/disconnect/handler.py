@@ -6,7 +6,7 @@ from http import HTTPStatus
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response
 from terra_connections.connections.connection import no_connection
-from terra_connections.disconnect import disconnect as disconnect_at_terra
+from terra_connections.disconnect import disconnect_connection
 from terra_connections.handler import http_handler
 from terra_connections.ids import user_id_from
 
@@ -19,7 +19,7 @@ def disconnect(request: Request) -> Response:
     caller, user_id = request.require_caller(), user_id_from(request.path("user_id"))
     if user_id is None:
         raise no_connection(request.path("user_id"))
-    disconnect_at_terra(user_id, caller=caller, terra=_terra, connections=_connections, now=datetime.now(UTC))
+    disconnect_connection(user_id, caller=caller, terra=_terra, connections=_connections, now=datetime.now(UTC))
     return Response(HTTPStatus.NO_CONTENT, headers={"cache-control": "no-store"})
 
 

@@ -1,22 +1,24 @@
 """POST /erasures: erase a user's data."""
 
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response
-from terra_connections.erasure import Eraser
+from terra_connections.erasure.user import erase_user
 from terra_connections.handler import http_handler
 from terra_connections.request_body import Person
 
 _pseudonyms = wiring.pseudonyms()
-_eraser = Eraser(
-    wiring.terra(),
-    wiring.sessions(),
-    wiring.claims(),
-    wiring.widget_reports(),
-    wiring.connections(),
-    wiring.users(),
+_erase = partial(
+    erase_user,
+    terra=wiring.terra(),
+    sessions=wiring.sessions(),
+    claims=wiring.claims(),
+    reports=wiring.widget_reports(),
+    connections=wiring.connections(),
+    users=wiring.users(),
 )
 _limits = wiring.user_limits("erasures")
 
@@ -26,7 +28,7 @@ def erase_person(request: Request) -> Response:
     person = request.require_caller().person(Person.parse(request.body).reference_id)
     request.log_fields["person"] = _pseudonyms.in_logs(person)
     _limits.count(person, now=datetime.now(UTC))
-    request.log_fields["erased"] = _eraser.erase(person)
+    request.log_fields["erased"] = _erase(person)
     return Response(HTTPStatus.NO_CONTENT, headers={"cache-control": "no-store"})
 
 

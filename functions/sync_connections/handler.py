@@ -7,10 +7,11 @@ from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response, json_response
 from terra_connections.handler import http_handler
 from terra_connections.request_body import Person
-from terra_connections.sync import Syncer
+from terra_connections.sync import sync_user
 
 _pseudonyms = wiring.pseudonyms()
-_syncer = Syncer(wiring.terra(), wiring.connections())
+_terra = wiring.terra()
+_connections = wiring.connections()
 _limits = wiring.user_limits("syncs")
 
 
@@ -20,7 +21,7 @@ def sync_connections(request: Request) -> Response:
     request.log_fields["person"] = _pseudonyms.in_logs(person)
     now = datetime.now(UTC)
     _limits.count(person, now=now)
-    connections = _syncer.sync(person, now=now)
+    connections = sync_user(person, terra=_terra, connections=_connections, now=now)
     return json_response(HTTPStatus.OK, {"connections": [connection.as_json() for connection in connections]})
 
 

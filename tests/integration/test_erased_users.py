@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -11,7 +12,8 @@ import pytest
 
 from local.testing import Stack
 from terra_connections.connections.store import ConnectionStore
-from terra_connections.erasure import Clock, Eraser
+from terra_connections.erasure.deadline import Deadline
+from terra_connections.erasure.user import erase_user
 from terra_connections.errors import ErasureUnfinished, TerraUnavailable
 from terra_connections.ids import ReferenceId
 from terra_connections.sessions.idempotency import ClaimStore
@@ -225,7 +227,8 @@ def test_what_terra_refuses_stays_and_what_it_confirms_is_gone(
 
 
 @pytest.fixture
-def eraser(stack: Stack, users: UserStore, dynamodb: "DynamoDBClient") -> Iterator[Eraser]:
+def erase_in_process(stack: Stack, users: UserStore, dynamodb: "DynamoDBClient") -> Iterator[partial[int]]:
+    """Return `erase_user` with its dependencies, configured as in the function."""
     with transport.client() as client:
         api = terra_api.TerraClient(
             client,
@@ -236,18 +239,19 @@ def eraser(stack: Stack, users: UserStore, dynamodb: "DynamoDBClient") -> Iterat
         )
         connections = ConnectionStore(dynamodb, stack.tables.connections, users=users)
         table = stack.tables.sessions
-        yield Eraser(
-            api,
-            SessionStore(dynamodb, table),
-            ClaimStore(dynamodb, table),
-            WidgetReportStore(dynamodb, table),
-            connections,
-            users,
+        yield partial(
+            erase_user,
+            terra=api,
+            sessions=SessionStore(dynamodb, table),
+            claims=ClaimStore(dynamodb, table),
+            reports=WidgetReportStore(dynamodb, table),
+            connections=connections,
+            users=users,
         )
 
 
-class Budget(Clock):
-    """A clock that allows a number of steps."""
+class Budget(Deadline):
+    """A deadline that allows a number of steps."""
 
     def __init__(self, steps: int) -> None:
         super().__init__(timedelta(minutes=1))
@@ -259,7 +263,7 @@ class Budget(Clock):
 
 
 def test_an_erasure_that_does_not_fit_its_time_goes_on_by_repeats_and_ends(
-    eraser: Eraser, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+    erase_in_process: partial[int], terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
 ) -> None:
     terra.settings(send_webhooks=False)
     for number in range(40):
@@ -267,18 +271,18 @@ def test_an_erasure_that_does_not_fit_its_time_goes_on_by_repeats_and_ends(
     left, unfinished = [len(at_terra(terra, person))], 0
     while left[-1]:
         try:
-            eraser.erase(ReferenceId(person), clock=Budget(30))
+            erase_in_process(ReferenceId(person), deadline=Budget(30))
         except ErasureUnfinished:
             unfinished += 1
         left.append(len(at_terra(terra, person)))
         assert left[-1] < left[-2], left
     assert unfinished > 1
     assert len(terra.calls(DEAUTHENTICATE)) == 40
-    assert eraser.erase(ReferenceId(person)) == 0
+    assert erase_in_process(ReferenceId(person)) == 0
     assert everything(dynamodb, stack, person) == []
 
 
-class CutShort(Clock):
+class CutShort(Deadline):
     """Allows Terra's list and a number of deauthentications; the next one times out."""
 
     def __init__(self, deauthentications: int) -> None:
@@ -293,20 +297,20 @@ class CutShort(Clock):
 
 
 def test_an_erasure_whose_time_ends_under_a_request_is_unfinished_and_no_outage_of_terra_s(
-    eraser: Eraser, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+    erase_in_process: partial[int], terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
 ) -> None:
     terra.settings(send_webhooks=False)
     for number in range(8):
         terra.connect(person, account=f"{person}-{number}")
     terra.fault(DEAUTHENTICATE, "slow", delay_s=1)
     with pytest.raises(ErasureUnfinished):
-        eraser.erase(ReferenceId(person), clock=CutShort(3))
-    eraser.erase(ReferenceId(person))
+        erase_in_process(ReferenceId(person), deadline=CutShort(3))
+    erase_in_process(ReferenceId(person))
     assert everything(dynamodb, stack, person) == []
 
 
 def test_a_terra_that_does_not_answer_does_not_outlast_the_time_of_an_erasure(
-    eraser: Eraser, terra: Terra, person: str
+    erase_in_process: partial[int], terra: Terra, person: str
 ) -> None:
     terra.settings(send_webhooks=False)
     for number in range(3):
@@ -314,6 +318,6 @@ def test_a_terra_that_does_not_answer_does_not_outlast_the_time_of_an_erasure(
     terra.fault(DEAUTHENTICATE, "slow", delay_s=40)
     began = time.monotonic()
     with pytest.raises(TerraUnavailable):
-        eraser.erase(ReferenceId(person), clock=Clock(timedelta(seconds=2)))
+        erase_in_process(ReferenceId(person), deadline=Deadline(timedelta(seconds=2)))
     assert time.monotonic() - began < 20
     terra.reset()

@@ -10,7 +10,7 @@ from typing import Any
 
 from terra_connections import metrics
 from terra_connections.connections.store import ERASED_FOR
-from terra_connections.erasure import WORK_FOR
+from terra_connections.erasure.user import WORK_FOR
 from terra_connections.reconciliation.store import PAGES_KEPT_FOR
 from terra_connections.reconciliation.sweep import SEGMENTS
 from terra_connections.settings import BrandSettings, ReturnSettings, Settings

@@ -10,7 +10,7 @@ from terra_connections.ids import UserId
 from terra_connections.terra.client import TerraClient
 
 
-def disconnect(
+def disconnect_connection(
     user_id: UserId, *, caller: Caller, terra: TerraClient, connections: ConnectionStore, now: datetime
 ) -> UserId:
     """Deauthenticate a connection at Terra and mark it revoked. A replaced `user_id` disconnects its replacement.

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from terra_connections.connections.facts import Facts, Kind, TerraUser
 from terra_connections.connections.store import ConnectionStore
-from terra_connections.erasure import Clock, Found, erase_connection
-from terra_connections.erasure import Outcome as Erasure
+from terra_connections.erasure.connection import ErasureOutcome, Found, erase_connection
+from terra_connections.erasure.deadline import Deadline
 from terra_connections.errors import TooManyRequests
 from terra_connections.ids import UserId
 from terra_connections.reconciliation.queue import SweepQueue
@@ -138,7 +138,7 @@ class SweepWorker:
 
     def _erase(self, left: Sequence[Facts]) -> bool:
         """Erase what an erasure has left or a backup restored; False if the time limit was reached."""
-        clock = Clock(_ERASE_FOR)
+        deadline = Deadline(_ERASE_FOR)
 
         def work(facts: Facts) -> bool:
             # The owner of a `user_id` with a tombstone was verified before the tombstone was written.
@@ -147,11 +147,11 @@ class SweepWorker:
                 facts.owner,
                 terra=self.terra,
                 connections=self.connections,
-                clock=clock,
+                deadline=deadline,
             )
-            if outcome is Erasure.ERASED:
+            if outcome is ErasureOutcome.ERASED:
                 self.on_drift(Drift.ERASED_ALIVE, 1)
-            return outcome is not Erasure.LEFT
+            return outcome is not ErasureOutcome.LEFT
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return all(pool.map(work, left))

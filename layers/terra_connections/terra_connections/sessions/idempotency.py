@@ -8,7 +8,9 @@ item   token, body_hash, expires_at, ttl, answer? (none while the request runs)
 DynamoDB deletes expired items with a delay. This store ignores them as soon as they expire.
 """
 
+import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,14 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from terra_connections.auth.caller import Caller
 from terra_connections.dynamodb import AttributeValue, Item, Key, TransactWrite, item_from
-from terra_connections.errors import IdempotencyKeyReused, RequestInProgress
+from terra_connections.errors import IdempotencyKeyReused, InvalidRequest, RequestInProgress
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 CLAIM_LEASE = timedelta(seconds=30)
 """The claim of a failed request expires after this time. No request runs longer."""
+_MAX_KEY_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,20 @@ class Claim:
     claim_id: str
     token: str
     body_hash: str
+
+
+def idempotency_claim(caller: Caller, idempotency_key: str | None, body: bytes) -> Claim | None:
+    """Return the claim for an Idempotency-Key of this caller and body.
+
+    Raises:
+        InvalidRequest: the key is empty or too long.
+    """
+    if idempotency_key is None:
+        return None
+    if not 1 <= len(idempotency_key) <= _MAX_KEY_LENGTH:
+        raise InvalidRequest([("Idempotency-Key", "must have 1 to 255 characters")])
+    key = hashlib.sha256(json.dumps([caller.name, caller.subject, idempotency_key]).encode()).hexdigest()
+    return Claim(f"idempotency:{key}", secrets.token_hex(16), hashlib.sha256(body).hexdigest())
 
 
 class ClaimStore:
