@@ -19,6 +19,7 @@ from terra_connections.ids import UserId
 from terra_connections.sessions.return_target import ReturnTargets
 from terra_connections.terra import client as terra_api
 from terra_connections.terra import transport
+from terra_connections.terra.responses import refusal
 from terra_connections.webhooks.signature import sign
 from tools.doctor import app_links
 from tools.doctor.finding import Finding, Sign, fine, unseen, wrong
@@ -155,7 +156,7 @@ class Doctor:
         elif answer.status_code == httpx.codes.GONE:
             yield wrong(what, f"{url} is switched off (410)", remedy)
         elif answer.status_code in _ACCOUNT_REFUSED:
-            refused = terra_api.refusal(answer.status_code, answer.content)
+            refused = refusal(answer.status_code, answer.content)
             yield wrong(what, str(refused), "docs/problems.md says more: terra_user_limit and the codes beside it.")
         else:
             yield wrong(what, f"{url} answers {answer.status_code}, and no address", remedy)

@@ -1,8 +1,7 @@
 """The client of Terra's REST API, over an `httpx.Client` that is passed in.
 
-Source: Terra's OpenAPI documents (2026.07 and 2026.10) and FAQ. Errors come in four forms (RFC 9457 without a status,
-an older `{status, message}`, HTML, empty): the status code decides, and a `code` in a JSON body adds detail.
-A success is accepted only if it contains all required fields. No call follows redirects.
+Source: Terra's OpenAPI documents (2026.07 and 2026.10) and FAQ. A success is accepted only if it contains all required
+fields. No call follows redirects.
 """
 
 import json
@@ -11,23 +10,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
 from terra_connections.connections.facts import scopes_from
-from terra_connections.errors import (
-    AuthorizationUnavailable,
-    EntitlementRequired,
-    EnvironmentDisabled,
-    InputRefused,
-    TerraRejected,
-    TerraUnavailable,
-    TerraUserLimit,
-    TooManyRequests,
-    UnknownResource,
-)
+from terra_connections.errors import TerraRejected, TooManyRequests, UnknownResource
 from terra_connections.ids import (
     ReferenceId,
     UserId,
@@ -37,6 +25,15 @@ from terra_connections.ids import (
 )
 from terra_connections.terra.models import Login, LoginRequest, MobileToken, UserInfo, UserPage, WidgetSession
 from terra_connections.terra.providers import Provider, parse_providers, resource_of
+from terra_connections.terra.responses import (
+    check_input,
+    json_object,
+    listed_user_ids,
+    parse_success,
+    retry_after_from,
+    seconds_from,
+    warnings_from,
+)
 from terra_connections.terra.transport import exchange, unusable_response
 
 LOGIN_WITHIN = timedelta(seconds=18)
@@ -53,26 +50,9 @@ Source: tryterra/agent-skills, terra-mobile-sdk/SKILL.md (2026). Terra's Vantage
 beside a data token, and no document forbids it.
 """
 
-_MAX_RETRY_AFTER = 3600
-_MAX_SECONDS = 86_400
-_MAX_WARNINGS = 20
-_MAX_WARNING = 300  # characters
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _ADDRESS = re.compile(r"[!-~]+", re.ASCII)
-_PRODUCT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-_OPERATORS_TO_MEND = {
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.PAYMENT_REQUIRED,
-    HTTPStatus.FORBIDDEN,
-    HTTPStatus.METHOD_NOT_ALLOWED,
-    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
-    HTTPStatus.REQUEST_TIMEOUT,
-    HTTPStatus.GONE,
-}
-"""Rejections that no caller can cause: of the credentials, of the account, or because of the configured URL."""
 _WIDGET_IS_ELSEWHERE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
-_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 class TerraClient:
@@ -132,8 +112,8 @@ class TerraClient:
         if status == HTTPStatus.NOT_FOUND:
             message = f"Terra does not offer {resource} to this account."
             raise UnknownResource(message)
-        _check_input(status)
-        answer = _object(_parse_success(status, content))
+        check_input(status)
+        answer = json_object(parse_success(status, content))
         user_id, auth_url = user_id_from(answer.get("user_id")), self._web_address(answer.get("auth_url"))
         if user_id is None or auth_url is None:
             raise unusable_response()
@@ -157,20 +137,20 @@ class TerraClient:
                 "TerraWidgetUrl (TERRA_WIDGET_URL) to the address in Terra's current documentation."
             )
             raise TerraRejected(message)
-        _check_input(status)
-        answer = _object(_parse_success(status, content))
+        check_input(status)
+        answer = json_object(parse_success(status, content))
         session_id, link = session_id_from(answer.get("session_id")), self._web_address(answer.get("url"))
         if session_id is None or link is None:
             raise unusable_response()
-        open_for = _seconds(answer.get("expires_in")) or WIDGET_OPEN_FOR
-        return WidgetSession(session_id, link, open_for, _warnings(answer.get("warnings")))
+        open_for = seconds_from(answer.get("expires_in")) or WIDGET_OPEN_FOR
+        return WidgetSession(session_id, link, open_for, warnings_from(answer.get("warnings")))
 
     def user_info(self, user_id: UserId, *, within: timedelta) -> UserInfo | None:
         """Return Terra's data about one connection; None if Terra does not know it (404)."""
         status, content = self._ask("GET", "/userInfo", params={"user_id": user_id}, within=within)
         if status == HTTPStatus.NOT_FOUND:
             return None
-        answer = _object(_parse_success(status, content))
+        answer = json_object(parse_success(status, content))
         user, is_authenticated = answer.get("user"), answer.get("is_authenticated")
         if not isinstance(user, dict) or user.get("user_id") != user_id or not isinstance(is_authenticated, bool):
             raise unusable_response()
@@ -188,9 +168,9 @@ class TerraClient:
         status, content = self._ask("GET", "/userInfo", params={"reference_id": reference_id}, within=within)
         if status == HTTPStatus.NOT_FOUND:
             return []
-        answer = _parse_success(status, content)
+        answer = parse_success(status, content)
         # Two formats are documented: an array, and an object that contains it.
-        return _user_ids(answer.get("users") if isinstance(answer, dict) else answer)
+        return listed_user_ids(answer.get("users") if isinstance(answer, dict) else answer)
 
     def filter_known(self, user_ids: Sequence[UserId]) -> set[UserId]:
         """Return those of these `user_id`s that Terra lists. The list is not authoritative in either direction."""
@@ -199,7 +179,7 @@ class TerraClient:
             # Terra documents 404, but not whether for one, some or all of the ids. Halving the list finds out.
             half = len(user_ids) // 2
             return self.filter_known(user_ids[:half]) | self.filter_known(user_ids[half:]) if half else set()
-        return set(_user_ids(_parse_success(status, content))) & set(user_ids)
+        return set(listed_user_ids(parse_success(status, content))) & set(user_ids)
 
     def list_users_page(self, page: int, *, per_page: int = 500) -> UserPage:
         """Return one page of all users that Terra lists.
@@ -209,23 +189,23 @@ class TerraClient:
         """
         params = {"page": str(page), "per_page": str(per_page)}
         status, content = self._ask("GET", "/subscriptions", params=params)
-        answer = _object(_parse_success(status, content))
+        answer = json_object(parse_success(status, content))
         if "users" in answer:
             # A mix of the formats does not show whether there is another page.
             if answer.keys() & {"data", "next", "results"}:
                 raise unusable_response()
-            return UserPage(tuple(_user_ids(answer["users"])), None)
-        listed = _object(answer["data"]) if "data" in answer else answer
+            return UserPage(tuple(listed_user_ids(answer["users"])), None)
+        listed = json_object(answer["data"]) if "data" in answer else answer
         following = listed.get("next", page)
         if following is not None and (type(following) is not int or following <= page):
             raise unusable_response()
-        return UserPage(tuple(_user_ids(listed.get("results"))), following)
+        return UserPage(tuple(listed_user_ids(listed.get("results"))), following)
 
     def deauthenticate(self, user_id: UserId, *, within: timedelta = ANSWER_WITHIN) -> None:
         """Disconnect a user at Terra, irreversibly. A 404 (Terra no longer knows it) is a success, too."""
         status, content = self._ask("DELETE", "/auth/deauthenticateUser", params={"user_id": user_id}, within=within)
         if status != HTTPStatus.NOT_FOUND:
-            _parse_success(status, content)
+            parse_success(status, content)
 
     def mobile_token(self, reference_id: ReferenceId) -> MobileToken:
         """Return a single-use token for Apple Health, Samsung Health and Health Connect, bound to this user.
@@ -235,7 +215,7 @@ class TerraClient:
         "/auth/tokens".
         """
         status, content = self._ask("POST", self._mobile_token_path, params={"reference_id": reference_id})
-        answer = _object(_parse_success(status, content))
+        answer = json_object(parse_success(status, content))
         token, expires_in = answer.get("token"), answer.get("expires_in")
         if not isinstance(token, str) or not token or not isinstance(expires_in, int) or isinstance(expires_in, bool):
             raise unusable_response()
@@ -250,10 +230,10 @@ class TerraClient:
         status, content = self._ask(
             "GET", "/integrations/detailed", params={"sdk": "true"}, within=within, is_keyless=True
         )
-        entries = _object(_parse_success(status, content)).get("providers")
+        entries = json_object(parse_success(status, content)).get("providers")
         remaining = timedelta(seconds=max(ends_at - time.monotonic(), 0.1))
         status, content = self._ask("GET", "/integrations", within=remaining, is_keyless=True)
-        sdk = _object(_parse_success(status, content)).get("sdk_providers")
+        sdk = json_object(parse_success(status, content)).get("sdk_providers")
         if not isinstance(entries, list) or not isinstance(sdk, list):
             raise unusable_response()
         # An empty list is valid. A list without any usable provider is not.
@@ -295,7 +275,7 @@ class TerraClient:
             self._asked(path, status, (time.perf_counter() - started) * 1000)
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
             message = "Terra's rate limit is used up."
-            raise TooManyRequests(message, retry_after=_retry_after(answer.retry_after))
+            raise TooManyRequests(message, retry_after=retry_after_from(answer.retry_after))
         return answer.status, answer.content
 
     def _web_address(self, value: object) -> str | None:
@@ -315,99 +295,3 @@ def credentials(dev_id: str, api_key: str) -> dict[str, str]:
     if api_key.startswith(DATA_TOKEN_PREFIX):
         return {"dev-id": dev_id, "authorization": f"Bearer {api_key}"}
     return {"dev-id": dev_id, "x-api-key": api_key}
-
-
-def _parse_success(status: int, content: bytes) -> Any:  # noqa: ANN401 - JSON
-    """Return the JSON of a success; raise an error for any other response."""
-    if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        raise refusal(status, content)
-    try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError):
-        raise unusable_response() from None
-    if isinstance(answer, dict) and answer.get("status") == "error":
-        message = "Terra refused the request."
-        raise TerraRejected(message)
-    return answer
-
-
-def refusal(status: int, content: bytes) -> TerraRejected | TerraUnavailable:
-    """Return the error for a response that is not a success, with a message for the operator.
-
-    Source: Terra's OpenAPI document (2026.10.08), `Problem` with `code` and `product`; 402 from the reference of
-    2026.11.19, which shows no body. A body in another format, or with another code, is ignored.
-    """
-    try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError):
-        answer = None
-    code, product = (answer.get("code"), answer.get("product")) if isinstance(answer, dict) else (None, None)
-    if status == HTTPStatus.PAYMENT_REQUIRED:
-        message = (
-            "The Terra environment has reached its user limit (402): raise the limit in Terra's dashboard, or "
-            "disconnect users that are no longer needed."
-        )
-        return TerraUserLimit(message)
-    if (status, code) == (HTTPStatus.FORBIDDEN, "entitlement_required"):
-        what = f"the product {product}" if isinstance(product, str) and _PRODUCT.fullmatch(product) else "this product"
-        message = f"The Terra account does not include {what} (403 entitlement_required): add it in Terra's dashboard."
-        return EntitlementRequired(message)
-    if (status, code) == (HTTPStatus.FORBIDDEN, "environment_disabled"):
-        message = (
-            "Terra has disabled the environment of this dev-id (403 environment_disabled): enable it in Terra's "
-            "dashboard, or ask Terra's support."
-        )
-        return EnvironmentDisabled(message)
-    if (status, code) == (HTTPStatus.SERVICE_UNAVAILABLE, "authorization_unavailable"):
-        message = "Terra cannot check at the moment what the account includes (503 authorization_unavailable)."
-        return AuthorizationUnavailable(message)
-    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return TerraRejected(f"Terra answered {status}.")
-    return TerraUnavailable(f"Terra failed ({status}).")
-
-
-def _check_input(status: int) -> None:
-    """Check whether a rejection is because of the caller's input, and not one that only the operator can fix.
-
-    Raises:
-        InputRefused: the caller's input was rejected.
-    """
-    is_refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
-    if is_refused and status not in _OPERATORS_TO_MEND:
-        message = f"Terra does not accept this provider, reference_id or language ({status})."
-        raise InputRefused(message)
-
-
-def _object(answer: object) -> dict[str, Any]:
-    if not isinstance(answer, dict):
-        raise unusable_response()
-    return answer
-
-
-def _user_ids(users: object) -> list[UserId]:
-    """Return the ids of a list of users. One user without an id makes the whole list invalid."""
-    if not isinstance(users, list):
-        raise unusable_response()
-    user_ids = [user_id_from(user.get("user_id")) if isinstance(user, dict) else None for user in users]
-    if None in user_ids:
-        raise unusable_response()
-    return [user_id for user_id in user_ids if user_id is not None]
-
-
-def _seconds(value: object) -> timedelta | None:
-    """Return a duration in seconds, or None if the value is invalid."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MAX_SECONDS:
-        return None
-    return timedelta(seconds=value)
-
-
-def _warnings(value: object) -> tuple[str, ...]:
-    """Return Terra's readable warnings. Invalid warnings never make a response invalid."""
-    listed = value if isinstance(value, list) else [value]
-    texts = [_UNPRINTABLE.sub(" ", text).strip() for text in listed if isinstance(text, str)]
-    return tuple(text[:_MAX_WARNING] for text in texts if text)[:_MAX_WARNINGS]
-
-
-def _retry_after(value: str | None) -> int:
-    """Return Terra's Retry-After in seconds, within limits; 5 if it is missing, a date or invalid."""
-    return min(max(int(value), 1), _MAX_RETRY_AFTER) if value and _SECONDS.fullmatch(value) else 5
