@@ -1,24 +1,95 @@
-"""An environment in which every function starts, for tests that start functions themselves."""
+"""An environment in which every function starts, and what a function has loaded and read once it is ready."""
 
-from dataclasses import fields
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
 
-from terra_connections.settings import BrandSettings, ReturnSettings, Settings
+from tools.environment import ROOT
+
+SETTINGS = {
+    "BRAND_COLOR": "",
+    "BRAND_LOGO": "",
+    "BRAND_NAME": "",
+    "CONNECTIONS_TABLE": "Connections",
+    "DELIVERIES_TABLE": "Deliveries",
+    "ERASURES_PER_USER_PER_HOUR": "1",
+    "EVENT_BUS_NAME": "terra-connections",
+    "MOBILE_TOKENS_PER_USER_PER_HOUR": "1",
+    "OIDC_ALGORITHMS": "RS256",
+    "OIDC_AUDIENCE": "app",
+    "OIDC_ISSUER": "https://login.example.com",
+    "OIDC_JWKS_URL": "",
+    "OIDC_REFERENCE_ID_CLAIM": "sub",
+    "OPEN_SESSIONS_PER_PERSON": "1",
+    "PROBLEMS_URL": "/docs/problems.md",
+    "PSEUDONYM_KEY": "1" * 64,
+    "PUBLIC_BASE_URL": "",
+    "RETURN_TARGETS": "{}",
+    "SERVICE_KEYS_ARN": "service-keys",
+    "SESSIONS_TABLE": "Sessions",
+    "SIGNATURE_MAX_AGE_SECONDS": "90000",
+    "SIGNATURE_MAX_AHEAD_SECONDS": "300",
+    "SIGNING_SECRETS_ARN": "signing-secrets",
+    "SWEEP_QUEUE_URL": "https://sqs.example.com/sweep",
+    "SWEEP_REVOKES_BELOW_PERCENT": "2",
+    "SYNCS_PER_USER_PER_MINUTE": "1",
+    "TERRA_API_URL": "https://terra.example.com/api/v2",
+    "TERRA_DEV_ID": "dev",
+    "TERRA_MOBILE_TOKEN_PATH": "/auth/tokens",
+    "TERRA_SECRET_ARN": "terra",
+    "TERRA_WIDGET_URL": "https://terra.example.com/api/widget/session",
+}
+"""A valid value of every setting. User tokens are enabled. No setting causes a network call."""
+
+_PROGRAM = """
+import json, os, sys
+from types import SimpleNamespace
+from terra_connections import settings
+
+class Recorder(dict):
+    def get(self, name):
+        read.append(name)
+        return super().get(name)
+
+read = []
+settings.os = SimpleNamespace(environ=Recorder(os.environ))
+import handler
+print(json.dumps([list(sys.modules), read]))
+"""
+"""Only settings.py reads the environment; boto3 copies all of it."""
 
 
 def function_environment(**changes: str) -> dict[str, str]:
-    """Return a valid value for every setting. User tokens are enabled. No setting causes a network call."""
-    return {
-        **{field.name.upper(): "1" for of in (Settings, ReturnSettings, BrandSettings) for field in fields(of)},
-        "PUBLIC_BASE_URL": "",
-        "TERRA_API_URL": "https://terra.example.com/api/v2",
-        "TERRA_WIDGET_URL": "https://terra.example.com/api/widget/session",
-        "PSEUDONYM_KEY": "1" * 64,
-        "RETURN_TARGETS": "{}",
-        "BRAND_COLOR": "",
-        "BRAND_LOGO": "",
-        "OIDC_ISSUER": "https://login.example.com",
-        "OIDC_ALGORITHMS": "RS256",
-        "OIDC_JWKS_URL": "",
-        "AWS_DEFAULT_REGION": "eu-west-1",
-        **changes,
-    }
+    """Return every setting, and a region for boto3."""
+    return {**SETTINGS, "AWS_DEFAULT_REGION": "eu-west-1", **changes}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A function that is ready for its first request.
+
+    Attributes:
+        modules: the modules that it has imported.
+        settings: the variables that it has read.
+    """
+
+    modules: frozenset[str]
+    settings: frozenset[str]
+
+
+@cache
+def loaded(function: str, **changes: str) -> Loaded:
+    """Load a function, named by its folder, in a process of its own."""
+    run = subprocess.run(
+        [sys.executable, "-c", _PROGRAM],
+        cwd=ROOT / "functions" / function,
+        env=function_environment(PYTHONPATH=str(ROOT / "layers/terra_connections"), **changes),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    modules, read = json.loads(run.stdout)
+    return Loaded(frozenset(modules), frozenset(read))

@@ -12,16 +12,16 @@ from terra_connections.redirects.redirect import session_to_retry
 from terra_connections.sessions.outcome import resolve_session
 from terra_connections.sessions.start import start_again, start_session
 
-_settings = wiring.settings()
+_api = wiring.api_settings()
 _sessions = wiring.sessions()
 _reports = wiring.widget_reports()
 _connections = wiring.connections()
 _way_back = wiring.redirector()
 _start = partial(
     start_session,
-    open_limit=int(_settings.open_sessions_per_person),
+    open_limit=wiring.new_session_settings().open_limit,
     terra=wiring.terra(),
-    providers=wiring.offered(),
+    providers=wiring.provider_cache(),
     return_targets=wiring.return_targets(),
     sessions=_sessions,
     claims=wiring.claims(),
@@ -38,7 +38,7 @@ def auth_retry(request: Request) -> Response:
     request.log_fields["session_status"] = view.status
     if not view.may_be_retried(now=now):
         return _way_back.respond(view, request, now=now)
-    base_url = request.base_url(_settings.public_base_url)
+    base_url = request.base_url(_api.public_base_url)
     new = start_again(session, start=partial(_start, base_url=base_url, now=now))
     request.log_fields["new_session_id"] = new["session_id"]
     return Response(HTTPStatus.SEE_OTHER, headers={"location": new["auth_url"], **PRIVATE})

@@ -12,13 +12,13 @@ from terra_connections.request_body import NewSession
 from terra_connections.sessions.idempotency import idempotency_claim
 from terra_connections.sessions.start import SessionRequest, start_session
 
-_settings = wiring.settings()
+_api = wiring.api_settings()
 _pseudonyms = wiring.pseudonyms()
 _start = partial(
     start_session,
-    open_limit=int(_settings.open_sessions_per_person),
+    open_limit=wiring.new_session_settings().open_limit,
     terra=wiring.terra(),
-    providers=wiring.offered(),
+    providers=wiring.provider_cache(),
     return_targets=wiring.return_targets(),
     sessions=wiring.sessions(),
     claims=wiring.claims(),
@@ -39,7 +39,7 @@ def create_session(request: Request) -> Response:
     started = _start(
         SessionRequest(reference_id, body.resource, body.resources, body.return_to, language),
         idempotency_claim(caller, request.header("idempotency-key"), request.body),
-        base_url=request.base_url(_settings.public_base_url),
+        base_url=request.base_url(_api.public_base_url),
         now=datetime.now(UTC),
     )
     session_id = started.answer["session_id"]

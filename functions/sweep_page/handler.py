@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from terra_connections import metrics, wiring
-from terra_connections.reconciliation.sweep import Outcome, RevocationLimit, Step
+from terra_connections.reconciliation.sweep import Outcome, Step
 from terra_connections.reconciliation.worker import SweepWorker
 
 _log = Logger()
@@ -22,7 +22,7 @@ _worker = SweepWorker(
     connections=wiring.connections(),
     sweeps=wiring.sweeps(),
     queue=wiring.sweep_queue(),
-    limit=RevocationLimit(percent=float(wiring.settings().sweep_revokes_below_percent)),
+    limit=wiring.revocation_limit(),
     on_drift=metrics.drift_repaired,
 )
 

@@ -12,7 +12,7 @@ from terra_connections.webhooks.intake import store_webhook
 from terra_connections.webhooks.payload import parse
 from terra_connections.webhooks.signature import verify
 
-_tolerance = wiring.settings().tolerance
+_tolerance = wiring.signature_tolerance()
 _signing_secrets = wiring.signing_secrets()
 _deliveries = wiring.deliveries()
 _reports = wiring.widget_reports()

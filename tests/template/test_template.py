@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from terra_connections.connections.store import ERASED_FOR
 from terra_connections.erasure.user import WORK_FOR
 from terra_connections.reconciliation.store import PAGES_KEPT_FOR
 from terra_connections.reconciliation.sweep import SEGMENTS
-from terra_connections.settings import BrandSettings, ReturnSettings, Settings
 from terra_connections.users.store import TOMBSTONE_KEPT_FOR
+from tests.environment import SETTINGS, loaded
 from tests.rights import name_of
 from tools.environment import ROOT
 
@@ -23,7 +22,6 @@ Functions = dict[str, dict[str, Any]]
 
 FUNCTION = "AWS::Serverless::Function"
 LAYER = "AWS::Serverless::LayerVersion"
-LONG_SETTINGS = {field.name.upper() for of in (ReturnSettings, BrandSettings) for field in fields(of)}
 PUBLIC = {"GET /auth/success", "GET /auth/failure", "POST /auth/retry", "POST /webhooks/terra"}
 # Read by boto3 and by Powertools themselves.
 OTHERS_SETTINGS = {
@@ -55,30 +53,41 @@ def test_every_function_is_named_after_its_folder(functions: Functions) -> None:
         assert re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() == Path(function["CodeUri"]).name
 
 
-def test_the_environment_is_what_settings_reads(template: Template) -> None:
-    declared = set(template["Globals"]["Function"]["Environment"]["Variables"])
-    assert declared - OTHERS_SETTINGS == {field.name.upper() for field in fields(Settings)}
-    assert declared >= OTHERS_SETTINGS
+def variables_of(function: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = function.get("Environment", {}).get("Variables", {})
+    return found
 
 
-def test_a_function_has_the_long_settings_only_if_it_reads_them(functions: Functions) -> None:
+def test_every_function_gets_only_what_boto3_and_powertools_read(template: Template) -> None:
+    assert set(variables_of(template["Globals"]["Function"])) == OTHERS_SETTINGS
+
+
+def test_a_function_gets_exactly_the_settings_that_its_code_reads(functions: Functions) -> None:
+    steps = []
     for name, function in functions.items():
-        handler = (ROOT / function["CodeUri"] / "handler.py").read_text()
-        shows_pages, leads_back = "wiring.redirector()" in handler, "wiring.return_targets()" in handler
-        read = {field.name.upper() for field in fields(ReturnSettings) if shows_pages or leads_back}
-        read |= {field.name.upper() for field in fields(BrandSettings) if shows_pages}
-        assert set(function.get("Environment", {}).get("Variables", {})) & LONG_SETTINGS == read, name
+        read, given = loaded(Path(function["CodeUri"]).name).settings, variables_of(function).keys()
+        where = f"Environment.Variables of {name} in template.yaml"
+        steps += [f"{variable} is read: add it to the {where}" for variable in sorted(read - given)]
+        steps += [f"{variable} is not read: remove it from the {where}" for variable in sorted(given - read)]
+    assert steps == []
+
+
+def test_a_setting_has_one_value_in_all_functions_that_have_it(functions: Functions) -> None:
+    values = {name: value for function in functions.values() for name, value in variables_of(function).items()}
+    assert values.keys() == SETTINGS.keys()
+    for name, function in functions.items():
+        assert variables_of(function).items() <= values.items(), name
 
 
 def test_the_long_settings_fit_into_what_lambda_gives_an_environment(template: Template) -> None:
-    # The other variables, with their names, take about 1,600 of the 4,096 bytes.
+    # The other variables of a function, with their names, take less than 1,600 of the 4,096 bytes.
     longest = sum(template["Parameters"][name]["MaxLength"] for name in ("ReturnTargets", "BrandName", "BrandLogo"))
     assert longest <= 4096 - 1700
 
 
 def test_settings_and_parameters_have_the_same_names(template: Template) -> None:
     every = [template["Globals"]["Function"], *(each["Properties"] for each in of_type(template, FUNCTION).values())]
-    variables = [found for each in every for found in each.get("Environment", {}).get("Variables", {}).items()]
+    variables = [found for each in every for found in variables_of(each).items()]
     for name, value in variables:
         if isinstance(value, dict) and value.get("Ref") in template["Parameters"]:
             assert "".join(word.capitalize() for word in name.split("_")) == value["Ref"]
@@ -219,11 +228,13 @@ def test_a_fresh_deployment_signs_nothing_and_opens_to_nobody(template: Template
 
 
 def test_the_pseudonym_key_reaches_functions_by_a_dynamic_reference_and_is_kept_with_the_tombstones(
-    template: Template,
+    template: Template, functions: Functions
 ) -> None:
     key = template["Resources"]["PseudonymKey"]
-    variables = template["Globals"]["Function"]["Environment"]["Variables"]
-    assert variables["PSEUDONYM_KEY"] == {"Fn::Sub": "{{resolve:secretsmanager:${PseudonymKey}:SecretString:key}}"}
+    values = [found for each in functions.values() if (found := variables_of(each).get("PSEUDONYM_KEY"))]
+    assert values
+    for value in values:
+        assert value == {"Fn::Sub": "{{resolve:secretsmanager:${PseudonymKey}:SecretString:key}}"}
     for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
         assert key[policy] == template["Resources"]["Connections"][policy]
 

@@ -1,16 +1,12 @@
 """Imports cost latency: no handler imports modules that it does not need."""
 
-import json
-import subprocess
-import sys
-
 import pytest
 
-from tests.environment import function_environment
+from tests.environment import loaded
 from tools.environment import ROOT
 
 NEEDS: dict[str, set[str]] = {
-    "authorize": set(),
+    "authorize": {"jwt"},  # to read user tokens
     "auth_failure": set(),
     "auth_retry": {"httpx"},
     "auth_success": {"httpx"},
@@ -37,24 +33,8 @@ def test_every_function_is_listed() -> None:
 
 @pytest.mark.parametrize(("function", "needed"), NEEDS.items())
 def test_a_function_imports_only_what_its_path_needs(function: str, needed: set[str]) -> None:
-    assert HEAVY & imported(function, OIDC_ISSUER="") == needed
+    assert HEAVY & loaded(function).modules == needed
 
 
-def test_the_authorizer_loads_what_reads_user_tokens_before_the_first_request_and_only_if_there_is_an_issuer() -> None:
-    assert HEAVY & imported("authorize") == {"jwt"}
-
-
-def imported(function: str, **changes: str) -> set[str]:
-    """Return the modules that a function has imported once it is ready."""
-    environment = function_environment(PYTHONPATH=str(ROOT / "layers/terra_connections"), **changes)
-    program = "import handler, json, sys; print(json.dumps(sorted(sys.modules)))"
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT / "functions" / function,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    return set(json.loads(run.stdout))
+def test_the_authorizer_does_not_load_what_reads_user_tokens_if_there_is_no_issuer() -> None:
+    assert HEAVY & loaded("authorize", OIDC_ISSUER="").modules == set()

@@ -1,13 +1,15 @@
-"""The template, and a starting function, reject URLs that would send a secret unencrypted."""
+"""Settings are typed, and checked when a function starts. The template's own checks of URLs are the same."""
 
 import re
+from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
+from terra_connections import settings
 from terra_connections.errors import Misconfigured
-from terra_connections.settings import Settings
 from tests import cloudformation
-from tests.environment import function_environment
+from tests.environment import SETTINGS
 
 SAFE = [
     "https://connect.example.com",
@@ -44,13 +46,45 @@ ADDRESSES = [
 ]
 
 
-def starts(monkeypatch: pytest.MonkeyPatch, **changes: str) -> bool:
-    for name, value in function_environment(**changes).items():
+READERS: list[Callable[[], object]] = [
+    settings.ApiSettings.read,
+    settings.BrandSettings.read,
+    settings.CallerSettings.read,
+    settings.EventSettings.read,
+    settings.NewSessionSettings.read,
+    settings.ProblemSettings.read,
+    settings.ReturnSettings.read,
+    settings.RevocationSettings.read,
+    settings.SweepSettings.read,
+    settings.TableSettings.read,
+    settings.TerraKeySettings.read,
+    settings.UserSettings.read,
+    settings.WebhookSettings.read,
+    lambda: settings.TerraSettings.read(is_local=settings.ApiSettings.read().is_local),
+    *(lambda name=name: settings.UserLimitSettings.read(name) for name in ("syncs", "mobile-tokens", "erasures")),
+]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A valid value of every setting."""
+    for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
-    try:
-        Settings.read()
-    except Misconfigured:
-        return False
+
+
+def read_all() -> None:
+    for read in READERS:
+        read()
+
+
+def starts(monkeypatch: pytest.MonkeyPatch, **changes: str) -> bool:
+    with monkeypatch.context() as changed:
+        for name, value in changes.items():
+            changed.setenv(name, value)
+        try:
+            read_all()
+        except Misconfigured:
+            return False
     return True
 
 
@@ -93,8 +127,64 @@ def test_a_default_of_the_template_is_one_that_functions_start_with(monkeypatch:
 
 
 def test_the_refusal_names_the_variable_and_repeats_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in function_environment(TERRA_API_URL="https://user:password@terra.example.com").items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TERRA_API_URL", "https://user:password@terra.example.com")
     with pytest.raises(Misconfigured, match="TERRA_API_URL must read https://host") as refused:
-        Settings.read()
+        read_all()
     assert "password" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv(name)
+    with pytest.raises(Misconfigured, match=f"^{name} must be set"):
+        read_all()
+
+
+MAY_BE_EMPTY = {
+    *("BRAND_COLOR", "BRAND_LOGO", "BRAND_NAME", "OIDC_AUDIENCE", "OIDC_ISSUER", "OIDC_JWKS_URL"),
+    *("PUBLIC_BASE_URL", "RETURN_TARGETS"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_only_these_settings_may_be_empty(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert starts(monkeypatch, **{name: ""}) == (name in MAY_BE_EMPTY)
+
+
+def test_numbers_and_durations_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGNATURE_MAX_AGE_SECONDS", "90000")
+    monkeypatch.setenv("SIGNATURE_MAX_AHEAD_SECONDS", "1.5")
+    monkeypatch.setenv("OPEN_SESSIONS_PER_PERSON", "20")
+    monkeypatch.setenv("SYNCS_PER_USER_PER_MINUTE", "6.0")
+    monkeypatch.setenv("SWEEP_REVOKES_BELOW_PERCENT", "0.5")
+    webhooks = settings.WebhookSettings.read()
+    assert (webhooks.signature_max_age, webhooks.signature_max_ahead) == (timedelta(hours=25), timedelta(seconds=1.5))
+    assert settings.NewSessionSettings.read().open_limit == 20
+    assert settings.UserLimitSettings.read("syncs").at_most == 6
+    assert settings.RevocationSettings.read().below_percent == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "must"),
+    [
+        ("OPEN_SESSIONS_PER_PERSON", "1.5", "be a whole number, 0 or greater"),
+        ("OPEN_SESSIONS_PER_PERSON", "-1", "be a number, 0 or greater"),
+        ("ERASURES_PER_USER_PER_HOUR", "many", "be a number, 0 or greater"),
+        ("SIGNATURE_MAX_AGE_SECONDS", "nan", "be a number, 0 or greater"),
+        ("SWEEP_REVOKES_BELOW_PERCENT", "101", "be a number from 0 to 100"),
+        ("TERRA_MOBILE_TOKEN_PATH", "/auth/other", "be one of /auth/tokens, /auth/generateAuthToken"),
+        ("SESSIONS_TABLE", "", "not be empty"),
+    ],
+)
+def test_a_value_that_is_not_usable_is_refused_by_what_it_must_be(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, must: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured) as refused:
+        read_all()
+    assert str(refused.value) == f"{name} must {must}."
+
+
+def test_the_accepted_paths_for_mobile_tokens_are_those_of_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed = PARAMETERS["TerraMobileTokenPath"]["AllowedValues"]
+    assert all(starts(monkeypatch, TERRA_MOBILE_TOKEN_PATH=path) for path in allowed)

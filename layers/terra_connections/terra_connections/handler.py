@@ -14,12 +14,8 @@ from terra_connections.problems import ANSWERED, code_of, problem
 _log = Logger()
 
 
-def _problem(error: Exception, _request: Request) -> Response:
-    return problem(error, page=wiring.settings().problems_url)
-
-
 def http_handler(
-    function: Callable[[Request], Response], *, on_error: Callable[[Exception, Request], Response] = _problem
+    function: Callable[[Request], Response], *, on_error: Callable[[Exception, Request], Response] | None = None
 ) -> Callable[[Mapping[str, Any], object], dict[str, Any]]:
     """Return a Lambda handler for API Gateway events.
 
@@ -29,6 +25,7 @@ def http_handler(
         on_error: returns the response to an error; problem details (RFC 9457) by default.
     """
     name = function.__name__
+    respond = on_error or _problem_details()
 
     def lambda_handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
         started = time.perf_counter()
@@ -37,7 +34,7 @@ def http_handler(
         try:
             response = function(request)
         except ANSWERED as error:
-            response = on_error(error, request)
+            response = respond(error, request)
             request.log_fields["problem"] = code_of(error)
             problem_returned(function=name, code=code_of(error))
             # Only the type of the cause is logged: its text may quote secrets or personal data.
@@ -47,3 +44,8 @@ def http_handler(
         return response.to_proxy_result()
 
     return lambda_handler
+
+
+def _problem_details() -> Callable[[Exception, Request], Response]:
+    page = wiring.problem_settings().url
+    return lambda error, _request: problem(error, page=page)

@@ -1,92 +1,47 @@
-"""The settings of a deployment. Only this module reads the environment; template.yaml declares every name."""
+"""The settings of the functions, by concern. Only this module reads the environment.
+
+A function reads the settings that it needs when it is loaded. template.yaml gives it exactly these variables; boto3 and
+Powertools read AWS_* and POWERTOOLS_* themselves. A setting that cannot be used is `Misconfigured`, with the variable's
+name and what it must be, but without its value, which may contain a password.
+
+The classes are named tuples: a cold start creates one in a fifth of the time of a frozen dataclass.
+"""
 
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import timedelta
+from typing import NamedTuple, NoReturn, Self
 from urllib.parse import urlsplit
 
 from terra_connections.errors import Misconfigured
-from terra_connections.webhooks.signature import Tolerance
 
 _ADDRESS = re.compile(r"(https?)://([A-Za-z0-9.-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "localhost"})
+_MOBILE_TOKEN_PATHS = ("/auth/tokens", "/auth/generateAuthToken")
+_USER_LIMITS = {
+    "syncs": "SYNCS_PER_USER_PER_MINUTE",
+    "mobile-tokens": "MOBILE_TOKENS_PER_USER_PER_HOUR",
+    "erasures": "ERASURES_PER_USER_PER_HOUR",
+}
+"""The variable of each limited operation (`users.limits.Limited`)."""
 
 
-def _environment(names: Iterable[str]) -> dict[str, str]:
-    return {name: os.environ[name.upper()] for name in names}
+class ApiSettings(NamedTuple):
+    """This API.
 
+    Attributes:
+        public_base_url: its base URL; empty to use API Gateway's domain name.
+    """
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The environment variables of a function. boto3 reads AWS_ENDPOINT_URL_* itself."""
-
-    connections_table: str
-    sessions_table: str
-    deliveries_table: str
-    event_bus_name: str
-    terra_dev_id: str
-    terra_api_url: str
-    terra_widget_url: str
-    terra_mobile_token_path: str
-    terra_secret_arn: str
-    signing_secrets_arn: str
-    service_keys_arn: str
-    pseudonym_key: str
-    signature_max_age_seconds: str
-    signature_max_ahead_seconds: str
     public_base_url: str
-    problems_url: str
-    oidc_issuer: str
-    oidc_audience: str
-    oidc_algorithms: str
-    oidc_jwks_url: str
-    oidc_reference_id_claim: str
-    open_sessions_per_person: str
-    syncs_per_user_per_minute: str
-    mobile_tokens_per_user_per_hour: str
-    erasures_per_user_per_hour: str
-    sweep_queue_url: str
-    sweep_revokes_below_percent: str
 
     @classmethod
-    def read(cls) -> "Settings":
-        """Read the settings of this process.
-
-        Raises:
-            KeyError: a variable that template.yaml declares is missing.
-            Misconfigured: a URL is unsafe: Terra's API key, or the secret of a redirect, would be sent unencrypted.
-        """
-        settings = cls(**_environment(cls.__dataclass_fields__))
-        for name in ("public_base_url", "terra_api_url", "terra_widget_url"):
-            settings._check(name)
-        return settings
-
-    def _check(self, name: str) -> None:
-        """Apply the template's AllowedPattern, for an environment that was changed by other means."""
-        address: str = getattr(self, name)
-        if name == "public_base_url" and not address:
-            return
-        found = _ADDRESS.fullmatch(address)
-        # The containers of a local stack reach this machine under other names than localhost.
-        is_safe = found is not None and (found[1] == "https" or found[2] in _LOOPBACK or self.is_local)
-        if not is_safe or (found and found[4] and name == "public_base_url"):
-            path = "" if name == "public_base_url" else "[/path]"
-            # Without the value, which may contain a password.
-            message = (
-                f"{name.upper()} must read https://host[:port]{path}, without user name, query, fragment or spaces; "
-                "http is for localhost only."
-            )
-            raise Misconfigured(message)
-
-    @property
-    def tolerance(self) -> Tolerance:
-        """The accepted age of a webhook's signature, in the past and in the future."""
-        return Tolerance(
-            past=timedelta(seconds=float(self.signature_max_age_seconds)),
-            future=timedelta(seconds=float(self.signature_max_ahead_seconds)),
-        )
+    def read(cls) -> Self:
+        """Read these settings."""
+        url = _text("PUBLIC_BASE_URL", may_be_empty=True)
+        return cls(url and _address("PUBLIC_BASE_URL", has_path=False))
 
     @property
     def is_local(self) -> bool:
@@ -94,38 +49,239 @@ class Settings:
         return urlsplit(self.public_base_url).hostname in _LOOPBACK
 
 
-# Lambda limits the environment of a function to 4 kB. Variables that may be long are set only where they are read.
+class ProblemSettings(NamedTuple):
+    """Problem details: the URL of docs/problems.md."""
+
+    url: str
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read these settings."""
+        return cls(_text("PROBLEMS_URL"))
 
 
-@dataclass(frozen=True, slots=True)
-class ReturnSettings:
-    """The settings of functions that redirect users to the app."""
+class CallerSettings(NamedTuple):
+    """The authorizer: the service keys, and the issuer of user tokens; without one its other settings are unused."""
+
+    service_keys_arn: str
+    oidc_issuer: str
+    oidc_audience: str
+    oidc_algorithms: str
+    oidc_jwks_url: str
+    oidc_reference_id_claim: str
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read these settings."""
+        return cls(
+            service_keys_arn=_text("SERVICE_KEYS_ARN"),
+            oidc_issuer=_text("OIDC_ISSUER", may_be_empty=True),
+            oidc_audience=_text("OIDC_AUDIENCE", may_be_empty=True),
+            oidc_algorithms=_text("OIDC_ALGORITHMS"),
+            oidc_jwks_url=_text("OIDC_JWKS_URL", may_be_empty=True),
+            oidc_reference_id_claim=_text("OIDC_REFERENCE_ID_CLAIM"),
+        )
+
+
+class TableSettings(NamedTuple):
+    """The tables of connections and of sessions."""
+
+    connections: str
+    sessions: str
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read these settings."""
+        return cls(connections=_text("CONNECTIONS_TABLE"), sessions=_text("SESSIONS_TABLE"))
+
+
+class UserSettings(NamedTuple):
+    """Users: the key of their pseudonyms."""
+
+    pseudonym_key: str
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read these settings."""
+        return cls(_text("PSEUDONYM_KEY"))
+
+
+class UserLimitSettings(NamedTuple):
+    """The limit of one operation for each user within its period; 0 means no limit."""
+
+    at_most: int
+
+    @classmethod
+    def read(cls, limited: str) -> Self:
+        """Read the limit of an operation: a value of `users.limits.Limited`."""
+        return cls(_count(_USER_LIMITS[limited]))
+
+
+class NewSessionSettings(NamedTuple):
+    """New sessions: the limit of a user's unfinished logins; 0 means no limit."""
+
+    open_limit: int
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read these settings."""
+        return cls(_count("OPEN_SESSIONS_PER_PERSON"))
+
+
+class TerraSettings(NamedTuple):
+    """Terra's API, without the key."""
+
+    dev_id: str
+    api_url: str
+    widget_url: str
+    mobile_token_path: str
+
+    @classmethod
+    def read(cls, *, is_local: bool) -> Self:
+        """Read these settings. In a local stack, Terra's API may be on this machine or in a container."""
+        return cls(
+            dev_id=_text("TERRA_DEV_ID"),
+            api_url=_address("TERRA_API_URL", is_local=is_local),
+            widget_url=_address("TERRA_WIDGET_URL", is_local=is_local),
+            mobile_token_path=_choice("TERRA_MOBILE_TOKEN_PATH", _MOBILE_TOKEN_PATHS),
+        )
+
+
+class TerraKeySettings(NamedTuple):
+    """The secret with the key of Terra's API."""
+
+    secret_arn: str
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read these settings."""
+        return cls(_text("TERRA_SECRET_ARN"))
+
+
+class WebhookSettings(NamedTuple):
+    """Terra's webhooks: the table of deliveries, the signing secrets, and the accepted age of a signature."""
+
+    deliveries_table: str
+    signing_secrets_arn: str
+    signature_max_age: timedelta
+    signature_max_ahead: timedelta
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read these settings."""
+        return cls(
+            deliveries_table=_text("DELIVERIES_TABLE"),
+            signing_secrets_arn=_text("SIGNING_SECRETS_ARN"),
+            signature_max_age=timedelta(seconds=_number("SIGNATURE_MAX_AGE_SECONDS")),
+            signature_max_ahead=timedelta(seconds=_number("SIGNATURE_MAX_AHEAD_SECONDS")),
+        )
+
+
+class ReturnSettings(NamedTuple):
+    """Redirects to the app: the return targets as JSON, which `sessions.return_target` parses."""
 
     return_targets: str
 
     @classmethod
-    def read(cls) -> "ReturnSettings":
-        """Read these settings.
-
-        Raises:
-            KeyError: template.yaml does not set them for this function.
-        """
-        return cls(**_environment(cls.__dataclass_fields__))
+    def read(cls) -> Self:
+        """Read these settings."""
+        return cls(_text("RETURN_TARGETS", may_be_empty=True))
 
 
-@dataclass(frozen=True, slots=True)
-class BrandSettings:
-    """The settings of functions that show pages."""
+class BrandSettings(NamedTuple):
+    """The branding of the result pages, which `redirects.branding` parses."""
 
-    brand_name: str
-    brand_color: str
-    brand_logo: str
+    name: str
+    color: str
+    logo: str
 
     @classmethod
-    def read(cls) -> "BrandSettings":
-        """Read these settings.
+    def read(cls) -> Self:
+        """Read these settings."""
+        return cls(
+            name=_text("BRAND_NAME", may_be_empty=True),
+            color=_text("BRAND_COLOR", may_be_empty=True),
+            logo=_text("BRAND_LOGO", may_be_empty=True),
+        )
 
-        Raises:
-            KeyError: template.yaml does not set them for this function.
-        """
-        return cls(**_environment(cls.__dataclass_fields__))
+
+class SweepSettings(NamedTuple):
+    """Sweeps: the queue of their steps."""
+
+    queue_url: str
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read these settings."""
+        return cls(_text("SWEEP_QUEUE_URL"))
+
+
+class RevocationSettings(NamedTuple):
+    """Revocations by a sweep: the share of missing connections from which on it revokes none."""
+
+    below_percent: float
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read these settings."""
+        return cls(_number("SWEEP_REVOKES_BELOW_PERCENT", at_most=100))
+
+
+class EventSettings(NamedTuple):
+    """Change events: the event bus."""
+
+    bus_name: str
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read these settings."""
+        return cls(_text("EVENT_BUS_NAME"))
+
+
+def _text(name: str, *, may_be_empty: bool = False) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        _reject(name, "be set: template.yaml declares it for this function")
+    if not value and not may_be_empty:
+        _reject(name, "not be empty")
+    return value
+
+
+def _choice(name: str, choices: Collection[str]) -> str:
+    value = _text(name)
+    if value not in choices:
+        _reject(name, f"be one of {', '.join(choices)}")
+    return value
+
+
+def _number(name: str, *, at_most: int | None = None) -> float:
+    value = _text(name)
+    if not _NUMBER.fullmatch(value) or (at_most is not None and float(value) > at_most):
+        _reject(name, "be a number, 0 or greater" if at_most is None else f"be a number from 0 to {at_most}")
+    return float(value)
+
+
+def _count(name: str) -> int:
+    value = _number(name)
+    if not value.is_integer():
+        _reject(name, "be a whole number, 0 or greater")
+    return int(value)
+
+
+def _address(name: str, *, is_local: bool = False, has_path: bool = True) -> str:
+    """Apply the template's AllowedPattern, for an environment that was changed by other means.
+
+    Terra's API key, or the secret of a redirect, would otherwise be sent unencrypted. The containers of a local stack
+    reach this machine under other names than localhost.
+    """
+    value = _text(name)
+    found = _ADDRESS.fullmatch(value)
+    if not found or not (found[1] == "https" or found[2] in _LOOPBACK or is_local) or (found[4] and not has_path):
+        form = "https://host[:port][/path]" if has_path else "https://host[:port]"
+        _reject(name, f"read {form}, without user name, query, fragment or spaces; http is for localhost only")
+    return value
+
+
+def _reject(name: str, must: str) -> NoReturn:
+    message = f"{name} must {must}."
+    raise Misconfigured(message)

@@ -7,6 +7,7 @@ import gc
 gc.set_threshold(100_000)
 
 # ruff: noqa: E402 - the imports follow the setting that makes them faster
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,23 @@ from botocore.config import Config
 
 from terra_connections.errors import Misconfigured
 from terra_connections.secret import Secret
-from terra_connections.settings import BrandSettings, ReturnSettings, Settings
+from terra_connections.settings import (
+    ApiSettings,
+    BrandSettings,
+    CallerSettings,
+    EventSettings,
+    NewSessionSettings,
+    ProblemSettings,
+    ReturnSettings,
+    RevocationSettings,
+    SweepSettings,
+    TableSettings,
+    TerraKeySettings,
+    TerraSettings,
+    UserLimitSettings,
+    UserSettings,
+    WebhookSettings,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -28,6 +45,7 @@ if TYPE_CHECKING:
     from terra_connections.connections.store import ConnectionStore
     from terra_connections.reconciliation.queue import SweepQueue
     from terra_connections.reconciliation.store import SweepStore
+    from terra_connections.reconciliation.sweep import RevocationLimit
     from terra_connections.redirects.redirect import Redirector
     from terra_connections.sessions.idempotency import ClaimStore
     from terra_connections.sessions.return_target import ReturnTargets
@@ -39,15 +57,41 @@ if TYPE_CHECKING:
     from terra_connections.users.pseudonym import Pseudonyms
     from terra_connections.users.store import UserStore
     from terra_connections.webhooks.delivery_store import DeliveryStore
+    from terra_connections.webhooks.signature import Tolerance
 
 # Terra waits 8 s for the response to a webhook. One AWS call, with its one retry, may take 5 s.
 _QUICK = Config(connect_timeout=1, read_timeout=1.5, retries={"mode": "standard", "total_max_attempts": 2})
 
 
 @cache
-def settings() -> Settings:
-    """The settings of this process."""
-    return Settings.read()
+def api_settings() -> ApiSettings:
+    """The settings of this API."""
+    return ApiSettings.read()
+
+
+def problem_settings() -> ProblemSettings:
+    """The settings of problem details."""
+    return ProblemSettings.read()
+
+
+def new_session_settings() -> NewSessionSettings:
+    """The settings of new sessions."""
+    return NewSessionSettings.read()
+
+
+@cache
+def _tables() -> TableSettings:
+    return TableSettings.read()
+
+
+@cache
+def _callers() -> CallerSettings:
+    return CallerSettings.read()
+
+
+@cache
+def _webhooks() -> WebhookSettings:
+    return WebhookSettings.read()
 
 
 @cache
@@ -75,31 +119,32 @@ def _secrets_manager() -> "SecretsManagerClient":
 @cache
 def signing_secrets() -> Secret:
     """Terra's signing secrets."""
-    return Secret(_secrets_manager(), settings().signing_secrets_arn)
+    return Secret(_secrets_manager(), _webhooks().signing_secrets_arn)
 
 
 @cache
 def service_keys() -> Secret:
     """The service keys of the back ends that may call the API."""
-    return Secret(_secrets_manager(), settings().service_keys_arn)
+    return Secret(_secrets_manager(), _callers().service_keys_arn)
 
 
 @cache
 def user_tokens() -> "UserTokenVerifier | None":
     """The verification of user tokens; None, without any import, if no issuer is configured."""
-    if not settings().oidc_issuer:
+    callers = _callers()
+    if not callers.oidc_issuer:
         return None
     from terra_connections import metrics
     from terra_connections.auth.jwks import Issuer, JwksCache
     from terra_connections.auth.user_token import Policy, UserTokenVerifier
 
     policy = Policy.parse(
-        issuer=settings().oidc_issuer,
-        audience=settings().oidc_audience,
-        algorithms=settings().oidc_algorithms,
-        claim=settings().oidc_reference_id_claim,
+        issuer=callers.oidc_issuer,
+        audience=callers.oidc_audience,
+        algorithms=callers.oidc_algorithms,
+        claim=callers.oidc_reference_id_claim,
     )
-    issuer = Issuer(policy.issuer, jwks_url=settings().oidc_jwks_url, is_local=settings().is_local)
+    issuer = Issuer(policy.issuer, jwks_url=callers.oidc_jwks_url, is_local=api_settings().is_local)
     keys = JwksCache(issuer.keys, algorithms=policy.algorithms)
     return UserTokenVerifier(policy, keys, checked=metrics.user_token_checked)
 
@@ -109,7 +154,7 @@ def pseudonyms() -> "Pseudonyms":
     """The pseudonyms of users."""
     from terra_connections.users.pseudonym import Pseudonyms
 
-    return Pseudonyms(settings().pseudonym_key)
+    return Pseudonyms(UserSettings.read().pseudonym_key)
 
 
 @cache
@@ -119,8 +164,8 @@ def users() -> "UserStore":
 
     return UserStore(
         dynamodb(),
-        connections_table=settings().connections_table,
-        sessions_table=settings().sessions_table,
+        connections_table=_tables().connections,
+        sessions_table=_tables().sessions,
         pseudonyms=pseudonyms(),
     )
 
@@ -129,13 +174,8 @@ def user_limits(what: str) -> "UserLimits":
     """The limit per user of one operation: `syncs`, `mobile-tokens` or `erasures`."""
     from terra_connections.users.limits import Limited, UserLimits
 
-    at_most = {
-        Limited.SYNCS: settings().syncs_per_user_per_minute,
-        Limited.MOBILE_TOKENS: settings().mobile_tokens_per_user_per_hour,
-        Limited.ERASURES: settings().erasures_per_user_per_hour,
-    }
-    limited = Limited(what)
-    return UserLimits(dynamodb(), settings().sessions_table, pseudonyms(), limited, int(at_most[limited]))
+    at_most = UserLimitSettings.read(what).at_most
+    return UserLimits(dynamodb(), _tables().sessions, pseudonyms(), Limited(what), at_most)
 
 
 @cache
@@ -143,7 +183,7 @@ def connections() -> "ConnectionStore":
     """The store of connections."""
     from terra_connections.connections.store import ConnectionStore
 
-    return ConnectionStore(dynamodb(), settings().connections_table, users=users())
+    return ConnectionStore(dynamodb(), _tables().connections, users=users())
 
 
 @cache
@@ -151,7 +191,7 @@ def sessions() -> "SessionStore":
     """The store of sessions."""
     from terra_connections.sessions.store import SessionStore
 
-    return SessionStore(dynamodb(), settings().sessions_table)
+    return SessionStore(dynamodb(), _tables().sessions)
 
 
 @cache
@@ -159,7 +199,7 @@ def claims() -> "ClaimStore":
     """The store of idempotency claims."""
     from terra_connections.sessions.idempotency import ClaimStore
 
-    return ClaimStore(dynamodb(), settings().sessions_table)
+    return ClaimStore(dynamodb(), _tables().sessions)
 
 
 @cache
@@ -167,7 +207,7 @@ def widget_reports() -> "WidgetReportStore":
     """The store of the reports about widget sessions."""
     from terra_connections.sessions.widget_reports import WidgetReportStore
 
-    return WidgetReportStore(dynamodb(), settings().sessions_table)
+    return WidgetReportStore(dynamodb(), _tables().sessions)
 
 
 @cache
@@ -175,7 +215,14 @@ def deliveries() -> "DeliveryStore":
     """The store of deliveries."""
     from terra_connections.webhooks.delivery_store import DeliveryStore
 
-    return DeliveryStore(settings().deliveries_table)
+    return DeliveryStore(_webhooks().deliveries_table)
+
+
+def signature_tolerance() -> "Tolerance":
+    """The accepted age of a webhook's signature, in the past and in the future."""
+    from terra_connections.webhooks.signature import Tolerance
+
+    return Tolerance(past=_webhooks().signature_max_age, future=_webhooks().signature_max_ahead)
 
 
 @cache
@@ -189,7 +236,7 @@ def sweeps() -> "SweepStore":
     """The store of sweeps, in the table of sessions."""
     from terra_connections.reconciliation.store import SweepStore
 
-    return SweepStore(dynamodb(), settings().sessions_table)
+    return SweepStore(dynamodb(), _tables().sessions)
 
 
 @cache
@@ -197,7 +244,14 @@ def sweep_queue() -> "SweepQueue":
     """The queue of a sweep's pending steps."""
     from terra_connections.reconciliation.queue import SweepQueue
 
-    return SweepQueue(_sqs(), settings().sweep_queue_url)
+    return SweepQueue(_sqs(), SweepSettings.read().queue_url)
+
+
+def revocation_limit() -> "RevocationLimit":
+    """The largest share of missing connections that a sweep revokes."""
+    from terra_connections.reconciliation.sweep import RevocationLimit
+
+    return RevocationLimit(percent=RevocationSettings.read().below_percent)
 
 
 @cache
@@ -206,7 +260,7 @@ def event_bus() -> "EventBus":
     from terra_connections.change_events.event_bus import EventBus
 
     client: EventBridgeClient = _client("events")
-    return EventBus(client, settings().event_bus_name)
+    return EventBus(client, EventSettings.read().bus_name)
 
 
 @cache
@@ -214,7 +268,7 @@ def return_targets() -> "ReturnTargets":
     """The configured return targets, checked."""
     from terra_connections.sessions.return_target import ReturnTargets
 
-    return ReturnTargets.parse(ReturnSettings.read().return_targets, is_local=settings().is_local)
+    return ReturnTargets.parse(ReturnSettings.read().return_targets, is_local=api_settings().is_local)
 
 
 @cache
@@ -224,55 +278,51 @@ def redirector() -> "Redirector":
     from terra_connections.redirects.pages import Pages
     from terra_connections.redirects.redirect import Redirector
 
-    configured = BrandSettings.read()
-    brand = Brand.parse(configured.brand_name, configured.brand_color, configured.brand_logo)
-    return Redirector(return_targets(), Pages(brand, is_local=settings().is_local))
+    brand = Brand.parse(*BrandSettings.read())
+    return Redirector(return_targets(), Pages(brand, is_local=api_settings().is_local))
 
 
 @cache
 def terra() -> "TerraClient":
     """The client of Terra's API."""
+    secret = Secret(_secrets_manager(), TerraKeySettings.read().secret_arn)
+    return _terra(lambda: secret.value("api_key"))
+
+
+def _terra(api_key: Callable[[], str]) -> "TerraClient":
     from terra_connections import metrics
     from terra_connections.terra import transport
     from terra_connections.terra.client import TerraClient
 
-    secret = Secret(_secrets_manager(), settings().terra_secret_arn)
+    is_local = api_settings().is_local
+    settings = TerraSettings.read(is_local=is_local)
     return TerraClient(
         transport.client(),
-        api_url=settings().terra_api_url,
-        widget_url=settings().terra_widget_url,
-        dev_id=settings().terra_dev_id,
-        api_key=lambda: secret.value("api_key"),
-        mobile_token_path=settings().terra_mobile_token_path,
-        is_local=settings().is_local,
+        api_url=settings.api_url,
+        widget_url=settings.widget_url,
+        dev_id=settings.dev_id,
+        api_key=api_key,
+        mobile_token_path=settings.mobile_token_path,
+        is_local=is_local,
         asked=metrics.terra_called,
     )
 
 
 @cache
-def offered() -> "ProviderCache":
+def provider_cache() -> "ProviderCache":
     """The available providers, for functions that already have a client of Terra's API."""
-    from terra_connections.terra.provider_cache import ProviderCache
-
-    return ProviderCache(lambda within: terra().providers(within=within))
+    return _provider_cache(terra())
 
 
 @cache
-def catalogue() -> "ProviderCache":
+def keyless_provider_cache() -> "ProviderCache":
     """The available providers. Terra is called without a key: the function has no permission to read it."""
-    from terra_connections import metrics
-    from terra_connections.terra import transport
-    from terra_connections.terra.client import TerraClient
+    return _provider_cache(_terra(_no_key))
+
+
+def _provider_cache(terra: "TerraClient") -> "ProviderCache":
     from terra_connections.terra.provider_cache import ProviderCache
 
-    terra = TerraClient(
-        transport.client(),
-        api_url=settings().terra_api_url,
-        widget_url=settings().terra_widget_url,
-        dev_id=settings().terra_dev_id,
-        api_key=_no_key,
-        asked=metrics.terra_called,
-    )
     return ProviderCache(lambda within: terra.providers(within=within))
 
 
