@@ -31,8 +31,8 @@ def create_session(request: Request) -> Response:
     """Get a login link from Terra and store the user's session."""
     caller = request.require_caller()
     body = NewSession.parse(request.body)
-    reference_id = caller.person(body.reference_id)
-    request.log_fields["person"] = _pseudonyms.in_logs(reference_id)
+    reference_id = caller.reference_id(body.reference_id)
+    request.log_fields["user_hash"] = _pseudonyms.in_logs(reference_id)
     # The header of a back end does not contain the user's language.
     browser = request.header("accept-language") if caller.subject else None
     language = body.language or preferred(browser)

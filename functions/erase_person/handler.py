@@ -8,7 +8,7 @@ from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response
 from terra_connections.erasure.user import erase_user
 from terra_connections.handler import http_handler
-from terra_connections.request_body import Person
+from terra_connections.request_body import UserBody
 
 _pseudonyms = wiring.pseudonyms()
 _erase = partial(
@@ -25,10 +25,10 @@ _limits = wiring.user_limits("erasures")
 
 def erase_person(request: Request) -> Response:
     """Write tombstones, disconnect at Terra and delete the items; returns 204 only when nothing is left."""
-    person = request.require_caller().person(Person.parse(request.body).reference_id)
-    request.log_fields["person"] = _pseudonyms.in_logs(person)
-    _limits.count(person, now=datetime.now(UTC))
-    request.log_fields["erased"] = _erase(person)
+    reference_id = request.require_caller().reference_id(UserBody.parse(request.body).reference_id)
+    request.log_fields["user_hash"] = _pseudonyms.in_logs(reference_id)
+    _limits.count(reference_id, now=datetime.now(UTC))
+    request.log_fields["erased"] = _erase(reference_id)
     return Response(HTTPStatus.NO_CONTENT, headers={"cache-control": "no-store"})
 
 

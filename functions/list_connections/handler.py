@@ -21,9 +21,11 @@ def list_connections(request: Request) -> Response:
     caller, query = request.require_caller(), request.query
     if wrong := _wrong(query):
         raise InvalidRequest(wrong)
-    person = caller.person(reference_id_from(query.get("reference_id")))
-    request.log_fields["person"] = _pseudonyms.in_logs(person)
-    connections = listed_connections(person, _connections.of_user(person), include_revoked="include" in query)
+    reference_id = caller.reference_id(reference_id_from(query.get("reference_id")))
+    request.log_fields["user_hash"] = _pseudonyms.in_logs(reference_id)
+    connections = listed_connections(
+        reference_id, _connections.of_user(reference_id), include_revoked="include" in query
+    )
     return json_response(HTTPStatus.OK, {"connections": [connection.as_json() for connection in connections]})
 
 

@@ -23,7 +23,8 @@ def publish(record: DynamoDBRecord) -> None:
         return
     related = _connections.related_to(change.related)
     events = published.change_events(change, related)
-    lists = {person: _connections.of_user(person) for person in dict.fromkeys(e.reference_id for e in events)}
+    reference_ids = dict.fromkeys(event.reference_id for event in events)
+    lists = {reference_id: _connections.of_user(reference_id) for reference_id in reference_ids}
     if events:
         _bus.put((e, published.current_connections(e, change, lists[e.reference_id], related)) for e in events)
     _log.info("publish", types=[e.type.value for e in events], event_ids=[e.event_id for e in events])

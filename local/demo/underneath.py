@@ -188,7 +188,9 @@ def requests(lines: Iterable[str], logged: str, sessions: Collection[str]) -> It
             told = json.loads(brace + rest)
         except ValueError:
             continue
-        if told.get("message") not in DOORS or not (told.get("session_id") in sessions or told.get("person") == logged):
+        if told.get("message") not in DOORS or not (
+            told.get("session_id") in sessions or told.get("user_hash") == logged
+        ):
             continue
         way, title, words = DOORS[told["message"]]
         ended = datetime.strptime(told["timestamp"], "%Y-%m-%d %H:%M:%S,%f%z")

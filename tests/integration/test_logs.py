@@ -115,5 +115,5 @@ def test_every_request_is_one_line_that_can_be_followed(handlers: Handlers, pers
     assert line["message"] == "list_connections"
     assert (line["status"], line["request_id"]) == (200, "integration")
     key = handlers.environments["list_connections"]["PSEUDONYM_KEY"]
-    assert line["person"] == Pseudonyms(key).in_logs(ReferenceId(person))
+    assert line["user_hash"] == Pseudonyms(key).in_logs(ReferenceId(person))
     assert hashlib.sha256(person.encode()).hexdigest()[:16] not in run.log

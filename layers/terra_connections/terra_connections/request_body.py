@@ -84,7 +84,7 @@ def _none_is_empty(value: object, validate: Callable[[object], tuple[str, ...]])
     return () if value is None else validate(value)
 
 
-class Person(BaseModel):
+class UserBody(BaseModel):
     """A body with one `reference_id`, optional with a user token. null is the same as left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -128,7 +128,7 @@ _ProviderCode = Annotated[
 ]
 
 
-class NewSession(Person):
+class NewSession(UserBody):
     """The body of a new session: the user, and one provider, several to choose from, or all of them."""
 
     resource: _ProviderCode | None = None

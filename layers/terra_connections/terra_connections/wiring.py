@@ -304,7 +304,7 @@ def _terra(api_key: Callable[[], str]) -> "TerraClient":
         api_key=api_key,
         mobile_token_path=settings.mobile_token_path,
         is_local=is_local,
-        asked=metrics.terra_called,
+        on_call=metrics.terra_called,
     )
 
 

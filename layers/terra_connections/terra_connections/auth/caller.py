@@ -18,7 +18,7 @@ class Caller:
     name: str
     subject: ReferenceId | None = None
 
-    def person(self, asked: ReferenceId | None) -> ReferenceId:
+    def reference_id(self, requested: ReferenceId | None) -> ReferenceId:
         """Return the user of a request: the token's subject, or the `reference_id` in a request with a service key.
 
         Raises:
@@ -26,10 +26,10 @@ class Caller:
             Forbidden: a request with a user token names another user.
         """
         if self.subject is None:
-            if asked is None:
+            if requested is None:
                 raise InvalidRequest([("reference_id", "is required with a service key")])
-            return asked
-        if asked not in (None, self.subject):
+            return requested
+        if requested not in (None, self.subject):
             message = "A user's token acts for its own subject only."
             raise Forbidden(message)
         return self.subject

@@ -187,14 +187,14 @@ def _drafts(was: Connection | None, now: Connection | None, removed: UserId | No
         if was.reference_id is not None:
             yield _Draft(ChangeType.ERASED, was.reference_id, was)
         return
-    is_same_person = was is not None and now is not None and was.reference_id == now.reference_id
-    if was and was.reference_id and _is_listed(was) and not (is_same_person and _is_listed(now)):
-        ended = now if now and is_same_person and _ids(now) == _ids(was) else replace(was, status=Status.REVOKED)
+    is_same_user = was is not None and now is not None and was.reference_id == now.reference_id
+    if was and was.reference_id and _is_listed(was) and not (is_same_user and _is_listed(now)):
+        ended = now if now and is_same_user and _ids(now) == _ids(was) else replace(was, status=Status.REVOKED)
         yield _Draft(ChangeType.DISCONNECTED, was.reference_id, ended)
     if now and now.reference_id and _is_listed(now):
-        type_ = _type(was if is_same_person else None, now)
+        type_ = _type(was if is_same_user else None, now)
         if type_:
-            is_renamed = was is not None and is_same_person and _ids(was) != _ids(now)
+            is_renamed = was is not None and is_same_user and _ids(was) != _ids(now)
             yield _Draft(type_, now.reference_id, now, was if is_renamed else None)
 
 

@@ -45,13 +45,13 @@ def format_timestamp(position: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def no_connection(asked: str) -> NotFound:
+def no_connection(requested: str) -> NotFound:
     """Return the error for an id that is not a connection of the caller. The message depends only on the id's format.
 
     Args:
-        asked: the id in the request. A `connection_id` is a hash, and not a key of the table.
+        requested: the id in the request. A `connection_id` is a hash, and not a key of the table.
     """
     message = "There is no such connection."
-    if asked.startswith(CONNECTION_ID_PREFIX):
+    if requested.startswith(CONNECTION_ID_PREFIX):
         message += " This is a connection_id: use the user_id of the connection instead."
     return NotFound(message)

@@ -131,10 +131,10 @@ class _Erasure:
             raise _unfinished()
         listed = self.terra.list_user_ids(self.reference_id, within=within)
         ours = self.connections.of_user(self.reference_id)
-        asked = (announced | set(listed) | {facts.user_id for facts in ours}) - self.of_others
-        known, erased = self.connections.read_for_erasure(asked)
+        candidates = (announced | set(listed) | {facts.user_id for facts in ours}) - self.of_others
+        known, erased = self.connections.read_for_erasure(candidates)
         found = []
-        for user_id in sorted(asked - erased):
+        for user_id in sorted(candidates - erased):
             facts = known.get(user_id)
             # The successor of a connection may belong to another user by now.
             if facts is None or facts.owner in (self.reference_id, None):

@@ -129,12 +129,12 @@ class SweepWorker:
             if not self._erase(erased):
                 return None
             ours = [facts for facts in ours if facts not in erased]
-        believed = [facts.user_id for facts in ours if should_exist_at_terra(facts)]
+        expected = [facts.user_id for facts in ours if should_exist_at_terra(facts)]
         named: set[UserId] = set()
-        for some in _in_parts(believed, _LOOKED_FOR_AT_ONCE):
+        for some in _in_parts(expected, _LOOKED_FOR_AT_ONCE):
             named |= self.terra.filter_known(some)
         following = None if last is None else replace(step, number=step.number + 1, start=last)
-        return Page(len(believed), tuple(user_id for user_id in believed if user_id not in named), following)
+        return Page(len(expected), tuple(user_id for user_id in expected if user_id not in named), following)
 
     def _erase(self, left: Sequence[Facts]) -> bool:
         """Erase what an erasure has left or a backup restored; False if the time limit was reached."""

@@ -56,7 +56,7 @@ class Brand:
             message = "BRAND_COLOR must read #rrggbb, for example #0b6b3f."
             raise Misconfigured(message)
         if logo and not name:
-            message = "BRAND_LOGO needs BRAND_NAME, which says the same to people who cannot see it."
+            message = "BRAND_LOGO needs BRAND_NAME, which says the same to users who cannot see it."
             raise Misconfigured(message)
         if logo and not _is_picture(logo):
             message = (

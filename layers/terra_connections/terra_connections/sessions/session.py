@@ -159,8 +159,8 @@ class Session:
 
     def allows(self, provider: str | None) -> bool:
         """Whether the session allows a connection of this provider."""
-        asked = (self.resource,) if self.flow is Flow.PROVIDER else self.resources
-        return not asked or _by_one_name(provider) in map(_by_one_name, asked)
+        allowed = (self.resource,) if self.flow is Flow.PROVIDER else self.resources
+        return not allowed or _by_one_name(provider) in map(_by_one_name, allowed)
 
     def accepts(self, facts: Facts) -> bool:
         """Whether a connection that this login has made is accepted as its result.

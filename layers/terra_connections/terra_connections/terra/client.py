@@ -72,7 +72,7 @@ class TerraClient:
         api_key: Callable[[], str],
         mobile_token_path: str = "/auth/tokens",  # noqa: S107 - a path
         is_local: bool = False,
-        asked: Callable[[str, int | None, float], None] = lambda _call, _status, _milliseconds: None,
+        on_call: Callable[[str, int | None, float], None] = lambda _call, _status, _milliseconds: None,
     ) -> None:
         """Create a client.
 
@@ -84,10 +84,10 @@ class TerraClient:
             api_key: returns an API key or a data token.
             mobile_token_path: the path of the endpoint for mobile tokens.
             is_local: allows http for login URLs on this machine, as does an `api_url` on this machine.
-            asked: is called after each call with its path, the status (if any) and the duration in milliseconds.
+            on_call: is called after each call with its path, the status (if any) and the duration in milliseconds.
         """
         self._client = client
-        self._asked = asked
+        self._on_call = on_call
         self._api_url = api_url.rstrip("/")
         self._widget_url = widget_url
         self._dev_id = dev_id
@@ -95,7 +95,7 @@ class TerraClient:
         self._mobile_token_path = mobile_token_path
         self._is_local = is_local or urlsplit(api_url).hostname in _LOOPBACK
 
-    def authenticate_user(self, asked: LoginRequest, *, resource: str) -> Login:
+    def authenticate_user(self, login: LoginRequest, *, resource: str) -> Login:
         """Prepare a login at one provider. Each call creates another pending user at Terra.
 
         Raises:
@@ -106,7 +106,7 @@ class TerraClient:
             "POST",
             "/auth/authenticateUser",
             params={"resource": resource},
-            body=asked.as_terra(),
+            body=login.as_terra(),
             within=LOGIN_WITHIN,
         )
         if status == HTTPStatus.NOT_FOUND:
@@ -119,7 +119,7 @@ class TerraClient:
             raise unusable_response()
         return Login(user_id, auth_url)
 
-    def widget_session(self, asked: LoginRequest, *, resources: Sequence[str]) -> WidgetSession:
+    def widget_session(self, login: LoginRequest, *, resources: Sequence[str]) -> WidgetSession:
         """Prepare a page on which the user picks one of these providers, or without any, one of all enabled ones.
 
         Source: Terra's "Widget" page (November 2026) and widget document (2026.10.08). `providers` is one
@@ -129,7 +129,7 @@ class TerraClient:
         Raises:
             InputRefused: Terra rejects the request, for example because it offers none of the providers.
         """
-        body = asked.as_terra() | ({"providers": ",".join(resources)} if resources else {})
+        body = login.as_terra() | ({"providers": ",".join(resources)} if resources else {})
         status, content = self._ask("POST", "/widget/session", url=self._widget_url, body=body, within=LOGIN_WITHIN)
         if status in _WIDGET_IS_ELSEWHERE:
             message = (
@@ -272,7 +272,7 @@ class TerraClient:
             answer = exchange(self._client, method, address, headers=headers, content=content, within=within)
         finally:
             status = answer.status if answer else None
-            self._asked(path, status, (time.perf_counter() - started) * 1000)
+            self._on_call(path, status, (time.perf_counter() - started) * 1000)
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
             message = "Terra's rate limit is used up."
             raise TooManyRequests(message, retry_after=retry_after_from(answer.retry_after))
