@@ -343,8 +343,8 @@ KEYS = {"keys": [{**P256, "kid": "1", "use": "sig"}, {**P256, "kid": "2", "use":
     ("discovery", "keys", "trouble"),
     [
         ({**DISCOVERY, "issuer": "https://other.example.com"}, KEYS, "is not the configuration of"),
-        (DISCOVERY, {"keys": []}, "holds no key that checks signatures"),
-        (DISCOVERY, ["nonsense"], "holds no key that checks signatures"),
+        (DISCOVERY, {"keys": []}, "has no key that verifies signatures"),
+        (DISCOVERY, ["nonsense"], "is not a JWK Set"),
     ],
 )
 def test_an_identity_provider_that_has_no_keys_is_told(
@@ -367,18 +367,19 @@ def test_an_identity_provider_with_keys_is_well_and_one_that_is_not_there_is_tol
 @pytest.mark.parametrize(
     ("keys", "counted"),
     [
-        ([{**P256, "kid": "1"}], "1 key at"),
-        ([{**P256, "kid": "1"}, {**P256, "kid": "2"}], "2 keys at"),
-        ([{**P256, "kid": "1"}] * 2, "2 keys, 2 of them under the key id '1' at"),
-        ([{**P256, "kid": "1"}, {**P256, "use": "enc"}], "1 key, and 1 entry of no use here at"),
-        ([{**P256, "kid": "1"}, 7, {"kty": "oct"}], "1 key, and 2 entries of no use here at"),
+        ([{**P256, "kid": "1"}], "1 key"),
+        ([{**P256, "kid": "1"}, {**P256, "kid": "2"}], "2 keys"),
+        ([{**P256, "kid": "1"}] * 2, "2 keys, 2 of them under the key id '1'"),
+        ([{**P256, "kid": "1"}, {**P256, "use": "enc"}], "1 key, and 1 entry of no use here"),
+        ([{**P256, "kid": "1"}, 7, {"kty": "oct"}], "1 key, and 2 entries of no use here"),
     ],
 )
 def test_keys_are_counted_as_the_authorizer_reads_them(keys: list[object], counted: str) -> None:
     with identity_provider(DISCOVERY, {"keys": keys}) as issuer, httpx.Client(trust_env=False) as http:
-        looked_at = DoctorsStack("dev", "dev", "", {"OidcIssuer": issuer}, {}, {}, {}, boto3.Session())
+        parameters = {"OidcIssuer": issuer, "PublicBaseUrl": issuer}
+        looked_at = DoctorsStack("dev", "dev", "", parameters, {}, {}, {}, boto3.Session())
         [finding] = Doctor(looked_at, {}, http, time.time).user_tokens()
-    assert str(finding).startswith(f"✓ User tokens: {issuer} has {counted} {issuer}/keys")
+    assert str(finding) == f"✓ User tokens: {issuer} has {counted}"
 
 
 APP = "ABCDE12345.com.example.app"

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from terra_connections.auth.jwks import IssuerUnreachable, JwksCache
+from terra_connections.auth.jwks import IssuerUnreachable, JwksClient
 from terra_connections.auth.user_token import Policy, UserTokenVerifier
 from terra_connections.errors import Misconfigured
 
@@ -45,6 +45,14 @@ class Clock:
         return self.now
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The monotonic clock, which PyJWT reads, too."""
+    stopped = Clock()
+    monkeypatch.setattr(time, "monotonic", stopped)
+    return stopped
+
+
 class FakeIssuer:
     """Returns keys, or fails; counts the calls."""
 
@@ -66,11 +74,11 @@ def policy(**changes: str) -> Policy:
 
 
 def tokens(
-    *keys: object, told: list[str] | None = None, issuer: FakeIssuer | None = None, clock: Clock | None = None, **p: str
+    *keys: object, told: list[str] | None = None, issuer: FakeIssuer | None = None, **p: str
 ) -> UserTokenVerifier:
     wanted = policy(**p)
-    ring = JwksCache(issuer or FakeIssuer(*(keys or KEYS)), algorithms=wanted.algorithms, clock=clock or Clock())
-    return UserTokenVerifier(wanted, ring, checked=(told if told is not None else []).append)
+    client = JwksClient(ISSUER, issuer or FakeIssuer(*(keys or KEYS)), algorithms=wanted.algorithms)
+    return UserTokenVerifier(wanted, client, checked=(told if told is not None else []).append)
 
 
 # Tokens that are created at import must not expire before the last test has run.
@@ -398,18 +406,18 @@ def test_what_could_be_no_token_asks_for_no_keys() -> None:
     assert issuer.asked == 0
 
 
-def test_invented_key_ids_ask_once_in_half_a_minute() -> None:
-    issuer, clock = FakeIssuer(*KEYS), Clock()
-    users = tokens(issuer=issuer, clock=clock)
+def test_invented_key_ids_ask_once_in_half_a_minute(clock: Clock) -> None:
+    issuer = FakeIssuer(*KEYS)
+    users = tokens(issuer=issuer)
     for number in range(60):
         assert users.reference_id_of(signed(OTHER_RSA, header={"kid": f"evil-{number}"})) is None
         clock.now += 1
     assert issuer.asked == 2
 
 
-def test_a_new_key_is_learnt_from_its_first_token() -> None:
-    issuer, clock = FakeIssuer(P256_JWK), Clock()
-    users = tokens(issuer=issuer, clock=clock)
+def test_a_new_key_is_learnt_from_its_first_token(clock: Clock) -> None:
+    issuer = FakeIssuer(P256_JWK)
+    users = tokens(issuer=issuer)
     assert users.reference_id_of(signed()) is None
     issuer.keys.append(RSA_JWK)
     clock.now += 29
@@ -419,34 +427,48 @@ def test_a_new_key_is_learnt_from_its_first_token() -> None:
     assert issuer.asked == 2
 
 
-def test_a_withdrawn_key_opens_for_an_hour_at_most() -> None:
-    issuer, clock = FakeIssuer(RSA_JWK), Clock()
-    users = tokens(issuer=issuer, clock=clock)
+def test_a_withdrawn_key_opens_for_an_hour_at_most(clock: Clock) -> None:
+    issuer = FakeIssuer(RSA_JWK)
+    users = tokens(issuer=issuer)
     assert users.reference_id_of(signed()) == "ada"
     issuer.keys = [P256_JWK]
-    clock.now += 3599
+    clock.now += 3600
     assert users.reference_id_of(signed()) == "ada"
     clock.now += 1
     assert users.reference_id_of(signed()) is None
 
 
 @pytest.mark.parametrize("answer", [[], ["nonsense"], [{"kty": "oct", "k": "c2VjcmV0"}], None])
-def test_known_keys_serve_on_while_the_issuer_is_down_or_talks_nonsense(answer: list[object] | None) -> None:
-    issuer, clock = FakeIssuer(RSA_JWK), Clock()
-    users = tokens(issuer=issuer, clock=clock)
+def test_known_keys_serve_on_while_the_issuer_is_down_or_talks_nonsense(
+    clock: Clock, answer: list[object] | None
+) -> None:
+    issuer = FakeIssuer(RSA_JWK)
+    users = tokens(issuer=issuer)
     assert users.reference_id_of(signed()) == "ada"
     issuer.keys, issuer.is_down = answer or [], answer is None
     for _ in range(60):
-        clock.now += 600
+        clock.now += 601
         assert users.reference_id_of(signed()) == "ada"
         assert users.reference_id_of(signed(OTHER_RSA)) is None
     assert issuer.asked == 1 + 55
 
 
-def test_without_any_key_nobody_is_refused_for_it_and_the_issuer_is_not_pressed() -> None:
-    issuer, clock = FakeIssuer(RSA_JWK), Clock()
+def test_a_failed_fetch_does_not_extend_the_lifespan_of_known_keys(clock: Clock) -> None:
+    issuer = FakeIssuer(RSA_JWK)
+    users = tokens(issuer=issuer)
+    assert users.reference_id_of(signed()) == "ada"
+    issuer.keys, issuer.is_down = [P256_JWK], True
+    clock.now += 3601
+    assert users.reference_id_of(signed()) == "ada"
+    issuer.is_down = False
+    clock.now += 30
+    assert users.reference_id_of(signed()) is None
+
+
+def test_without_any_key_nobody_is_refused_for_it_and_the_issuer_is_not_pressed(clock: Clock) -> None:
+    issuer = FakeIssuer(RSA_JWK)
     issuer.is_down = True
-    users = tokens(issuer=issuer, clock=clock)
+    users = tokens(issuer=issuer)
     for _ in range(10):
         with pytest.raises(IssuerUnreachable):
             users.reference_id_of(signed())

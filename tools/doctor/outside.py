@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -12,8 +13,9 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
+import jwt
 
-from terra_connections.auth.jwks import usable_keys
+from terra_connections.auth.jwks import Issuer, IssuerUnreachable, jwk_set
 from terra_connections.errors import Misconfigured, TerraRejected, TerraUnavailable, TooManyRequests
 from terra_connections.ids import UserId
 from terra_connections.sessions.return_target import ReturnTargets
@@ -165,9 +167,8 @@ class Doctor:
         """Check that users can be redirected to the return targets after a login."""
         what, parameters = "Return targets", self.stack.parameters
         text = parameters.get("ReturnTargets", "")
-        is_local = urlsplit(parameters.get("PublicBaseUrl", "")).hostname in _LOOPBACK
         try:
-            targets = list(ReturnTargets.parse(text, is_local=is_local))
+            targets = list(ReturnTargets.parse(text, is_local=self._is_local()))
         except Misconfigured as error:
             yield wrong(what, str(error), "Deploy with ReturnTargets mended: no function that needs it starts.")
             return
@@ -203,25 +204,21 @@ class Doctor:
             return
         what = "User tokens"
         remedy = "Compare OidcIssuer and OidcJwksUrl with your identity provider's. Without its keys no user gets in."
-        url = self.stack.parameters.get("OidcJwksUrl", "")
+        jwks_url = self.stack.parameters.get("OidcJwksUrl", "")
         try:
-            if not url:
-                discovery = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
-                found = _object(self.http.get(discovery, follow_redirects=True))
-                url = str(found.get("jwks_uri", ""))
-                if not url or found.get("issuer") != issuer:
-                    yield wrong(what, f"{discovery} is not the configuration of {issuer}", remedy)
-                    return
-            keys = _object(self.http.get(url, follow_redirects=True)).get("keys")
-        except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            yield wrong(what, f"{url or issuer} cannot be reached: {error}", remedy)
+            entries = Issuer(issuer, jwks_url=jwks_url, is_local=self._is_local()).jwks()
+        except (Misconfigured, IssuerUnreachable) as error:
+            yield wrong(what, str(error), remedy)
             return
         algorithms = self.stack.parameters.get("OidcAlgorithms", "RS256,ES256").replace(" ", "").split(",")
-        held = _keys(keys if isinstance(keys, list) else [], algorithms)
-        if held is None:
-            yield wrong(what, f"{url} holds no key that checks signatures by {', '.join(algorithms)}", remedy)
+        keys = _keys(entries, algorithms)
+        if keys is None:
+            yield wrong(what, f"{issuer} has no key that verifies signatures by {', '.join(algorithms)}", remedy)
         else:
-            yield fine(what, f"{issuer} has {held} at {url}")
+            yield fine(what, f"{issuer} has {keys}")
+
+    def _is_local(self) -> bool:
+        return urlsplit(self.stack.parameters.get("PublicBaseUrl", "")).hostname in _LOOPBACK
 
 
 def _taken(what: str, url: str, answer: httpx.Response) -> Finding:
@@ -261,7 +258,10 @@ def _object(answer: httpx.Response) -> Mapping[str, Any]:
 
 def _keys(entries: list[object], algorithms: list[str]) -> str | None:
     """Return which keys of a JWK Set verify signatures, read as the authorizer reads them; None if none does."""
-    usable = [keys[0] for entry in entries if (keys := usable_keys([entry], algorithms))]
+    usable = []
+    for entry in entries:
+        with suppress(jwt.PyJWKSetError):
+            usable.append(jwk_set([entry], algorithms).keys[0])
     if not usable:
         return None
     texts = [_counted(len(usable), "key")]

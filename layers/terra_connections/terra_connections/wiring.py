@@ -135,7 +135,7 @@ def user_tokens() -> "UserTokenVerifier | None":
     if not callers.oidc_issuer:
         return None
     from terra_connections import metrics
-    from terra_connections.auth.jwks import Issuer, JwksCache
+    from terra_connections.auth.jwks import Issuer, JwksClient
     from terra_connections.auth.user_token import Policy, UserTokenVerifier
 
     policy = Policy.parse(
@@ -145,7 +145,7 @@ def user_tokens() -> "UserTokenVerifier | None":
         claim=callers.oidc_reference_id_claim,
     )
     issuer = Issuer(policy.issuer, jwks_url=callers.oidc_jwks_url, is_local=api_settings().is_local)
-    keys = JwksCache(issuer.keys, algorithms=policy.algorithms)
+    keys = JwksClient(policy.issuer, issuer.jwks, algorithms=policy.algorithms)
     return UserTokenVerifier(policy, keys, checked=metrics.user_token_checked)
 
 

@@ -1,4 +1,4 @@
-"""The public keys of the issuer of user tokens, fetched over HTTPS.
+"""The public keys of the issuer of user tokens: PyJWT's client of a JWK Set, with an HTTP request that has limits.
 
 Sources: OpenID Connect Discovery 1.0, section 4 (location of the keys); RFC 7517 (their format). urllib3 is boto3's
 HTTP client: it is already loaded, verifies certificates, and reads no proxies from the environment.
@@ -6,8 +6,7 @@ HTTP client: it is already loaded, verifies certificates, and reads no proxies f
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -20,19 +19,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from terra_connections.errors import Misconfigured
 
-KEYS_KEPT_FOR = timedelta(hours=1)
+KEYS_LIFESPAN = timedelta(hours=1)
 """A withdrawn key is accepted for at most this long, unless the issuer is unavailable all the time."""
-ASKED_AT_MOST_EVERY = timedelta(seconds=30)
+FETCH_INTERVAL = timedelta(seconds=30)
 """The shortest interval between fetches, whatever `kid`s tokens contain. A new key is known within this time."""
-ASKED_AGAIN_AFTER = timedelta(seconds=5)
-"""The retry interval while no key is known."""
-
-WITHIN = timedelta(seconds=3)
+RETRY_INTERVAL = timedelta(seconds=5)
+"""The shortest interval between fetches while no key is known."""
+FETCH_TIMEOUT = timedelta(seconds=3)
 """Timeout for all requests of a fetch. A user is waiting, and API Gateway waits 10 s for an authorizer."""
 
-_SILENCE = urllib3.Timeout(connect=1, read=1)
-_MAX_ANSWER = 500_000  # bytes; the largest public key sets have a few tens of thousands
-_THIS_MACHINE = {"127.0.0.1", "localhost", "host.docker.internal"}
+_WAIT = urllib3.Timeout(connect=1, read=1)  # seconds, for each wait within a request
+_MAX_RESPONSE = 500_000  # bytes; the largest public key sets have a few tens of thousands
+_LOCAL_HOSTS = {"127.0.0.1", "localhost", "host.docker.internal"}
 # One request an hour: a connection that is kept open would be closed by the server in between.
 _HEADERS = {"accept": "application/json", "connection": "close"}
 
@@ -48,120 +46,100 @@ def _is_usable(url: str, *, is_local: bool) -> bool:
     """Whether keys may be fetched from a URL: https, or in a local stack http from the machine or a container."""
     try:
         parts = urlsplit(url)
-    except ValueError:
+        host = parts.hostname or ""
+        is_allowed = parts.scheme == "https" or (
+            is_local and parts.scheme == "http" and (host in _LOCAL_HOSTS or ip_address(host).is_private)
+        )
+    except ValueError:  # not a URL, or the name of another host
         return False
-    if parts.username is not None or not parts.hostname:
-        return False
-    return parts.scheme == "https" or (is_local and parts.scheme == "http" and _is_here(parts.hostname))
-
-
-def _is_here(host: str) -> bool:
-    """Whether a host name or address is this machine's own, or that of its container network."""
-    try:
-        return host in _THIS_MACHINE or ip_address(host).is_private
-    except ValueError:
-        return False
+    return is_allowed and host != "" and parts.username is None
 
 
 class Issuer:
     """One issuer, identified by the `iss` of its tokens."""
 
-    def __init__(self, address: str, *, jwks_url: str, is_local: bool) -> None:
+    def __init__(self, url: str, *, jwks_url: str, is_local: bool) -> None:
         """Create the client of an issuer.
 
         Args:
-            address: the `iss` of its tokens.
+            url: the `iss` of its tokens.
             jwks_url: the URL of its keys; empty to use OpenID Connect Discovery.
             is_local: whether it may run on this machine.
 
         Raises:
             Misconfigured: a URL is not usable.
         """
-        for name, url in (("OidcIssuer", address), ("OidcJwksUrl", jwks_url or address)):
-            if not _is_usable(url, is_local=is_local):
+        for name, value in (("OidcIssuer", url), ("OidcJwksUrl", jwks_url or url)):
+            if not _is_usable(value, is_local=is_local):
                 message = f"{name} is not an https address."
                 raise Misconfigured(message)
-        self._address = address
+        self._url = url
         self._jwks_url = jwks_url
         self._is_local = is_local
         self._http = urllib3.PoolManager()
 
-    def keys(self) -> Sequence[object]:
+    def jwks(self) -> list[object]:
         """Fetch the entries of its JWK Set, without validating them.
 
         Raises:
             IssuerUnreachable: it did not respond in time, or not with a JWK Set.
         """
-        ends_at = time.monotonic() + WITHIN.total_seconds()
-        keys = self._read(self._jwks_url or self._discovered(ends_at), ends_at).get("keys")
-        if not isinstance(keys, list):
-            message = "The issuer's keys are not a JWK Set."
-            raise IssuerUnreachable(message)
-        return keys
+        ends_at = time.monotonic() + FETCH_TIMEOUT.total_seconds()
+        url = self._jwks_url or self._discover(ends_at)
+        match self._get(url, ends_at):
+            case {"keys": list(entries)}:
+                return entries
+        message = f"{url} is not a JWK Set."
+        raise IssuerUnreachable(message)
 
-    def _discovered(self, ends_at: float) -> str:
-        address = self._address.rstrip("/")
-        document = self._read(f"{address}/.well-known/openid-configuration", ends_at)
-        # "MUST exactly match" (section 4.3): otherwise an issuer could impersonate another one.
-        if document.get("issuer") != self._address:
-            message = "The issuer's configuration is that of another issuer."
-            raise IssuerUnreachable(message)
-        url = document.get("jwks_uri")
-        if not isinstance(url, str) or not _is_usable(url, is_local=self._is_local):
-            message = "The issuer does not name a usable address of its keys."
-            raise IssuerUnreachable(message)
-        return url
+    def _discover(self, ends_at: float) -> str:
+        url = f"{self._url.rstrip('/')}/.well-known/openid-configuration"
+        # The issuer "MUST exactly match" (section 4.3): otherwise it could impersonate another one.
+        match self._get(url, ends_at):
+            case {"issuer": self._url, "jwks_uri": str(jwks_url)} if _is_usable(jwks_url, is_local=self._is_local):
+                return jwks_url
+        message = f"{url} is not the configuration of {self._url}, or names no https URL of its keys."
+        raise IssuerUnreachable(message)
 
-    def _read(self, url: str, ends_at: float) -> dict[str, Any]:
+    def _get(self, url: str, ends_at: float) -> Any:  # noqa: ANN401 - JSON
         try:
-            content = json.loads(self._get(url, ends_at))
+            return json.loads(self._body(url, ends_at))
         except (urllib3.exceptions.HTTPError, ValueError, RecursionError) as error:
-            message = "The issuer did not answer, or not in JSON."
+            message = f"{url} cannot be reached, or does not respond with JSON."
             raise IssuerUnreachable(message) from error
-        if not isinstance(content, dict):
-            message = "The issuer answered no JSON object."
-            raise IssuerUnreachable(message)
-        return content
 
-    def _get(self, url: str, ends_at: float) -> bytes:
-        answer = self._http.request(
-            "GET", url, headers=_HEADERS, timeout=_SILENCE, retries=False, redirect=False, preload_content=False
-        )
-        with closing(answer):
-            if answer.status != HTTPStatus.OK:
-                message = f"The issuer answered {answer.status}."
+    def _body(self, url: str, ends_at: float) -> bytes:
+        body = bytearray()
+        with self._http.request(
+            "GET", url, headers=_HEADERS, timeout=_WAIT, retries=False, redirect=False, preload_content=False
+        ) as response:
+            if response.status != HTTPStatus.OK:
+                message = f"{url} responds with {response.status}."
                 raise IssuerUnreachable(message)
-            content = bytearray()
-            while part := answer.read1(65536):
-                content += part
-                if len(content) > _MAX_ANSWER or time.monotonic() > ends_at:
-                    message = "The issuer's answer is too large, or takes too long."
+            while part := response.read1(65536):
+                body += part
+                if len(body) > _MAX_RESPONSE or time.monotonic() > ends_at:
+                    message = f"The response of {url} is too large, or takes too long."
                     raise IssuerUnreachable(message)
-        return bytes(content)
+        return bytes(body)
 
 
-class JwksCache:
+class JwksClient(jwt.PyJWKClient):
     """An issuer's public keys: fetched on demand, cached for an hour, and used longer while it is unavailable."""
 
-    def __init__(
-        self,
-        ask: Callable[[], Sequence[object]],
-        *,
-        algorithms: Sequence[str],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, url: str, fetch: Callable[[], Sequence[object]], *, algorithms: Sequence[str]) -> None:
         """Start without keys.
 
         Args:
-            ask: fetches the entries of the issuer's JWK Set; raises `IssuerUnreachable`.
+            url: the issuer's.
+            fetch: fetches the entries of the issuer's JWK Set; raises `IssuerUnreachable`.
             algorithms: the allowed algorithms.
-            clock: a monotonic clock, in seconds.
         """
-        self._ask = ask
+        super().__init__(url, lifespan=KEYS_LIFESPAN.total_seconds())
+        self._fetch = fetch
         self._algorithms = algorithms
-        self._clock = clock
-        self._keys: tuple[jwt.PyJWK, ...] = ()
-        self._stale_at = self._ask_at = clock()
+        self._known: jwt.PyJWKSet | None = None
+        self._fetch_at = time.monotonic()
 
     def find(self, kid: str | None, algorithm: str) -> list[jwt.PyJWK]:
         """Return the keys with the token's `kid`, without duplicates.
@@ -172,63 +150,64 @@ class JwksCache:
         Raises:
             IssuerUnreachable: no key is known at all.
         """
-        if self._clock() >= self._stale_at:
-            self._refresh()
-        found = self._known(kid, algorithm)
-        if not found:
-            self._refresh()
-            found = self._known(kid, algorithm)
-        return found
+        found = _matching(self.get_jwk_set(), kid, algorithm)
+        return found or _matching(self.get_jwk_set(refresh=True), kid, algorithm)
 
-    def _known(self, kid: str | None, algorithm: str) -> list[jwt.PyJWK]:
-        fitting = [key for key in self._keys if key.algorithm_name == algorithm and kid in (None, key.key_id)]
-        distinct = {key.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo): key for key in fitting}
-        return [] if kid is None and len(distinct) > 1 else list(distinct.values())
+    def get_jwk_set(self, refresh: bool = False) -> jwt.PyJWKSet:  # noqa: FBT001, FBT002 - PyJWT's signature
+        """Return the issuer's keys, or the last ones that it had if they cannot be fetched now."""
+        try:
+            self._known = super().get_jwk_set(refresh)
+        except IssuerUnreachable:
+            if self._known is None:
+                raise
+        return self._known
 
-    def _refresh(self) -> None:
+    def fetch_data(self) -> jwt.PyJWKSet:
         """Fetch the keys, unless they were fetched a moment ago."""
-        if self._clock() >= self._ask_at:
-            try:
-                self._keys = self._usable(self._ask())
-            except IssuerUnreachable:
-                wait = ASKED_AT_MOST_EVERY if self._keys else ASKED_AGAIN_AFTER
-                self._ask_at = self._clock() + wait.total_seconds()
-                if not self._keys:
-                    raise
-            else:
-                self._ask_at = self._clock() + ASKED_AT_MOST_EVERY.total_seconds()
-                self._stale_at = self._clock() + KEYS_KEPT_FOR.total_seconds()
-        if not self._keys:
-            message = "The issuer's keys are not known, and it was asked for them a moment ago."
+        if time.monotonic() < self._fetch_at:
+            message = "The issuer's keys were fetched a moment ago."
             raise IssuerUnreachable(message)
-
-    def _usable(self, entries: Sequence[object]) -> tuple[jwt.PyJWK, ...]:
-        keys = usable_keys(entries, self._algorithms)
-        if not keys:
+        interval = RETRY_INTERVAL if self._known is None else FETCH_INTERVAL
+        try:
+            keys = jwk_set(self._fetch(), self._algorithms)
+            interval = FETCH_INTERVAL
+        except jwt.PyJWKSetError as error:
             message = "The issuer has no key that can be used."
-            raise IssuerUnreachable(message)
+            raise IssuerUnreachable(message) from error
+        finally:
+            self._fetch_at = time.monotonic() + interval.total_seconds()
         return keys
 
 
-def usable_keys(entries: Sequence[object], algorithms: Sequence[str]) -> tuple[jwt.PyJWK, ...]:
-    """Return the keys of a JWK Set, one for each algorithm that they allow. Invalid entries are left out."""
-    return tuple(
-        key
-        for entry in entries
-        if isinstance(entry, dict)
-        for algorithm in algorithms
-        if (key := _key_from(entry, algorithm)) is not None
+def jwk_set(entries: Sequence[object], algorithms: Sequence[str]) -> jwt.PyJWKSet:
+    """Return the keys of a JWK Set, one for each algorithm that they allow. Invalid entries are left out.
+
+    Raises:
+        jwt.PyJWKSetError: no entry is usable.
+    """
+    return jwt.PyJWKSet(
+        [
+            {**entry, "alg": algorithm}
+            for entry in entries
+            if isinstance(entry, dict)
+            for algorithm in algorithms
+            if _allows(entry, algorithm)
+        ]
     )
 
 
-def _key_from(entry: Mapping[str, Any], algorithm: str) -> jwt.PyJWK | None:
-    """Return a JWK as a key for one algorithm, or None if it does not allow that. Private keys are rejected."""
-    if (entry.get("alg") or algorithm) != algorithm or (entry.get("use") or "sig") != "sig" or "d" in entry:
-        return None
-    operations = entry.get("key_ops")
-    if isinstance(operations, list) and "verify" not in operations:
-        return None
-    try:
-        return jwt.PyJWK(dict(entry), algorithm)
-    except jwt.PyJWTError:
-        return None
+def _allows(jwk: dict[str, Any], algorithm: str) -> bool:
+    """Whether a JWK allows to verify signatures by an algorithm. Private keys are rejected."""
+    operations = jwk.get("key_ops")
+    return (
+        (jwk.get("alg") or algorithm) == algorithm
+        and (jwk.get("use") or "sig") == "sig"
+        and (not isinstance(operations, list) or "verify" in operations)
+        and "d" not in jwk
+    )
+
+
+def _matching(keys: jwt.PyJWKSet, kid: str | None, algorithm: str) -> list[jwt.PyJWK]:
+    fitting = [key for key in keys if key.algorithm_name == algorithm and kid in (None, key.key_id)]
+    distinct = {key.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo): key for key in fitting}
+    return [] if kid is None and len(distinct) > 1 else list(distinct.values())

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import jwt
 
-from terra_connections.auth.jwks import JwksCache
+from terra_connections.auth.jwks import JwksClient
 from terra_connections.errors import Misconfigured
 from terra_connections.ids import ReferenceId, reference_id_from
 
@@ -86,7 +86,7 @@ class UnverifiedSubjectError(jwt.InvalidTokenError):
 class UserTokenVerifier:
     """Verifies tokens."""
 
-    def __init__(self, policy: Policy, keys: JwksCache, *, checked: Callable[[str], None]) -> None:
+    def __init__(self, policy: Policy, keys: JwksClient, *, checked: Callable[[str], None]) -> None:
         """Create a verifier; `checked` is called with `accepted`, or with the reason of a rejection."""
         self._policy = policy
         self._keys = keys
