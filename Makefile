@@ -44,7 +44,7 @@ check: setup-tests lint-template ## run ruff, mypy --strict, cfn-lint and checko
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-flat-cost: setup-tests ## compare the cost of requests with 1,000 and 100,000 connections (SIZES, ROUNDS; WRITE=1 writes docs/performance.md)
+flat-cost: setup-tests ## measure requests with 1,000 and with 100,000 connections (SIZES, ROUNDS; WRITE=1 writes docs/performance.md)
 	@.venv/bin/python -m local.stack --fetch-only
 	@.venv/bin/python -m benchmarks.flat_cost $(if $(SIZES),--sizes $(SIZES)) $(addprefix --rounds ,$(ROUNDS)) $(if $(WRITE),--write)
 

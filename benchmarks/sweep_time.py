@@ -26,25 +26,28 @@ from uuid import uuid4
 import httpx
 
 from benchmarks import report
-from benchmarks.flat_cost.cost import DYNAMODB_MS, MEMORY_MB, VCPU_MB
-from benchmarks.flat_cost.life import Life, working
-from benchmarks.flat_cost.load import fill, person_of, user_id_of
-from benchmarks.tables import make_tables
-from local import database, messages
+from benchmarks.functions import running_functions, user_id_of
+from local import messages
 from local.testing import running_stack
 from terra_connections.reconciliation.sweep import SEGMENTS
-from tests.support import Terra, auth_event
+from tests.support import Terra
 from tools.environment import ROOT
 from tools.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from benchmarks.flat_cost.life import Call
+    from benchmarks.functions import Invocation
     from local.testing import Stack
 
 PAGE: Final = ROOT / "docs" / "architecture.md"
 MILLION: Final = 1_000_000
+MEMORY_MB: Final = 512
+"""Of a function, in template.yaml."""
+VCPU_MB: Final = 1769
+"""The memory that comes with one whole vCPU (AWS Lambda's documentation); CPU time scales in proportion below it."""
+DYNAMODB_MS: Final = 4
+"""The assumed time of a DynamoDB call. Not measured."""
 TERRA_MS: Final = {"ours": 500, "theirs": 1000}
 """Terra's assumed time for 100 users (bulkUserInfo) and for a page of 500 (subscriptions). Not measured."""
 HOP_MS: Final = 50
@@ -59,10 +62,10 @@ PATIENCE: Final = 5  # seconds without a message, after which the sweep is over
 
 @dataclass(frozen=True)
 class Sweep:
-    """A finished sweep: the function's calls by the step's task, and the duration."""
+    """A finished sweep: the function's invocations by the step's task, and the duration."""
 
     size: int
-    calls: dict[str, list[Call]]
+    invocations: dict[str, list[Invocation]]
     seconds: float
 
 
@@ -120,24 +123,18 @@ def work(stack: Stack, terra: Terra, size: int) -> Sweep:
         RuntimeError: It did not finish, or changed something.
     """
     terra.settings(send_webhooks=False)
-    make_tables(stack, str(size))
-    with all_known(size) as terra_url, working(stack, size, {"TERRA_API_URL": terra_url}) as worker:
-        Life(stack, terra, worker, size, set()).webhook("the pattern", auth_event(user_id_of(0), person_of(0)))
-        pattern = database.connect(stack.dynamodb_url).get_item(
-            TableName=f"Connections{size}", Key={"user_id": {"S": user_id_of(0)}}
-        )["Item"]
-        fill(stack.dynamodb_url, f"Connections{size}", pattern, size)
+    with all_known(size) as terra_url, running_functions(stack, size, TERRA_API_URL=terra_url) as functions:
         queues = messages.services(stack.dynamodb_url, stack.aws_url).queues()
-        url = queues.get_queue_url(QueueName=f"FlatCost{size}")["QueueUrl"]
+        url = functions.queue_url
         began = shown = time.monotonic()
-        worker.call("begin", "reconcile", {"id": str(uuid4())})
+        functions.invoke("begin", "reconcile", {"id": str(uuid4())})
         done = failed = 0
         while found := queues.receive_message(QueueUrl=url, WaitTimeSeconds=PATIENCE).get("Messages"):
             [message] = found
             task = json.loads(message["Body"])["task"]
             event = {"Records": [{"messageId": message["MessageId"], "body": message["Body"]}]}
             try:
-                worker.call(task, "sweep_page", event)
+                functions.invoke(task, "sweep_page", event)
             except RuntimeError:
                 # It is delivered again, as on AWS: on a busy machine a request may exceed its timeout.
                 failed += 1
@@ -153,14 +150,15 @@ def work(stack: Stack, terra: Terra, size: int) -> Sweep:
                 shown = time.monotonic()
                 say(f"  {done} steps of the sweep, {shown - began:.0f} s")
         seconds = time.monotonic() - began - PATIENCE
-    calls = {task: worker.measured.calls.get(task, []) for task in ("ours", "theirs", "verdict", "revoke")}
-    if not any(series.startswith("Sweeps ") and "outcome=finished" in series for series in worker.measured.series):
+    invocations = {task: functions.invocations.get(task, []) for task in ("ours", "theirs", "verdict", "revoke")}
+    if not any("Sweeps" in line and line["outcome"] == "finished" for line in functions.log):
         unfinished = "The sweep has not finished."
         raise RuntimeError(unfinished)
-    if calls["revoke"] or len(calls["verdict"]) != 1 or len(calls["theirs"]) != math.ceil(size / 500):
-        unexpected = f"Other steps than expected: { {task: len(of) for task, of in calls.items()} }"
+    steps = {task: len(of_task) for task, of_task in invocations.items()}
+    if steps["revoke"] or steps["verdict"] != 1 or steps["theirs"] != math.ceil(size / 500):
+        unexpected = f"Other steps than expected: {steps}"
         raise RuntimeError(unexpected)
-    return Sweep(size, calls, seconds)
+    return Sweep(size, invocations, seconds)
 
 
 @contextmanager
@@ -182,43 +180,45 @@ def _user(user_id: str) -> dict[str, Any]:
 # --- the formula -----------------------------------------------------------------------------------------------------
 
 
-def page_ms(task: str, calls: Sequence[Call]) -> float:
+def page_ms(task: str, pages: Sequence[Invocation]) -> float:
     """Return how long a page takes in Lambda: CPU, waiting for DynamoDB and Terra, and the message's transfer."""
-    computing = median(call.cpu_ms for call in calls) * VCPU_MB / MEMORY_MB
-    waiting = median(len(call.trips) for call in calls) * DYNAMODB_MS
-    asking = median(call.terra_calls for call in calls) * TERRA_MS[task]
-    return computing + waiting + asking + HOP_MS
+    computing = median(page.cpu_ms for page in pages) * VCPU_MB / MEMORY_MB
+    dynamodb = median(len(page.calls) for page in pages) * DYNAMODB_MS
+    terra = median(page.terra_calls for page in pages) * TERRA_MS[task]
+    return computing + dynamodb + terra + HOP_MS
 
 
 def minutes(task: str, sweep: Sweep) -> float:
     """Return how many minutes this side of a sweep of a million connections takes."""
-    pages = len(sweep.calls[task]) * MILLION / sweep.size
-    return pages * page_ms(task, sweep.calls[task]) / AT_ONCE[task] / 60_000
+    pages = len(sweep.invocations[task]) * MILLION / sweep.size
+    return pages * page_ms(task, sweep.invocations[task]) / AT_ONCE[task] / 60_000
 
 
 def section(sweep: Sweep, python: str) -> str:
     """Return the figures and their derivation, as Markdown."""
     rows = []
     for task, name in (("ours", "ours"), ("theirs", "theirs")):
-        calls = sweep.calls[task]
+        pages = sweep.invocations[task]
         rows.append(
             [
                 name,
-                f"{len(calls):,}",
-                f"{median(call.cpu_ms for call in calls):.1f} ms",
-                f"{median(len(call.trips) for call in calls):g}",
-                f"{median(call.terra_calls for call in calls):g}",
-                f"{page_ms(task, calls) / 1000:.2f} s",
-                f"{len(calls) * MILLION / sweep.size:,.0f}",
+                f"{len(pages):,}",
+                f"{median(page.cpu_ms for page in pages):.1f} ms",
+                f"{median(len(page.calls) for page in pages):g}",
+                f"{median(page.terra_calls for page in pages):g}",
+                f"{page_ms(task, pages) / 1000:.2f} s",
+                f"{len(pages) * MILLION / sweep.size:,.0f}",
                 str(AT_ONCE[task]),
                 f"{minutes(task, sweep):.0f} min",
             ]
         )
     head = ["side", f"pages for {sweep.size:,}", "processor a page", "calls of DynamoDB", "requests to Terra"]
     head += ["a page in Lambda", "pages for a million", "at once", "time"]
-    asked = sum(median(call.terra_calls for call in sweep.calls[task]) * len(sweep.calls[task]) for task in TERRA_MS)
+    asked = sum(
+        median(page.terra_calls for page in sweep.invocations[task]) * len(sweep.invocations[task]) for task in TERRA_MS
+    )
     longest = max(minutes(task, sweep) for task in TERRA_MS)
-    steps = sum(map(len, sweep.calls.values()))
+    steps = sum(map(len, sweep.invocations.values()))
     how = (
         f"`make sweep-time SIZE={sweep.size} WRITE=1` has written this part. It worked a whole sweep of {sweep.size:,} "
         f"connections: {steps:,} invocations of the real function, one after the other, in {sweep.seconds:.0f} s, on "

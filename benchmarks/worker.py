@@ -1,0 +1,86 @@
+"""Runs the functions, warm and in one process, and reports the duration and the DynamoDB calls of each invocation.
+
+Run by path under the functions' interpreter, which has none of this project's packages. Argument: the project's folder.
+Each input line is JSON (`function`, `event`), and so is each output line: `result`, `ms`, `cpu_ms`, `calls` (for each
+DynamoDB call its operation, and the units that it consumed by table and index), `log`.
+"""
+
+import importlib.util
+import io
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+
+Handler = Callable[[Mapping[str, Any], object], Any]
+
+
+class Consumption:
+    """Requests and records the consumption of each DynamoDB call."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, float]]] = []
+
+    def request(self, params: dict[str, Any], **_more: object) -> None:
+        """Handle botocore's `before-parameter-build`. Every call of the functions accepts this parameter."""
+        params["ReturnConsumedCapacity"] = "INDEXES"
+
+    def record(self, parsed: Mapping[str, Any], event_name: str, **_more: object) -> None:
+        """Handle botocore's `after-call`."""
+        consumed = parsed.get("ConsumedCapacity", [])
+        units: dict[str, float] = {}
+        for table in consumed if isinstance(consumed, list) else [consumed]:
+            # Table names end with their number of connections; everything else must be equal.
+            name = table["TableName"].rstrip("0123456789")
+            units[name] = table["Table"]["CapacityUnits"]
+            for index, of_index in table.get("GlobalSecondaryIndexes", {}).items():
+                units[f"{name}/{index}"] = of_index["CapacityUnits"]
+        self.calls.append((event_name.rpartition(".")[2], units))
+
+
+def load(project: Path, function: str) -> Handler:
+    """Load a handler, under a module name of its own; all handlers share the clients that wiring creates."""
+    path = project / "functions" / function / "handler.py"
+    spec = importlib.util.spec_from_file_location(f"function_{function}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(str(path))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    handler: Handler = module.lambda_handler
+    return handler
+
+
+def main() -> None:
+    """Handle events until the standard input closes."""
+    project = Path(sys.argv[1])
+    sys.path.insert(0, str(project / "layers" / "terra_connections"))
+    output = sys.stdout
+    # Functions print their log. A logger keeps the stream that exists when it is loaded.
+    log = sys.stdout = io.StringIO()
+    consumption, handlers = Consumption(), dict[str, Handler]()
+    session = botocore.session.get_session()
+    events = session.get_component("event_emitter")
+    events.register("before-parameter-build.dynamodb", consumption.request)
+    events.register("after-call.dynamodb", consumption.record)
+    botocore.session.get_session = lambda env_vars=None: session  # noqa: ARG005 - botocore's signature
+    for line in sys.stdin:
+        job = json.loads(line)
+        function = job["function"]
+        if function not in handlers:
+            handlers[function] = load(project, function)
+        consumption.calls = []
+        log.seek(0)
+        log.truncate()
+        cpu, began = time.process_time(), time.perf_counter()
+        result = handlers[function](job["event"], None)
+        took = {"ms": (time.perf_counter() - began) * 1000, "cpu_ms": (time.process_time() - cpu) * 1000}
+        output.write(json.dumps({"result": result, **took, "calls": consumption.calls, "log": log.getvalue()}) + "\n")
+        output.flush()
+
+
+if __name__ == "__main__":
+    main()

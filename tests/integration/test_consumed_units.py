@@ -1,0 +1,44 @@
+"""The DynamoDB units of each kind of request do not depend on the number of connections."""
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from benchmarks.flat_cost import Invocations, measure
+from local.testing import Stack
+from tests.support import Terra
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+SMALL, LARGE = 400, 4_000
+
+
+@pytest.fixture(scope="module")
+def measured(stack: Stack) -> dict[int, Invocations]:
+    with httpx.Client(base_url=stack.terra_url, timeout=60) as client:
+        terra = Terra(client, stack.signing_secret)
+        terra.reset()
+        found = measure(stack, terra, [SMALL, LARGE], rounds=2, warm_up=0)
+        terra.reset()
+    return found
+
+
+def test_every_kind_of_request_consumes_the_same_on_a_small_and_on_a_large_table(
+    measured: dict[int, Invocations],
+) -> None:
+    small, large = ({kind: [each.calls for each in of] for kind, of in found.items()} for found in measured.values())
+    assert small == large
+    for kind, calls in small.items():
+        assert all(each == calls[0] for each in calls), f"{kind} consumes other units each time"
+    assert len([calls for calls in small.values() if calls[0]]) == len(small) - len({"authorize", "list providers"})
+
+
+def test_a_scan_would_be_noticed(measured: dict[int, Invocations], dynamodb: "DynamoDBClient") -> None:
+    def units(size: int) -> float:
+        answer = dynamodb.scan(TableName=f"Connections{size}", ReturnConsumedCapacity="TOTAL")
+        return answer["ConsumedCapacity"]["CapacityUnits"]
+
+    small, large = map(units, measured)
+    assert large > 5 * small
