@@ -1,6 +1,6 @@
-"""Build the artefacts that SAM deploys, and report their contents. The makefiles that `sam build` runs call this.
+"""Build the layers that SAM deploys, and report the contents of all artefacts. The layers' makefiles call this.
 
-Runs under the Python of the machine, with the standard library and pip only. Artefacts contain byte-code if a Python
+Runs under the Python of the machine, with the standard library and pip only. Layers contain byte-code if a Python
 of Lambda's version is found. Without it, every cold start compiles what it imports, because layers are read-only. The
 byte-code is never compared with its source (unchecked-hash), whatever times the files have.
 
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
 BUILT: Final = ROOT / ".aws-sam" / "build"
 LAYER: Final = "/opt/python"
-"""The folder of a layer's packages in Lambda. A layer's artefact has them in `python/`. A function's own code is in
-/var/task."""
+"""The folder of a layer's packages in Lambda. A layer's artefact has them in `python/`."""
 RUNTIME: Final = ".".join(map(str, pythons.LAMBDA))
 
 # Lambda runs Amazon Linux 2023, with glibc 2.34.

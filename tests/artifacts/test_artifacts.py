@@ -55,10 +55,16 @@ def run_as_lambda_does(python: Path, built: Path, function: str, program: str, *
     return run.stdout
 
 
-def test_everything_that_has_code_is_built_by_our_makefiles(built: Path) -> None:
+def test_every_layer_is_built_by_its_makefile(built: Path) -> None:
     assert {folder.name for folder in built.iterdir() if folder.is_dir()} == {*FUNCTIONS, *LAYERS}
-    for name in (*FUNCTIONS, *LAYERS):
+    for name in LAYERS:
         assert RESOURCES[name]["Metadata"]["BuildMethod"] == "makefile", f"{name} would carry no byte-code"
+
+
+def test_the_artefact_of_a_function_is_its_handler(built: Path) -> None:
+    for name in FUNCTIONS:
+        (handler,) = build.files(built / name)
+        assert handler.read_bytes() == (ROOT / RESOURCES[name]["Properties"]["CodeUri"] / "handler.py").read_bytes()
 
 
 def test_the_same_sources_make_the_same_artefacts(built: Path, built_elsewhere: Path) -> None:
@@ -67,12 +73,14 @@ def test_the_same_sources_make_the_same_artefacts(built: Path, built_elsewhere: 
     assert build.digest_of(ours) == build.digest_of(theirs)
 
 
-def test_files_have_the_same_rights_and_times_wherever_they_were_built(built: Path, built_elsewhere: Path) -> None:
+def test_files_of_layers_have_the_same_rights_and_times_wherever_they_were_built(
+    built: Path, built_elsewhere: Path
+) -> None:
     def seen(folder: Path) -> dict[str, tuple[int, float]]:
         stats = {path.relative_to(folder).as_posix(): path.stat() for path in build.files(folder)}
         return {name: (stat.st_mode, stat.st_mtime) for name, stat in stats.items()}
 
-    for name in (*FUNCTIONS, *LAYERS):
+    for name in LAYERS:
         assert seen(built / name) == seen(built_elsewhere / name)
 
 
@@ -109,8 +117,8 @@ def test_extension_modules_of_both_architectures_are_there(built: Path, layer: s
 
 
 @pytest.mark.usefixtures("lambda_python")
-def test_every_module_is_compiled_for_good(built: Path) -> None:
-    for name in (*FUNCTIONS, *LAYERS):
+def test_every_module_of_a_layer_is_compiled_for_good(built: Path) -> None:
+    for name in LAYERS:
         modules = [*(built / name).rglob("*.py")]
         assert modules
         for module in modules:

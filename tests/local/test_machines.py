@@ -159,12 +159,12 @@ ODD_PLACES = ["with a space", "it's", "ünï-çødé", "x" * 150]
 @pytest.mark.parametrize("name", ODD_PLACES, ids=["space", "quote", "unicode", "long"])
 def test_the_layers_find_the_project_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
     place = tmp_path / name
-    for folder in ("functions", "layers", "tools"):
+    for folder in ("layers", "tools"):
         shutil.copytree(ROOT / folder, place / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "artifacts dir").mkdir()
     done = make(
-        *("--makefile", str(place / "functions/Makefile"), "build-GetSession"),
-        cwd=place / "functions/get_session",
+        *("--makefile", str(place / "layers/terra_connections/Makefile"), "build-TerraConnectionsLayer"),
+        cwd=place / "layers/terra_connections",
         variables={
             "TERRA_CONNECTIONS_ROOT": str(place),
             "ARTIFACTS_DIR": str(tmp_path / "artifacts dir"),
@@ -172,7 +172,7 @@ def test_the_layers_find_the_project_in_a_folder_of_any_name(tmp_path: Path, nam
         },
     )
     assert done.returncode == 0, said(done)
-    assert (tmp_path / "artifacts dir" / "handler.py").is_file()
+    assert (tmp_path / "artifacts dir" / "python" / "terra_connections" / "handler.py").is_file()
 
 
 def test_the_stack_starts_in_an_odd_shell_and_in_an_odd_place(tmp_path: Path) -> None:
