@@ -14,7 +14,7 @@ _sessions = wiring.sessions()
 _claims = wiring.claims()
 _reports = wiring.widget_reports()
 _connections = wiring.connections()
-_way_back = wiring.redirector()
+_redirector = wiring.redirector()
 
 
 def auth_failure(request: Request) -> Response:
@@ -25,13 +25,13 @@ def auth_failure(request: Request) -> Response:
     now = datetime.now(UTC)
     session = authenticate_redirect(request, _sessions, after="failure", now=now)
     reason = reason_from(request.redirect_query.get("reason"))
-    offers_retry = _way_back.has_page_of_ours(session) and may_offer_retry(session, claims=_claims)
+    offers_retry = _redirector.has_page_of_ours(session) and may_offer_retry(session, claims=_claims)
     retry_secret = new_secret() if offers_retry else None
     _sessions.add_failure(session.session_id, reason, retry_hash=hash_secret(retry_secret) if retry_secret else None)
     session = replace(session, failed_reasons=session.failed_reasons | {reason})
     view = resolve_session(session, reports=_reports, connections=_connections, now=now)
     request.log_fields["session_status"] = view.status
-    return _way_back.respond(view, request, now=now, retry_secret=retry_secret)
+    return _redirector.respond(view, request, now=now, retry_secret=retry_secret)
 
 
-lambda_handler = http_handler(auth_failure, on_error=_way_back.error_page)
+lambda_handler = http_handler(auth_failure, on_error=_redirector.error_page)

@@ -16,7 +16,7 @@ _api = wiring.api_settings()
 _sessions = wiring.sessions()
 _reports = wiring.widget_reports()
 _connections = wiring.connections()
-_way_back = wiring.redirector()
+_redirector = wiring.redirector()
 _start = partial(
     start_session,
     open_limit=wiring.new_session_settings().open_limit,
@@ -37,11 +37,11 @@ def auth_retry(request: Request) -> Response:
     view = resolve_session(session, reports=_reports, connections=_connections, now=now)
     request.log_fields["session_status"] = view.status
     if not view.may_be_retried(now=now):
-        return _way_back.respond(view, request, now=now)
+        return _redirector.respond(view, request, now=now)
     base_url = request.base_url(_api.public_base_url)
     new = start_again(session, start=partial(_start, base_url=base_url, now=now))
     request.log_fields["new_session_id"] = new["session_id"]
     return Response(HTTPStatus.SEE_OTHER, headers={"location": new["auth_url"], **PRIVATE})
 
 
-lambda_handler = http_handler(auth_retry, on_error=_way_back.error_page)
+lambda_handler = http_handler(auth_retry, on_error=_redirector.error_page)

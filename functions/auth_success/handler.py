@@ -13,7 +13,7 @@ from terra_connections.sessions.session import SessionStatus
 _sessions = wiring.sessions()
 _reports = wiring.widget_reports()
 _connections = wiring.connections()
-_way_back = wiring.redirector()
+_redirector = wiring.redirector()
 _terra = wiring.terra()
 
 
@@ -26,7 +26,7 @@ def auth_success(request: Request) -> Response:
         hint = request.redirect_query.get("user_id")
         view = confirm(view, hint, terra=_terra, sessions=_sessions, connections=_connections, now=now)
     request.log_fields["session_status"] = view.status
-    return _way_back.respond(view, request, now=now)
+    return _redirector.respond(view, request, now=now)
 
 
-lambda_handler = http_handler(auth_success, on_error=_way_back.error_page)
+lambda_handler = http_handler(auth_success, on_error=_redirector.error_page)
