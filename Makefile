@@ -7,7 +7,7 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run doctor sam-local invoke reconcile test test-sam events check format flat-cost sweep-time build bench audit deploy secrets validate lint-template lock clean python setup-local setup-tests
+.PHONY: help run doctor sam-local invoke reconcile test test-sam check format flat-cost sweep-time build bench audit deploy secrets validate lint-template lock clean python setup-local setup-tests
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -35,9 +35,6 @@ test: setup-tests ## run every test, on free ports; `make run` may be running, t
 test-sam: setup-tests build ## run the end-to-end tests and every event with sam local (needs Docker)
 	@.venv/bin/python -m local.stack --sam --fetch-only
 	@STACK=sam-local .venv/bin/python -m pytest --timeout 900 $(or $(T),tests/e2e tests/sam --ignore tests/e2e/test_running_api.py)
-
-events: setup-local ## record events/*.json anew, from a running stack
-	@.venv/bin/python -m local.events
 
 check: setup-tests lint-template ## run ruff, mypy --strict, cfn-lint and checkov
 	.venv/bin/ruff check

@@ -1,4 +1,4 @@
-"""Run a function once with its recorded event by `sam local invoke`: `python -m local.sam_invoke create_session`.
+"""Run a function once with its event in events/ by `sam local invoke`: `python -m local.sam_invoke create_session`.
 
 Needs a running `make sam-local`, whose database, secrets and Terra it uses (`--directory`, .local by default).
 """
@@ -8,15 +8,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from local import events, sam_local, testing
+from local import sam_local, testing
 from local.processes import StackError
+from terra_simulator.signature import sign
 from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+EVENTS: Final = ROOT / "events"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     try:
         stack = testing.read(asked.directory)
-        event = json.loads((events.FOLDER / f"{asked.function}.json").read_text())
-        answer = sam_local.invoke(asked.function, events.with_secrets(event, stack), stack)
+        answer = sam_local.invoke(asked.function, event_of(asked.function, stack), stack)
     except FileNotFoundError as error:
         sys.stderr.write(f"{error.filename} is missing: it takes an event in events/, and a running make sam-local.\n")
         return 1
@@ -37,6 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     sys.stdout.write(json.dumps(answer, indent=2) + "\n")
     return 0
+
+
+def event_of(function: str, stack: testing.Stack) -> dict[str, Any]:
+    """Return a function's event as this stack accepts it: with its service key, and signed now with its secret."""
+    text = (EVENTS / f"{function}.json").read_text()
+    event: dict[str, Any] = json.loads(text.replace("SERVICE_KEY", stack.service_key))
+    for name, value in event.get("headers", {}).items():
+        if value.endswith("v1=SIGNATURE"):
+            event["headers"][name] = sign(event["body"].encode(), t=int(time.time()), secrets=[stack.signing_secret])
+    return event
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from tools.progress import say, step
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from local.gateway.template import FunctionSpec, Stack
+    from local.gateway.template import Stack
 
 DEV_ID: Final = "local-dev"
 PSEUDONYM_KEY: Final = "PseudonymKey"
@@ -77,7 +77,6 @@ class Options:
     retry_scale: float
     sam: bool
     records_aws_calls: bool
-    events: Path | None
     parameters: Mapping[str, str]
 
 
@@ -92,7 +91,6 @@ def read_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--retry-scale", type=float, default=1.0, help="the simulator's time between retries, scaled")
     parser.add_argument("--sam", action="store_true", help="run what sam build built, by sam local, in containers")
     parser.add_argument("--record-aws-calls", action="store_true", help="write what functions ask of AWS into log/")
-    parser.add_argument("--events", type=Path, help="keep the first event of every function in this folder")
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE", help="of the template")
     asked = parser.parse_args(arguments)
     parameters = dict(pair.partition("=")[::2] for pair in asked.parameter)
@@ -106,7 +104,6 @@ def read_options(arguments: Sequence[str]) -> Options:
         retry_scale=asked.retry_scale,
         sam=asked.sam,
         records_aws_calls=asked.record_aws_calls,
-        events=asked.events,
         parameters=parameters,
     )
 
@@ -445,17 +442,7 @@ class Supervisor:
                 **(recorded if self._options.records_aws_calls else {}),
             },
             on_log=log,
-            on_event=self._keep_event if self._options.events else None,
         )
-
-    def _keep_event(self, function: FunctionSpec, event: bytes) -> None:
-        """Keep the first event of every function; the file appears atomically, so a waiting reader sees all of it."""
-        if self._options.events is not None:
-            file = self._options.events / f"{function.folder.name}.json"
-            if not file.exists():
-                new = file.with_suffix(".new")
-                new.write_bytes(event)
-                new.replace(file)
 
     def _told(self, engine: str, control_url: str) -> dict[str, object]:
         """Return the contents of stack.json."""

@@ -8,7 +8,7 @@ ANSWERS: dict[str, object] = {
     "terra_webhook": 200,
     "list_connections": 200,
     "get_connection": 200,
-    # The session belongs to the run that was recorded.
+    # No stack has the sessions of these events.
     "get_session": 404,
     "auth_success": 400,
     "auth_failure": 400,

@@ -21,7 +21,7 @@ from local.gateway.server import BODY_LIMIT, Front
 from local.gateway.services import Services
 from local.gateway.sources import Sources
 from local.gateway.template import Stack, TemplateError, read_stack
-from local.gateway.workers import Host, OnEvent, OnLog, Runtime, Workers
+from local.gateway.workers import Host, OnLog, Runtime, Workers
 
 __all__ = ["FunctionError", "Gateway", "StartError", "TemplateError"]
 
@@ -51,7 +51,6 @@ class Gateway:
         environment: Mapping[str, str],
         on_log: OnLog,
         byte_code: Path | None = None,
-        on_event: OnEvent | None = None,
         workers_per_function: int = 4,
         reauthorize_every: timedelta | None = None,
         patience: timedelta = _PATIENCE,
@@ -72,7 +71,6 @@ class Gateway:
             environment: Variables for functions in addition to the template's and Lambda's. It overrides both.
             byte_code: Folder for the functions' compiled modules, shared by several stacks; in `directory` by default.
             on_log: Receives every line that a function prints and every error of the gateway.
-            on_event: Receives every event that a function is invoked with, as JSON.
             workers_per_function: How many invocations of one function run at once; more wait.
             reauthorize_every: How long authorizers' responses are cached; overrides the template.
             patience: How long a client waits for a function before it gets 503.
@@ -97,7 +95,6 @@ class Gateway:
         self._byte_code = byte_code or self._directory / "pycache"
         self._environment = dict(environment)
         self._on_log = on_log
-        self._on_event = on_event
         self._workers_per_function = workers_per_function
         self._reauthorize_every = reauthorize_every
         self._patience = patience
@@ -204,7 +201,6 @@ class Gateway:
             environment=self._environment,
             leash=self._leash[0],
             on_log=self._on_log,
-            on_event=self._on_event,
         )
         self._functions = {
             name: Workers(spec, host, limit=self._workers_per_function) for name, spec in self.stack.functions.items()

@@ -19,7 +19,6 @@ from local.gateway.template import ACCOUNT_ID, FunctionSpec
 
 Runtime = Literal["auto", "awslambdaric", "own"]
 OnLog = Callable[[str], None]
-OnEvent = Callable[[FunctionSpec, bytes], None]
 
 # AWS gives a function 10 s to load its modules. A laptop that starts a whole stack at once may need longer, and a
 # tighter limit here has no benefit.
@@ -43,7 +42,6 @@ class Host:
     environment: Mapping[str, str]
     leash: int
     on_log: OnLog
-    on_event: OnEvent | None = None
 
 
 class Workers:
@@ -85,8 +83,6 @@ class Workers:
         Raises:
             FunctionError: There is no response.
         """
-        if self._host.on_event is not None:
-            self._host.on_event(self._spec, payload)
         is_begun = asyncio.Event()
         trace_id = Lineage.parse(trace).invoking(self.name).as_header()
         run = asyncio.create_task(self._run(payload, trace_id, is_begun))

@@ -1,61 +1,219 @@
-"""events/*.json: one event per function, as the gateway sends it now, and accepted by the function."""
+"""events/*.json: each function has an event, which it accepts, and which has the shape of a fresh one of its source."""
 
+import asyncio
+import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local import events
-from local.testing import Stack, running_stack
+from local import messages
+from local.gateway import schedules
+from local.gateway.event import Api, Target, authorizer_event, build_event, new_request_id, with_authorizer
+from local.gateway.http1 import Request
+from local.gateway.queues import QueuePoller
+from local.gateway.routes import Routes
+from local.gateway.services import Threads
+from local.gateway.stream import Checkpoints, StreamPoller
+from local.gateway.template import ACCOUNT_ID, read_stack
+from local.gateway.template import Stack as GatewayStack
+from local.gateway.triggers import QueueTrigger, ScheduleTrigger, StreamTrigger
+from local.sam_invoke import EVENTS, event_of
+from local.testing import Stack
+from terra_connections.reconciliation.sweep import first_steps
 from tests.events import ANSWERS, answer_of
-from tests.integration.handlers import Handlers, running_handlers
+from tests.integration.handlers import Handlers
+from tests.integration.sweeping import Sweeping, own_sweeping
+from tests.integration.webhooks import Webhook
+from tests.simulator.receiver import Receiver
+from tests.support import Terra, auth_event, new_user_id
 from tools.environment import ROOT
 
-FILES = {file.stem: json.loads(file.read_text()) for file in events.FOLDER.glob("*.json")}
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Event = dict[str, Any]
+
+FILES: dict[str, Event] = {file.stem: json.loads(file.read_text()) for file in EVENTS.glob("*.json")}
+API = Api("local", "us-east-1", 3000)
+SECRET_ARN = "arn:aws:secretsmanager:us-east-1:000000000000:secret:PseudonymKey-AbCdEf"
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, dict[str, events.Event]]]:
-    """A separate stack, because a sweep is among the events, and the events that it recorded."""
-    folder = tmp_path_factory.mktemp("events")
-    with running_stack(more=("--events", str(folder))) as stack:
-        yield stack, events.record(stack, folder)
+def template(stack: Stack) -> GatewayStack:
+    """The template as the gateway reads it."""
+    return read_stack(
+        ROOT / "template.yaml",
+        parameters={"TerraDevId": "d", "TerraSecretArn": "a", "SigningSecretsArn": "a", "ServiceKeysArn": "a"},
+        physical_ids={
+            "Connections": stack.tables.connections,
+            "Sessions": stack.tables.sessions,
+            "Deliveries": stack.tables.deliveries,
+            "PseudonymKey": SECRET_ARN,
+            **messages.physical_ids(ROOT / "template.yaml", stack.aws_url),
+        },
+        secrets={SECRET_ARN: '{"key": "k"}'},
+        region=stack.region,
+    )
 
 
-@pytest.fixture(scope="module")
-def own_handlers(recording: tuple[Stack, dict[str, events.Event]]) -> Iterator[Handlers]:
-    with running_handlers(recording[0]) as running:
-        yield running
+@pytest.fixture
+def own(handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack, terra: Terra) -> Iterator[Sweeping]:
+    """Separate tables and a separate queue, because a sweep is among the events."""
+    terra.settings(send_webhooks=False)
+    with own_sweeping(handlers, dynamodb, stack) as sweeping:
+        yield sweeping
 
 
 def shape(value: object) -> object:
-    """Replace each value by its type."""
+    """Replace each value by its type, also in JSON that is a value."""
     if isinstance(value, dict):
         return {name: shape(field) for name, field in value.items()}
     if isinstance(value, list):
         return [shape(item) for item in value]
+    if isinstance(value, str) and value.startswith("{"):
+        return shape(json.loads(value))
     return type(value)
 
 
-def test_every_function_has_an_event() -> None:
+def test_every_function_has_an_event_without_a_secret() -> None:
     functions = {handler.parent.name for handler in (ROOT / "functions").glob("*/handler.py")}
     assert FILES.keys() == ANSWERS.keys() == functions
+    text = json.dumps(FILES)
+    assert "Bearer " not in text.replace("Bearer SERVICE_KEY", "")
+    assert "v1=" not in text.replace("v1=SIGNATURE", "")
 
 
-def test_no_event_is_stale(recording: tuple[Stack, dict[str, events.Event]]) -> None:
-    _, recorded = recording
-    for name, event in recorded.items():
-        assert shape(FILES[name]) == shape(event), f"events/{name}.json is stale: make events"
+def test_each_function_accepts_its_event(own: Sweeping, stack: Stack) -> None:
+    results = {}
+    for function in ANSWERS:
+        run = own.handlers.run(function, event_of(function, stack), environment=own.environment)
+        assert run.result is not None, run.error
+        results[function] = answer_of(run.result)
+    assert results == ANSWERS
 
 
-def test_no_event_holds_a_secret() -> None:
-    for file in events.FOLDER.glob("*.json"):
-        assert "Bearer " not in file.read_text().replace("Bearer SERVICE_KEY", "")
-        assert "v1=" not in file.read_text().replace("t=0,v1=SIGNATURE", "")
+# -- shapes -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("function", ANSWERS)
-def test_a_function_takes_its_event(own_handlers: Handlers, function: str) -> None:
-    run = own_handlers.run(function, events.with_secrets(FILES[function], own_handlers.stack))
-    assert run.error is None
-    assert answer_of(run.result) == ANSWERS[function]
+def request_of(event: Event, headers: Mapping[str, str], body: bytes) -> Request:
+    """The request of an event, as the gateway receives it."""
+    added = {"x-amzn-trace-id", "x-forwarded-for", "x-forwarded-port", "x-forwarded-proto"}
+    sent = [(name.lower().encode(), value.encode()) for name, value in headers.items() if name.lower() not in added]
+    http = event["requestContext"]["http"]
+    target = f"{event['rawPath']}?{event['rawQueryString']}".encode()
+    return Request(http["method"], target, sent, body, False, http["protocol"], http["sourceIp"])  # noqa: FBT003
+
+
+def fresh_http_event(template: GatewayStack, request: Request, caller: dict[str, Any]) -> tuple[str, Event]:
+    """Return the function that a request invokes, and its event."""
+    target = Target.of(request)
+    match = Routes(template.routes).find(request.method, target.path)
+    assert match is not None
+    event: Event = dict(build_event(request, target, match, API, new_request_id()))
+    event = dict(with_authorizer(event, caller)) if match.route.authorizer else event
+    return template.functions[match.route.function].folder.name, event
+
+
+HTTP = [function for function, event in FILES.items() if "requestContext" in event and function != "authorize"]
+
+
+@pytest.mark.parametrize("function", HTTP)
+def test_an_event_of_a_route_is_what_the_gateway_builds(
+    template: GatewayStack, handlers: Handlers, stack: Stack, function: str
+) -> None:
+    event = FILES[function]
+    body = event.get("body", "").encode()
+    request = request_of(event, event["headers"], base64.b64decode(body) if event["isBase64Encoded"] else body)
+    authorized = handlers.run("authorize", event_of("authorize", stack)).result
+    assert authorized is not None
+    invoked, fresh = fresh_http_event(template, request, authorized["context"])
+    assert invoked == function
+    assert shape(event) == shape(fresh)
+
+
+def test_the_authorizer_s_event_is_what_the_gateway_builds(template: GatewayStack) -> None:
+    event = FILES["authorize"]
+    request = request_of(event, event["headers"], b"")
+    _, of_the_route = fresh_http_event(template, request, {})
+    of_the_route["requestContext"].pop("authorizer")
+    fresh = authorizer_event(of_the_route, request, API, ("Bearer SERVICE_KEY",))
+    assert shape(event) == shape(fresh)
+
+
+def test_the_webhook_s_event_is_what_terra_sends(
+    template: GatewayStack, stack: Stack, terra: Terra, person: str
+) -> None:
+    with Receiver() as receiver:
+        terra.settings(webhook_url=receiver.url)
+        terra.connect(person)
+        [arrival] = receiver.wait_for(1)
+        terra.settings(webhook_url=f"{stack.api_url}/webhooks/terra")
+    event = FILES["terra_webhook"]
+    _, fresh = fresh_http_event(template, request_of(event, dict(arrival.headers), arrival.body), {})
+    assert shape(event) == shape(fresh)
+
+
+def test_the_schedule_s_event_is_what_the_gateway_builds(template: GatewayStack) -> None:
+    [trigger] = [trigger for trigger in template.triggers if isinstance(trigger, ScheduleTrigger)]
+    assert shape(FILES["reconcile"]) == shape(schedules.event(trigger, ACCOUNT_ID, template.region))
+
+
+def test_the_message_s_event_is_what_the_gateway_receives(template: GatewayStack, stack: Stack, own: Sweeping) -> None:
+    [trigger] = [trigger for trigger in template.triggers if isinstance(trigger, QueueTrigger)]
+    # The AWS SDK sends the trace header of the function that sends a message.
+    own.sqs.send_message(
+        QueueUrl=own.queue_url,
+        MessageBody=first_steps("sweep")[0].as_text(),
+        MessageSystemAttributes={
+            "AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1-00000000-000000000000000000000000"}
+        },
+    )
+    services = messages.services(stack.dynamodb_url, stack.aws_url)
+    received: list[Event] = []
+
+    async def invoke(payload: bytes, *, trace: str) -> bytes:  # noqa: ARG001 - the gateway's signature
+        received.append(json.loads(payload))
+        return b"{}"
+
+    poller = QueuePoller(replace(trigger, queue_url=own.queue_url), services, invoke, print)
+    asyncio.run(until(poller, lambda: bool(received)))
+    assert shape(FILES["sweep_page"]["Records"]) == shape(received[0]["Records"])
+
+
+def test_the_stream_s_event_is_what_the_gateway_reads(
+    template: GatewayStack,
+    handlers: Handlers,
+    stack: Stack,
+    webhook: Callable[..., Webhook],
+    person: str,
+    tmp_path: Path,
+) -> None:
+    [trigger] = [trigger for trigger in template.triggers if isinstance(trigger, StreamTrigger)]
+    user_id = new_user_id()
+    handlers.run("terra_webhook", webhook(auth_event(user_id, person)).event())
+    services = messages.services(stack.dynamodb_url, stack.aws_url)
+    found: list[Event] = []
+
+    async def invoke(payload: bytes) -> bytes:
+        records = json.loads(payload)["Records"]
+        found.extend(record for record in records if record["dynamodb"]["Keys"] == {"user_id": {"S": user_id}})
+        return b"{}"
+
+    poller = StreamPoller(trigger, services, invoke, print, Checkpoints(tmp_path / "checkpoints.json"))
+    asyncio.run(until(poller, lambda: bool(found)))
+    assert shape(FILES["publish_events"]["Records"]) == shape(found[:1])
+
+
+async def until(poller: QueuePoller | StreamPoller, is_done: Callable[[], bool]) -> None:
+    """Poll until the function was invoked with what the test looks for."""
+    threads = Threads("events")
+    async with asyncio.timeout(120):
+        while not is_done():
+            await poller.poll(threads)
+            await asyncio.sleep(0.05)
+    await poller.end()
+    await threads.end()
