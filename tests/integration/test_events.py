@@ -23,12 +23,12 @@ from local.gateway.template import Stack as GatewayStack
 from local.gateway.triggers import QueueTrigger, ScheduleTrigger, StreamTrigger
 from local.sam_invoke import EVENTS, event_of
 from local.testing import Stack
+from receiver import Receiver
 from terra_connections.reconciliation.sweep import first_steps
 from tests.events import ANSWERS, answer_of
 from tests.integration.handlers import Handlers
 from tests.integration.sweeping import Sweeping, own_sweeping
 from tests.integration.webhooks import Webhook
-from tests.simulator.receiver import Receiver
 from tests.support import Terra, auth_event, new_user_id
 from tools.environment import ROOT
 
