@@ -12,10 +12,9 @@ from uuid import uuid4
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from local import messages
-from local.database import declared_tables
 from local.testing import Stack
 from tests.integration.handlers import Handlers, Rule, Run
-from tools.environment import ROOT
+from tests.integration.tables import own_tables
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -210,24 +209,12 @@ class Sweeping:
 @contextmanager
 def own_sweeping(handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack) -> Iterator[Sweeping]:
     """Create tables and a queue, and delete them afterwards."""
-    declared = declared_tables(ROOT / "template.yaml")
-    tables = {name: f"{name}-{uuid4()}" for name in ("Connections", "Sessions")}
-    for name, own in tables.items():
-        properties = declared[name]
-        dynamodb.create_table(
-            TableName=own,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=properties["KeySchema"],
-            AttributeDefinitions=properties["AttributeDefinitions"],
-            GlobalSecondaryIndexes=properties["GlobalSecondaryIndexes"],
-        )
     sqs = messages.services(stack.dynamodb_url, stack.aws_url).queues()
     name = f"SweepQueue-{uuid4()}"
-    sqs.create_queue(QueueName=name)
-    queue_url = f"{stack.aws_url}/000000000000/{name}"
-    try:
-        yield Sweeping(handlers, dynamodb, sqs, queue_url, tables["Connections"], tables["Sessions"])
-    finally:
-        sqs.delete_queue(QueueUrl=queue_url)
-        for own in tables.values():
-            dynamodb.delete_table(TableName=own)
+    with own_tables(dynamodb, "Connections", "Sessions") as (connections, sessions):
+        sqs.create_queue(QueueName=name)
+        queue_url = f"{stack.aws_url}/000000000000/{name}"
+        try:
+            yield Sweeping(handlers, dynamodb, sqs, queue_url, connections, sessions)
+        finally:
+            sqs.delete_queue(QueueUrl=queue_url)

@@ -1,11 +1,15 @@
 """Direct access to the tables, for tests that inspect stored items."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
+from local.database import declared_tables
 from local.testing import Stack
+from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -96,3 +100,26 @@ class Tables:
         answer = self._client.get_item(TableName=table, Key={key: {"S": value}}, ConsistentRead=True)
         item = answer.get("Item")
         return {name: _read(stored) for name, stored in item.items()} if item else None
+
+
+@contextmanager
+def own_tables(client: "DynamoDBClient", *names: str) -> Iterator[list[str]]:
+    """Create tables with the keys and indexes of the template's, and delete them afterwards. Their names are new."""
+    declared = declared_tables(ROOT / "template.yaml")
+    created: list[str] = []
+    try:
+        for name in names:
+            own = f"{name}-{uuid4()}"
+            indexes = declared[name].get("GlobalSecondaryIndexes")
+            client.create_table(
+                TableName=own,
+                BillingMode="PAY_PER_REQUEST",
+                KeySchema=declared[name]["KeySchema"],
+                AttributeDefinitions=declared[name]["AttributeDefinitions"],
+                **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
+            )
+            created.append(own)
+        yield created
+    finally:
+        for own in created:
+            client.delete_table(TableName=own)
