@@ -1,4 +1,4 @@
-"""`make bench`: cold starts and warm calls of the `sam build` output, compared with a floor and a peer.
+"""`make bench`: cold starts and warm calls of the `sam build` output, compared with a baseline and a peer.
 
 Every round starts a new process of every subject, in another order each time, on a processor that nothing else of the
 benchmark runs on. Every connection to AWS uses TLS, as when deployed. Only the first rounds are dropped, in which the
@@ -12,16 +12,16 @@ import asyncio
 import os
 import platform
 import random
-import re
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.execution import Machine, Run, Subject, WrongAnswerError, prepare, run
-from benchmarks.figures import cold_table, figures, goals, plot, sizes, warm_table
+from benchmarks.figures import Figures, goals, plot, report_table
 from benchmarks.report import ENOUGH, REPORT, write
-from benchmarks.subjects import FLOOR, OUR_FLOOR, PEER, packages_of, subjects
+from benchmarks.subjects import BASELINE, PEER, packages_of, subjects
 from benchmarks.tls import behind_tls
 from local.testing import running_stack
 from tools import build, setup
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PLOT: Final = REPORT.with_suffix(".svg")
-AIMED: Final = ("terra_webhook", "terra_webhook: data", "auth_success", "auth_failure")
-"""The subjects that have goals."""
 WARM_UP: Final = 2
 # The contents of Lambda's /var/runtime: its client, and no packages of this project.
 _RUNTIME_MODULES: Final = ("awslambdaric", "runtime_client", "snapshot_restore_py", "simplejson")
@@ -46,43 +44,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--rounds", type=int, default=21, help=f"how many cold starts of each (at least {ENOUGH} are written)"
     )
     parser.add_argument("--warm", type=int, default=30, help="how many calls after each cold start")
-    parser.add_argument("--only", default="", help="a pattern of names; the floor is always measured")
     asked = parser.parse_args(arguments)
     forget_aws()
     try:
-        chosen, runs = measure(asked.rounds, asked.warm, re.compile(asked.only))
+        chosen, runs = measure(asked.rounds, asked.warm)
     except (WrongAnswerError, build.BuildError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    found = figures(runs, chosen, FLOOR, OUR_FLOOR)
-    # The bare calls of a handler are a reference for its warm calls, not for its start.
-    cold = [one for one in found if one.name not in {subject.bare for subject in chosen}]
-    aimed = [one for one in found if one.name in AIMED]
-    parts = [cold_table(cold), warm_table(found), goals(aimed)]
+    found = [Figures(one.name, runs[one.name], runs[BASELINE], runs[one.peer] if one.peer else None) for one in chosen]
+    parts = [goals(found), report_table(found)]
     say("\n\n".join(parts))
-    if asked.rounds < ENOUGH or asked.only:
-        say(f"Not written down: that takes everything, and {ENOUGH} rounds or more.")
+    if asked.rounds < ENOUGH:
+        say(f"Not written to {REPORT.name}: that takes {ENOUGH} rounds or more.")
         return 0
-    PLOT.write_text(plot(cold))
-    parts[1:1] = [f"![Cold starts]({PLOT.name})"]
-    write("speed", "make bench", "\n\n".join([conditions(asked.rounds, asked.warm), *parts, sizes(aimed[0])]))
+    PLOT.write_text(plot(found))
+    image = f"![Cold starts]({PLOT.name})"
+    write("speed", "make bench", "\n\n".join([conditions(asked.rounds, asked.warm), *parts, image]))
     say(f"Written to {REPORT.relative_to(ROOT)} and {PLOT.relative_to(ROOT)}.")
     return 0
 
 
-def measure(rounds: int, warm: int, only: re.Pattern[str]) -> tuple[list[Subject], dict[str, list[Run]]]:
+def measure(rounds: int, warm: int) -> tuple[list[Subject], dict[str, list[Run]]]:
     """Return the subjects, and every run of each."""
     build.contents()
     python, processor = prepare()
-    with tempfile.TemporaryDirectory() as scratch, running_stack(more=("--record-aws-calls",)) as stack:
+    with tempfile.TemporaryDirectory() as scratch, running_stack() as stack:
         folder = Path(scratch)
         machine = Machine(python.path, runtime(folder), processor)
 
         async def measured() -> tuple[list[Subject], dict[str, list[Run]]]:
             async with behind_tls((stack.dynamodb_url, stack.aws_url), folder) as tls:
-                every = await asyncio.to_thread(subjects, stack, build.BUILT, packages_of(PEER), tls)
-                bare = {subject.bare for subject in every if only.search(subject.name)}
-                chosen = [one for one in every if one.name in {FLOOR, OUR_FLOOR, *bare} or only.search(one.name)]
+                chosen = await asyncio.to_thread(subjects, stack, build.BUILT, packages_of(PEER), tls)
                 return chosen, await measure_in_turns(chosen, machine, rounds, warm)
 
         return asyncio.run(measured())
@@ -113,7 +105,8 @@ def conditions(rounds: int, warm: int) -> str:
     """Return a description of the measurement and the machine."""
     _, version, _ = setup.functions_python()
     return (
-        f"{rounds} cold starts of each, in turns, with {warm} warm calls after each, over TLS to AWS; "
+        f"{time.strftime('%d %B %Y')}: {rounds} cold starts of each, in turns, with {warm} warm calls after each, "
+        "over TLS to AWS; "
         f"Python {version}, {os.cpu_count()} cores of {platform.machine()}, one of them for the function alone. "
         "Times are milliseconds, memory is MB at its peak. "
         f"Artefacts: `sha256:{build.digest_of(build.contents())}`."

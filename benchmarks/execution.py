@@ -46,8 +46,7 @@ class Subject:
         environment: its environment variables.
         event: creates an event; each call gets a new one.
         status: the status of a correct response.
-        trips: the number of DynamoDB calls in a warm call, if known.
-        bare: the name of the subject that makes only these calls.
+        peer: the name of the subject to compare it with, if there is one.
     """
 
     name: str
@@ -55,8 +54,7 @@ class Subject:
     environment: Mapping[str, str]
     event: Callable[[], Mapping[str, Any]]
     status: int
-    trips: int | None = None
-    bare: str | None = None
+    peer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Converts runs to figures: medians with their spread, ratios to the floors, tables and a plot."""
+"""Converts runs to figures: medians with their spread, ratios to the baseline and to the peer, a table and a plot."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.report import table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from benchmarks.execution import Run, Subject
+    from benchmarks.execution import Run
 
+PEER_LIMIT: Final = 0.65
+"""The goal for each function: its cold start, as a ratio to the peer's."""
+WEBHOOK: Final = "terra_webhook"
+"""The function whose cold start must be below that of the baseline."""
 _BAR, _LEFT, _WIDTH = 22, 230, 430
-_WHOLE_CORE: Final = 1769  # MB of memory that come with one whole vCPU (AWS, "Configure Lambda function memory")
-_GB_SECOND: Final = 0.0000133334  # USD, arm64
-_REQUESTS: Final = 0.20  # USD a million
 _COLOURS: Final = {"init": "#2f6f9f", "first": "#e0963c"}
 
 
@@ -30,18 +31,14 @@ class Figures:
     Attributes:
         name: the subject's name.
         runs: its runs.
-        floor: the runs of a bare handler with boto3 as published.
-        our_floor: the runs of the same handler with this project's layer.
-        trips: the number of DynamoDB calls in a warm call, if known.
-        bare: the runs of a bare handler that makes the same calls, if there is one.
+        baseline: the runs of the baseline.
+        peer: the runs of the peer that does the same; None for the baseline and the peer.
     """
 
     name: str
     runs: Sequence[Run]
-    floor: Sequence[Run]
-    our_floor: Sequence[Run]
-    trips: int | None = None
-    bare: Sequence[Run] | None = None
+    baseline: Sequence[Run]
+    peer: Sequence[Run] | None = None
 
     def of(self, what: Callable[[Run], float]) -> float:
         """The median."""
@@ -52,13 +49,9 @@ class Figures:
         low, _, high = quantiles(map(what, self.runs), n=4)
         return low, high
 
-    def ratio(self, what: Callable[[Run], float], to: Sequence[Run] | None = None) -> float:
-        """The ratio to the floor, or to other runs."""
-        return median(what(run) / what(other) for run, other in zip(self.runs, to or self.floor, strict=True))
-
-    def warm(self, percent: int) -> float:
-        """A percentile of all warm calls."""
-        return quantiles((call for run in self.runs for call in run.warm), n=100)[percent - 1]
+    def ratio(self, what: Callable[[Run], float], to: Sequence[Run]) -> float:
+        """The ratio to other runs."""
+        return median(what(run) / what(other) for run, other in zip(self.runs, to, strict=True))
 
 
 def cold(run: Run) -> float:
@@ -81,30 +74,10 @@ def warm_cpu(run: Run) -> float:
     return run.warm_cpu
 
 
-def memory(run: Run) -> float:
-    """The peak resident memory."""
-    return run.memory
-
-
-def figures(runs: Mapping[str, Sequence[Run]], chosen: Sequence[Subject], floor: str, our_floor: str) -> list[Figures]:
-    """The figures of every subject, in order."""
-    return [
-        Figures(
-            subject.name,
-            runs[subject.name],
-            runs[floor],
-            runs[our_floor],
-            subject.trips,
-            runs[subject.bare] if subject.bare else None,
-        )
-        for subject in chosen
-    ]
-
-
-def cold_table(found: Sequence[Figures]) -> str:
-    """Cold starts, as Markdown."""
-    head = ["", "init", "first answer", "both (middle half)", "x floor", "x floor, our layer"]
-    head += ["CPU", "x floor", "x floor, our layer", "memory", "x floor"]
+def report_table(found: Sequence[Figures]) -> str:
+    """Cold starts and warm calls, as Markdown."""
+    head = ["", "init", "first response", "both (middle half)", "x baseline", "x peer"]
+    head += ["CPU", "x baseline", "x peer", "memory", "warm call", "x baseline", "x peer", "CPU a warm call"]
     rows = []
     for one in found:
         low, high = one.spread(cold)
@@ -114,82 +87,39 @@ def cold_table(found: Sequence[Figures]) -> str:
                 f"{one.of(lambda run: run.init):.0f}",
                 f"{one.of(lambda run: run.first):.0f}",
                 f"{one.of(cold):.0f} ({low:.0f}-{high:.0f})",
-                f"**{one.ratio(cold):.2f}**",
-                f"{one.ratio(cold, one.our_floor):.2f}",
+                *_ratios(one, cold),
                 f"{one.of(cold_cpu):.0f}",
-                f"**{one.ratio(cold_cpu):.2f}**",
-                f"{one.ratio(cold_cpu, one.our_floor):.2f}",
-                f"{one.of(memory):.0f}",
-                f"{one.ratio(memory):.2f}",
+                *_ratios(one, cold_cpu),
+                f"{one.of(lambda run: run.memory):.0f}",
+                f"{one.of(warm_p50):.1f}",
+                *_ratios(one, warm_p50),
+                f"{one.of(warm_cpu):.2f}",
             ]
         )
     return table(head, rows)
 
 
-def warm_table(found: Sequence[Figures]) -> str:
-    """Warm calls, as Markdown."""
-    head = ["", "calls of DynamoDB", "p50", "p99", "x floor", "x bare", "CPU a call", "x floor", "x bare"]
-    rows = [
-        [
-            one.name,
-            "" if one.trips is None else str(one.trips),
-            f"{one.warm(50):.1f}",
-            f"{one.warm(99):.1f}",
-            f"{one.ratio(warm_p50):.2f}",
-            f"**{one.ratio(warm_p50, one.bare):.2f}**" if one.bare else "",
-            f"{one.of(warm_cpu):.2f}",
-            f"{one.ratio(warm_cpu):.2f}",
-            f"**{one.ratio(warm_cpu, one.bare):.2f}**" if one.bare else "",
-        ]
-        for one in found
-    ]
-    return table(head, rows)
+def _ratios(one: Figures, what: Callable[[Run], float]) -> list[str]:
+    to_peer = f"{one.ratio(what, one.peer):.2f}" if one.peer else ""
+    return [f"{one.ratio(what, one.baseline):.2f}", to_peer]
 
 
 def goals(found: Sequence[Figures]) -> str:
-    """The goals that these subjects reach, as Markdown."""
-    rows = []
-    for goal, ratio, limit in _GOALS:
-        reached = [f"{ratio(one):.2f} {'reached' if round(ratio(one), 2) <= limit else '**missed**'}" for one in found]
-        rows.append([goal, *reached])
-    return table(["", *(one.name for one in found)], rows)
-
-
-_GOALS: Final[Sequence[tuple[str, Callable[[Figures], float], float]]] = (
-    ("cold start at most 1.10 x floor", lambda one: one.ratio(cold), 1.10),
-    ("then below it", lambda one: one.ratio(cold), 0.99),
-    ("its processor time at most 1.10 x floor", lambda one: one.ratio(cold_cpu), 1.10),
-    ("cold start at most 1.10 x the floor with our layer", lambda one: one.ratio(cold, one.our_floor), 1.10),
-    ("warm p50 at most 1.10 x the same calls bare", lambda one: one.ratio(warm_p50, one.bare), 1.10),
-    (
-        "processor time of a warm call at most 1.10 x the same calls bare",
-        lambda one: one.ratio(warm_cpu, one.bare),
-        1.10,
-    ),
-    ("warm p50 at most 1.10 x floor", lambda one: one.ratio(warm_p50), 1.10),
-    ("processor time of a warm call at most 1.10 x floor", lambda one: one.ratio(warm_cpu), 1.10),
-    ("memory at most 1.20 x floor", lambda one: one.ratio(memory), 1.20),
-)
-"""The goals, with the figure that each is read from, and its limit."""
-
-
-def sizes(one: Figures) -> str:
-    """The effect of memory sizes on a subject, as Markdown: CPU comes with memory, 1769 MB being one whole core."""
-    cold_ms, warm_ms = one.of(cold_cpu), one.of(warm_cpu)
-    how = (
-        f"`{one.name}` by memory size, from {cold_ms:.0f} ms of processor a cold start, {warm_ms:.1f} ms a warm call "
-        "(of this machine, not of Lambda's: not measured there). "
-        f"Time = processor time x {_WHOLE_CORE} MB / memory, and waiting comes on top. "
-        f"Cost of a million warm calls = memory / 1024 MB x time x {_GB_SECOND:.10f} USD + {_REQUESTS:.2f} USD "
-        "(list prices of arm64 in us-east-1)."
+    """The goals, each with the figure that it is read from, as Markdown."""
+    to_peer = {one.name: one.ratio(cold, one.peer) for one in found if one.peer}
+    slowest = max(to_peer, key=to_peer.__getitem__)
+    [webhook] = [one.ratio(cold, one.baseline) for one in found if one.name == WEBHOOK]
+    peer_verdict = _verdict(is_reached=round(to_peer[slowest], 2) <= PEER_LIMIT)
+    webhook_verdict = _verdict(is_reached=round(webhook, 2) < 1)
+    return (
+        f"- The cold start of every function is at most {PEER_LIMIT} x the peer's: {peer_verdict} "
+        f"({slowest}: {to_peer[slowest]:.2f}).\n"
+        f"- The cold start of {WEBHOOK} is below the baseline's: {webhook_verdict} ({webhook:.2f})."
     )
-    rows = []
-    for megabytes in (128, 256, 512, 1024, _WHOLE_CORE):
-        slower = _WHOLE_CORE / megabytes
-        cost = megabytes / 1024 * (warm_ms * slower / 1000) * 1e6 * _GB_SECOND + _REQUESTS
-        rows.append([str(megabytes), f"{cold_ms * slower:.0f}", f"{warm_ms * slower:.1f}", f"{cost:.2f}"])
-    head = ["MB", "cold start, ms", "warm call, ms", "a million warm calls, USD"]
-    return f"{how}\n\n{table(head, rows)}"
+
+
+def _verdict(*, is_reached: bool) -> str:
+    return "reached" if is_reached else "**missed**"
 
 
 def plot(found: Sequence[Figures]) -> str:
@@ -200,19 +130,20 @@ def plot(found: Sequence[Figures]) -> str:
     for row, one in enumerate(found):
         y, init, first = 8 + row * _BAR, one.of(lambda run: run.init) * scale, one.of(lambda run: run.first) * scale
         low, high = (value * scale for value in one.spread(cold))
+        ratio = one.ratio(cold, one.baseline)
         marks += [
             f'<text x="{_LEFT - 8}" y="{y + 13}" text-anchor="end">{escape(one.name)}</text>',
             f'<rect x="{_LEFT}" y="{y + 2}" width="{init:.1f}" height="14" fill="{_COLOURS["init"]}"/>',
             f'<rect x="{_LEFT + init:.1f}" y="{y + 2}" width="{first:.1f}" height="14" fill="{_COLOURS["first"]}"/>',
             f'<path d="M{_LEFT + low:.1f} {y + 9}H{_LEFT + high:.1f}" stroke="#333"/>',
-            f'<text x="{_LEFT + high + 8:.1f}" y="{y + 13}">{one.of(cold):.0f} ms, {one.ratio(cold):.2f} x</text>',
+            f'<text x="{_LEFT + high + 8:.1f}" y="{y + 13}">{one.of(cold):.0f} ms, {ratio:.2f} x</text>',
         ]
     y = 8 + len(found) * _BAR + 12
     marks += [
         f'<rect x="{_LEFT}" y="{y}" width="12" height="12" fill="{_COLOURS["init"]}"/>',
         f'<text x="{_LEFT + 18}" y="{y + 11}">init</text>',
         f'<rect x="{_LEFT + 70}" y="{y}" width="12" height="12" fill="{_COLOURS["first"]}"/>',
-        f'<text x="{_LEFT + 88}" y="{y + 11}">first answer; the line is the middle half of the runs</text>',
+        f'<text x="{_LEFT + 88}" y="{y + 11}">first response; the line is the middle half of the runs</text>',
     ]
     width = _LEFT + _WIDTH + 170
     return (

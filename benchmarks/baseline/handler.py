@@ -1,4 +1,4 @@
-"""The smallest handler that stores anything: one boto3 client, one conditional write."""
+"""The baseline: the smallest handler that stores anything, with one boto3 client and one conditional write."""
 
 import os
 from typing import Any
@@ -14,7 +14,7 @@ def lambda_handler(_event: object, _context: object) -> dict[str, Any]:
     """Write one item that does not exist yet."""
     dynamodb.put_item(
         TableName=table,
-        Item={"delivery_id": {"S": f"floor:{uuid4()}"}},
+        Item={"delivery_id": {"S": f"baseline:{uuid4()}"}},
         ConditionExpression="attribute_not_exists(delivery_id)",
     )
     return {"statusCode": 200}
