@@ -24,8 +24,10 @@ from benchmarks import report
 from benchmarks.functions import reference_id_of, running_functions, user_id_of
 from local import database
 from local.testing import running_stack
-from tests.integration.handlers import http_event
-from tests.support import Terra, auth_event, decide, query_of
+from tests.support.api import decide, query_of
+from tests.support.handlers import http_event
+from tests.support.terra import Terra
+from tests.support.terra_events import auth_event
 from tools.progress import say, step
 
 if TYPE_CHECKING:

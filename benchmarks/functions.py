@@ -13,9 +13,9 @@ import httpx
 
 from benchmarks.tables import make_tables
 from local import database, messages
-from tests.integration.handlers import environments
-from tests.integration.webhooks import Webhook, as_bytes
-from tests.support import auth_event
+from tests.support.handlers import environments
+from tests.support.terra_events import auth_event
+from tests.support.webhooks import Webhook, as_bytes
 from tools import setup
 from tools.environment import ROOT, everything
 from tools.progress import say

@@ -12,10 +12,13 @@ import httpx
 from benchmarks.execution import Subject
 from benchmarks.tables import make_tables
 from local import database
-from tests.integration.handlers import environments, http_event
-from tests.integration.redirects import begin
-from tests.integration.webhooks import PATH, Webhook, as_bytes
-from tests.support import Terra, auth_event, connections_of, eventually, new_user_id
+from tests.support.api import connections_of
+from tests.support.handlers import environments, http_event
+from tests.support.redirects import begin
+from tests.support.terra import Terra
+from tests.support.terra_events import auth_event, new_user_id
+from tests.support.waiting import eventually
+from tests.support.webhooks import PATH, Webhook, as_bytes
 from tools import build
 from tools.environment import ROOT
 from tools.progress import step

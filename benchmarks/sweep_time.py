@@ -30,7 +30,7 @@ from benchmarks.functions import running_functions, user_id_of
 from local import messages
 from local.testing import running_stack
 from terra_connections.reconciliation.sweep import SEGMENTS
-from tests.support import Terra
+from tests.support.terra import Terra
 from tools.environment import ROOT
 from tools.progress import say
 

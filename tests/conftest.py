@@ -18,8 +18,8 @@ import pytest
 from botocore.config import Config
 
 from local.testing import Stack, read, running_stack
-from tests.processes import command_line, end
-from tests.support import Terra
+from tests.support.processes import command_line, end
+from tests.support.terra import Terra
 from tools.environment import ROOT, forget_aws, variable
 
 if TYPE_CHECKING:

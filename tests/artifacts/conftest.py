@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.odd_shells import odd_shell
+from tests.support.odd_shells import odd_shell
 from tools import pythons
 from tools.environment import ROOT, everything
 

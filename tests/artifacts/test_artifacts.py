@@ -15,7 +15,7 @@ import pytest
 import trustme
 from samtranslator.yaml_helper import yaml_parse
 
-from tests.environment import function_environment
+from tests.support.environment import function_environment
 from tools import build, setup
 from tools.environment import ROOT
 

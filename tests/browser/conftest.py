@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.browser import chromium as chromium_here
-from tests.browser.chromium import ARTIFACTS, OpenPage
+from tests.support import chromium as chromium_here
+from tests.support.chromium import ARTIFACTS, OpenPage
 
 HERE = Path(__file__).parent
 FAILED = pytest.StashKey[bool]()

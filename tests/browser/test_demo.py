@@ -10,8 +10,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, Route, expect
 
 from local.testing import Stack
-from tests.browser.chromium import ARTIFACTS, DESKTOP, PHONE, OpenPage
-from tests.support import Terra, connections_of, create_session, decide
+from tests.support.api import connections_of, create_session, decide
+from tests.support.chromium import ARTIFACTS, DESKTOP, PHONE, OpenPage
+from tests.support.terra import Terra
 
 PATIENCE = 30_000
 WCAG_22_AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}

@@ -11,8 +11,8 @@ from terra_connections.redirects.branding import Brand
 from terra_connections.redirects.language import LANGUAGES
 from terra_connections.redirects.pages import PageLinks, Pages
 from terra_connections.sessions.session import Reason, SessionStatus, SessionView
-from tests.browser.chromium import ARTIFACTS, DESKTOP, PHONE, OpenPage
-from tests.unit.test_session import SESSION
+from tests.support.chromium import ARTIFACTS, DESKTOP, PHONE, OpenPage
+from tests.support.sessions import SESSION
 
 PICTURES = ARTIFACTS / "pages"
 HERE = "https://api.example.com/auth/success"

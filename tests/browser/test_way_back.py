@@ -7,9 +7,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from terra_connections.redirects.language import LANGUAGES
-from tests.browser.chromium import PHONE, OpenPage
-from tests.support import Terra, connections_of, create_session, eventually, query_of, session_status
-from tests.unit.test_pages import said
+from tests.support.api import connections_of, create_session, query_of, session_status
+from tests.support.chromium import PHONE, OpenPage
+from tests.support.terra import Terra
+from tests.support.texts import texts_in
+from tests.support.waiting import eventually
 
 CONNECTED = "Your wearable is connected"
 WAITING = "Almost there"
@@ -253,11 +255,11 @@ def test_the_session_s_language_is_spoken(chromium: OpenPage, api: httpx.Client,
     page = chromium(locale="en-GB" if language != "en" else "de-DE")
     session = create_session(api, person, language=f"{language}-XX", return_to="ios")
     decide(page, session["auth_url"])
-    expect_title(page, said(language)["connected"]["title"])
+    expect_title(page, texts_in(language)["connected"]["title"])
     html = page.locator("html")
     expect(html).to_have_attribute("lang", language)
     expect(html).to_have_attribute("dir", "rtl" if language == "ar" else "ltr")
-    expect(page.get_by_role("link", name=said(language)["back"])).to_be_visible()
+    expect(page.get_by_role("link", name=texts_in(language)["back"])).to_be_visible()
 
 
 @pytest.mark.parametrize(("locale", "language"), [("pt-BR", "pt"), ("ar-EG", "ar"), ("ja", "ja"), ("zh-CN", "en")])
@@ -268,5 +270,5 @@ def test_who_has_no_session_is_spoken_to_in_the_browser_s_language(
     answer = page.goto(str(api.base_url.join("/auth/success?session=unknown&state=unknown")))
     assert answer
     assert answer.status == httpx.codes.BAD_REQUEST
-    expect_title(page, said(language)["unknown_link"]["title"])
+    expect_title(page, texts_in(language)["unknown_link"]["title"])
     expect(page.locator("html")).to_have_attribute("lang", language)

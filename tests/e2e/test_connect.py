@@ -6,7 +6,9 @@ from html import unescape
 import httpx
 import pytest
 
-from tests.support import Terra, connections_of, create_session, decide, eventually, query_of, session_status
+from tests.support.api import connections_of, create_session, decide, query_of, session_status
+from tests.support.terra import Terra
+from tests.support.waiting import eventually
 
 
 def test_a_person_connects_a_wearable(api: httpx.Client, browser: httpx.Client, terra: Terra, person: str) -> None:

@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from local.testing import Stack
-from tests.support import Terra, decide, eventually
+from tests.support.api import decide
+from tests.support.terra import Terra
+from tests.support.waiting import eventually
 from tools.environment import ROOT
 
 # The machine may lack curl. This script supports the options that README uses, with the same effect.

@@ -4,7 +4,9 @@ import httpx
 import pytest
 
 from local.testing import Stack
-from tests.support import Terra, auth_event, connections_of, create_session, decide, new_user_id, session_status
+from tests.support.api import connections_of, create_session, decide, session_status
+from tests.support.terra import Terra
+from tests.support.terra_events import auth_event, new_user_id
 
 PRIVATE = [("POST", "/sessions"), ("GET", "/sessions/some"), ("GET", "/connections"), ("DELETE", "/connections/some")]
 

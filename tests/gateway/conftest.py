@@ -1,21 +1,10 @@
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from local.gateway.workers import Runtime
-from tests.gateway.running import Running, serving, write_project
-
-RUNTIMES = [
-    pytest.param(
-        "awslambdaric",
-        marks=pytest.mark.skipif(
-            importlib.util.find_spec("awslambdaric") is None, reason="awslambdaric has no wheel for this platform"
-        ),
-    ),
-    "own",
-]
+from tests.support.gateway import RUNTIMES, Running, serving, write_project
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import pytest
 
 from local.gateway.routes import Routes
 from local.gateway.template import RouteSpec
-from tests.gateway.running import Running, as_json
-from tests.gateway.test_gateway_events import raw
+from tests.support.gateway import Running, as_json, raw
 
 INTERNAL = {"message": "Internal Server Error"}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.running import Running, serving
+from tests.support.gateway import Running, serving
 
 # "Control access to HTTP APIs with AWS Lambda authorizers", payload format 2.0: the fields of the documented event,
 # without the optional ones for mutual TLS and stage variables.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.gateway.running import TEMPLATE, Running, as_json, serving, write_project
+from tests.support.gateway import TEMPLATE, Running, as_json, serving, write_project
 
 CORS = """
       CorsConfiguration:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway.running import Running
+from tests.support.gateway import Running, raw
 
 # "Create AWS Lambda proxy integrations for HTTP APIs", payload format 2.0: the fields of the documented event. Those
 # for mutual TLS, JWT authorizers and stage variables belong to features that the stack does not use.
@@ -45,19 +45,6 @@ def event_of(response: httpx.Response) -> dict[str, Any]:
     assert response.status_code == 200, response.text
     event: dict[str, Any] = response.json()
     return event
-
-
-def raw(api: Running, request: bytes) -> tuple[int, bytes]:
-    """Send raw bytes, which no client library normalizes."""
-    host, port = api.gateway.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
-        connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
-        answer = b""
-        while chunk := connection.recv(65536):
-            answer += chunk
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]), body
 
 
 def test_the_documented_example_gives_the_documented_event(api: Running) -> None:

@@ -22,8 +22,8 @@ from local.gateway import FunctionError, Gateway, StartError
 from local.gateway.http1 import listen
 from local.gateway.runtime_api import Invocation, RuntimeApi
 from local.gateway.workers import Runtime
-from tests.gateway.running import Running, serving, until
-from tests.support import BUSY
+from tests.support.gateway import Running, serving, until
+from tests.support.waiting import BUSY
 
 INTERNAL = {"message": "Internal Server Error"}
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,8 +23,7 @@ from local.gateway.template import TemplateError, queue_ids, read_stack
 from local.gateway.triggers import QueueTrigger, ScheduleTrigger, StreamTrigger
 from local.gateway.workers import Runtime
 from local.testing import Stack
-from tests.gateway.conftest import RUNTIMES
-from tests.gateway.running import until
+from tests.support.gateway import RUNTIMES, until
 from tools.environment import ROOT
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local.testing import Stack
-from tests.integration.handlers import Handlers, running_handlers
-from tests.integration.tables import Tables
-from tests.integration.webhooks import Webhook, as_bytes
+from tests.support.handlers import Handlers, running_handlers
+from tests.support.tables import Tables
+from tests.support.webhooks import Webhook, as_bytes
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

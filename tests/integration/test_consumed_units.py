@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.flat_cost import Invocations, measure
 from local.testing import Stack
-from tests.support import Terra
+from tests.support.terra import Terra
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

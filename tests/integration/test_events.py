@@ -25,11 +25,12 @@ from local.sam_invoke import EVENTS, event_of
 from local.testing import Stack
 from receiver import Receiver
 from terra_connections.reconciliation.sweep import first_steps
-from tests.events import ANSWERS, answer_of
-from tests.integration.handlers import Handlers
-from tests.integration.sweeping import Sweeping, own_sweeping
-from tests.integration.webhooks import Webhook
-from tests.support import Terra, auth_event, new_user_id
+from tests.support.events import ANSWERS, answer_of
+from tests.support.handlers import Handlers
+from tests.support.sweeps import Sweeping, own_sweeping
+from tests.support.terra import Terra
+from tests.support.terra_events import auth_event, new_user_id
+from tests.support.webhooks import Webhook
 from tools.environment import ROOT
 
 if TYPE_CHECKING:

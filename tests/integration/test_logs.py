@@ -10,25 +10,12 @@ import pytest
 
 from terra_connections.ids import ReferenceId
 from terra_connections.users.pseudonym import Pseudonyms
-from tests.integration.handlers import Handlers, Run, http_event
-from tests.integration.redirects import begin
-from tests.integration.webhooks import Webhook
-from tests.support import Terra, auth_event, new_user_id
-
-
-def metrics(run: Run) -> dict[str, list[dict[str, Any]]]:
-    """Return the emitted metrics by name: dimensions and value."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for line in run.log.splitlines():
-        record = json.loads(line)
-        if "_aws" not in record:
-            continue
-        [directive] = record["_aws"]["CloudWatchMetrics"]
-        assert directive["Namespace"] == "TerraConnections"
-        [metric] = directive["Metrics"]
-        dimensions = {name: record[name] for name in directive["Dimensions"][0] if name != "service"}
-        found.setdefault(metric["Name"], []).append({**dimensions, "value": record[metric["Name"]][0]})
-    return found
+from tests.support.handlers import Handlers, http_event
+from tests.support.metrics import metrics
+from tests.support.redirects import begin
+from tests.support.terra import Terra
+from tests.support.terra_events import auth_event, new_user_id
+from tests.support.webhooks import Webhook
 
 
 def test_a_delivery_is_counted_by_type_outcome_age_and_secret(

@@ -15,11 +15,12 @@ import httpx
 import pytest
 
 from local.testing import Stack
-from tests.integration.handlers import Handlers, Run, http_event
-from tests.integration.sweeping import connection_item, own_sweeping
-from tests.integration.tables import own_tables
-from tests.integration.webhooks import Webhook
-from tests.support import Terra, auth_event
+from tests.support.handlers import Handlers, Run, http_event
+from tests.support.sweeps import connection_item, own_sweeping
+from tests.support.tables import own_tables
+from tests.support.terra import Terra
+from tests.support.terra_events import auth_event
+from tests.support.webhooks import Webhook
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

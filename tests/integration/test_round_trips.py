@@ -6,10 +6,13 @@ from urllib.parse import quote
 
 import httpx
 
-from tests.integration.handlers import Handlers, http_event
-from tests.integration.redirects import begin
-from tests.integration.webhooks import Webhook
-from tests.support import Terra, auth_event, connections_of, deauth_event, decide, eventually, new_user_id
+from tests.support.api import connections_of, decide
+from tests.support.handlers import Handlers, http_event
+from tests.support.redirects import begin
+from tests.support.terra import Terra
+from tests.support.terra_events import auth_event, deauth_event, new_user_id
+from tests.support.waiting import eventually
+from tests.support.webhooks import Webhook
 
 GET, BATCH, QUERY = "dynamodb.GetItem", "dynamodb.BatchGetItem", "dynamodb.Query"
 PUT, UPDATE, WRITE = "dynamodb.PutItem", "dynamodb.UpdateItem", "dynamodb.TransactWriteItems"

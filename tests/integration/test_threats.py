@@ -3,8 +3,10 @@
 import httpx
 
 from local.testing import Stack
-from tests.integration.redirects import begin
-from tests.support import Terra, connections_of, decide, eventually, query_of, session_status
+from tests.support.api import connections_of, decide, query_of, session_status
+from tests.support.redirects import begin
+from tests.support.terra import Terra
+from tests.support.waiting import eventually
 
 
 def as_user(stack: Stack, browser: httpx.Client, person: str, path: str) -> httpx.Response:

@@ -15,7 +15,9 @@ import httpx
 import pytest
 
 from local.testing import Stack
-from tests.support import Terra, auth_event, connections_of, create_session, new_user_id
+from tests.support.api import connections_of, create_session
+from tests.support.terra import Terra
+from tests.support.terra_events import auth_event, new_user_id
 
 ALICE = {"reference_id": "alice"}
 FIELDS = "reference_id, resource, resources, return_to and language"

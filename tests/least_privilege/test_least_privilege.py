@@ -6,8 +6,9 @@ other tests; they leave the functions' AWS calls in build/aws-calls.
 
 import pytest
 
-from tests import cloudformation, rights
 from tests.conftest import AWS_CALLS
+from tests.support import cloudformation
+from tests.support import iam as rights
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 
 from local import testing
 from terra_simulator.origin_guard import is_foreign
-from tests.support import eventually
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path

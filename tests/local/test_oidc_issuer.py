@@ -15,7 +15,7 @@ import jwt
 import pytest
 
 from local.oidc_issuer import AUDIENCE, Keys
-from tests.support import eventually
+from tests.support.waiting import eventually
 from tools.environment import ROOT
 
 if TYPE_CHECKING:

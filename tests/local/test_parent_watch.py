@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import psutil
 
 from local import parent_watch
-from tests.processes import wait_until_gone
-from tests.support import eventually
+from tests.support.processes import wait_until_gone
+from tests.support.waiting import eventually
 from tools.environment import everything
 
 if TYPE_CHECKING:

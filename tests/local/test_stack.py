@@ -23,8 +23,8 @@ from local import database, testing
 from local.aws_services import CREDENTIALS
 from local.processes import StackError
 from local.stack import shorten
-from tests.processes import command_line, descendants, end_with_all_it_started, wait_until_gone
-from tests.support import eventually
+from tests.support.processes import command_line, descendants, end_with_all_it_started, wait_until_gone
+from tests.support.waiting import eventually
 from tools.environment import ROOT
 
 if TYPE_CHECKING:

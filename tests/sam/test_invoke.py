@@ -5,7 +5,7 @@ import pytest
 from local import sam_local
 from local.sam_invoke import event_of
 from local.testing import Stack
-from tests.events import ANSWERS, answer_of
+from tests.support.events import ANSWERS, answer_of
 
 
 @pytest.mark.parametrize("function", ANSWERS)

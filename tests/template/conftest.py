@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests import cloudformation
+from tests.support import cloudformation
 from tools.environment import ROOT
 
 

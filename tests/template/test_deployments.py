@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from cfnlint.api import lint_all
 
-from tests import cloudformation
-from tests.rights import function_of, name_of
+from tests.support import cloudformation
+from tests.support.iam import function_of, name_of
 
 Template = dict[str, Any]
 SAFE = {"SafeDeployments": "true"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.rights import (
+from tests.support.iam import (
     Grant,
     Right,
     function_of,

@@ -13,8 +13,8 @@ from terra_connections.erasure.user import WORK_FOR
 from terra_connections.reconciliation.store import PAGES_KEPT_FOR
 from terra_connections.reconciliation.sweep import SEGMENTS
 from terra_connections.users.store import TOMBSTONE_KEPT_FOR
-from tests.environment import SETTINGS, loaded
-from tests.rights import name_of
+from tests.support.environment import SETTINGS, loaded
+from tests.support.iam import name_of
 from tools.environment import ROOT
 
 Template = dict[str, Any]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.environment import loaded
+from tests.support.environment import loaded
 from tools.environment import ROOT
 
 NEEDS: dict[str, set[str]] = {

@@ -8,8 +8,8 @@ import pytest
 
 from terra_connections import settings
 from terra_connections.errors import Misconfigured
-from tests import cloudformation
-from tests.environment import SETTINGS
+from tests.support import cloudformation
+from tests.support.environment import SETTINGS
 
 SAFE = [
     "https://connect.example.com",

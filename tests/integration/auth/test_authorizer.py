@@ -1,0 +1,193 @@
+"""Authorized callers: back ends with a valid service key, and users with a token of the app's issuer. No others."""
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from local.testing import Stack
+from tests.support.handlers import Handlers, broken, instead, refused
+
+ROUTES = [
+    ("POST", "/sessions"),
+    ("GET", "/sessions/some"),
+    ("GET", "/connections?reference_id=a"),
+    ("GET", "/connections/some"),
+]
+SECRET = "secrets-manager.GetSecretValue*:before"
+
+
+def keys(**values: str) -> dict[str, Any]:
+    return instead(SECRET, {"SecretString": json.dumps(values)})
+
+
+def presenting(*identity: str) -> dict[str, Any]:
+    return {"version": "2.0", "type": "REQUEST", "identitySource": list(identity)}
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_without_a_key_it_is_401(browser: httpx.Client, method: str, path: str) -> None:
+    answer = browser.request(method, path)
+    assert (answer.status_code, answer.json()) == (401, {"message": "Unauthorized"})
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize("scheme", ["Bearer wrong", "Basic {key}", "{key}", "Bearer", "Bearer {key}x", "Token {key}"])
+def test_with_anything_but_a_key_it_is_403(
+    stack: Stack, browser: httpx.Client, method: str, path: str, scheme: str
+) -> None:
+    headers = {"authorization": scheme.format(key=stack.service_key)}
+    answer = browser.request(method, path, headers=headers)
+    assert (answer.status_code, answer.json()) == (403, {"message": "Forbidden"})
+
+
+@pytest.mark.parametrize("scheme", ["Bearer {key}", "bearer {key}", "BEARER {key}", "Bearer  {key}"])
+def test_a_key_opens_however_the_scheme_is_spelled(stack: Stack, browser: httpx.Client, scheme: str) -> None:
+    headers = {"authorization": scheme.format(key=stack.service_key)}
+    assert browser.get("/sessions/unknown", headers=headers).status_code == 404
+
+
+def test_public_routes_ask_for_no_key(browser: httpx.Client) -> None:
+    assert browser.get("/auth/success").status_code == 400
+    assert browser.get("/auth/failure").status_code == 400
+    assert browser.post("/webhooks/terra").json()["code"] == "not_signed"
+
+
+def test_several_keys_are_valid_at_once(handlers: Handlers) -> None:
+    both = keys(old="one", new="two")
+    for key, is_authorized in (("one", True), ("two", True), ("three", False), ("", False), ("one two", False)):
+        run = handlers.run("authorize", presenting(f"Bearer {key}"), both)
+        assert run.result is not None
+        assert run.result["isAuthorized"] is is_authorized
+
+
+def test_a_withdrawn_key_opens_no_more(handlers: Handlers) -> None:
+    assert handlers.run("authorize", presenting("Bearer one"), keys(old="one", new="two")).result == {
+        "isAuthorized": True,
+        "context": {"caller": "service"},
+    }
+    assert handlers.run("authorize", presenting("Bearer one"), keys(new="two")).result == {"isAuthorized": False}
+
+
+@pytest.mark.parametrize("values", [{}, {"old": ""}])
+def test_an_empty_secret_opens_to_nobody(handlers: Handlers, values: dict[str, str]) -> None:
+    for identity in (["Bearer"], ["Bearer "], ["Bearer  "], ["Bearer old"], ["bearer \t"]):
+        run = handlers.run("authorize", presenting(*identity), keys(**values))
+        assert run.result is None
+        assert "Misconfigured" in (run.error or "")
+    for identity in ([], [""], [" "], ["bearer\t"], ["Basic "]):
+        assert handlers.run("authorize", presenting(*identity), keys(**values)).result == {"isAuthorized": False}
+
+
+@pytest.mark.parametrize(
+    "identity", [[], [""], [" "], ["Bearer"], ["Bearer  "], ["\ud800"], ["Bearer \ud800\x00"], ["Bearer caf\u00e9"]]
+)
+def test_an_odd_header_is_refused_and_breaks_nothing(handlers: Handlers, identity: list[str]) -> None:
+    assert handlers.run("authorize", presenting(*identity)).result == {"isAuthorized": False}
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        refused(SECRET, "ResourceNotFoundException"),
+        refused(SECRET, "AccessDeniedException"),
+        broken(SECRET, "silence"),
+        instead(SECRET, {"SecretString": "key"}),
+        instead(SECRET, {"SecretString": '["key"]'}),
+    ],
+)
+def test_without_its_keys_the_authorizer_raises_and_opens_to_nobody(
+    handlers: Handlers, stack: Stack, trouble: dict[str, Any]
+) -> None:
+    run = handlers.run("authorize", presenting(f"Bearer {stack.service_key}"), trouble)
+    assert run.result is None
+    assert run.error is not None
+    assert "Misconfigured" in run.error
+    assert stack.service_key not in run.error
+
+
+@pytest.fixture
+def other_issuer() -> Iterator[str]:
+    """The URL of an issuer that is down."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def token(stack: Stack, subject: str, **asked: object) -> str:
+    answer = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": subject, **asked}, timeout=30)
+    said: str = answer.raise_for_status().json()["access_token"]
+    return said
+
+
+def test_a_user_s_token_opens_for_its_subject(handlers: Handlers, stack: Stack, person: str) -> None:
+    run = handlers.run("authorize", presenting(f"bearer {token(stack, person)}"))
+    assert run.result == {"isAuthorized": True, "context": {"caller": "user", "reference_id": person}}
+    assert '"accepted"' in run.log
+    assert person not in run.log
+
+
+def test_why_a_token_was_refused_is_counted(handlers: Handlers, stack: Stack, person: str) -> None:
+    run = handlers.run("authorize", presenting(f"Bearer {token(stack, person, expires_in=-60)}"))
+    assert run.result == {"isAuthorized": False}
+    assert '"ExpiredSignatureError"' in run.log
+    assert person not in run.log
+
+
+def test_a_service_key_opens_while_the_issuer_is_down_and_a_token_is_not_decided_on(
+    handlers: Handlers, stack: Stack, person: str, other_issuer: str
+) -> None:
+    down = {"OIDC_ISSUER": other_issuer}
+    by_key = handlers.run("authorize", presenting(f"Bearer {stack.service_key}"), environment=down)
+    assert by_key.result == {"isAuthorized": True, "context": {"caller": "service"}}
+    by_token = handlers.run("authorize", presenting(f"Bearer {token(stack, person)}"), environment=down)
+    # A rejection would be cached by the gateway, and would ask the user to sign in again.
+    assert by_token.result is None
+    assert "IssuerUnreachable" in (by_token.error or "")
+
+
+def test_without_an_issuer_there_are_no_users(handlers: Handlers, stack: Stack, person: str) -> None:
+    run = handlers.run("authorize", presenting(f"Bearer {token(stack, person)}"), environment={"OIDC_ISSUER": ""})
+    assert run.result == {"isAuthorized": False}
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"OIDC_AUDIENCE": ""},
+        {"OIDC_ALGORITHMS": "RS256,HS256"},
+        {"OIDC_ISSUER": "http://login.example.com"},
+        {"OIDC_JWKS_URL": "http://login.example.com/jwks"},
+    ],
+)
+def test_an_issuer_that_is_configured_unsafely_is_told_at_once_and_opens_to_nobody(
+    handlers: Handlers, stack: Stack, mistake: dict[str, str]
+) -> None:
+    run = handlers.run("authorize", presenting(f"Bearer {stack.service_key}"), environment=mistake)
+    assert run.result is None
+    assert "Misconfigured" in (run.error or "")
+
+
+def test_what_the_authorizer_says_does_not_depend_on_the_route(handlers: Handlers, stack: Stack) -> None:
+    answers = [
+        handlers.run("authorize", {**presenting(f"Bearer {stack.service_key}"), "routeKey": f"{method} {path}"}).result
+        for method, path in ROUTES
+    ]
+    assert answers == [{"isAuthorized": True, "context": {"caller": "service"}}] * len(ROUTES)
+
+
+def test_the_functions_trust_no_event_without_an_authorizer(handlers: Handlers) -> None:
+    event = {
+        "headers": {"authorization": "Bearer anything"},
+        "body": '{"reference_id": "a", "resource": "FITBIT"}',
+        "rawQueryString": "reference_id=a",
+        "pathParameters": {"session_id": "a", "user_id": "a"},
+        "requestContext": {"requestId": "x", "domainName": "example.com"},
+    }
+    for function in ("create_session", "get_session", "list_connections", "get_connection"):
+        run = handlers.run(function, event)
+        assert (run.status, run.json["code"]) == (403, "forbidden")
+        assert run.trips == []

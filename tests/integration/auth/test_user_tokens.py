@@ -1,0 +1,309 @@
+"""User tokens on the running stack: on every route a token acts for its own subject, and shows no other user's data."""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import jwt
+import pytest
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, generate_private_key
+
+from local.testing import Stack
+from tests.support.api import connections_of, create_session
+from tests.support.handlers import Handlers, http_event
+from tests.support.terra import Terra
+from tests.support.terra_events import auth_event, new_user_id
+from tests.support.waiting import eventually
+from tools.environment import ROOT
+
+CONTRACT: dict[str, Any] = yaml.safe_load((ROOT / "openapi.yaml").read_text())
+FOREIGN_KEY = generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def secured() -> Iterator[str]:
+    for path, methods in CONTRACT["paths"].items():
+        for method, operation in methods.items():
+            if operation.get("security") != []:
+                yield f"{method.upper()} {path}"
+
+
+SECURED = sorted(secured())
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """The stack's issuer, which signs any token, and its public key."""
+
+    client: httpx.Client
+    url: str
+
+    def token(self, subject: str, **asked: object) -> str:
+        answer = self.client.post("/token", json={"subject": subject, **asked})
+        said: str = answer.raise_for_status().json()["access_token"]
+        return said
+
+    def jwk(self) -> dict[str, str]:
+        jwk: dict[str, str] = self.client.get("/jwks").json()["keys"][-1]
+        return jwk
+
+    def claims(self, subject: str) -> dict[str, Any]:
+        return jwt.decode(self.token(subject), options={"verify_signature": False})
+
+
+@pytest.fixture(scope="session")
+def issuer(stack: Stack) -> Iterator[Issuer]:
+    with httpx.Client(base_url=stack.oidc_issuer, timeout=30) as client:
+        yield Issuer(client, stack.oidc_issuer)
+
+
+Forge = Callable[[Issuer, str], str]
+
+
+def unsigned(issuer: Issuer, subject: str) -> str:
+    header = {"alg": "none", "typ": "JWT", "kid": issuer.jwk()["kid"]}
+    return f"{part(header)}.{part(issuer.claims(subject))}."
+
+
+def signed_by_the_public_key(issuer: Issuer, subject: str) -> str:
+    jwk = issuer.jwk()
+    key = jwt.PyJWK(jwk).key
+    assert isinstance(key, RSAPublicKey)
+    pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    message = f"{part({'alg': 'HS256', 'kid': jwk['kid']})}.{part(issuer.claims(subject))}"
+    mac = hmac.digest(pem, message.encode(), hashlib.sha256)
+    return f"{message}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+
+
+def part(content: Mapping[str, object]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+
+
+FORGED: dict[str, Forge] = {
+    "expired": lambda issuer, subject: issuer.token(subject, expires_in=-31),
+    "of a wrong audience": lambda issuer, subject: issuer.token(subject, audience="another-app"),
+    "of a wrong issuer": lambda issuer, subject: issuer.token(subject, claims={"iss": f"{issuer.url}/"}),
+    "unsigned": unsigned,
+    "signed by HS256 with the public key": signed_by_the_public_key,
+    "signed by another key": lambda issuer, subject: jwt.encode(
+        issuer.claims(subject), FOREIGN_KEY, "RS256", headers={"kid": issuer.jwk()["kid"]}
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user with an open session and a connection."""
+
+    reference_id: str
+    session_id: str
+    user_id: str
+
+
+@pytest.fixture
+def two(api: httpx.Client, terra: Terra) -> tuple[Person, Person]:
+    """Two unrelated users."""
+
+    def somebody() -> Person:
+        name = f"person-{uuid4()}"
+        session, user = create_session(api, name), terra.connect(name)
+        eventually(lambda: connections_of(api, name))
+        return Person(name, session["session_id"], user["user_id"])
+
+    return somebody(), somebody()
+
+
+def call(browser: httpx.Client, route: str, token: str, *, of: Person, named: str | None = None) -> httpx.Response:
+    """Send a request about a user's data, with or without a reference_id."""
+    method, _, path = route.partition(" ")
+    path = path.replace("{session_id}", of.session_id).replace("{user_id}", of.user_id)
+    person = {} if named is None else {"reference_id": named}
+    body: dict[str, Any] = {}
+    if route == "POST /sessions":
+        body = {"json": {"resource": "FITBIT", **person}}
+    elif method == "POST":
+        body = {"json": person}
+    query = person if route == "GET /connections" else {}
+    return browser.request(method, path, params=query, headers={"authorization": f"Bearer {token}"}, **body)
+
+
+# -- every route ------------------------------------------------------------------------------------------------------
+
+
+def test_the_routes_are_those_that_are_known_here() -> None:
+    """A new route must be added here, with a decision about whose data it shows."""
+    assert sorted([*NAMING, *SHOWING, *NOBODY_S]) == SECURED
+
+
+NAMING = ["POST /sessions", "GET /connections", "POST /connections/sync", "POST /erasures", "POST /mobile-tokens"]
+SHOWING = ["GET /sessions/{session_id}", "GET /connections/{user_id}", "DELETE /connections/{user_id}"]
+NOBODY_S = ["GET /providers"]
+WELL = {200, 201, 204}
+
+
+@pytest.mark.parametrize("route", SECURED)
+def test_a_token_opens_what_is_its_subject_s(
+    browser: httpx.Client, issuer: Issuer, two: tuple[Person, Person], route: str
+) -> None:
+    own, _ = two
+    token = issuer.token(own.reference_id)
+    answer = call(browser, route, token, of=own)
+    assert answer.status_code in WELL, answer.text
+    if answer.content and route.endswith(("/sessions", "{session_id}", "{user_id}")):
+        assert answer.json()["reference_id"] == own.reference_id
+    if route in NAMING:
+        assert call(browser, route, token, of=own, named=own.reference_id).status_code in WELL
+
+
+@pytest.mark.parametrize("route", NAMING)
+def test_naming_somebody_else_is_forbidden_and_does_nothing(
+    api: httpx.Client, browser: httpx.Client, issuer: Issuer, terra: Terra, two: tuple[Person, Person], route: str
+) -> None:
+    own, other = two
+    before = (connections_of(api, other.reference_id), len(terra.calls("")))
+    answer = call(browser, route, issuer.token(own.reference_id), of=own, named=other.reference_id)
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert other.reference_id not in answer.text
+    assert (connections_of(api, other.reference_id), len(terra.calls(""))) == before
+
+
+@pytest.mark.parametrize("route", SHOWING)
+def test_what_is_somebody_else_s_answers_as_what_does_not_exist(
+    api: httpx.Client, browser: httpx.Client, issuer: Issuer, two: tuple[Person, Person], route: str
+) -> None:
+    own, other = two
+    token = issuer.token(own.reference_id)
+    nothing = Person("", secrets.token_urlsafe(16), new_user_id())
+    foreign, missing = (call(browser, route, token, of=whose) for whose in (other, nothing))
+    assert foreign.status_code == 404
+    assert told(foreign) == told(missing)
+    # The connection is unchanged.
+    assert [c["status"] for c in connections_of(api, other.reference_id)] == ["connected"]
+
+
+def told(answer: httpx.Response) -> tuple[int, dict[str, str], str]:
+    """Return a response without the fields that differ between any two."""
+    headers = {name: value for name, value in answer.headers.items() if name not in {"date", "apigw-requestid"}}
+    return answer.status_code, headers, answer.text
+
+
+@pytest.mark.parametrize("route", SECURED)
+@pytest.mark.parametrize("kind", FORGED)
+def test_a_token_that_proves_nothing_opens_nothing(
+    browser: httpx.Client, issuer: Issuer, kind: str, route: str
+) -> None:
+    someone = Person(f"person-{uuid4()}", "some", "some")
+    answer = call(browser, route, FORGED[kind](issuer, someone.reference_id), of=someone)
+    assert (answer.status_code, answer.json()) == (403, {"message": "Forbidden"})
+
+
+# -- further cases ----------------------------------------------------------------------------------------------------
+
+
+def test_a_foreign_thing_costs_what_a_missing_one_does(
+    api: httpx.Client, handlers: Handlers, terra: Terra, two: tuple[Person, Person]
+) -> None:
+    own, other = two
+    # A user_id with a history. For its owner the links would be followed.
+    new_id = new_user_id()
+    terra.deliver(
+        {
+            "type": "user_reauth",
+            "status": "warning",
+            "new_user": auth_event(new_id, other.reference_id)["user"],
+            "old_user": auth_event(other.user_id, other.reference_id)["user"],
+        }
+    )
+    assert api.get(f"/connections/{other.user_id}").json()["user_id"] == new_id
+    user = {"caller": "user", "reference_id": own.reference_id}
+
+    def trips(function: str, name: str, value: str) -> list[str]:
+        event = http_event("GET", "/x", path_parameters={name: value})
+        event["requestContext"]["authorizer"]["lambda"] = user
+        run = handlers.run(function, event)
+        assert run.status == 404
+        return run.trips
+
+    for function in ("get_connection", "disconnect"):
+        missing = trips(function, "user_id", new_user_id())
+        for foreign in (other.user_id, new_id):
+            assert trips(function, "user_id", foreign) == missing == ["dynamodb.BatchGetItem"]
+    missing = trips("get_session", "session_id", secrets.token_urlsafe(16))
+    assert trips("get_session", "session_id", other.session_id) == missing == ["dynamodb.GetItem"]
+
+
+def test_a_connection_of_nobody_is_nobody_s_to_see(
+    api: httpx.Client, browser: httpx.Client, issuer: Issuer, terra: Terra, person: str
+) -> None:
+    user_id = new_user_id()
+    terra.deliver(auth_event(user_id, None))
+    assert api.get(f"/connections/{user_id}").json()["reference_id"] is None
+    whose = Person(person, "", user_id)
+    assert call(browser, "GET /connections/{user_id}", issuer.token(person), of=whose).status_code == 404
+    assert call(browser, "DELETE /connections/{user_id}", issuer.token(person), of=whose).status_code == 404
+
+
+def test_a_service_key_has_to_name_somebody(api: httpx.Client) -> None:
+    answers = [
+        api.post("/sessions", json={"resource": "FITBIT"}),
+        api.get("/connections"),
+        api.post("/connections/sync", json={}),
+        api.post("/erasures", json={}),
+    ]
+    for answer in answers:
+        assert answer.status_code == 400
+        assert answer.json()["errors"] == [{"field": "reference_id", "message": "is required with a service key"}]
+
+
+def test_two_people_may_use_the_same_idempotency_key(browser: httpx.Client, issuer: Issuer) -> None:
+    def begin(token: str) -> httpx.Response:
+        headers = {"authorization": f"Bearer {token}", "idempotency-key": "1"}
+        return browser.post("/sessions", json={"resource": "FITBIT"}, headers=headers)
+
+    ada, bob = (issuer.token(f"person-{uuid4()}") for _ in range(2))
+    first, second = begin(ada), begin(bob)
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json()["session_id"] != second.json()["session_id"]
+    assert begin(ada).json() == first.json()
+
+
+def test_what_a_back_end_began_for_somebody_they_see(
+    api: httpx.Client, browser: httpx.Client, issuer: Issuer, person: str
+) -> None:
+    session = create_session(api, person)
+    whose = Person(person, session["session_id"], "")
+    answer = call(browser, "GET /sessions/{session_id}", issuer.token(person), of=whose)
+    assert (answer.status_code, answer.json()["session_id"]) == (200, session["session_id"])
+
+
+@pytest.mark.parametrize("name", ["ada@example.com/ü b+c", "auth0|5f7c", "名前-" + "x" * 200])
+def test_a_subject_may_be_any_reference_id(browser: httpx.Client, issuer: Issuer, name: str) -> None:
+    subject = f"{name}-{uuid4()}"[-256:]
+    answer = browser.post(
+        "/sessions", json={"resource": "FITBIT"}, headers={"authorization": f"Bearer {issuer.token(subject)}"}
+    )
+    assert (answer.status_code, answer.json()["reference_id"]) == (201, subject)
+
+
+def test_the_person_s_browser_chooses_the_language_and_a_back_end_s_header_says_nothing(
+    api: httpx.Client, browser: httpx.Client, issuer: Issuer, terra: Terra, person: str
+) -> None:
+    def asked(client: httpx.Client, body: dict[str, str], **headers: str) -> str | None:
+        answer = client.post("/sessions", json={"resource": "FITBIT", **body}, headers=headers)
+        assert answer.status_code == 201, answer.text
+        language: str | None = terra.calls("/auth/authenticateUser")[-1]["body"].get("language")
+        return language
+
+    token = {"authorization": f"Bearer {issuer.token(person)}", "accept-language": "tlh, fr-CH;q=0.9, en;q=0.8"}
+    assert asked(browser, {}, **token) == "fr"
+    assert asked(browser, {"language": "de"}, **token) == "de"
+    assert asked(browser, {}, **{**token, "accept-language": "tlh"}) is None
+    assert asked(api, {"reference_id": person}, **{"accept-language": "fr"}) is None

@@ -1,0 +1,362 @@
+"""Every change of a user's connections is published to the bus: once, in the documented shape, and nothing else is."""
+
+import json
+import re
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import boto3
+import httpx
+import pytest
+from boto3.dynamodb.types import TypeSerializer
+from jsonschema import Draft202012Validator, FormatChecker
+
+from local import messages
+from local.testing import Stack
+from tests.support.api import connections_of
+from tests.support.handlers import Handlers, Run, instead, refused
+from tests.support.terra import Terra
+from tests.support.terra_events import auth_event, deauth_event, new_user_id
+from tests.support.waiting import eventually
+from tools.environment import ROOT
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sqs import SQSClient
+
+Event = dict[str, Any]
+Record = dict[str, Any]
+
+LONG_AGO = 1_700_000_000_000
+PUT = "eventbridge.PutEvents"
+
+_write = TypeSerializer().serialize
+
+
+def schema() -> Any:  # noqa: ANN401 - JSON
+    [block] = re.findall(r"```json\n(.*?)```", (ROOT / "docs/events.md").read_text(), re.DOTALL)
+    return json.loads(block)
+
+
+class Listener:
+    """A consumer with a rule on the bus and a queue as its target."""
+
+    def __init__(self, client: "SQSClient", queue_url: str) -> None:
+        self._client = client
+        self._queue_url = queue_url
+        self._heard: list[Event] = []
+        self._validator = Draft202012Validator(schema(), format_checker=FormatChecker())
+
+    def of(self, person: str) -> list[Event]:
+        """Return the details of all events about this user so far, after validating each against the schema."""
+        while True:
+            answer = self._client.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10)
+            found = answer.get("Messages", [])
+            for message in found:
+                self._client.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
+                event = json.loads(message["Body"])
+                assert event["source"] == "terra-connections"
+                assert event["detail-type"] == event["detail"]["type"]
+                self._validator.validate(event["detail"])
+                self._heard.append(event["detail"])
+            if not found:
+                return [event for event in self._heard if event["reference_id"] == person]
+
+    def hears(self, person: str, *types: str) -> list[Event]:
+        """Wait until exactly these events, in this order, were published about this user."""
+        eventually(lambda: len(self.of(person)) >= len(types))
+        assert [event["type"] for event in self.of(person)] == list(types)
+        return self.of(person)
+
+
+@pytest.fixture(scope="module")
+def listener(stack: Stack) -> Iterator[Listener]:
+    name = f"Listener{uuid4().hex[:8]}"
+    services = messages.services(stack.dynamodb_url, stack.aws_url)
+    client = services.queues()
+    url = client.create_queue(QueueName=name)["QueueUrl"]
+    events = boto3.client(
+        "events",
+        endpoint_url=stack.aws_url,
+        region_name=stack.region,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+    bus = stack.event_buses["EventBus"]
+    pattern = json.dumps({"source": ["terra-connections"]})
+    events.put_rule(Name=name, EventBusName=bus, EventPattern=pattern)
+    arn = f"arn:aws:sqs:{stack.region}:000000000000:{name}"
+    events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "listener", "Arn": arn}])
+    yield Listener(client, url)
+    events.remove_targets(Rule=name, EventBusName=bus, Ids=["listener"])
+    events.delete_rule(Name=name, EventBusName=bus)
+    client.delete_queue(QueueUrl=url)
+    client.close()
+    events.close()
+
+
+def deliver(terra: Terra, body: dict[str, Any]) -> None:
+    # Equal bytes that are signed in the same second count as one delivery.
+    [answer] = terra.deliver({**body, "version": new_user_id()})
+    assert answer["status"] == httpx.codes.OK, answer
+
+
+def of_user(type_: str, user_id: str, person: str | None, **more: object) -> dict[str, Any]:
+    return {**deauth_event(user_id, person), "type": type_, **more}
+
+
+def reauth_event(new: str, old: str, person: str, *, new_person: str | None = None) -> dict[str, Any]:
+    user = {"provider": "FITBIT", "scopes": "ACTIVITY,SLEEP", "active": True}
+    return {
+        "type": "user_reauth",
+        "status": "warning",
+        "old_user": {**user, "user_id": old, "reference_id": person},
+        "new_user": {**user, "user_id": new, "reference_id": new_person or person},
+    }
+
+
+class TestOnTheRunningStack:
+    """A webhook causes an event on the bus."""
+
+    def test_a_connection_s_whole_life_is_told(
+        self, api: httpx.Client, terra: Terra, listener: Listener, person: str
+    ) -> None:
+        first, second = new_user_id(), new_user_id()
+        told: list[str] = []
+
+        def then(type_: str, *bodies: dict[str, Any]) -> Event:
+            time.sleep(0.01)  # advances Terra's clock
+            for body in bodies:
+                deliver(terra, body)
+            told.append(type_)
+            event = listener.hears(person, *told)[-1]
+            assert event["connections"] == connections_of(api, person)
+            return event
+
+        begun = then("connected", auth_event(first, person))
+        assert begun["connection"] == connections_of(api, person)[0]
+        assert (
+            then("needs_reauth", of_user("connection_error", first, person))["connection"]["status"] == "needs_reauth"
+        )
+        then("recovered", auth_event(first, person))
+        scopes = of_user("permission_change", first, person, scopes_added="BODY", scopes_removed="SLEEP")
+        assert then("scopes_changed", scopes)["connection"]["scopes"] == ["ACTIVITY", "BODY"]
+        again = then("reconnected", reauth_event(second, first, person))
+        assert again["previous"] == {"connection_id": begun["connection"]["connection_id"], "user_id": first}
+        assert again["connection"]["user_id"] == second
+        assert again["connection"]["connection_id"] == begun["connection"]["connection_id"]
+        ended = then("disconnected", deauth_event(second, person))
+        assert (ended["connection"]["status"], ended["connections"]) == ("revoked", [])
+        then("connected", auth_event(second, person))
+        answer = api.post("/erasures", json={"reference_id": person})
+        assert answer.status_code == httpx.codes.NO_CONTENT, answer.text
+        erased = then("erased")
+        assert erased["connection"]["user_id"] == second
+        ids = [event["event_id"] for event in listener.of(person)]
+        assert len(set(ids)) == len(ids)
+
+    def test_a_reconnect_after_its_own_auth_is_told_once(self, terra: Terra, listener: Listener, person: str) -> None:
+        old, new = new_user_id(), new_user_id()
+        for body in (auth_event(old, person), auth_event(new, person), reauth_event(new, old, person)):
+            deliver(terra, body)
+        *_, reconnected = listener.hears(person, "connected", "connected", "reconnected")
+        deliver(terra, of_user("connection_error", new, person))
+        told = listener.hears(person, "connected", "connected", "reconnected", "needs_reauth")
+        assert told[-1]["connection"]["connection_id"] == reconnected["connection"]["connection_id"]
+        assert [c["user_id"] for c in told[-1]["connections"]] == [new]
+
+    def test_a_successor_whose_owner_was_never_named_is_erased_for_its_user(
+        self, api: httpx.Client, terra: Terra, listener: Listener, person: str
+    ) -> None:
+        old, new = new_user_id(), new_user_id()
+        deliver(terra, auth_event(old, person))
+        reauth = reauth_event(new, old, person)
+        del reauth["new_user"]["reference_id"]
+        deliver(terra, reauth)
+        listener.hears(person, "connected", "reconnected")
+        assert api.post("/erasures", json={"reference_id": person}).status_code == httpx.codes.NO_CONTENT
+        assert listener.hears(person, "connected", "reconnected", "erased")[-1]["connection"]["user_id"] == new
+
+    def test_a_connection_that_moves_is_told_to_both(self, terra: Terra, listener: Listener, person: str) -> None:
+        user_id, other = new_user_id(), f"{person}-other"
+        deliver(terra, auth_event(user_id, person))
+        listener.hears(person, "connected")
+        deliver(terra, auth_event(user_id, other))
+        [_, ended] = listener.hears(person, "connected", "disconnected")
+        [begun] = listener.hears(other, "connected")
+        assert (ended["connections"], ended["connection"]["status"]) == ([], "revoked")
+        assert [c["user_id"] for c in begun["connections"]] == [user_id]
+
+    def test_facts_that_change_nothing_to_be_seen_are_silent(
+        self, terra: Terra, listener: Listener, person: str
+    ) -> None:
+        user_id = new_user_id()
+        failed = {"type": "auth", "status": "error", "reason": "auth_cancelled", "user": {"user_id": user_id}}
+        deliver(terra, deauth_event(user_id, person))
+        deliver(terra, auth_event(user_id, None))
+        deliver(terra, auth_event(user_id, person))
+        deliver(terra, of_user("activity", user_id, person, data=[]))
+        deliver(terra, failed)
+        deliver(terra, of_user("connection_error", user_id, person))
+        listener.hears(person, "connected", "needs_reauth")
+
+    def test_disconnecting_is_told(self, api: httpx.Client, terra: Terra, listener: Listener, person: str) -> None:
+        user_id = terra.connect(person)["user_id"]
+        listener.hears(person, "connected")
+        assert api.delete(f"/connections/{user_id}").is_success
+        listener.hears(person, "connected", "disconnected")
+
+    def test_the_stack_shows_what_is_published(self, stack: Stack, terra: Terra, person: str) -> None:
+        deliver(terra, auth_event(new_user_id(), person))
+        eventually(lambda: "[event on the bus] connected FITBIT" in stack.output.read_text())
+
+
+# --- the handler alone -----------------------------------------------------------------------------------------------
+
+
+def image(user_id: str, person: str, *, version: int = 1, **facts: dict[str, Any]) -> Record:
+    """Build an item as a stream contains it."""
+    item = {
+        "user_id": user_id,
+        "version": version,
+        "first_connected": LONG_AGO,
+        "reference_id": person,
+        "facts": {"connected": {"at": LONG_AGO}, "owner": {"at": LONG_AGO, "value": person}, **facts},
+    }
+    return {name: _write(value) for name, value in item.items()}
+
+
+def record(number: int, *, old: Record | None = None, new: Record | None = None) -> Record:
+    images = {name: value for name, value in (("OldImage", old), ("NewImage", new)) if value is not None}
+    keys = {"user_id": (new or old or {})["user_id"]}
+    return {
+        "eventID": str(number),
+        "eventName": "MODIFY" if old and new else "INSERT" if new else "REMOVE",
+        "eventSource": "aws:dynamodb",
+        "dynamodb": {
+            "ApproximateCreationDateTime": 1_763_800_000 + number,
+            "Keys": keys,
+            "SequenceNumber": f"{number:021}",
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+            **images,
+        },
+    }
+
+
+def stream(*records: Record) -> dict[str, Any]:
+    return {"Records": list(records)}
+
+
+def failed(run: Run) -> list[str]:
+    assert run.result is not None, run.error
+    return [failure["itemIdentifier"].lstrip("0") for failure in run.result["batchItemFailures"]]
+
+
+@pytest.fixture
+def people(person: str) -> list[str]:
+    return [f"{person}-{number}" for number in range(3)]
+
+
+@pytest.fixture
+def three(people: Sequence[str]) -> dict[str, Any]:
+    """The first connections of three users, in one batch."""
+    return stream(*(record(n, new=image(new_user_id(), person)) for n, person in enumerate(people, 1)))
+
+
+def test_what_eventbridge_refuses_comes_again_and_the_others_do_not_wait(
+    handlers: Handlers, listener: Listener, people: list[str], three: dict[str, Any]
+) -> None:
+    entry = {"ErrorCode": "InternalFailure", "ErrorMessage": "ordered by a test"}
+    refusal = instead(f"{PUT}#2:before", {"FailedEntryCount": 1, "Entries": [entry]})
+    run = handlers.run("publish_events", three, refusal)
+    assert failed(run) == ["2"]
+    assert '"causes":["NotPublished"]' in run.log
+    for person, types in zip(people, (["connected"], [], ["connected"]), strict=True):
+        listener.hears(person, *types)
+    first = [event for person in people for event in listener.of(person)]
+    again = handlers.run("publish_events", stream(*three["Records"][1:]))
+    assert failed(again) == []
+    listener.hears(people[1], "connected")
+    [once, twice] = listener.hears(people[2], "connected", "connected")
+    assert once["event_id"] == twice["event_id"] in [event["event_id"] for event in first]
+
+
+def test_an_error_of_eventbridge_is_a_failure_of_that_record(handlers: Handlers, three: dict[str, Any]) -> None:
+    run = handlers.run("publish_events", three, refused(f"{PUT}*:before", "AccessDeniedException"))
+    assert failed(run) == ["1", "2", "3"]
+
+
+def test_a_record_that_cannot_be_read_fails_alone(
+    handlers: Handlers, listener: Listener, people: list[str], three: dict[str, Any]
+) -> None:
+    del three["Records"][1]["dynamodb"]["NewImage"]["version"]
+    assert failed(handlers.run("publish_events", three)) == ["2"]
+    listener.hears(people[0], "connected")
+    listener.hears(people[2], "connected")
+
+
+def test_a_replay_has_the_same_ids(
+    handlers: Handlers, listener: Listener, people: list[str], three: dict[str, Any]
+) -> None:
+    for _ in range(2):
+        assert failed(handlers.run("publish_events", three)) == []
+    for person in people:
+        [once, twice] = listener.hears(person, "connected", "connected")
+        assert once["event_id"] == twice["event_id"]
+        assert once == twice
+
+
+def test_a_reconnect_whose_records_come_in_two_batches_is_told_once(
+    handlers: Handlers, terra: Terra, listener: Listener, person: str, dynamodb: "DynamoDBClient", stack: Stack
+) -> None:
+    """The running stack wrote the items. The test recognizes the stack's own events by their ids."""
+    old, new = new_user_id(), new_user_id()
+    deliver(terra, auth_event(old, person))
+    before = item(dynamodb, stack, old)
+    deliver(terra, reauth_event(new, old, person))
+    [_, told] = listener.hears(person, "connected", "reconnected")
+    records = [record(1, old=before, new=item(dynamodb, stack, old)), record(2, new=item(dynamodb, stack, new))]
+    for order in (records, records[::-1]):
+        types = []
+        for one in order:
+            run = handlers.run("publish_events", stream(one))
+            assert failed(run) == []
+            types += [t for line in run.log.splitlines() for t in json.loads(line).get("types", [])]
+        assert types == ["reconnected"]
+    assert {event["event_id"] for event in listener.of(person)[1:]} == {told["event_id"]}
+
+
+def item(dynamodb: "DynamoDBClient", stack: Stack, user_id: str) -> Record:
+    key = {"user_id": {"S": user_id}}
+    found = dynamodb.get_item(TableName=stack.tables.connections, Key=key, ConsistentRead=True)
+    stored: Record = dict(found["Item"])
+    return stored
+
+
+@pytest.mark.parametrize("change", ["put", "removed by DynamoDB"])
+def test_a_tombstone_is_no_connection(handlers: Handlers, change: str) -> None:
+    stone = {"user_id": {"S": "erased:" + "0" * 64}, "ttl": {"N": "1"}}
+    told = record(1, new=stone) if change == "put" else record(1, old=stone)
+    told["userIdentity"] = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+    run = handlers.run("publish_events", stream(told))
+    assert failed(run) == []
+    assert PUT not in run.trips
+
+
+def test_a_silent_change_costs_one_read_and_a_told_one_two_and_an_event(handlers: Handlers, person: str) -> None:
+    user_id = new_user_id()
+    before = image(user_id, person)
+    later = image(user_id, person, version=2, widget_session_id={"at": LONG_AGO + 1, "value": "w"})
+    silent = handlers.run("publish_events", stream(record(1, old=before, new=later)))
+    assert silent.trips == ["dynamodb.BatchGetItem"]
+    told = handlers.run("publish_events", stream(record(1, new=before)))
+    assert told.trips == ["dynamodb.BatchGetItem", "dynamodb.Query", PUT]
+
+
+def test_the_log_says_what_was_told_and_not_of_whom(handlers: Handlers, person: str) -> None:
+    run = handlers.run("publish_events", stream(record(1, new=image(new_user_id(), person))))
+    lines = [json.loads(line) for line in run.log.splitlines()]
+    assert [line["types"] for line in lines if line["message"] == "publish"] == [["connected"]]
+    assert person not in run.log

@@ -1,0 +1,655 @@
+"""Sweeps restore lost connections and revoke nothing wrongly, despite failures of Terra or the queue."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from local.testing import Stack
+from terra_connections.ids import ReferenceId
+from terra_connections.users.pseudonym import Pseudonyms
+from terra_connections.users.store import UserStore
+from tests.support.api import connections_of
+from tests.support.handlers import Handlers, kill, pause, settled
+from tests.support.sweeps import (
+    LONG_AGO,
+    Message,
+    Sweeping,
+    connect_at_terra,
+    connection_item,
+    counted,
+    event_of,
+    notes,
+    outcomes,
+)
+from tests.support.sweeps import own_sweeping as own_sweeping_of
+from tests.support.terra import Terra
+from tests.support.terra_events import new_user_id
+from tests.support.waiting import BUSY, eventually
+from tools import restore
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+PARTS = 5  # four segments, and Terra's list
+
+
+@pytest.fixture
+def sweeping(handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack, terra: Terra) -> Iterator[Sweeping]:
+    terra.settings(send_webhooks=False)
+    with own_sweeping_of(handlers, dynamodb, stack) as own:
+        yield own
+
+
+def on_both_sides(sweeping: Sweeping, terra: Terra, count: int) -> list[str]:
+    """Create connections that exist both at Terra and in the table."""
+    user_ids = connect_at_terra(terra, count)
+    sweeping.load([connection_item(user_id) for user_id in user_ids])
+    return user_ids
+
+
+def vanish(terra: Terra, user_id: str) -> None:
+    """Delete a connection at Terra, without a webhook."""
+    assert terra.client.delete(f"/_control/users/{user_id}").is_success
+
+
+def pending_login(terra: Terra, stack: Stack, person: str) -> str:
+    """Start a login that is never finished."""
+    answer = terra.client.post(
+        "/api/v2/auth/authenticateUser",
+        params={"resource": "FITBIT"},
+        json={"reference_id": person},
+        headers={"dev-id": stack.terra_dev_id, "x-api-key": stack.terra_api_key},
+    )
+    assert answer.is_success, answer.text
+    return str(answer.json()["user_id"])
+
+
+def users_at_terra(terra: Terra) -> set[str]:
+    return {user["user_id"] for user in terra.client.get("/_control/users").json()}
+
+
+# -- lost connections --------------------------------------------------------------------------------------------------
+
+
+def test_a_connection_whose_webhook_was_lost_is_found(sweeping: Sweeping, terra: Terra, person: str) -> None:
+    user_id = terra.connect(person)["user_id"]
+    began = time.time()
+    runs = sweeping.sweep()
+    item = sweeping.connection(user_id)
+    assert item is not None
+    assert item["reference_id"] == person
+    assert set(item["facts"]) >= {"connected", "owner", "provider"}
+    # The position is two minutes before the request to Terra.
+    assert began - 121 <= item["facts"]["connected"]["at"] / 1000 <= time.time() - 120
+    assert counted(runs, "Drift") == {"lost_here": 1}
+    assert counted(runs, "Sweeps") == {"finished": 1}
+    assert counted(sweeping.sweep(), "Drift") == {}
+
+
+def test_a_connection_that_vanished_at_terra_is_revoked(sweeping: Sweeping, terra: Terra) -> None:
+    gone, *others = on_both_sides(sweeping, terra, 3)
+    vanish(terra, gone)
+    began = time.time()
+    runs = sweeping.sweep()
+    assert sweeping.revoked() == {gone}
+    assert began - 121 <= sweeping.facts(gone)["absent"]["at"] / 1000 <= time.time() - 120
+    assert counted(runs, "Drift") == {"lost_at_terra": 1}
+    assert counted(runs, "Sweeps") == {"finished": 1}
+    assert all(sweeping.connection(other) == connection_item(other) for other in others)
+    assert counted(sweeping.sweep(), "Drift") == {}
+
+
+def test_a_sweep_of_two_sides_that_agree_writes_nothing(sweeping: Sweeping, terra: Terra) -> None:
+    user_ids = on_both_sides(sweeping, terra, 3)
+    runs = sweeping.sweep()
+    assert [sweeping.connection(user_id) for user_id in user_ids] == [connection_item(user_id) for user_id in user_ids]
+    assert counted(runs, "Drift") == {}
+    assert terra.calls("/userInfo") == []
+
+
+def test_who_was_absent_and_is_listed_again_is_no_longer_revoked(sweeping: Sweeping, terra: Terra) -> None:
+    [back, waiting] = connect_at_terra(terra, 2)
+    absent = {"absent": {"at": LONG_AGO + 1}}
+    sweeping.load([connection_item(back, absent), connection_item(waiting, absent)])
+    terra.change(waiting, is_authenticated=False)
+    runs = sweeping.sweep()
+    assert sweeping.facts(back)["connected"]["at"] > LONG_AGO + 1
+    # Terra lists it, but does not report it as authenticated: that only undoes the absence.
+    assert sweeping.facts(waiting)["present"]["at"] > LONG_AGO + 1
+    assert sweeping.facts(waiting)["connected"]["at"] == LONG_AGO
+    assert counted(runs, "Drift") == {"lost_here": 2}
+
+
+def test_presence_is_not_written_where_it_undoes_nothing(sweeping: Sweeping, terra: Terra) -> None:
+    [here, disconnected, troubled] = connect_at_terra(terra, 3)
+    items = [
+        connection_item(here),
+        connection_item(disconnected, {"revoked": {"at": LONG_AGO + 1, "value": "deauth"}}),
+        connection_item(troubled, {"error": {"at": LONG_AGO + 1}}),
+    ]
+    sweeping.load(items)
+    sweeping.sweep()
+    assert [sweeping.connection(item["user_id"]) for item in items] == items
+
+
+def test_who_never_finished_a_login_stays_unconnected_and_is_not_asked_about_in_every_sweep(
+    sweeping: Sweeping, terra: Terra, stack: Stack, person: str
+) -> None:
+    user_id = pending_login(terra, stack, person)
+    assert counted(sweeping.sweep(), "Drift") == {}
+    assert sweeping.connection(user_id) is None
+    assert len(terra.calls("/userInfo")) == 1
+    [waiting] = [item for item in sweeping.kept() if item["session_id"].startswith("sweep:waiting:")]
+    assert user_id not in str(waiting)
+    assert waiting["ttl"] > waiting["ask_at"]
+    day = 24 * 60 * 60
+    sweeping.change(waiting["session_id"], since=waiting["since"] - day)
+    sweeping.sweep()
+    sweeping.sweep()
+    assert len(terra.calls("/userInfo")) == 2
+    # The login finishes later, and the webhook is lost.
+    terra.change(user_id, is_authenticated=True)
+    sweeping.change(waiting["session_id"], ask_at=int(time.time()))
+    assert counted(sweeping.sweep(), "Drift") == {"lost_here": 1}
+    assert sweeping.facts(user_id)["owner"]["value"] == person
+
+
+def test_a_connection_without_an_owner_is_not_made(sweeping: Sweeping, terra: Terra, person: str) -> None:
+    user_id = terra.connect(person)["user_id"]
+    terra.change(user_id, reference_id=None)
+    assert counted(sweeping.sweep(), "Drift") == {}
+    assert sweeping.connection(user_id) is None
+
+
+def test_an_announced_user_counts_as_unknown(sweeping: Sweeping, terra: Terra, stack: Stack, person: str) -> None:
+    finished, pending = terra.connect(person)["user_id"], pending_login(terra, stack, person)
+    fact = {"announced_for": {"at": LONG_AGO, "value": person}}
+    items = [
+        {"user_id": user_id, "version": 1, "facts": fact, "ttl": int(time.time()) + 1000}
+        for user_id in (finished, pending)
+    ]
+    sweeping.load(items)
+    runs = sweeping.sweep()
+    assert sum(notes(run).get("checked", 0) for run in runs) == 0
+    assert counted(runs, "Drift") == {"lost_here": 1}
+    assert set(sweeping.facts(finished)) >= {"announced_for", "connected", "owner"}
+    item = sweeping.connection(finished)
+    assert item is not None
+    assert ("ttl" in item, item["reference_id"], item["version"]) == (False, person, 2)
+    assert sweeping.connection(pending) == items[1]
+
+
+def test_what_is_erased_here_and_alive_at_terra_is_deauthenticated(
+    sweeping: Sweeping, terra: Terra, person: str
+) -> None:
+    erased, other = (terra.connect(who)["user_id"] for who in (person, f"{person}-other"))
+    sweeping.load([connection_item(other)])
+    sweeping.put_tombstones(erased)
+    runs = sweeping.sweep()
+    assert users_at_terra(terra) == {other}
+    assert sweeping.connection(erased) is None
+    assert counted(runs, "Drift") == {"erased_alive": 1}
+
+
+def list_user_ids(sweeping: Sweeping) -> UserStore:
+    return UserStore(
+        sweeping.dynamodb,
+        connections_table=sweeping.connections_table,
+        sessions_table=sweeping.sessions_table,
+        pseudonyms=Pseudonyms(sweeping.handlers.environments["sweep_page"]["PSEUDONYM_KEY"]),
+    )
+
+
+def test_what_an_erasure_has_left_is_erased_here_and_at_terra(sweeping: Sweeping, terra: Terra, person: str) -> None:
+    left, buried, other = (str(terra.connect(name, silent=True)["user_id"]) for name in (person, person, f"{person}-2"))
+    items = {user_id: connection_item(user_id) for user_id in (left, buried, other)}
+    for user_id, item in items.items():
+        item["reference_id"] = item["facts"]["owner"]["value"] = f"{person}-2" if user_id == other else person
+    sweeping.load(list(items.values()))
+    list_user_ids(sweeping).begin_erasure(ReferenceId(person))
+    sweeping.put_tombstones(buried)
+    runs = sweeping.sweep()
+    assert [sweeping.connection(user_id) for user_id in (left, buried)] == [None, None]
+    assert sweeping.connection(other) is not None
+    assert {left, buried, other} & users_at_terra(terra) == {other}
+    assert counted(runs, "Drift")["erased_alive"] >= 2
+
+
+def test_what_terra_lists_of_a_user_who_was_just_erased_is_not_kept(
+    sweeping: Sweeping, terra: Terra, person: str
+) -> None:
+    users = list_user_ids(sweeping)
+    users.begin_erasure(ReferenceId(person))
+    users.end_erasure(ReferenceId(person), since=datetime.now(UTC))
+    user_id = str(terra.connect(person, silent=True)["user_id"])
+    sweeping.sweep()
+    assert sweeping.connection(user_id) is None
+    assert user_id in users_at_terra(terra)
+    # The tombstone remains: the next sweep disconnects it at Terra, too.
+    sweeping.sweep()
+    assert user_id not in users_at_terra(terra)
+
+
+def test_who_was_erased_since_a_backup_does_not_come_back_with_it(
+    sweeping: Sweeping, terra: Terra, dynamodb: "DynamoDBClient", handlers: Handlers, stack: Stack, person: str
+) -> None:
+    kept, erased, returned, tombstone = (f"{person}-{number}" for number in range(4))
+    ids = {name: str(terra.connect(name, silent=True)["user_id"]) for name in (kept, erased, returned)}
+    items = [{**connection_item(user_id), "reference_id": name} for name, user_id in ids.items()]
+    for name, item in zip(ids, items, strict=True):
+        item["facts"]["owner"]["value"] = name
+    with own_sweeping_of(handlers, dynamodb, stack) as restored:
+        restored.load(items)
+        restored.put_tombstones(tombstone)
+        users = list_user_ids(sweeping)
+        users.begin_erasure(ReferenceId(erased))
+        users.end_erasure(ReferenceId(erased), since=datetime.now(UTC))
+        sweeping.put_tombstones(ids[returned])
+        found = restore.put_back(
+            dynamodb,
+            source=restored.connections_table,
+            target=sweeping.connections_table,
+            sessions=sweeping.sessions_table,
+            key=handlers.environments["sweep_page"]["PSEUDONYM_KEY"],
+        )
+    assert found == (3, 1)
+    assert [sweeping.connection(ids[name]) is not None for name in (kept, erased, returned)] == [True, False, False]
+    assert sweeping.facts(ids[kept]) == items[0]["facts"]
+    assert sweeping.connection(f"erased:{hashlib.sha256(tombstone.encode()).hexdigest()}") is not None
+    sweeping.sweep()
+    assert set(ids.values()) & users_at_terra(terra) == {ids[kept]}
+
+
+def test_a_replaced_connection_is_neither_looked_for_nor_brought_back(sweeping: Sweeping, terra: Terra) -> None:
+    [new, old_alive] = connect_at_terra(terra, 2)
+    old_gone = new_user_id()
+    replaced = {"replaced_by": {"at": LONG_AGO + 1, "value": new}}
+    items = [connection_item(new), connection_item(old_alive, replaced), connection_item(old_gone, replaced)]
+    sweeping.load(items)
+    runs = sweeping.sweep()
+    assert [sweeping.connection(item["user_id"]) for item in items] == items
+    assert counted(runs, "Drift") == {}
+
+
+# -- implausible responses of Terra ------------------------------------------------------------------------------------
+
+
+def test_too_many_missing_connections_are_not_believed(sweeping: Sweeping, terra: Terra) -> None:
+    user_ids = on_both_sides(sweeping, terra, 30)
+    for user_id in user_ids[:11]:
+        vanish(terra, user_id)
+    runs = sweeping.sweep()
+    assert sweeping.revoked() == set()
+    assert counted(runs, "Sweeps") == {"refused": 1}
+    assert counted(runs, "Drift") == {}
+    assert terra.calls("/userInfo") == []
+    # The remaining items contain no user_id.
+    assert [user_id for user_id in user_ids if user_id in str(sweeping.kept())] == []
+    # With a higher limit, the next sweep queries Terra about them.
+    sweeping.sweep(limit="50")
+    assert sweeping.revoked() == set(user_ids[:11])
+
+
+def test_that_everybody_is_missing_is_not_believed(sweeping: Sweeping, terra: Terra) -> None:
+    user_ids = [new_user_id() for _ in range(4)]
+    sweeping.load([connection_item(user_id) for user_id in user_ids])
+    runs = sweeping.sweep(limit="100")
+    assert sweeping.revoked() == set()
+    assert counted(runs, "Sweeps") == {"refused": 1}
+    assert terra.calls("/userInfo") == []
+
+
+def test_a_list_without_anybody_revokes_nothing(sweeping: Sweeping, terra: Terra) -> None:
+    on_both_sides(sweeping, terra, 4)
+    terra.fault("/bulkUserInfo", "wrong_shape", body=[])
+    terra.fault("/subscriptions", "wrong_shape", body={"data": {"next": None, "max_page": 0, "results": []}})
+    runs = sweeping.sweep(limit="100")
+    assert sweeping.revoked() == set()
+    assert counted(runs, "Sweeps") == {"refused": 1}
+
+
+def test_who_a_list_leaves_out_and_terra_knows_is_not_revoked(sweeping: Sweeping, terra: Terra) -> None:
+    [left_out, listed] = on_both_sides(sweeping, terra, 2)
+    terra.fault("/bulkUserInfo", "wrong_shape", body=[{"user_id": listed}])
+    runs = sweeping.sweep()
+    assert sweeping.revoked() == set()
+    assert counted(runs, "Sweeps") == {"finished": 1}
+    assert [call["query"]["user_id"] for call in terra.calls("/userInfo")] == [left_out]
+
+
+def test_a_404_of_the_whole_list_is_taken_apart(sweeping: Sweeping, terra: Terra) -> None:
+    user_ids = on_both_sides(sweeping, terra, 12)
+    vanish(terra, user_ids[0])
+    terra.fault("/bulkUserInfo", "problem", status=404, times=1)
+    runs = sweeping.sweep()
+    assert sweeping.revoked() == {user_ids[0]}
+    assert counted(runs, "Sweeps") == {"finished": 1}
+
+
+NONSENSE: list[tuple[str, dict[str, Any]]] = [
+    ("html", {}),
+    ("html", {"status": 200}),
+    ("empty", {}),
+    ("empty", {"status": 200}),
+    ("malformed", {}),
+    ("wrong_shape", {}),
+    ("wrong_shape", {"body": [{"no": "user_id"}]}),
+    ("wrong_shape", {"body": {"users": None}}),
+    ("wrong_shape", {"body": {"data": {"results": []}}}),
+    ("wrong_shape", {"body": {"data": {"next": 0, "results": []}}}),
+    ("legacy", {"status": 200}),
+    ("problem", {"status": 401}),
+    ("problem", {"status": 503}),
+    ("disconnect", {}),
+]
+
+
+@pytest.mark.parametrize(("path", "task"), [("/bulkUserInfo", "ours"), ("/subscriptions", "theirs")])
+def test_a_list_that_cannot_be_used_sends_its_page_back(sweeping: Sweeping, terra: Terra, path: str, task: str) -> None:
+    gone, *_ = on_both_sides(sweeping, terra, 20)
+    vanish(terra, gone)
+    assert sweeping.has_started()
+    message = sweeping.next_of(task)
+    before = sweeping.state()
+    for kind, details in NONSENSE:
+        terra.fault(path, kind, times=1, **details)
+        run = sweeping.work(message)
+        assert outcomes([run]) == ["failed"], (kind, details)
+        assert notes(run)["error"] in {"TerraUnavailable", "TerraRejected"}
+        assert notes(run)["task"] == task
+        assert sweeping.state() == before
+    runs = [sweeping.work(message), *sweeping.work_all()]
+    assert sweeping.revoked() == {gone}
+    assert counted(runs, "Sweeps") == {"finished": 1}
+
+
+def test_while_a_list_stays_unusable_nothing_is_revoked(sweeping: Sweeping, terra: Terra) -> None:
+    gone, *_ = on_both_sides(sweeping, terra, 3)
+    vanish(terra, gone)
+    terra.fault("/subscriptions", "html")
+    assert sweeping.has_started()
+    for message in sweeping.take_all():
+        sweeping.work(message)
+    # The page of Terra's list is dead; the others have reported.
+    runs = sweeping.work_all()
+    assert sweeping.state()["open_parts"] == 1
+    assert sweeping.revoked() == set()
+    assert counted(runs, "Sweeps") == {}
+
+
+def test_an_answer_about_a_candidate_that_cannot_be_used_revokes_nobody(sweeping: Sweeping, terra: Terra) -> None:
+    gone, *_ = on_both_sides(sweeping, terra, 2)
+    vanish(terra, gone)
+    assert sweeping.has_started()
+    message = sweeping.next_of("revoke")
+    for kind, details in NONSENSE:
+        terra.fault("/userInfo", kind, times=1, **details)
+        assert outcomes([sweeping.work(message)]) == ["failed"], (kind, details)
+        assert sweeping.revoked() == set()
+        assert sweeping.state()["unsettled"] == 1
+    assert outcomes([sweeping.work(message)]) == ["finished"]
+    assert sweeping.revoked() == {gone}
+
+
+def test_a_retry_after_is_waited_for_by_every_message(sweeping: Sweeping, terra: Terra) -> None:
+    gone, *_ = on_both_sides(sweeping, terra, 2)
+    vanish(terra, gone)
+    terra.fault("/bulkUserInfo", "rate_limit", retry_after=15, times=1)
+    assert sweeping.has_started()
+    first = sweeping.take_all()
+    assert len(first) == PARTS
+    refused_at: float | None = None
+    for message in first:
+        run = sweeping.work(message)
+        if refused_at is not None:
+            assert notes(run)["outcome"] == "waits"
+        elif notes(run)["outcome"] == "waits":
+            refused_at = time.time()
+    assert refused_at is not None
+    asked = len(terra.client.get("/_control/requests").json())
+    assert sweeping.take(patience=0) is None
+    assert len(terra.client.get("/_control/requests").json()) == asked
+    wait_until = sweeping.state()["wait_until"]
+    assert wait_until >= refused_at + 10
+    seen = sweeping.take(patience=60)
+    assert seen is not None
+    assert time.time() >= wait_until
+    runs = [sweeping.work(seen), *sweeping.work_all(patience=3)]
+    assert sweeping.revoked() == {gone}
+    assert counted(runs, "Sweeps") == {"finished": 1}
+
+
+def test_a_long_retry_after_is_waited_for_in_hops_of_a_quarter_of_an_hour(sweeping: Sweeping, terra: Terra) -> None:
+    on_both_sides(sweeping, terra, 1)
+    terra.fault("/subscriptions", "rate_limit", retry_after=3000)
+    assert sweeping.has_started()
+    runs = sweeping.work_all()
+    assert "waits" in outcomes(runs)
+    wait = float(sweeping.state()["wait_until"]) - time.time()
+    assert 2900 < wait <= 3001
+    attributes = sweeping.sqs.get_queue_attributes(QueueUrl=sweeping.queue_url, AttributeNames=["All"])["Attributes"]
+    assert int(attributes["ApproximateNumberOfMessagesDelayed"]) >= 1
+    # A waiting sweep counts as active: no other sweep replaces it.
+    assert not sweeping.has_started()
+
+
+# -- the queue ---------------------------------------------------------------------------------------------------------
+
+
+def test_thousands_of_connections_are_swept_in_pages(sweeping: Sweeping, terra: Terra) -> None:
+    count = 3_000
+    user_ids = connect_at_terra(terra, count + 4)
+    known, lost_here, lost_at_terra = user_ids[:count], user_ids[count:], user_ids[:5]
+    sweeping.load([connection_item(user_id) for user_id in known])
+    sweeping.load([{"user_id": f"erased:{number:064}", "ttl": int(time.time()) + 1000} for number in range(50)])
+    for user_id in lost_at_terra:
+        vanish(terra, user_id)
+    runs = sweeping.sweep()
+    assert sweeping.revoked() == set(lost_at_terra)
+    assert all(sweeping.facts(user_id)["connected"] for user_id in lost_here)
+    assert counted(runs, "Drift") == {"lost_here": 4, "lost_at_terra": 5}
+    assert counted(runs, "Sweeps") == {"finished": 1}
+    assert sweeping.state()["checked"] >= count
+    assert outcomes(runs).count("reported") > count // 300 + count // 500
+    assert max(run.seconds for run in runs) < 15 + BUSY
+    assert max(len(call["body"]) for call in terra.calls("/bulkUserInfo")) == 100
+    assert len(terra.calls("/userInfo")) == 9
+    # The remaining items contain no user_id.
+    assert [user_id for user_id in user_ids if user_id in str(sweeping.kept())] == []
+
+
+def test_messages_that_come_twice_count_once(sweeping: Sweeping, terra: Terra) -> None:
+    user_ids = on_both_sides(sweeping, terra, 40)
+    for user_id in user_ids[:3]:
+        vanish(terra, user_id)
+    assert sweeping.has_started()
+    runs = sweeping.work_all(copies=2)
+    assert sweeping.state()["checked"] == 40
+    assert sweeping.state()["candidates"] == 3
+    assert sweeping.state()["open_parts"] == 0
+    assert sweeping.revoked() == set(user_ids[:3])
+    assert counted(runs, "Drift") == {"lost_at_terra": 3}
+
+
+def test_messages_that_come_twice_at_once_count_once(sweeping: Sweeping, terra: Terra) -> None:
+    gone, *_ = on_both_sides(sweeping, terra, 12)
+    vanish(terra, gone)
+    assert sweeping.has_started()
+    for message in sweeping.take_all():
+        with ExitStack() as running:
+            twins = [
+                running.enter_context(
+                    sweeping.handlers.start(
+                        "sweep_page",
+                        event_of(message),
+                        pause("dynamodb.TransactWriteItems:before"),
+                        environment=sweeping.environment,
+                    )
+                )
+                for _ in range(2)
+            ]
+            for twin in twins:
+                twin.until_paused()
+            for twin in twins:
+                twin.go_on()
+            assert sorted(outcomes(settled(twins))) == ["repeated", "reported"]
+    runs = sweeping.work_all()
+    assert sweeping.state()["checked"] == 12
+    assert sweeping.revoked() == {gone}
+    assert counted(runs, "Sweeps") == {"finished": 1}
+
+
+POINTS = (
+    "terra.bulkUserInfo:after",
+    "terra.subscriptions:after",
+    "terra.userInfo:after",
+    "dynamodb.TransactWriteItems:before",
+    "dynamodb.TransactWriteItems:after",
+    "sqs.SendMessage:before",
+    "sqs.SendMessage:after",
+    "return",
+)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_step_that_dies_half_way_is_done_again(sweeping: Sweeping, terra: Terra, person: str, point: str) -> None:
+    gone, *others = on_both_sides(sweeping, terra, 12)
+    vanish(terra, gone)
+    lost = terra.connect(person)["user_id"]
+    assert sweeping.has_started()
+    died, runs = 0, []
+    while (message := sweeping.take(patience=0)) is not None:
+        first = sweeping.work(message, kill(point))
+        died += first.was_killed
+        # The queue cannot know whether the message was processed.
+        runs += [first, sweeping.work(message)]
+    assert died > 0
+    runs = [run for run in runs if not run.was_killed]
+    # The lost connection may have been found before its segment was scanned.
+    assert sweeping.state()["checked"] in (12, 13)
+    assert sweeping.state()["open_parts"] == 0
+    assert sweeping.revoked() == {gone}
+    assert sweeping.facts(lost)["owner"]["value"] == person
+    assert counted(runs, "Sweeps")["finished"] >= 1
+    assert all(sweeping.connection(other) == connection_item(other) for other in others)
+
+
+def test_a_schedule_that_dies_half_way_is_repeated(sweeping: Sweeping, terra: Terra) -> None:
+    gone, *_ = on_both_sides(sweeping, terra, 3)
+    vanish(terra, gone)
+    assert sweeping.start("one", kill("sqs.SendMessage#3:before")).was_killed
+    assert len(sweeping.take_all()) == 2
+    # Lambda retries an event that got no response.
+    assert sweeping.has_started("one")
+    assert counted(sweeping.work_all(), "Sweeps") == {"finished": 1}
+    assert sweeping.revoked() == {gone}
+
+
+def test_a_sweep_that_lost_a_message_revokes_nothing_and_the_next_one_takes_its_place(
+    sweeping: Sweeping, terra: Terra
+) -> None:
+    gone, *_ = on_both_sides(sweeping, terra, 3)
+    vanish(terra, gone)
+    assert sweeping.has_started("first")
+    lost = sweeping.take()
+    assert lost is not None
+    runs = sweeping.work_all()
+    assert counted(runs, "Sweeps") == {}
+    assert sweeping.revoked() == set()
+    assert not sweeping.has_started("second")
+    sweeping.change("sweep:current", moved_at=int(time.time()) - 3601)
+    assert sweeping.has_started("second")
+    # The lost message arrives after all, and is discarded.
+    assert notes(sweeping.work(lost))["outcome"] == "superseded"
+    runs = sweeping.work_all()
+    assert counted(runs, "Sweeps") == {"finished": 1}
+    assert sweeping.revoked() == {gone}
+
+
+def test_a_sweep_does_not_begin_while_another_runs(sweeping: Sweeping, terra: Terra) -> None:
+    gone, *_ = on_both_sides(sweeping, terra, 3)
+    vanish(terra, gone)
+    assert sweeping.has_started("first")
+    messages = sweeping.take_all()
+    for message in messages[:3]:
+        sweeping.work(message)
+    assert not sweeping.has_started("second")
+    assert sweeping.state()["sweep_id"] == "first"
+    runs = [sweeping.work(message) for message in messages[3:]]
+    runs += sweeping.work_all()
+    assert counted(runs, "Sweeps") == {"finished": 1}
+    assert sweeping.has_started("second")
+    assert counted(sweeping.work_all(), "Sweeps") == {"finished": 1}
+
+
+def test_two_sweeps_that_begin_at_once_are_one(sweeping: Sweeping, terra: Terra) -> None:
+    on_both_sides(sweeping, terra, 3)
+    with ExitStack() as running:
+        starts = [
+            running.enter_context(
+                sweeping.handlers.start("reconcile", {"id": f"sweep-{number}"}, environment=sweeping.environment)
+            )
+            for number in range(4)
+        ]
+        results = [run.result for run in settled(starts)]
+    assert [result["has_started"] for result in results if result].count(True) == 1
+    assert len(sweeping.take_all()) == PARTS
+
+
+def test_steps_of_an_older_sweep_change_nothing_in_a_newer_one(sweeping: Sweeping, terra: Terra) -> None:
+    gone, *_ = on_both_sides(sweeping, terra, 3)
+    vanish(terra, gone)
+    assert sweeping.has_started("old")
+    old: list[Message] = sweeping.take_all()
+    sweeping.change("sweep:current", moved_at=int(time.time()) - 3601)
+    # The sweep stalled in the middle of a page, for longer than an hour.
+    with sweeping.handlers.start(
+        "sweep_page", event_of(old[0]), pause("dynamodb.TransactWriteItems:before"), environment=sweeping.environment
+    ) as running:
+        running.until_paused()
+        assert sweeping.has_started("new")
+        before = sweeping.state()
+        running.go_on()
+        assert outcomes([running.end()]) == ["repeated"]
+    for message in old:
+        assert notes(sweeping.work(message))["outcome"] == "superseded"
+    assert sweeping.state() == before
+    assert counted(sweeping.work_all(), "Sweeps") == {"finished": 1}
+
+
+def test_a_message_that_is_no_step_is_sent_back(sweeping: Sweeping) -> None:
+    run = sweeping.work({"MessageId": "m", "Body": "{}"})
+    assert run.result == {"batchItemFailures": [{"itemIdentifier": "m"}]}
+    assert notes(run)["error"] == "ValueError"
+
+
+def test_no_line_of_a_sweep_s_log_names_anybody(sweeping: Sweeping, terra: Terra, person: str) -> None:
+    gone, *_ = on_both_sides(sweeping, terra, 2)
+    vanish(terra, gone)
+    terra.connect(person)
+    terra.fault("/subscriptions", "wrong_shape", body={"users": [{"user_id": 1, "reference_id": person}]}, times=1)
+    log = "".join(run.log for run in sweeping.sweep())
+    assert person not in log
+    assert gone not in log
+
+
+# -- the running stack -------------------------------------------------------------------------------------------------
+
+
+def test_the_schedule_of_the_running_stack_finds_what_its_webhooks_lost(
+    stack: Stack, api: httpx.Client, terra: Terra, person: str
+) -> None:
+    terra.settings(send_webhooks=False)
+    user_id = terra.connect(person)["user_id"]
+    assert connections_of(api, person) == []
+    answer = httpx.post(f"{stack.control_url}/schedules/Reconcile", timeout=60)
+    assert answer.is_success, answer.text
+    [connection] = eventually(lambda: connections_of(api, person), within=60)
+    assert connection["user_id"] == user_id
+    assert connection["status"] == "connected"

@@ -1,0 +1,304 @@
+"""Redirects are untrusted: a forged one changes nothing, reveals nothing, and adds nothing to a page."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.support.api import connections_of, decide, query_of, session_status
+from tests.support.handlers import Handlers
+from tests.support.redirects import Begun, begin, button, page_and_headers
+from tests.support.tables import Tables
+from tests.support.terra import Terra
+from tests.support.terra_events import auth_event, new_user_id
+from tests.support.webhooks import Webhook, now_s
+
+Make = Callable[..., Webhook]
+
+# -- an attacker with a valid session ----------------------------------------------------------------------------------
+
+
+def victim_of_another_person(terra: Terra, attacker: str) -> str:
+    user_id: str = terra.connect(f"{attacker}-victim", silent=True)["user_id"]
+    return user_id
+
+
+def victim_without_an_owner(terra: Terra, attacker: str) -> str:
+    user_id: str = terra.connect(attacker, silent=True, account=f"{attacker}-x")["user_id"]
+    terra.change(user_id, reference_id=None, is_authenticated=True)
+    return user_id
+
+
+def victim_whose_owner_is_called_null(terra: Terra, attacker: str) -> str:
+    user_id: str = terra.connect(attacker, silent=True, account=f"{attacker}-x")["user_id"]
+    terra.change(user_id, reference_id="null", is_authenticated=True)
+    return user_id
+
+
+def own_connection_of_another_provider(terra: Terra, attacker: str) -> str:
+    user_id: str = terra.connect(attacker, silent=True, provider="GARMIN")["user_id"]
+    return user_id
+
+
+def own_user_who_never_finished(terra: Terra, attacker: str) -> str:
+    user_id: str = terra.connect(attacker, silent=True, account=f"{attacker}-x")["user_id"]
+    terra.change(user_id, is_authenticated=False, active=True)
+    return user_id
+
+
+def nobody(terra: Terra, attacker: str) -> str:
+    assert terra
+    assert attacker
+    return new_user_id()
+
+
+def no_id_at_all(terra: Terra, attacker: str) -> str:
+    assert terra
+    return f"../{attacker}?user_id=x&"
+
+
+CANDIDATES = [
+    victim_of_another_person,
+    victim_without_an_owner,
+    victim_whose_owner_is_called_null,
+    own_connection_of_another_provider,
+    own_user_who_never_finished,
+    nobody,
+    no_id_at_all,
+]
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_a_valid_session_with_a_foreign_user_id_stays_pending(
+    api: httpx.Client,
+    browser: httpx.Client,
+    terra: Terra,
+    tables: Tables,
+    person: str,
+    candidate: Callable[[Terra, str], str],
+) -> None:
+    user_id = candidate(terra, person)
+    begun = begin(api, terra, person)
+    before = tables.count()
+    page = begun.come_back(browser, user_id=user_id, resource="FITBIT", reference_id=person)
+    assert (page.status_code, "Almost there" in page.text) == (200, True)
+    status = session_status(api, begun.session)
+    assert (status["status"], status["user_id"]) == ("pending", None)
+    assert connections_of(api, person, include="revoked") == []
+    assert tables.kinds(begun.user_id) == {"announced_for"}
+    assert tables.count() == before
+    assert len(terra.calls("/userInfo")) == (1 if candidate is no_id_at_all else 2)
+
+
+def test_a_victim_who_is_known_already_is_not_touched(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+) -> None:
+    victim = terra.connect(f"{person}-victim")["user_id"]
+    known = tables.connection(victim)
+    assert known is not None
+    begun = begin(api, terra, person)
+    begun.come_back(browser, user_id=victim, resource="FITBIT", reference_id=person)
+    assert tables.connection(victim) == known
+    assert session_status(api, begun.session)["status"] == "pending"
+    assert connections_of(api, person) == []
+
+
+@pytest.mark.parametrize("fault", ["status", "html", "malformed", "disconnect", "slow"])
+def test_a_terra_in_trouble_proves_nothing_for_an_attacker(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str, fault: str
+) -> None:
+    victim = victim_of_another_person(terra, person)
+    begun = begin(api, terra, person)
+    terra.fault("/userInfo", fault, delay_s=4 if fault == "slow" else 0)
+    before = tables.count()
+    begun.come_back(browser, user_id=victim)
+    assert session_status(api, begun.session)["status"] == "pending"
+    assert tables.count() == before
+
+
+def test_an_answer_about_somebody_else_is_not_taken_for_the_one_that_was_asked_about(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    user = {"user_id": new_user_id(), "provider": "FITBIT", "reference_id": person}
+    body = {"status": "success", "is_authenticated": True, "user": user}
+    terra.fault("/userInfo", "wrong_shape", body=body)
+    begun.come_back(browser)
+    assert tables.connection(user["user_id"]) is None
+    assert session_status(api, begun.session)["status"] == "pending"
+
+
+@pytest.mark.parametrize("authenticated", ["true", 1, None, [True], {}])
+def test_only_a_true_that_is_one_connects(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, authenticated: object
+) -> None:
+    begun = begin(api, terra, person)
+    user = {"user_id": begun.user_id, "provider": "FITBIT", "reference_id": person, "active": True}
+    terra.fault("/userInfo", "wrong_shape", body={"status": "success", "is_authenticated": authenticated, "user": user})
+    begun.come_back(browser)
+    assert session_status(api, begun.session)["status"] == "pending"
+
+
+def test_a_webhook_of_another_person_connects_no_session_of_mine(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, webhook: Make, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    webhook(auth_event(new_user_id(), f"{person}-other")).post(browser)
+    webhook(auth_event(new_user_id(), person, provider="GARMIN")).post(browser)
+    webhook(auth_event(new_user_id(), person), ordering=(now_s() - 3600) * 1000).post(browser)
+    assert session_status(api, begun.session)["status"] == "pending"
+
+
+# -- invalid links -----------------------------------------------------------------------------------------------------
+
+OTHER_STATE = "A" * 43
+LINKS: dict[str, Callable[[Begun], str]] = {
+    "nothing": lambda _: "",
+    "no state": lambda b: f"session={b.session_id}",
+    "no session": lambda b: f"state={b.state}",
+    "an empty state": lambda b: f"session={b.session_id}&state=",
+    "an empty session": lambda b: f"session=&state={b.state}",
+    "a wrong state": lambda b: f"session={b.session_id}&state={OTHER_STATE}",
+    "the state in capitals": lambda b: f"session={b.session_id}&state={b.state.swapcase()}",
+    "half the state": lambda b: f"session={b.session_id}&state={b.state[:20]}",
+    "a space after the state": lambda b: f"session={b.session_id}&state={b.state}%20",
+    "the session for its state": lambda b: f"session={b.session_id}&state={b.session_id}",
+    "an unknown session": lambda b: f"session=AAAAAAAAAAAAAAAAAAAAAA&state={b.state}",
+    "a prefix that is no session": lambda b: f"session=idempotency:{'0' * 64}&state={b.state}",
+    "a session with a line end": lambda b: f"session={b.session_id}%0a&state={b.state}",
+    "a session with a NUL": lambda b: f"session={b.session_id}%00&state={b.state}",
+    "a session of 8 kB": lambda b: f"session={'x' * 8000}&state={b.state}",
+    "a state of 8 kB": lambda b: f"session={b.session_id}&state={'x' * 8000}",
+    "another session first": lambda b: f"session=AAAAAAAAAAAAAAAAAAAAAA&session={b.session_id}&state={b.state}",
+    "another state first": lambda b: f"session={b.session_id}&state={OTHER_STATE}&state={b.state}",
+    "bytes that are no UTF-8": lambda b: f"session={b.session_id}&state=%ff%fe",
+    "a lone surrogate": lambda b: f"session={b.session_id}&state=%ed%a0%80",
+    "an invalid escape": lambda b: f"session={b.session_id}&state=%zz",
+    "names in capitals": lambda b: f"Session={b.session_id}&State={b.state}",
+    "semicolons": lambda b: f"session={b.session_id};state={b.state}",
+    "the names of brackets": lambda b: f"session[]={b.session_id}&state[]={b.state}",
+}
+
+
+@pytest.mark.parametrize("outcome", ["success", "failure"])
+@pytest.mark.parametrize("link", LINKS)
+def test_an_invalid_link_shows_one_page_asks_nobody_and_writes_nothing(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str, outcome: str, link: str
+) -> None:
+    begun = begin(api, terra, person)
+    reference = browser.get(f"/auth/{outcome}?session=unknown&state=unknown")
+    before = tables.session(begun.session_id)
+    its_own = begun if outcome == "success" else replace(begun, state=begun.failure_state)
+    answer = browser.get(f"/auth/{outcome}?{LINKS[link](its_own)}")
+    assert answer.status_code == 400
+    assert page_and_headers(answer) == page_and_headers(reference)
+    assert terra.calls("/userInfo") == []
+    assert tables.session(begun.session_id) == before
+    assert "max-age" not in answer.headers.get("cache-control", "")
+
+
+def test_a_wrong_state_costs_one_read(api: httpx.Client, terra: Terra, handlers: Handlers, person: str) -> None:
+    begun = begin(api, terra, person)
+    for outcome, other in (("success", "failure"), ("failure", "success")):
+        for changes in ({"state": OTHER_STATE}, {"session": "unknown"}, begun.secret(other)):
+            event = begun.event(outcome, **changes)
+            assert handlers.run(f"auth_{outcome}", event).trips == ["dynamodb.GetItem"]
+
+
+def test_the_secret_of_one_redirect_does_not_open_the_other(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    before = tables.session(begun.session_id)
+    assert browser.get("/auth/failure", params=begun.secret("success")).status_code == 400
+    assert browser.get("/auth/success", params=begun.secret("failure")).status_code == 400
+    assert tables.session(begun.session_id) == before
+
+
+def test_the_secret_state_is_in_no_table_and_in_no_log(
+    api: httpx.Client, terra: Terra, handlers: Handlers, tables: Tables, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    run = handlers.run("auth_success", begun.event("success", reference_id=person, user_id=new_user_id()))
+    assert begun.session_id in run.log
+    assert begun.state not in run.log
+    assert person not in run.log
+    assert begun.state not in str(tables.session(begun.session_id))
+    assert len(begun.state) >= 43
+
+
+# -- values of a hostile query are never shown -------------------------------------------------------------------------
+
+MARK = "xss0mark"
+HOSTILE = {
+    "markup": f"<script>{MARK}</script>",
+    "an attribute": f"\"'><img src=x onerror={MARK}>",
+    "a header": f"x\r\nSet-Cookie: {MARK}=1\r\n\r\n<h1>{MARK}</h1>",
+    "8 kB": MARK * 1000,
+    "a NUL": f"\x00{MARK}",
+    "right to left": f"\u202e{MARK}",
+    "an address": f"https://{MARK}.example.com/",
+    "a script": f"javascript:{MARK}()",
+    "a template": f"${{{MARK}}} $title {{{{{MARK}}}}} %({MARK})s",
+}
+
+
+@pytest.mark.parametrize("return_to", [None, "web", "ios"])
+@pytest.mark.parametrize("outcome", ["success", "failure"])
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_values_never_show_up(
+    api: httpx.Client,
+    browser: httpx.Client,
+    terra: Terra,
+    person: str,
+    value: str,
+    outcome: str,
+    return_to: str | None,
+) -> None:
+    begun = begin(api, terra, person, return_to=return_to)
+    names = ("user_id", "resource", "reference_id", "reason", "return_to", "status", "session_id", "next", value)
+    query = "&".join(f"{quote(name)}={quote(value)}" for name in (names if len(value) < 1000 else names[:1]))
+    state = begun.secret(outcome)["state"]
+    secret = "&".join(f"{name}={part}" for name, part in begun.secret(outcome).items())
+    answer = browser.get(f"/auth/{outcome}?{query}&{secret}")
+    assert answer.status_code == (303 if return_to == "web" else 200)
+    assert MARK not in answer.text
+    assert MARK not in str(answer.headers)
+    # The URL's own state appears nowhere. The page after a failure has a new one in its button.
+    assert bool(button(answer)) == (outcome == "failure" and answer.status_code == 200)
+    assert state not in answer.text
+    assert state not in str(answer.headers)
+    assert "set-cookie" not in answer.headers
+    if return_to != "web":
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+
+
+def test_the_app_is_told_nothing_that_the_query_said(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+) -> None:
+    terra.settings(redirect_waits_for_webhook=True)
+    begun = begin(api, terra, person, return_to="web")
+    decide(begun.session["auth_url"], "allow")
+    answer = begun.come_back(browser, user_id="forged", resource="FORGED", status="failed")
+    assert query_of(answer.headers["location"]) == {
+        "session_id": begun.session_id,
+        "status": "connected",
+        "resource": "FITBIT",
+    }
+    assert answer.content == b""
+
+
+def test_host_headers_choose_no_address(api: httpx.Client, terra: Terra, person: str) -> None:
+    forged = {"host": "evil.example.com", "x-forwarded-host": "evil.example.com", "x-forwarded-proto": "https"}
+    body = {"reference_id": person, "resource": "FITBIT"}
+    assert api.post("/sessions", json=body, headers=forged).status_code == 201
+    [call] = terra.calls("/authenticateUser")
+    for name in ("auth_success_redirect_url", "auth_failure_redirect_url"):
+        assert call["body"][name].startswith(f"{api.base_url}".rstrip("/"))

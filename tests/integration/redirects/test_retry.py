@@ -1,0 +1,323 @@
+"""POST /auth/retry: after a failed login the user presses "Try again", once or twice or in two tabs."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from local.testing import Stack
+from tests.support.api import connections_of, decide, erase, query_of, session_status
+from tests.support.handlers import Handlers, http_event
+from tests.support.redirects import Attempt, begin, begin_widget, button, page_and_headers
+from tests.support.tables import Tables, items_containing
+from tests.support.terra import Terra
+from tests.support.terra_events import auth_event
+from tests.support.waiting import eventually
+from tests.support.webhooks import now_s
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+LOGIN, WIDGET = "/authenticateUser", "/api/widget/session"
+FAILED = "Nothing was connected"
+TOO_MANY = "Too many attempts"
+TROUBLE = "Please try again in a moment"
+
+
+def try_again(browser: httpx.Client, fields: Mapping[str, str]) -> httpx.Response:
+    return browser.post("/auth/retry", data=dict(fields))
+
+
+def fail(browser: httpx.Client, begun: Attempt) -> dict[str, str]:
+    """Return after a failed login, and read the form of the page's button."""
+    return button(begun.come_back(browser, "failure", reason="access_denied"))
+
+
+def pressed(fields: Mapping[str, str]) -> dict[str, Any]:
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    return http_event("POST", "/auth/retry", headers=headers, body=urlencode(fields))
+
+
+def secret_of(call: Mapping[str, Any]) -> dict[str, str]:
+    """Return the session and the state that Terra received."""
+    return query_of(call["body"]["auth_failure_redirect_url"])
+
+
+def test_a_failed_login_is_tried_again_for_the_same(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, stack: Stack, person: str
+) -> None:
+    begun = begin(api, terra, person, resource="GARMIN", language="de-CH", return_to="ios")
+    fields = fail(browser, begun)
+    answer = try_again(browser, fields)
+    assert answer.status_code == 303
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.content == b""
+    first, second = terra.calls(LOGIN)
+    assert second["query"] == first["query"] == {"resource": "GARMIN"}
+    assert {name: second["body"][name] for name in ("reference_id", "language")} == {
+        "reference_id": person,
+        "language": "de-CH",
+    }
+    new = secret_of(second)
+    assert not set(new.values()) & {begun.session_id, begun.state, begun.failure_state, fields["secret"]}
+    assert session_status(api, begun.session)["status"] == "failed"
+    terra.settings(redirect_waits_for_webhook=True)
+    back = browser.get(decide(answer.headers["location"], "allow"))
+    assert "terraconnections-demo://connected?" in back.text
+    assert stack.demo_url not in back.text
+    shown = api.get(f"/sessions/{new['session']}").json()
+    assert (shown["status"], shown["reference_id"], shown["resource"]) == ("connected", person, "GARMIN")
+
+
+@pytest.mark.parametrize("resources", [[], ["GARMIN", "OURA"]])
+def test_on_terras_page_the_same_can_be_picked_again(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, resources: list[str]
+) -> None:
+    begun = begin_widget(api, terra, person, **({"resources": resources} if resources else {}))
+    answer = try_again(browser, button(browser.get(begun.give_up())))
+    first, second = terra.calls(WIDGET)
+    assert answer.headers["location"].startswith(f"{terra.client.base_url}/widget/session/")
+    assert answer.headers["location"] != begun.session["auth_url"]
+    assert second["body"].get("providers") == first["body"].get("providers")
+    shown = api.get(f"/sessions/{secret_of(second)['session']}").json()
+    assert (shown["status"], shown["reference_id"], shown["resource"]) == ("pending", person, None)
+
+
+def test_pressing_again_leads_to_the_same_login(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    fields = fail(browser, begun)
+    answers = [try_again(browser, fields) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [303] * 3
+    assert len({answer.headers["location"] for answer in answers}) == 1
+    assert len(terra.calls(LOGIN)) == 2
+
+
+def test_pressing_twice_at_once_leads_to_the_same_login(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    buttons = [fail(browser, begun), fail(browser, begun)]
+    terra.fault(LOGIN, "slow", delay_s=1, times=1)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda fields: try_again(browser, fields), buttons * 2))
+    assert [answer.status_code for answer in answers] == [303] * 4
+    assert len({answer.headers["location"] for answer in answers}) == 1
+    assert len(terra.calls(LOGIN)) == 2
+
+
+def test_what_failed_twice_is_tried_a_third_time(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    again = try_again(browser, fail(browser, begun)).headers["location"]
+    page = browser.get(decide(again, "deny"))
+    assert FAILED in page.text
+    third = try_again(browser, button(page))
+    assert third.status_code == 303
+    assert len({begun.session["auth_url"], again, third.headers["location"]}) == 3
+
+
+# -- cases where a retry would not help --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outcome", ["success", "failure"])
+def test_the_address_of_a_redirect_begins_no_login(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, outcome: str
+) -> None:
+    begun = begin(api, terra, person)
+    for has_failed in (False, True):
+        assert not has_failed or fail(browser, begun)
+        secret = begun.secret(outcome)
+        for fields in (secret, {"session": begun.session_id, "secret": secret["state"]}):
+            assert try_again(browser, fields).status_code == 400
+            assert browser.post("/auth/retry", params=fields).status_code == 400
+    assert len(terra.calls(LOGIN)) == 1
+
+
+def test_the_page_of_the_success_address_has_no_button_although_the_login_failed(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+) -> None:
+    terra.settings(send_webhooks=False)
+    begun = begin(api, terra, person)
+    assert fail(browser, begun)
+    page = begun.come_back(browser)
+    assert FAILED in page.text
+    assert button(page) == {}
+    assert "You can start again from the app." in page.text
+
+
+def test_a_page_that_is_loaded_again_has_a_button_that_works(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    first, second = fail(browser, begun), fail(browser, begun)
+    assert first["secret"] != second["secret"]
+    answers = [try_again(browser, fields) for fields in (second, first, second)]
+    assert [answer.status_code for answer in answers] == [303] * 3
+    assert len({answer.headers["location"] for answer in answers}) == 1
+    assert len(terra.calls(LOGIN)) == 2
+    item = str(tables.session(begun.session_id))
+    assert not any(fields["secret"] in item for fields in (first, second))
+
+
+def test_a_button_works_once_and_a_page_that_is_loaded_later_has_none(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    assert try_again(browser, fail(browser, begun)).status_code == 303
+    page = begun.come_back(browser, "failure", reason="access_denied")
+    assert button(page) == {}
+    assert "You can start again from the app." in page.text
+    assert len(terra.calls(LOGIN)) == 2
+
+
+def test_a_button_of_one_session_is_of_no_use_for_another(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+) -> None:
+    mine, theirs = begin(api, terra, f"{person}-attacker"), begin(api, terra, person)
+    fields, _ = fail(browser, mine), fail(browser, theirs)
+    assert try_again(browser, {**fields, "session": theirs.session_id}).status_code == 400
+    assert len(terra.calls(LOGIN)) == 2
+
+
+def test_a_page_that_is_loaded_without_end_adds_no_more_secrets(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    buttons = [fail(browser, begun) for _ in range(53)]
+    assert [bool(fields) for fields in buttons] == [True] * 50 + [False] * 3
+    assert len((tables.session(begun.session_id) or {})["retry_hashes"]) == 50
+    assert try_again(browser, buttons[0]).status_code == 303
+
+
+def test_what_is_connected_is_not_begun_anew(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    fields = fail(browser, begun)
+    terra.deliver(auth_event(begun.user_id, person))
+    answer = try_again(browser, fields)
+    assert "Your wearable is connected" in answer.text
+    assert len(terra.calls(LOGIN)) == 1
+
+
+def test_what_failed_long_ago_is_begun_anew_in_the_app_only(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    fields = fail(browser, begun)
+    tables.change_session(begun.session_id, expires_at=now_s() * 1000 - 1)
+    assert fail(browser, begun) == {}
+    answer = try_again(browser, fields)
+    assert (answer.status_code, FAILED in answer.text) == (200, True)
+    assert len(terra.calls(LOGIN)) == 1
+
+
+def test_an_app_with_a_page_of_its_own_gets_no_button(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+) -> None:
+    begun = begin(api, terra, person, return_to="web")
+    answer = begun.come_back(browser, "failure", reason="access_denied")
+    assert (answer.status_code, answer.content) == (303, b"")
+    assert "retry_hashes" not in (tables.session(begun.session_id) or {"retry_hashes"})
+
+
+def test_a_wrong_secret_begins_nothing_and_tells_nothing(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, handlers: Handlers, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    fields = fail(browser, begun)
+    before = tables.count()
+    unknown = try_again(browser, {"session": "unknown", "secret": fields["secret"]})
+    assert unknown.status_code == 400
+    wrongs: list[dict[str, str]] = [{**fields, "secret": "x"}, {"session": begun.session_id}, {}]
+    for wrong in wrongs:
+        assert page_and_headers(try_again(browser, wrong)) == page_and_headers(unknown)
+    assert page_and_headers(browser.post("/auth/retry", content=b"\xff\x00=%ff&&&")) == page_and_headers(unknown)
+    assert handlers.run("auth_retry", pressed({**fields, "secret": "x"})).trips == ["dynamodb.GetItem"]
+    assert tables.count() == before
+    assert len(terra.calls(LOGIN)) == 1
+
+
+def test_only_a_pressed_button_begins_a_login(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    fields = fail(browser, begun)
+    assert browser.get("/auth/retry", params=fields).status_code == 404
+    assert browser.post("/auth/retry", params=fields).status_code == 400
+    assert len(terra.calls(LOGIN)) == 1
+
+
+def test_the_secret_of_a_button_is_in_no_log(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    run = handlers.run("auth_retry", pressed(fail(browser, begun)))
+    assert run.status == 303
+    assert fail(browser, begun) == {}
+    assert begun.session_id in run.log
+    assert not any(secret in run.log for secret in (begun.state, begun.failure_state))
+
+
+# -- failures ----------------------------------------------------------------------------------------------------------
+
+
+def test_as_many_logins_may_be_open_as_for_the_app(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    event = pressed(fail(browser, begun))
+    begin(api, terra, person)
+    refused = handlers.run("auth_retry", event, environment={"OPEN_SESSIONS_PER_PERSON": "1"})
+    assert refused.status == 429
+    assert refused.result is not None
+    assert TOO_MANY in refused.result["body"]
+    assert 0 < int(refused.result["headers"]["retry-after"]) <= 3600
+    assert len(terra.calls(LOGIN)) == 2
+    # The rejected request created nothing that counts against the limit.
+    assert handlers.run("auth_retry", event, environment={"OPEN_SESSIONS_PER_PERSON": "2"}).status == 303
+
+
+@pytest.mark.parametrize("trouble", [{"kind": "status", "status": 500}, {"kind": "status", "status": 404}])
+def test_if_terra_fails_the_button_can_be_pressed_again(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, trouble: dict[str, Any]
+) -> None:
+    begun = begin(api, terra, person)
+    fields = fail(browser, begun)
+    terra.fault(LOGIN, **trouble, times=1)
+    answer = try_again(browser, fields)
+    assert (answer.status_code, TROUBLE in answer.text) == (503, True)
+    # The button is pressed again, without and with a reload of the page.
+    for again in (fail(browser, begun), fields):
+        assert try_again(browser, again).status_code == 303
+
+
+def test_an_erasure_takes_what_a_repeat_would_be_answered_with(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    fields = fail(browser, begun)
+    try_again(browser, fields)
+    new = secret_of(terra.calls(LOGIN)[-1])["session"]
+    assert items_containing(dynamodb, stack, f"retry:{begun.session_id}") != []
+    assert erase(api, person).status_code == httpx.codes.NO_CONTENT
+    for word in (person, begun.session_id, new):
+        assert items_containing(dynamodb, stack, word) == []
+    assert try_again(browser, fields).status_code == 400
+
+
+def test_a_login_that_was_tried_again_connects_like_any_other(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    decide(try_again(browser, fail(browser, begun)).headers["location"], "allow")
+    [connection] = eventually(lambda: connections_of(api, person))
+    # The failed session has the same user and provider, so it is shown as connected from now on.
+    assert session_status(api, begun.session)["user_id"] == connection["user_id"]

@@ -1,0 +1,118 @@
+"""Abandoned logins expire on reading, without any job, and still connect if the user finishes them later."""
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from tests.support.api import connections_of, decide, session_status
+from tests.support.redirects import Attempt, Begun, begin, begin_widget
+from tests.support.tables import Tables
+from tests.support.terra import Terra
+from tests.support.terra_events import auth_event, new_user_id
+from tests.support.webhooks import Webhook, now_s
+
+Make = Callable[..., Webhook]
+Begin = Callable[[httpx.Client, Terra, str], Attempt]
+
+FLOWS = pytest.mark.parametrize("begin_one", [begin, begin_widget], ids=["provider", "widget"])
+EXPIRED = "Not confirmed in time"
+
+
+def age(tables: Tables, begun: Attempt, *, by_s: int) -> None:
+    """Move a session's times into the past."""
+    item = tables.session(begun.session_id)
+    assert item is not None
+    earlier = {name: int(item[name]) - by_s * 1000 for name in ("created_at", "expires_at", "asked_at") if name in item}
+    tables.change_session(begun.session_id, ttl=int(item["ttl"]) - by_s, **earlier)
+
+
+@FLOWS
+def test_it_expires_when_it_is_read_and_nothing_was_written(
+    api: httpx.Client, terra: Terra, tables: Tables, person: str, begin_one: Begin
+) -> None:
+    begun = begin_one(api, terra, person)
+    age(tables, begun, by_s=3590)
+    assert session_status(api, begun.session)["status"] == "pending"
+    age(tables, begun, by_s=11)
+    aged = tables.session(begun.session_id)
+    shown = session_status(api, begun.session)
+    assert (shown["status"], shown["reason"], shown["user_id"]) == ("expired", None, None)
+    assert tables.session(begun.session_id) == aged
+
+
+@FLOWS
+@pytest.mark.parametrize("days", [0, 6])
+def test_a_webhook_that_comes_after_that_still_connects(
+    api: httpx.Client,
+    browser: httpx.Client,
+    terra: Terra,
+    tables: Tables,
+    webhook: Make,
+    person: str,
+    begin_one: Begin,
+    days: int,
+) -> None:
+    begun = begin_one(api, terra, person)
+    age(tables, begun, by_s=days * 86_400 + 7200)
+    assert session_status(api, begun.session)["status"] == "expired"
+    if isinstance(begun, Begun):
+        event = auth_event(begun.user_id, person)
+    else:
+        widget = begun.session["auth_url"].rpartition("/")[2]
+        event = auth_event(new_user_id(), person, widget_session_id=widget)
+    assert webhook(event).post(browser).status_code == httpx.codes.OK
+    shown = session_status(api, begun.session)
+    assert (shown["status"], shown["user_id"], shown["resource"]) == ("connected", event["user"]["user_id"], "FITBIT")
+
+
+def test_a_redirect_that_comes_after_that_still_connects(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+) -> None:
+    terra.settings(send_webhooks=False)
+    begun = begin(api, terra, person)
+    address = decide(begun.session["auth_url"], "allow")
+    age(tables, begun, by_s=7200)
+    assert "Your wearable is connected" in browser.get(address).text
+    assert session_status(api, begun.session)["status"] == "connected"
+
+
+def test_a_redirect_from_terras_page_that_comes_after_that_still_connects(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+) -> None:
+    terra.settings(send_webhooks=False)
+    begun = begin_widget(api, terra, person)
+    address = begun.allow("GARMIN")
+    age(tables, begun, by_s=7200)
+    assert "Your wearable is connected" in browser.get(address).text
+    assert session_status(api, begun.session)["resource"] == "GARMIN"
+
+
+def test_whoever_comes_back_late_with_nothing_is_told_so(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    age(tables, begun, by_s=7200)
+    assert EXPIRED in begun.come_back(browser).text
+    assert connections_of(api, person) == []
+
+
+@FLOWS
+def test_a_failure_that_comes_after_that_is_shown(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str, begin_one: Begin
+) -> None:
+    begun = begin_one(api, terra, person)
+    age(tables, begun, by_s=7200)
+    begun.come_back(browser, "failure", reason="missing_scopes")
+    shown = session_status(api, begun.session)
+    assert (shown["status"], shown["reason"]) == ("failed", "missing_scopes")
+
+
+@FLOWS
+def test_after_a_week_it_is_forgotten(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str, begin_one: Begin
+) -> None:
+    begun = begin_one(api, terra, person)
+    tables.change_session(begun.session_id, ttl=now_s() - 1)
+    assert api.get(f"/sessions/{begun.session_id}").status_code == httpx.codes.NOT_FOUND
+    assert begun.come_back(browser).status_code == httpx.codes.BAD_REQUEST

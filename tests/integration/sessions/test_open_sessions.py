@@ -1,0 +1,116 @@
+"""The number of unfinished logins per user is limited, because each one is a pending user at Terra."""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from local.testing import Stack
+from tests.support.api import create_session
+from tests.support.handlers import NOTHING_FOUND_BY_INDEX, Handlers, Rule, Run, http_event
+from tests.support.redirects import begin
+from tests.support.tables import Tables
+from tests.support.terra import Terra
+
+BATCH, QUERY = "dynamodb.BatchGetItem", "dynamodb.Query"
+
+
+def start(
+    handlers: Handlers, person: str, *rules: Rule, limit: int = 2, headers: Mapping[str, str] | None = None
+) -> Run:
+    body = json.dumps({"reference_id": person, "resource": "FITBIT"})
+    event = http_event("POST", "/sessions", body=body, headers=headers)
+    return handlers.run("create_session", event, *rules, environment={"OPEN_SESSIONS_PER_PERSON": str(limit)})
+
+
+def refused(run: Run) -> int:
+    """Return the Retry-After seconds of a rejected request."""
+    assert (run.status, run.json["code"]) == (429, "too_many_sessions")
+    assert run.result is not None
+    return int(run.result["headers"]["retry-after"])
+
+
+def age(tables: Tables, session: Mapping[str, Any], *, seconds: int) -> None:
+    item = tables.session(session["session_id"])
+    assert item is not None
+    moved = {name: item[name] - seconds * 1000 for name in ("created_at", "expires_at")}
+    tables.change_session(session["session_id"], **moved)
+
+
+def test_as_many_as_may_be_open_and_then_none_until_the_oldest_ends(
+    handlers: Handlers, api: httpx.Client, terra: Terra, tables: Tables, person: str
+) -> None:
+    first, second = create_session(api, person), create_session(api, person)
+    age(tables, first, seconds=3000)
+    asked = len(terra.calls("/auth/authenticateUser"))
+    run = start(handlers, person)
+    assert 500 < refused(run) <= 600
+    assert run.trips == [BATCH, QUERY]
+    assert len(terra.calls("/auth/authenticateUser")) == asked
+    # It expires without any job.
+    age(tables, first, seconds=601)
+    assert start(handlers, person).status == 201
+    assert 3500 < refused(start(handlers, person)) <= 3600
+    assert tables.session(second["session_id"]) is not None
+
+
+def test_with_more_than_may_be_open_the_wait_is_until_there_is_room(
+    handlers: Handlers, api: httpx.Client, tables: Tables, person: str
+) -> None:
+    for seconds in (3500, 3000, 2000):
+        age(tables, create_session(api, person), seconds=seconds)
+    assert 500 < refused(start(handlers, person, limit=2)) <= 600
+    assert 1500 < refused(start(handlers, person, limit=1)) <= 1600
+
+
+def test_whoever_comes_back_has_room_again(
+    handlers: Handlers, api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+) -> None:
+    begun = begin(api, terra, person)
+    assert refused(start(handlers, person, limit=1))
+    begun.come_back(browser, "failure")
+    assert start(handlers, person, limit=1).status == 201
+    assert refused(start(handlers, person, limit=1))
+
+
+def test_another_person_has_their_own_room(handlers: Handlers, api: httpx.Client, person: str) -> None:
+    create_session(api, person)
+    assert refused(start(handlers, person, limit=1))
+    assert start(handlers, f"{person}-other", limit=1).status == 201
+
+
+def test_zero_is_no_limit_and_costs_nothing(handlers: Handlers, person: str) -> None:
+    for _ in range(3):
+        run = start(handlers, person, limit=0)
+        assert (run.status, run.trips) == (201, ["terra.authenticateUser", "dynamodb.TransactWriteItems"])
+
+
+def test_a_repeat_is_answered_all_the_same_and_a_refusal_frees_its_key(
+    handlers: Handlers, tables: Tables, person: str
+) -> None:
+    first = start(handlers, person, limit=1, headers={"idempotency-key": f"{person}-1"})
+    assert first.status == 201
+    assert start(handlers, person, limit=1, headers={"idempotency-key": f"{person}-1"}).json == first.json
+    another = {"idempotency-key": f"{person}-2"}
+    assert refused(start(handlers, person, limit=1, headers=another))
+    age(tables, first.json, seconds=3601)
+    assert start(handlers, person, limit=1, headers=another).status == 201
+
+
+def test_an_index_that_lags_lets_one_more_through_and_never_one_less(
+    handlers: Handlers, api: httpx.Client, person: str
+) -> None:
+    create_session(api, person)
+    assert start(handlers, person, NOTHING_FOUND_BY_INDEX, limit=1).status == 201
+
+
+def test_the_stack_as_it_is_deployed_has_a_limit(browser: httpx.Client, stack: Stack, person: str) -> None:
+    said = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": person}, timeout=30).json()["access_token"]
+    headers = {"authorization": f"Bearer {said}"}
+    began = time.monotonic()
+    answers = [browser.post("/sessions", json={"resource": "FITBIT"}, headers=headers) for _ in range(21)]
+    assert [answer.status_code for answer in answers] == [201] * 20 + [429]
+    assert answers[-1].json()["code"] == "too_many_sessions"
+    assert 3600 - (time.monotonic() - began) - 1 <= int(answers[-1].headers["retry-after"]) <= 3600

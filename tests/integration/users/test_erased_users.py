@@ -1,0 +1,326 @@
+"""A user stays erased, even if an index is stale or an operation began before the erasure."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from local.testing import Stack
+from terra_connections.connections.store import ConnectionStore
+from terra_connections.erasure.deadline import Deadline
+from terra_connections.erasure.user import erase_user
+from terra_connections.errors import ErasureUnfinished, TerraUnavailable
+from terra_connections.ids import ReferenceId
+from terra_connections.sessions.idempotency import ClaimStore
+from terra_connections.sessions.store import SessionStore
+from terra_connections.sessions.widget_reports import WidgetReportStore
+from terra_connections.terra import client as terra_api
+from terra_connections.terra import transport
+from terra_connections.users.pseudonym import Pseudonyms
+from terra_connections.users.store import UserStore
+from tests.support.api import connections_of, create_session
+from tests.support.handlers import NOTHING_FOUND_BY_INDEX, Handlers, Run, http_event, pause
+from tests.support.redirects import begin, begin_widget
+from tests.support.tables import items_containing
+from tests.support.terra import Terra
+from tests.support.terra_events import auth_event, new_user_id
+from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+DEAUTHENTICATE = "/auth/deauthenticateUser"
+
+
+def event(path: str, person: str, **fields: object) -> dict[str, Any]:
+    return http_event("POST", path, body=json.dumps({"reference_id": person, **fields}))
+
+
+def erase_in_the_dark(handlers: Handlers, person: str) -> Run:
+    """Erase a user while the indexes still return nothing."""
+    return handlers.run("erase_person", event("/erasures", person), NOTHING_FOUND_BY_INDEX)
+
+
+def at_terra(terra: Terra, person: str) -> list[dict[str, Any]]:
+    return [user for user in terra.client.get("/_control/users").json() if user["reference_id"] == person]
+
+
+@pytest.fixture
+def users(handlers: Handlers, stack: Stack, dynamodb: "DynamoDBClient") -> UserStore:
+    """The store, configured as in the functions."""
+    return UserStore(
+        dynamodb,
+        connections_table=stack.tables.connections,
+        sessions_table=stack.tables.sessions,
+        pseudonyms=Pseudonyms(handlers.environments["erase_person"]["PSEUDONYM_KEY"]),
+    )
+
+
+# --- a stale index ---------------------------------------------------------------------------------------------------
+
+
+def test_a_session_that_no_index_shows_yet_does_not_survive(
+    handlers: Handlers, api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+) -> None:
+    session = create_session(api, person)
+    assert erase_in_the_dark(handlers, person).status == httpx.codes.NO_CONTENT
+    assert items_containing(dynamodb, stack, person) == []
+    assert items_containing(dynamodb, stack, session["session_id"]) == []
+    assert at_terra(terra, person) == []
+
+
+def test_a_login_on_terras_page_that_no_index_shows_yet_connects_nothing(
+    handlers: Handlers,
+    api: httpx.Client,
+    browser: httpx.Client,
+    terra: Terra,
+    dynamodb: "DynamoDBClient",
+    stack: Stack,
+    person: str,
+) -> None:
+    begun = begin_widget(api, terra, person)
+    assert erase_in_the_dark(handlers, person).status == httpx.codes.NO_CONTENT
+    terra.hold()
+    begun.allow()
+    terra.release()
+    assert eventually(lambda: terra.deliveries(type="auth", state="delivered"))
+    assert begun.come_back(browser).status_code == httpx.codes.BAD_REQUEST
+    assert items_containing(dynamodb, stack, person) == []
+
+
+def test_a_connection_that_neither_an_index_nor_terras_list_shows_does_not_survive(
+    handlers: Handlers, api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+) -> None:
+    user_id = str(terra.connect(person)["user_id"])
+    eventually(lambda: connections_of(api, person))
+    terra.fault("/userInfo", "wrong_shape", body={"users": []})
+    assert erase_in_the_dark(handlers, person).status == httpx.codes.NO_CONTENT
+    assert items_containing(dynamodb, stack, person) == []
+    assert items_containing(dynamodb, stack, user_id) == []
+    assert at_terra(terra, person) == []
+
+
+# --- operations that began before the erasure ------------------------------------------------------------------------
+
+
+def test_while_a_user_is_being_erased_they_begin_nothing(
+    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+) -> None:
+    create_session(api, person)
+    with handlers.start("erase_person", event("/erasures", person), pause("terra.userInfo:before")) as erasing:
+        erasing.until_paused()
+        before = len(terra.calls("/auth/authenticateUser"))
+        answer = api.post("/sessions", json={"reference_id": person, "resource": "FITBIT"})
+        assert (answer.status_code, answer.json()["code"]) == (409, "erasure_in_progress")
+        assert int(answer.headers["retry-after"]) > 0
+        assert len(terra.calls("/auth/authenticateUser")) == before
+        answer = api.post("/mobile-tokens", json={"reference_id": person})
+        assert (answer.status_code, answer.json()["code"]) == (409, "erasure_in_progress")
+        erasing.go_on()
+        assert erasing.end().status == httpx.codes.NO_CONTENT
+    assert create_session(api, person)["status"] == "pending"
+
+
+def test_a_session_that_was_begun_before_an_erasure_is_not_kept_after_it(
+    handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack, person: str
+) -> None:
+    beginning = event("/sessions", person, resource="FITBIT")
+    with handlers.start("create_session", beginning, pause("dynamodb.TransactWriteItems:before")) as starting:
+        starting.until_paused()
+        assert handlers.run("erase_person", event("/erasures", person)).status == httpx.codes.NO_CONTENT
+        starting.go_on()
+        run = starting.end()
+    assert (run.status, run.json["code"]) == (409, "erasure_in_progress")
+    assert items_containing(dynamodb, stack, person) == []
+
+
+def test_a_login_under_an_id_that_was_never_announced_connects_nothing_after_an_erasure(
+    handlers: Handlers, api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+) -> None:
+    assert handlers.run("erase_person", event("/erasures", person)).status == httpx.codes.NO_CONTENT
+    user_id = new_user_id()
+    for _ in range(2):
+        [answer] = terra.deliver(auth_event(user_id, person))
+        assert answer["status"] == httpx.codes.OK
+    assert items_containing(dynamodb, stack, person) == []
+    assert items_containing(dynamodb, stack, user_id) == []
+    # A sync finds it at Terra, and does not store it either.
+    terra.settings(send_webhooks=False)
+    late = str(terra.connect(person)["user_id"])
+    assert api.post("/connections/sync", json={"reference_id": person}).json() == {"connections": []}
+    assert items_containing(dynamodb, stack, late) == []
+
+
+def test_who_comes_back_is_connected_by_the_new_login_and_not_by_the_old_one(
+    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+) -> None:
+    old = begin(api, terra, person)
+    assert handlers.run("erase_person", event("/erasures", person)).status == httpx.codes.NO_CONTENT
+    new = begin(api, terra, person)
+    terra.deliver(auth_event(old.user_id, person))
+    assert connections_of(api, person) == []
+    terra.deliver(auth_event(new.user_id, person))
+    assert [connection["user_id"] for connection in connections_of(api, person)] == [new.user_id]
+
+
+def test_hours_after_an_erasure_a_connection_needs_no_session_to_explain_it(
+    handlers: Handlers, terra: Terra, api: httpx.Client, users: UserStore, stack: Stack, person: str
+) -> None:
+    assert handlers.run("erase_person", event("/erasures", person)).status == httpx.codes.NO_CONTENT
+    users._client.update_item(  # noqa: SLF001 - moves the erasure into the past
+        TableName=stack.tables.connections,
+        Key={"user_id": {"S": users.tombstone_key(ReferenceId(person))}},
+        UpdateExpression="SET #until = :until",
+        ExpressionAttributeNames={"#until": "until"},
+        ExpressionAttributeValues={":until": {"N": str(int((time.time() - 7200) * 1000))}},
+    )
+    user_id = new_user_id()
+    terra.deliver(auth_event(user_id, person))
+    assert [connection["user_id"] for connection in connections_of(api, person)] == [user_id]
+
+
+def test_the_tombstone_of_a_user_names_nobody_and_outlives_every_backup(
+    handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack, users: UserStore, person: str
+) -> None:
+    assert handlers.run("erase_person", event("/erasures", person)).status == httpx.codes.NO_CONTENT
+    [tombstone] = items_containing(dynamodb, stack, users.tombstone_key(ReferenceId(person)))
+    assert set(tombstone) == {"user_id", "until", "ttl"}
+    assert int(tombstone["ttl"]["N"]) > (datetime.now(UTC) + timedelta(days=35)).timestamp()
+
+
+# --- at Terra --------------------------------------------------------------------------------------------------------
+
+
+def test_a_list_that_names_another_user_s_connection_ends_nothing(
+    api: httpx.Client, handlers: Handlers, terra: Terra, person: str
+) -> None:
+    victim = f"{person}-victim"
+    user_id = str(terra.connect(victim)["user_id"])
+    eventually(lambda: connections_of(api, victim))
+    terra.settings(send_webhooks=False)
+    unheard = str(terra.connect(victim, account="another")["user_id"])
+    listed = [{"user_id": name, "provider": "FITBIT"} for name in (user_id, unheard)]
+    terra.fault("/userInfo", "wrong_shape", times=1, body={"users": listed})
+    assert handlers.run("erase_person", event("/erasures", person)).status == httpx.codes.NO_CONTENT
+    assert terra.calls(DEAUTHENTICATE) == []
+    assert {user["user_id"] for user in at_terra(terra, victim)} == {user_id, unheard}
+    assert [connection["user_id"] for connection in connections_of(api, victim)] == [user_id]
+    # The other user's connection got no tombstone: its events are accepted.
+    terra.deliver(auth_event(unheard, victim))
+    assert {connection["user_id"] for connection in connections_of(api, victim)} == {user_id, unheard}
+
+
+def test_what_terra_refuses_stays_and_what_it_confirms_is_gone(
+    api: httpx.Client, handlers: Handlers, terra: Terra, person: str
+) -> None:
+    for number in range(4):
+        terra.connect(person, account=f"{person}-{number}")
+    eventually(lambda: len(connections_of(api, person)) == 4)
+    terra.fault(DEAUTHENTICATE, "status", status=500, times=1)
+    run = handlers.run("erase_person", event("/erasures", person))
+    assert (run.status, run.json["code"]) == (503, "terra_unavailable")
+    assert len(connections_of(api, person)) == 1
+    assert handlers.run("erase_person", event("/erasures", person)).status == httpx.codes.NO_CONTENT
+    assert len(terra.calls(DEAUTHENTICATE)) == 5
+
+
+@pytest.fixture
+def erase_in_process(stack: Stack, users: UserStore, dynamodb: "DynamoDBClient") -> Iterator[partial[int]]:
+    """Return `erase_user` with its dependencies, configured as in the function."""
+    with transport.client() as client:
+        api = terra_api.TerraClient(
+            client,
+            api_url=f"{stack.terra_url}/api/v2",
+            widget_url=f"{stack.terra_url}/api/widget/session",
+            dev_id=stack.terra_dev_id,
+            api_key=lambda: stack.terra_api_key,
+        )
+        connections = ConnectionStore(dynamodb, stack.tables.connections, users=users)
+        table = stack.tables.sessions
+        yield partial(
+            erase_user,
+            terra=api,
+            sessions=SessionStore(dynamodb, table),
+            claims=ClaimStore(dynamodb, table),
+            reports=WidgetReportStore(dynamodb, table),
+            connections=connections,
+            users=users,
+        )
+
+
+class Budget(Deadline):
+    """A deadline that allows a number of steps."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(timedelta(minutes=1))
+        self._steps = steps
+
+    def left(self, at_most: timedelta) -> timedelta:
+        self._steps -= 1
+        return at_most if self._steps >= 0 else timedelta(0)
+
+
+def test_an_erasure_that_does_not_fit_its_time_goes_on_by_repeats_and_ends(
+    erase_in_process: partial[int], terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+) -> None:
+    terra.settings(send_webhooks=False)
+    for number in range(40):
+        terra.connect(person, account=f"{person}-{number}")
+    left, unfinished = [len(at_terra(terra, person))], 0
+    while left[-1]:
+        try:
+            erase_in_process(ReferenceId(person), deadline=Budget(30))
+        except ErasureUnfinished:
+            unfinished += 1
+        left.append(len(at_terra(terra, person)))
+        assert left[-1] < left[-2], left
+    assert unfinished > 1
+    assert len(terra.calls(DEAUTHENTICATE)) == 40
+    assert erase_in_process(ReferenceId(person)) == 0
+    assert items_containing(dynamodb, stack, person) == []
+
+
+class CutShort(Deadline):
+    """Allows Terra's list and a number of deauthentications; the next one times out."""
+
+    def __init__(self, deauthentications: int) -> None:
+        super().__init__(timedelta(minutes=1))
+        self._left = deauthentications + 1
+
+    def left(self, at_most: timedelta) -> timedelta:
+        if at_most == timedelta(seconds=10):
+            self._left -= 1
+            return at_most if self._left >= 0 else timedelta(milliseconds=100)
+        return at_most if self._left >= 0 else timedelta(0)
+
+
+def test_an_erasure_whose_time_ends_under_a_request_is_unfinished_and_no_outage_of_terra_s(
+    erase_in_process: partial[int], terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+) -> None:
+    terra.settings(send_webhooks=False)
+    for number in range(8):
+        terra.connect(person, account=f"{person}-{number}")
+    terra.fault(DEAUTHENTICATE, "slow", delay_s=1)
+    with pytest.raises(ErasureUnfinished):
+        erase_in_process(ReferenceId(person), deadline=CutShort(3))
+    erase_in_process(ReferenceId(person))
+    assert items_containing(dynamodb, stack, person) == []
+
+
+def test_a_terra_that_does_not_answer_does_not_outlast_the_time_of_an_erasure(
+    erase_in_process: partial[int], terra: Terra, person: str
+) -> None:
+    terra.settings(send_webhooks=False)
+    for number in range(3):
+        terra.connect(person, account=f"{person}-{number}")
+    terra.fault(DEAUTHENTICATE, "slow", delay_s=40)
+    began = time.monotonic()
+    with pytest.raises(TerraUnavailable):
+        erase_in_process(ReferenceId(person), deadline=Deadline(timedelta(seconds=2)))
+    assert time.monotonic() - began < 20
+    terra.reset()

@@ -1,0 +1,104 @@
+"""The webhook crashes between any two steps, and Terra delivers again: the result is as without a crash."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.handlers import Handlers, kill, pause
+from tests.support.tables import Tables
+from tests.support.terra_events import auth_event, new_user_id
+from tests.support.webhooks import Webhook, now_s
+
+Make = Callable[..., Webhook]
+
+POINTS = [
+    "secrets-manager.GetSecretValue:before",
+    "secrets-manager.GetSecretValue:after",
+    "dynamodb.BatchGetItem:before",
+    "dynamodb.BatchGetItem:after",
+    "dynamodb.TransactWriteItems:before",
+    "dynamodb.TransactWriteItems:after",
+    "return",
+]
+IS_WRITTEN = {"dynamodb.TransactWriteItems:after", "return"}
+
+
+def failure(user_id: str, person: str) -> dict[str, Any]:
+    """Build a failure in the older format, which changes two tables besides the deliveries."""
+    return {**auth_event(user_id, person), "status": "error", "reason": "x", "widget_session_id": f"w-{user_id}"}
+
+
+EVENTS: dict[str, Callable[[str, str], dict[str, Any]]] = {
+    "auth": auth_event,
+    "failure": failure,
+}
+
+
+def test_no_step_is_missing_below(handlers: Handlers, webhook: Make, person: str) -> None:
+    for event in EVENTS.values():
+        assert handlers.run("terra_webhook", webhook(event(new_user_id(), person)).event()).points == POINTS
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("point", POINTS)
+def test_a_crash_leaves_all_or_nothing_and_terras_repeat_heals_it(
+    handlers: Handlers,
+    browser: httpx.Client,
+    tables: Tables,
+    webhook: Make,
+    person: str,
+    event: str,
+    point: str,
+) -> None:
+    crashed, undisturbed = new_user_id(), new_user_id()
+    t = now_s()
+    at = t * 1000 - 5000
+    for user_id in (crashed, undisturbed):
+        # A fact is stored already, so that a write replaces an item.
+        assert webhook(auth_event(user_id, person), t=t - 1, ordering=at - 1000).post(browser).status_code == 200
+    before = tables.connection(crashed)
+    delivery = webhook(EVENTS[event](crashed, person), t=t, ordering=at)
+
+    run = handlers.run("terra_webhook", delivery.event(), kill(point))
+
+    assert run.was_killed
+    assert run.points[-1] == point
+    is_written = point in IS_WRITTEN
+    assert len(tables.deliveries(delivery.keys)) == (2 if is_written else 0)
+    assert (tables.connection(crashed) == before) == (not is_written)
+    assert (tables.session(f"widget:w-{crashed}") is not None) == (is_written and event == "failure")
+
+    answer = delivery.post(browser)
+    assert (answer.status_code, answer.json()) == (200, {"status": "duplicate" if is_written else "accepted"})
+    webhook(EVENTS[event](undisturbed, person), t=t, ordering=at).post(browser)
+    assert tables.facts(crashed) == tables.facts(undisturbed)
+    assert len(tables.deliveries(delivery.keys)) == 2
+
+
+@pytest.mark.parametrize("point", POINTS[3:])
+def test_a_crash_while_the_repeat_is_already_under_way_harms_neither(
+    handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, person: str, point: str
+) -> None:
+    delivery = webhook(auth_event(user_id := new_user_id(), person))
+    with handlers.start("terra_webhook", delivery.event(), pause(point), kill(point)) as running:
+        running.until_paused()
+        assert delivery.post(browser).status_code == 200
+        running.go_on()
+        assert running.end().was_killed
+    item = tables.connection(user_id)
+    assert item is not None
+    assert item["version"] == 1
+    assert len(tables.deliveries(delivery.keys)) == 2
+
+
+def test_crash_after_crash_is_healed_by_the_one_delivery_that_ends(
+    handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, person: str
+) -> None:
+    delivery = webhook(auth_event(user_id := new_user_id(), person))
+    for point in POINTS[:5]:
+        assert handlers.run("terra_webhook", delivery.event(), kill(point)).was_killed
+    assert tables.connection(user_id) is None
+    assert delivery.post(browser).json() == {"status": "accepted"}
+    assert delivery.post(browser).json() == {"status": "duplicate"}

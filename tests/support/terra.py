@@ -1,0 +1,61 @@
+"""A client for the control API of the Terra simulator."""
+
+from typing import Any
+
+import httpx
+
+
+class Terra:
+    """A client for the simulator's control API."""
+
+    def __init__(self, client: httpx.Client, signing_secret: str) -> None:
+        self.client = client
+        self.signing_secret = signing_secret
+
+    def reset(self) -> None:
+        self._send("POST", "reset")
+
+    def settings(self, **changes: object) -> None:
+        self._send("PATCH", "settings", changes)
+
+    def fault(self, path: str, kind: str, **details: object) -> None:
+        self._send("POST", "faults", {"path": path, "kind": kind, **details})
+
+    def calls(self, path: str) -> list[dict[str, Any]]:
+        calls: list[dict[str, Any]] = self._send("GET", f"requests?path={path}")
+        return calls
+
+    def deliveries(self, **wanted: str) -> list[dict[str, Any]]:
+        deliveries: list[dict[str, Any]] = self._send("GET", f"deliveries?{httpx.QueryParams(wanted)}")
+        return deliveries
+
+    def deliver(self, body: object = None, **details: object) -> list[dict[str, Any]]:
+        """Send a signed webhook now, without retries. Return the stack's response to each copy."""
+        what = {"body": body} if body is not None else {}
+        answers: list[dict[str, Any]] = self._send("POST", "deliveries", {**what, **details})
+        return answers
+
+    def hold(self) -> None:
+        self._send("POST", "hold")
+
+    def release(self, **how: object) -> list[dict[str, Any]]:
+        deliveries: list[dict[str, Any]] = self._send("POST", "release", how)
+        return deliveries
+
+    def connect(self, reference_id: str, **details: object) -> dict[str, Any]:
+        """Connect a user outside the stack. Return Terra's user."""
+        made = self._send("POST", "users", {"reference_id": reference_id, **details})
+        user: dict[str, Any] = made["user"]
+        return user
+
+    def change(self, user_id: str, **changes: object) -> None:
+        self._send("PATCH", f"users/{user_id}", changes)
+
+    def happen(self, user_id: str, type_: str, **details: object) -> None:
+        """Cause an event at the provider, which Terra reports by a webhook."""
+        self._send("POST", f"users/{user_id}/events", {"type": type_, **details})
+
+    def _send(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
+        answer = self.client.request(method, f"/_control/{path}", json=body)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None

@@ -1,0 +1,443 @@
+"""Stages, their secrets, and the effect of a changed parameter on a deployment."""
+
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from local.aws_services import CREDENTIALS
+from local.testing import Stack
+from tests.support import cloudformation
+from tools import deploy, put_secrets, setup, stages
+from tools.doctor.stack import deployed as looked_at
+from tools.environment import ROOT
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+SECRETS = ("TerraSecret", "SigningSecrets", "ServiceKeys")
+
+
+@pytest.fixture(scope="module")
+def sam_python() -> Path:
+    """The Python that the SAM CLI is installed in."""
+    return setup.sam_program().parent / "python"
+
+
+def in_stage(parameters: object) -> stages.Stage:
+    return stages.Stage("dev", "stack", None, None, parameters)
+
+
+@pytest.mark.parametrize("name", ["dev", "staging", "prod"])
+def test_a_stage_is_a_stack_of_its_own_with_parameters_that_exist(name: str, sam_python: Path) -> None:
+    declared = cloudformation.parsed()["Parameters"]
+    stage = stages.read(name)
+    assert stage.stack_name == f"terra-connections-{name}"
+    parameters, _ = deploy.read(stage, sam_python)
+    for parameter, value in parameters.items():
+        assert value in map(str, declared[parameter].get("AllowedValues", [value]))
+
+
+def test_prod_shifts_its_traffic_and_nobody_waits_for_that_in_dev(sam_python: Path) -> None:
+    assert deploy.read(stages.read("prod"), sam_python)[0]["SafeDeployments"] == "true"
+    assert "SafeDeployments" not in deploy.read(stages.read("dev"), sam_python)[0]
+
+
+def test_no_two_stages_share_what_sam_uploads_and_a_first_deployment_that_fails_goes() -> None:
+    names = ("default", "dev", "staging", "prod")
+    assert len({stages.read(name).settings["s3_prefix"] for name in names}) == len(names)
+    assert {stages.read(name).settings["on_failure"] for name in names} == {"DELETE"}
+
+
+def test_an_unknown_stage_is_told_with_those_that_there_are() -> None:
+    with pytest.raises(stages.StageError, match="dev, prod, staging"):
+        stages.read("production")
+
+
+# --- make deploy -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    for name in ("Authorize", "TerraWebhook"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "handler.py").touch()
+    (tmp_path / "DependenciesLayer").mkdir()
+    (tmp_path / "template.yaml").write_text("Resources: {}")
+    return tmp_path
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
+
+
+PARAMETERS = {"TerraDevId": "a", "LogRetentionDays": "7"}
+PLACE = {"s3_bucket": None, "s3_prefix": "dev"}
+
+
+def marked(built: Path, parameters: dict[str, str], place: dict[str, str | None]) -> dict[str, str]:
+    deploy.mark(built, parameters, place)
+    return content(built)
+
+
+def test_whatever_makes_a_new_version_is_new_code_of_every_function_and_of_no_layer(built: Path) -> None:
+    before = marked(built, PARAMETERS, PLACE)
+    assert marked(built, dict(reversed(PARAMETERS.items())), PLACE) == before
+    marks = {f"{name}/{deploy.MARK}" for name in ("Authorize", "TerraWebhook")}
+
+    def changed(now: dict[str, str]) -> set[str]:
+        return {name for name, text in now.items() if before[name] != text}
+
+    assert changed(marked(built, PARAMETERS | {"LogRetentionDays": "30"}, PLACE)) == marks
+    assert changed(marked(built, PARAMETERS, PLACE | {"s3_prefix": "other"})) == marks
+    assert changed(marked(built, PARAMETERS, PLACE | {"s3_bucket": "other"})) == marks
+    (built / "template.yaml").write_text("Resources: {Other: {}}")
+    assert changed(marked(built, PARAMETERS, PLACE)) == marks | {"template.yaml"}
+
+
+def test_nothing_is_deployed_that_was_not_built(tmp_path: Path) -> None:
+    with pytest.raises(stages.StageError, match="make build"):
+        deploy.mark(tmp_path, {}, {})
+
+
+def test_only_a_missing_dev_id_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERRA_DEV_ID", "mine")
+    assert deploy.dev_id(in_stage([])) == "mine"
+    monkeypatch.delenv("TERRA_DEV_ID")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(stages.StageError, match=r"TerraDevId is missing.*\[dev\.deploy\.parameters\]"):
+        deploy.dev_id(in_stage([]))
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (
+            "--parameter-overrides",
+            "its place is parameter_overrides of [dev.deploy.parameters] in samconfig.toml",
+        ),
+        (
+            "--parameter-overrides=BrandName=Acme",
+            "its place is parameter_overrides of [dev.deploy.parameters] in samconfig.toml",
+        ),
+        ("--config-env", "STAGE"),
+        ("--config-file=other.toml", "STAGE"),
+        ("--guided", "sam deploy --guided"),
+        ("-g", "sam deploy --guided"),
+        ("--template-file", "make build"),
+    ],
+)
+def test_an_option_that_would_deploy_something_else_is_refused_by_its_name(
+    option: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert deploy.main(["dev", option, "BrandName=Acme"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"OPTIONS cannot hold {option.partition('=')[0]}: ")
+    assert says in told
+    assert told.count("\n") == 1
+
+
+# --- how SAM reads samconfig.toml -------------------------------------------------------------------------------------
+
+TARGETS = '{"web": "https://app.example.com/connected?a=b&c=d", "ios": "exampleapp://connected"}'
+HARD = [
+    "Acme Health",
+    "  two  spaces ",
+    TARGETS,
+    "cron(0 */6 * * ? *)",
+    "rate(1 hour)",
+    "https://app.example.com,http://localhost:5173",
+    "O'Brien & Sons",
+    'the "best" one',
+    "a=b c=d",
+    "Other=1 Another=2",
+    "file://none",
+    "Gesundheit für Ärzte ✓",
+    "",
+]
+
+
+def test_every_string_parameter_of_the_table_that_the_documents_show_is_deployed_whole(sam_python: Path) -> None:
+    strings = [name for name, of in cloudformation.parsed()["Parameters"].items() if of["Type"] == "String"]
+    tables = [dict.fromkeys(strings, value) | {"ReturnTargets": TARGETS} for value in HARD]
+    answers = deploy.ask_sam(tables, sam_python)
+    assert [answer["parameters"] for answer in answers] == tables
+    # The same on SAM's command line, as `make deploy` passes them.
+    again = deploy.ask_sam([answer["arguments"] for answer in answers], sam_python)
+    assert [answer["parameters"] for answer in again] == tables
+
+
+def test_what_a_document_shows_is_deployed_whole(sam_python: Path) -> None:
+    shown = [commented((ROOT / "samconfig.toml").read_text())]
+    for file in ("deploying.md", "return-targets.md"):
+        found = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / file).read_text(), re.DOTALL)
+        assert found, file
+        shown += found
+    tables = [tomllib.loads(each)["dev"]["deploy"]["parameters"]["parameter_overrides"] for each in shown]
+    expected = [{name: str(value) for name, value in table.items()} for table in tables]
+    assert [answer["parameters"] for answer in deploy.ask_sam(tables, sam_python)] == expected
+
+
+def commented(text: str) -> str:
+    """Return the example from the comment at the top."""
+    return "\n".join(line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   "))
+
+
+def test_every_form_that_sam_takes_is_deployed_as_it_is_written(sam_python: Path, tmp_path: Path) -> None:
+    (tmp_path / "some.yaml").write_text("BrandName: Acme Health\nLogRetentionDays: 7\n")
+    forms: list[object] = [
+        {"BrandName": "Acme Health", "LogRetentionDays": 7},
+        ["BrandName='Acme Health'", "LogRetentionDays=7"],
+        ['BrandName="Acme Health"', ["LogRetentionDays=7"]],
+        ["LogRetentionDays=7 BrandName='Acme Health'"],
+        "BrandName='Acme Health' LogRetentionDays=7",
+        "ParameterKey=BrandName,ParameterValue='Acme Health' ParameterKey=LogRetentionDays,ParameterValue=7",
+        [{"BrandName": "Acme Health"}, "LogRetentionDays=7"],
+        [f"file://{tmp_path}/some.yaml"],
+        {"$include": f"file://{tmp_path}/some.yaml"},
+    ]
+    for form, answer in zip(forms, deploy.ask_sam(forms, sam_python), strict=True):
+        assert answer["parameters"] == {"BrandName": "Acme Health", "LogRetentionDays": "7"}, form
+        assert sorted(answer["arguments"]) == ["BrandName='Acme Health'", "LogRetentionDays='7'"], form
+    # Values in a file count like values in samconfig.toml.
+    (tmp_path / "some.yaml").write_text("BrandName: Other\n")
+    assert deploy.read(in_stage([f"file://{tmp_path}/some.yaml"]), sam_python)[0] == {"BrandName": "Other"}
+
+
+CUT = {
+    f"ReturnTargets={TARGETS}": TARGETS,
+    'ReturnTargets={"web":"https://app.example.com/connected"}': '{"web":"https://app.example.com/connected"}',
+    'ParameterKey=ReturnTargets,ParameterValue={"web":"https://a.example"}': '{"web":"https://a.example"}',
+    "BrandName=Acme Health": "Acme Health",
+    "SweepSchedule=rate(12 hours)": "rate(12 hours)",
+    "SweepSchedule=cron(0 */6 * * ? *)": "cron(0 */6 * * ? *)",
+    "BrandName=": "",
+}
+
+
+def test_an_entry_that_sam_would_cut_is_refused_with_the_line_to_write(sam_python: Path) -> None:
+    forms = [form for entry in CUT for form in ([entry], entry, ["LogRetentionDays=7", entry])]
+    told = [answer["error"] for answer in deploy.ask_sam(forms, sam_python)]
+    corrected: list[object] = []
+    for error in told:
+        assert error.startswith("SAM would leave ")
+        in_list, _, in_table = error.partition("Write it as ")[2].partition(", or in a table as ")
+        corrected += [tomllib.loads(f"list = [{in_list}]")["list"], tomllib.loads(in_table)]
+    taken = [answer["parameters"] for answer in deploy.ask_sam(corrected, sam_python)]
+    assert [value for each in taken for value in each.values()] == [value for value in CUT.values() for _ in range(6)]
+
+
+def test_what_sam_would_change_without_a_word_is_refused_in_one_line(sam_python: Path) -> None:
+    table: list[tuple[object, str]] = [
+        ({"SafeDeployments": True}, 'SafeDeployments = "true"'),
+        ({"ReturnTargets": {"web": "https://a.example"}}, """ReturnTargets = '{"web": "https://a.example"}'"""),
+        ({"BrandName": '"Acme"'}, "without these quotes"),
+        (["ReturnTargets={"], "no JSON object"),
+        ({"ReturnTargets": "web"}, "no JSON object"),
+        (["BrandNam=Acme"], "Is BrandName meant"),
+        (["file://nowhere.yaml"], "file://nowhere.yaml was not found"),
+        ("nonsense", "'nonsense'"),
+        (["LogRetentionDays=7 BrandName=Acme Health"], "an entry of its own"),
+        ({"BrandName": "O'Brien \\"}, "BrandName"),
+    ]
+    answers = deploy.ask_sam([written for written, _ in table], sam_python)
+    for (written, says), answer in zip(table, answers, strict=True):
+        assert says in answer["error"], written
+        assert "\n" not in answer["error"], written
+    with pytest.raises(stages.StageError) as refused:
+        deploy.read(in_stage(table[0][0]), sam_python)
+    assert str(refused.value).startswith("samconfig.toml, parameter_overrides of [dev.deploy.parameters]: SAM would ")
+
+
+# --- make secrets, with the real template's secrets in a stack of the local CloudFormation ----------------------------
+
+
+class Deployed:
+    """A stack with secrets, and the command that writes them."""
+
+    def __init__(self, stack: Stack, config: Path, outputs: dict[str, str]) -> None:
+        self._stack = stack
+        self._config = config
+        self._outputs = outputs
+        self._client: SecretsManagerClient = boto3.client(
+            "secretsmanager",
+            endpoint_url=stack.aws_url,
+            region_name=stack.region,
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "tools.put_secrets", "test", "--config", str(self._config), *arguments]
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        aws = {"AWS_ENDPOINT_URL": self._stack.aws_url, "AWS_DEFAULT_REGION": self._stack.region, **CREDENTIALS}
+        return {"PATH": "/usr/bin:/bin", "NO_PROXY": "*", **aws, **variables}
+
+    def put(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=ROOT,
+            env=self.environment(**variables),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def holds(self, output: str) -> Any:  # noqa: ANN401 - JSON
+        return json.loads(self._client.get_secret_value(SecretId=self._outputs[output])["SecretString"])
+
+
+@pytest.fixture
+def deployed(account: Stack, tmp_path: Path) -> Iterator[Deployed]:
+    template = cloudformation.parsed()
+    part = {
+        "Parameters": {f"{name}Arn": template["Parameters"][f"{name}Arn"] for name in SECRETS},
+        "Conditions": {f"Make{name}": template["Conditions"][f"Make{name}"] for name in SECRETS},
+        "Resources": {name: template["Resources"][name] for name in SECRETS},
+        "Outputs": {f"{name}Arn": template["Outputs"][f"{name}Arn"] for name in SECRETS},
+    }
+    name = f"secrets-{uuid4().hex[:8]}"
+    client = boto3.client(
+        "cloudformation",
+        endpoint_url=account.aws_url,
+        region_name=account.region,
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        config=Config(read_timeout=600, retries={"total_max_attempts": 1}),  # a retry would find the first stack
+    )
+    client.create_stack(StackName=name, TemplateBody=json.dumps(part))
+    client.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    (made,) = client.describe_stacks(StackName=name)["Stacks"]
+    config = tmp_path / "samconfig.toml"
+    config.write_text(f'version = 0.1\n[test.global.parameters]\nstack_name = "{name}"\n')
+    yield Deployed(account, config, {output["OutputKey"]: output["OutputValue"] for output in made["Outputs"]})
+    client.delete_stack(StackName=name)
+
+
+def test_secrets_go_from_the_environment_into_the_stage_s_stack_and_onto_no_terminal(deployed: Deployed) -> None:
+    done = deployed.put(TERRA_API_KEY="key-of-terra", TERRA_SIGNING_SECRET="secret-of-terra")
+    assert done.returncode == 0, done.stderr
+    assert deployed.holds("TerraSecretArn") == {"api_key": "key-of-terra"}
+    assert deployed.holds("SigningSecretsArn") == {"main": "secret-of-terra"}
+    assert "of-terra" not in done.stdout + done.stderr
+
+
+def test_a_signing_secret_is_rotated_without_a_moment_in_which_none_is_valid(deployed: Deployed) -> None:
+    deployed.put(TERRA_SIGNING_SECRET="old")
+    deployed.put("--name", "new", TERRA_SIGNING_SECRET="newer")
+    assert deployed.holds("SigningSecretsArn") == {"main": "old", "new": "newer"}
+    assert deployed.put("--forget", "main").returncode == 0
+    assert deployed.holds("SigningSecretsArn") == {"new": "newer"}
+    assert deployed.holds("TerraSecretArn") == {}
+
+
+def test_secrets_are_asked_for_on_the_terminal_and_not_shown(deployed: Deployed) -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "r+b", buffering=0) as terminal:
+        process = subprocess.Popen(
+            deployed.command(),
+            cwd=ROOT,
+            env=deployed.environment(),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,  # makes this its only terminal
+        )
+        os.close(theirs)
+        shown = until(terminal, b"API key")
+        terminal.write(b"typed-key\n")
+        shown += until(terminal, b"signing secret")
+        terminal.write(b"\n")
+        shown += until(terminal, b"two minutes")
+        assert process.wait(30) == 0
+    assert b"typed-key" not in shown
+    assert deployed.holds("TerraSecretArn") == {"api_key": "typed-key"}
+    assert deployed.holds("SigningSecretsArn") == {}
+
+
+def test_a_token_of_the_admin_api_is_refused_with_what_to_give_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERRA_API_KEY", "terra_at_0123456789")
+    with pytest.raises(stages.StageError, match=r"Admin API .* data token \(terra_dt_") as refused:
+        put_secrets.given("TERRA_API_KEY", "Terra's API key or data token")
+    assert "0123456789" not in str(refused.value)
+    monkeypatch.setenv("TERRA_API_KEY", "terra_dt_0123456789")
+    assert put_secrets.given("TERRA_API_KEY", "Terra's API key or data token") == "terra_dt_0123456789"
+
+
+def until(terminal: Any, text: bytes) -> bytes:  # noqa: ANN401 - a raw file
+    shown = b""
+    while text not in shown:
+        shown += terminal.read(1000)
+    # Returns after the question, when the terminal no longer echoes.
+    return shown
+
+
+def test_a_secret_with_a_character_that_no_key_has_is_refused_and_not_shown(deployed: Deployed) -> None:
+    for variable in ("TERRA_API_KEY", "TERRA_SIGNING_SECRET"):
+        done = deployed.put(**{variable: "\u201ckey-of-terra\u201d"})
+        assert done.returncode == 1
+        assert "character 1 of 14 is U+201C, LEFT DOUBLE QUOTATION MARK" in done.stderr
+        assert "key-of-terra" not in done.stdout + done.stderr
+    assert deployed.holds("TerraSecretArn") == {}
+    assert deployed.holds("SigningSecretsArn") == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "trouble"),
+    [
+        ("key of terra", "character 4 of 12 is U+0020, SPACE"),
+        ("key\nof", "character 4 of 6 is U+000A, a control character"),
+        ("key\u00a0of", "character 4 of 6 is U+00A0, NO-BREAK SPACE"),
+        ("\ufeffkey", "character 1 of 4 is U+FEFF, ZERO WIDTH NO-BREAK SPACE"),
+        ("key\u2013of", "character 4 of 6 is U+2013, EN DASH"),
+        ('"key"', "it is in quotation marks"),
+        ("'key'", "it is in quotation marks"),
+        ("key-0_9.~/+=", None),
+        ('"', None),
+    ],
+)
+def test_what_was_pasted_along_is_named_with_its_place(value: str, trouble: str | None) -> None:
+    assert put_secrets.trouble_in(value) == trouble
+
+
+def test_a_stage_that_is_not_deployed_is_told_in_one_line(deployed: Deployed, tmp_path: Path) -> None:
+    config = tmp_path / "other.toml"
+    config.write_text('version = 0.1\n[test.global.parameters]\nstack_name = "there-is-none"\n')
+    done = deployed.put("--config", str(config), TERRA_API_KEY="k")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "make deploy STAGE=test" in done.stderr
+
+
+@pytest.mark.usefixtures("deployed")
+def test_the_doctor_looks_with_the_profile_of_the_stage(
+    account: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, credentials = tmp_path / "samconfig.toml", tmp_path / "credentials"
+    config.write_text(config.read_text() + f'profile = "work"\nregion = "{account.region}"\n')
+    keys = "\n".join(f"{name.lower()} = {value}" for name, value in CREDENTIALS.items())
+    credentials.write_text(f"[work]\n{keys}\n")
+    for name in CREDENTIALS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", account.aws_url)
+    # The stack was found: this part of the template has no ApiUrl.
+    with pytest.raises(stages.StageError, match="CREATE_COMPLETE and has no outputs"):
+        looked_at("test", config)
+    config.write_text(config.read_text().replace("work", "missing"))
+    with pytest.raises(stages.StageError, match="missing"):
+        looked_at("test", config)

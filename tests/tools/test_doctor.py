@@ -1,0 +1,605 @@
+"""`make doctor`: each test causes a fault in the running stack and looks for it in the command's output.
+
+CloudFormation, Secrets Manager, SQS, SNS and CloudWatch are MiniStack's. They describe the stack as a deployed one,
+with separate secrets and queues. Its API, webhook and Terra are those of the running stack.
+"""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import boto3
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+
+from local.aws_services import CREDENTIALS
+from local.testing import Stack
+from tests.support.terra import Terra
+from tools.doctor import app_links, inside
+from tools.doctor.__main__ import examine, main, tell
+from tools.doctor.outside import Doctor
+from tools.doctor.stack import SECRETS, running_here
+from tools.doctor.stack import Stack as DoctorsStack
+
+NOWHERE = "http://127.0.0.1:9"
+"""The discard port: nothing listens there."""
+
+
+@dataclass
+class Deployed:
+    """A stack as CloudFormation describes it."""
+
+    stack: Stack
+    samconfig: Path
+    printed: Callable[[], str]
+    name: str = field(default_factory=lambda: f"doctor-{uuid4().hex[:8]}")
+    changed: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    resources: dict[str, str] = field(default_factory=dict)
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - a client of any service
+        return boto3.client(service, endpoint_url=self.stack.aws_url, region_name=self.stack.region)  # type: ignore[call-overload]
+
+    def deploy(self, *, counts: bool = True, **outputs: str) -> "Deployed":
+        self.samconfig.write_text(f'[dev.deploy.parameters]\nstack_name = "{self.name}"\nregion = "us-east-1"\n')
+        texts = {
+            "TerraSecret": {"api_key": self.stack.terra_api_key},
+            "SigningSecrets": {"main": self.stack.signing_secret},
+            "ServiceKeys": {"backend": self.stack.service_key},
+        }
+        make = self.client("secretsmanager").create_secret
+        for name in SECRETS:
+            made = make(Name=f"{self.name}/{name}", SecretString=json.dumps(texts[name]))
+            self.outputs[f"{name}Arn"] = made["ARN"]
+        api_url = self.stack.api_url
+        self.outputs |= {"ApiUrl": api_url, "WebhookUrl": f"{api_url}/webhooks/terra", **outputs}
+        given = {**self.stack.parameters, "AlarmTopicArn": self.topic(), **self.changed}
+        self.client("cloudformation").create_stack(
+            StackName=self.name,
+            TemplateBody=json.dumps(template(given, self.outputs)),
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
+        )
+        if counts:
+            self.count_delivery("auth")
+        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
+        found = [each for page in pages for each in page["StackResourceSummaries"]]
+        self.resources = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found}
+        return self
+
+    def another(self, **changed: str) -> "Deployed":
+        return Deployed(self.stack, self.samconfig, self.printed, changed=changed)
+
+    def count_delivery(self, type_: str) -> None:
+        """Write the metric that CloudWatch derives from terra_webhook's log."""
+        by = {"service": self.name, "type": type_, "outcome": "accepted"}
+        dimensions = [{"Name": name, "Value": value} for name, value in by.items()]
+        counted = [{"MetricName": "Deliveries", "Dimensions": dimensions, "Value": 1}]
+        self.client("cloudwatch").put_metric_data(Namespace="TerraConnections", MetricData=counted)
+
+    def topic(self, *, is_heard: bool = True) -> str:
+        sns = self.client("sns")
+        arn: str = sns.create_topic(Name=f"alarms-{uuid4().hex[:8]}")["TopicArn"]
+        if is_heard:
+            sns.subscribe(TopicArn=arn, Protocol="email", Endpoint="on-call@example.com")
+        return arn
+
+    def put(self, secret: str, text: str) -> None:
+        self.client("secretsmanager").put_secret_value(SecretId=self.outputs[f"{secret}Arn"], SecretString=text)
+
+    def look(self) -> tuple[int, list[str]]:
+        """Return the exit status, and each line with a problem, followed by its remedy."""
+        self.printed()
+        status = main(["--stage", "dev", "--samconfig", str(self.samconfig)])
+        lines = self.printed().splitlines()
+        return status, [f"{line} {after}" for line, after in pairwise(lines) if line.startswith(("✗", "?"))]
+
+    def wrong(self) -> str:
+        """Return the only problem."""
+        status, (line,) = self.look()
+        assert status == 1
+        return line
+
+
+def template(parameters: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, Any]:
+    """A queue, its dead-letter queue, and an alarm."""
+    redrive = {"deadLetterTargetArn": {"Fn::GetAtt": ["Dead", "Arn"]}, "maxReceiveCount": 5}
+    alarm = {"Namespace": "x", "MetricName": "y", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1}
+    alarm |= {"Threshold": 1, "ComparisonOperator": "GreaterThanThreshold"}
+    return {
+        "Parameters": {name: {"Type": "String"} for name in parameters},
+        "Resources": {
+            "Dead": {"Type": "AWS::SQS::Queue"},
+            "Work": {"Type": "AWS::SQS::Queue", "Properties": {"RedrivePolicy": redrive}},
+            "TerraFailing": {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm},
+        },
+        "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+    }
+
+
+@pytest.fixture
+def plan(
+    account: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Deployed:
+    """A stack that is not deployed yet."""
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": account.aws_url, "NO_PROXY": "*"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    return Deployed(account, tmp_path / "samconfig.toml", lambda: capsys.readouterr().out)
+
+
+@pytest.fixture
+def deployed(plan: Deployed) -> Deployed:
+    return plan.deploy()
+
+
+def test_a_stack_that_is_well_is_told_so(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--stage", "dev", "--samconfig", str(deployed.samconfig)]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"The stack {deployed.name}, {deployed.stack.api_url}:\n✓ ")
+    assert told.endswith("\nAll is well.\n")
+    for what in (
+        "Deployment",
+        *SECRETS,
+        "API",
+        "Service key backend",
+        "Webhook, signed with main",
+        "Terra's credentials",
+        "Terra's widget",
+        "Terra's deliveries",
+        "Return target web",
+        "Return target android, without the app",
+        f"Links into apps of {urlsplit(deployed.stack.demo_url).netloc}",
+        "Dead",
+        "Alarm topic",
+        "Alarms",
+    ):
+        assert f"\n✓ {what}: " in told
+    assert "Work" not in told  # messages waiting to be processed are no problem
+
+
+@pytest.mark.parametrize(
+    ("secret", "text", "trouble"),
+    [
+        ("TerraSecret", "{}", "is empty"),
+        ("TerraSecret", '{"api_key": ""}', "is empty"),
+        ("TerraSecret", '{"other": "0123456789abcdef"}', "has no api_key"),
+        ("TerraSecret", '{"api_key": "<your api key>"}', "holds a placeholder for api_key"),
+        ("TerraSecret", '{"api_key": " 0123456789abcdef"}', "has white space around api_key"),
+        ("TerraSecret", '{"api_key": "0123456789abcdef\\u00a0"}', "has white space around api_key"),
+        (
+            "TerraSecret",
+            '{"api_key": "\u201c0123456789abcdef\u201d"}',
+            "holds api_key with what no key has: character 1 of 18 is U+201C, LEFT DOUBLE QUOTATION MARK",
+        ),
+        ("SigningSecrets", "0123456789abcdef", "is not JSON"),
+        ("SigningSecrets", '["0123456789abcdef"]', "is not a JSON object of names and texts"),
+        ("SigningSecrets", '{"main": "..."}', "holds a placeholder for main"),
+        ("ServiceKeys", '{"backend": "changeme"}', "holds a placeholder for backend"),
+        ("ServiceKeys", '{"backend": "hunter2"}', "holds only 7 characters for backend"),
+    ],
+)
+def test_a_secret_that_cannot_be_used_is_told_and_not_quoted(
+    deployed: Deployed, secret: str, text: str, trouble: str
+) -> None:
+    deployed.put(secret, text)
+    line = deployed.wrong()
+    assert line.startswith(f"✗ {secret}: {trouble} ")
+    assert ("make secrets STAGE=dev" if secret != "ServiceKeys" else deployed.outputs["ServiceKeysArn"]) in line
+    assert not any(word in line for word in ("0123456789abcdef", "hunter2", "changeme"))
+
+
+def test_real_secrets_are_no_placeholders(stack: Stack) -> None:
+    for value in (stack.terra_api_key, stack.signing_secret, stack.service_key, "aTodoExampleYourSecretKey0123456789"):
+        assert inside.trouble_in("ServiceKeys", json.dumps({"backend": value.ljust(40, "x")})) is None
+
+
+def test_a_secret_that_is_gone_is_told(deployed: Deployed) -> None:
+    arn = deployed.outputs["SigningSecretsArn"]
+    deployed.client("secretsmanager").delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
+    assert deployed.wrong().startswith("✗ SigningSecrets: is not there ")
+
+
+def test_a_key_that_terra_refuses_is_told(deployed: Deployed) -> None:
+    deployed.put("TerraSecret", '{"api_key": "a-key-of-another-account"}')
+    line = deployed.wrong()
+    assert line.startswith("✗ Terra's credentials: are refused: ")
+    assert "Compare TerraDevId (local-dev)" in line
+
+
+def test_a_dev_id_that_terra_does_not_know_is_told(plan: Deployed) -> None:
+    plan.changed["TerraDevId"] = "another"
+    assert plan.deploy().wrong().startswith("✗ Terra's credentials: are refused: ")
+
+
+def test_a_terra_that_fails_or_is_not_there_is_told(plan: Deployed, terra: Terra) -> None:
+    plan.deploy()
+    terra.fault("/api/v2/userInfo", "status", status=503)
+    assert plan.wrong().startswith(f"✗ Terra's credentials: {plan.stack.terra_url}/api/v2: Terra failed (503).")
+    elsewhere = plan.another(TerraApiUrl=NOWHERE).deploy()
+    assert elsewhere.wrong().startswith(f"✗ Terra's credentials: {NOWHERE}: Terra did not answer in time.")
+
+
+def test_a_widget_endpoint_that_is_switched_off_or_elsewhere_is_told(plan: Deployed, terra: Terra) -> None:
+    plan.changed["TerraWidgetUrl"] = f"{plan.stack.terra_url}/api/v2/auth/generateWidgetSession"
+    assert "is switched off (410) " in plan.deploy().wrong()
+    other = plan.another().deploy()
+    terra.fault("/api/widget/session", "status", status=404)
+    assert "/api/widget/session answers 404, and no address" in other.wrong()
+
+
+def test_a_signing_secret_that_the_stack_does_not_know_is_told(deployed: Deployed) -> None:
+    deployed.put("SigningSecrets", json.dumps({"main": deployed.stack.signing_secret, "new": "0123456789abcdef"}))
+    assert deployed.wrong().startswith("✗ Webhook, signed with new: is answered 401 not_signed at http")
+
+
+def test_a_destination_that_is_not_the_stacks_is_told(plan: Deployed) -> None:
+    line = plan.deploy(WebhookUrl=f"{plan.stack.api_url}/webhook").wrong()
+    assert line.startswith("✗ Webhook, signed with main: is answered 404 at ")
+    assert "WebhookUrl is not this stack's" in line
+
+
+def test_a_terra_that_delivers_nothing_is_told_whatever_the_doctor_delivers(plan: Deployed) -> None:
+    plan.deploy()
+    # Another stack of the account, without deliveries.
+    quiet = plan.another().deploy(counts=False)
+    quiet.count_delivery("healthcheck")
+    status, (line,) = quiet.look()
+    assert status == 2
+    assert line.startswith("? Terra's deliveries: none in the last day ")
+    assert f"{plan.stack.api_url}/webhooks/terra" in line
+
+
+def test_a_destination_that_nobody_answers_at_is_told(plan: Deployed) -> None:
+    assert "/webhooks/terra cannot be reached" in plan.deploy(WebhookUrl=f"{NOWHERE}/webhooks/terra").wrong()
+
+
+def test_a_service_key_that_the_api_refuses_is_told(deployed: Deployed) -> None:
+    deployed.put("ServiceKeys", json.dumps({"backend": deployed.stack.service_key, "new": "x" * 31 + "y"}))
+    assert deployed.wrong().startswith("✗ Service key new: is refused (403) ")
+
+
+def test_an_api_that_is_not_there_or_lets_strangers_in_is_told(plan: Deployed) -> None:
+    assert "✗ API: http://127.0.0.1:9/connections cannot be reached" in plan.deploy(ApiUrl=NOWHERE).wrong()
+    other = plan.another().deploy(ApiUrl=plan.stack.demo_url)
+    assert "to a call without a key" in other.wrong()
+
+
+@pytest.mark.parametrize(
+    ("targets", "trouble"),
+    [
+        ("web", "✗ Return targets: RETURN_TARGETS is not JSON"),
+        ('{"web": "http://app.example.com/"}', "✗ Return targets: RETURN_TARGETS: 'web' is http"),
+        (f'{{"web": "{NOWHERE}/"}}', f"✗ Return target web: {NOWHERE}/ cannot be reached"),
+        ('{"web": "DEMO/nothing/here"}', "/nothing/here answers 404"),
+    ],
+)
+def test_return_targets_where_nobody_can_go_are_told(plan: Deployed, targets: str, trouble: str) -> None:
+    plan.changed["ReturnTargets"] = targets.replace("DEMO", plan.stack.demo_url)
+    assert trouble in plan.deploy().wrong()
+
+
+Answer = tuple[int, Mapping[str, str], str]
+"""A status, headers and a body; with status 0 the server hangs up."""
+
+
+@contextmanager
+def site(answers: Callable[[str], Answer]) -> Iterator[str]:
+    """Serve a website and yield its URL, which replaces `SITE` in bodies.
+
+    Args:
+        answers: the response for each path.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, text = answers(self.path.partition("?")[0])
+            if not status:
+                return
+            body = text.replace("SITE", f"http://127.0.0.1:{server.server_port}").encode()
+            self.send_response(status)
+            for name, value in {**headers, "content-length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def identity_provider(discovery: Mapping[str, object], keys: object) -> AbstractContextManager[str]:
+    """Serve an OIDC issuer and yield its URL."""
+    found = {"/keys": keys, "/.well-known/openid-configuration": discovery}
+    return site(lambda path: (200, {}, json.dumps(found.get(path, {}))))
+
+
+DISCOVERY = {"issuer": "SITE", "jwks_uri": "SITE/keys"}
+P256 = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key(), as_dict=True)
+KEYS = {"keys": [{**P256, "kid": "1", "use": "sig"}, {**P256, "kid": "2", "use": "enc"}]}
+
+
+@pytest.mark.parametrize(
+    ("discovery", "keys", "trouble"),
+    [
+        ({**DISCOVERY, "issuer": "https://other.example.com"}, KEYS, "is not the configuration of"),
+        (DISCOVERY, {"keys": []}, "has no key that verifies signatures"),
+        (DISCOVERY, ["nonsense"], "is not a JWK Set"),
+    ],
+)
+def test_an_identity_provider_that_has_no_keys_is_told(
+    plan: Deployed, discovery: Mapping[str, object], keys: object, trouble: str
+) -> None:
+    with identity_provider(discovery, keys) as issuer:
+        plan.changed["OidcIssuer"] = issuer
+        line = plan.deploy().wrong()
+    assert line.startswith("✗ User tokens: ")
+    assert trouble in line
+
+
+def test_an_identity_provider_with_keys_is_well_and_one_that_is_not_there_is_told(plan: Deployed) -> None:
+    with identity_provider(DISCOVERY, KEYS) as issuer:
+        plan.changed["OidcIssuer"] = issuer
+        assert plan.deploy().look() == (0, [])
+    assert "✗ User tokens: " in plan.wrong()
+
+
+@pytest.mark.parametrize(
+    ("keys", "counted"),
+    [
+        ([{**P256, "kid": "1"}], "1 key"),
+        ([{**P256, "kid": "1"}, {**P256, "kid": "2"}], "2 keys"),
+        ([{**P256, "kid": "1"}] * 2, "2 keys, 2 of them under the key id '1'"),
+        ([{**P256, "kid": "1"}, {**P256, "use": "enc"}], "1 key, and 1 entry of no use here"),
+        ([{**P256, "kid": "1"}, 7, {"kty": "oct"}], "1 key, and 2 entries of no use here"),
+    ],
+)
+def test_keys_are_counted_as_the_authorizer_reads_them(keys: list[object], counted: str) -> None:
+    with identity_provider(DISCOVERY, {"keys": keys}) as issuer, httpx.Client(trust_env=False) as http:
+        parameters = {"OidcIssuer": issuer, "PublicBaseUrl": issuer}
+        looked_at = DoctorsStack("dev", "dev", "", parameters, {}, {}, {}, boto3.Session())
+        [finding] = Doctor(looked_at, {}, http, time.time).user_tokens()
+    assert str(finding) == f"✓ User tokens: {issuer} has {counted}"
+
+
+APP = "ABCDE12345.com.example.app"
+FINGERPRINT = ":".join(["AB"] * 32)
+JSON = {"content-type": "application/json"}
+APPLE, ANDROID = app_links.APPLE, app_links.ANDROID
+
+
+def universal(*components: Mapping[str, object], **changed: object) -> str:
+    return json.dumps({"applinks": {"details": [{"appIDs": [APP], "components": components, **changed}]}})
+
+
+def statement(package: str = "com.example.app", **changed: object) -> dict[str, object]:
+    target = {"namespace": "android_app", "package_name": package, "sha256_cert_fingerprints": [FINGERPRINT], **changed}
+    return {"relation": [app_links.OPENS_LINKS], "target": target}
+
+
+OPENS = universal({"/": "/connected"})
+NAMES = json.dumps([statement()])
+
+
+def app_site(files: Mapping[str, Answer]) -> AbstractContextManager[str]:
+    """Serve an app's domain: a page, and the files."""
+    return site(lambda path: files.get(path, (200 if path == "/connected" else 404, {}, "<html>")))
+
+
+def returning_to(app: str) -> str:
+    android = {"url": "exampleapp://connected", "android_package": "com.example.app"}
+    return json.dumps({"web": f"{app}/connected", "android": android})
+
+
+def test_links_that_open_the_app_are_well(plan: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    with app_site({APPLE: (200, {}, OPENS), ANDROID: (200, JSON, NAMES)}) as app:
+        plan.changed["ReturnTargets"] = returning_to(app)
+        plan.deploy()
+        capsys.readouterr()
+        assert main(["--stage", "dev", "--samconfig", str(plan.samconfig)]) == 0
+    host, told = urlsplit(app).netloc, capsys.readouterr().out
+    assert f"\n✓ Universal links of {host}: {app}{APPLE} lets {APP} open /connected\n" in told
+    assert f"\n✓ App Links of {host}: {app}{ANDROID} names com.example.app\n" in told
+
+
+def test_an_app_for_one_kind_of_phone_is_well_and_lists_elsewhere_are_not_judged(
+    plan: Deployed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = json.dumps([{"include": "https://example.com/statements.json"}])
+    with app_site({ANDROID: (200, JSON, elsewhere)}) as app:
+        plan.changed["ReturnTargets"] = returning_to(app)
+        plan.deploy()
+        capsys.readouterr()
+        assert main(["--stage", "dev", "--samconfig", str(plan.samconfig)]) == 0
+    host, told = urlsplit(app).netloc, capsys.readouterr().out
+    assert f"\n✓ Universal links of {host}: none: " in told
+    assert f"\n✓ App Links of {host}: {app}{ANDROID} names no app, and includes lists at which we " in told
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (404, {}, ""),
+        (200, {"content-type": "text/html"}, "<!doctype html>"),
+        (302, {"location": "/login"}, ""),
+        (200, JSON, "{}"),
+    ],
+    ids=["not found", "start page", "login", "of no app"],
+)
+def test_a_page_of_no_app_is_well_and_says_so_once(
+    plan: Deployed, capsys: pytest.CaptureFixture[str], answer: Answer
+) -> None:
+    of_no_app = (*answer[:2], "[]") if answer[2] == "{}" else answer
+    with app_site({APPLE: answer, ANDROID: of_no_app}) as app:
+        plan.changed["ReturnTargets"] = json.dumps({"web": f"{app}/connected", "again": f"{app}/connected?again"})
+        plan.deploy()
+        capsys.readouterr()
+        assert main(["--stage", "dev", "--samconfig", str(plan.samconfig)]) == 0
+    told = capsys.readouterr().out
+    assert told.count(f"\n✓ Links into apps of {urlsplit(app).netloc}: none: ") == 1
+    assert "Universal" not in told
+    assert "App Links" not in told
+
+
+@pytest.mark.parametrize(
+    ("file", "answer", "trouble"),
+    [
+        (APPLE, (200, JSON, "applinks"), "Invalid JSON"),
+        (APPLE, (200, JSON, "[]"), "should be an object"),
+        (
+            APPLE,
+            (301, {"location": f"https://www.example.com{APPLE}"}, ""),
+            f"redirects to https://www.example.com{APPLE} ",
+        ),
+        (APPLE, (200, JSON, universal(appIDs=["com.example.app"])), "applinks.details.0.appIDs.0: "),
+        (APPLE, (200, JSON, universal({"/": ["/connected"]})), "applinks.details.0.components.0./: "),
+        (ANDROID, (200, JSON, "{}"), "should be a valid array"),
+        (ANDROID, (302, {"location": f"{ANDROID}/"}, ""), f"{ANDROID}/ "),
+        (ANDROID, (200, {"content-type": "text/plain"}, NAMES), "has the content type 'text/plain' "),
+        (ANDROID, (200, JSON, json.dumps([statement(sha256_cert_fingerprints=["AB:CD"])])), "fingerprints.0: "),
+        (ANDROID, (200, JSON, json.dumps([statement(sha256_cert_fingerprints=[])])), "has a package_name and sha256"),
+    ],
+)
+def test_a_file_that_no_phone_takes_is_told(plan: Deployed, file: str, answer: Answer, trouble: str) -> None:
+    with app_site({APPLE: (200, {}, OPENS), ANDROID: (200, JSON, NAMES), file: answer}) as app:
+        plan.changed["ReturnTargets"] = returning_to(app)
+        line = plan.deploy().wrong()
+    kind = "Universal links" if file == APPLE else "App Links"
+    assert line.startswith(f"✗ {kind} of {urlsplit(app).netloc}: {app}{file}")
+    assert trouble in line
+
+
+@pytest.mark.parametrize(
+    ("file", "answer", "trouble"),
+    [
+        (APPLE, (200, {}, universal({"/": "/else/*"})), f"lets {APP} open other paths, not /connected "),
+        (
+            ANDROID,
+            (200, JSON, json.dumps([statement("com.example.other")])),
+            "names com.example.other, not the android_package com.example.app ",
+        ),
+        (APPLE, (503, {}, ""), "answers 503"),
+        (ANDROID, (0, {}, ""), "cannot be reached: "),
+    ],
+)
+def test_a_file_that_may_lack_something_is_told_as_a_question(
+    plan: Deployed, file: str, answer: Answer, trouble: str
+) -> None:
+    with app_site({APPLE: (200, {}, OPENS), ANDROID: (200, JSON, NAMES), file: answer}) as app:
+        plan.changed["ReturnTargets"] = returning_to(app)
+        status, (line,) = plan.deploy().look()
+    assert status == 2
+    assert line.startswith("? ")
+    assert trouble in line
+
+
+def test_a_dead_message_is_told(deployed: Deployed) -> None:
+    for queue in ("Dead", "Work"):
+        deployed.client("sqs").send_message(QueueUrl=deployed.resources[queue], MessageBody="{}")
+    assert deployed.wrong().startswith("✗ Dead: holds 1 dead messages ")
+
+
+@pytest.mark.parametrize("how", ["none", "gone", "silent"])
+def test_alarms_that_nobody_hears_are_told(plan: Deployed, how: str) -> None:
+    silent = plan.topic(is_heard=False)
+    topics = {"none": "", "gone": f"{silent}x", "silent": silent}
+    troubles = {"none": "there is none", "gone": "is not there", "silent": "nobody is subscribed to it"}
+    plan.changed["AlarmTopicArn"] = topics[how]
+    line = plan.deploy().wrong()
+    assert line.startswith("✗ Alarm topic: ")
+    assert troubles[how] in line
+
+
+def test_an_alarm_that_rings_is_told_with_its_heading(deployed: Deployed) -> None:
+    cloudwatch = deployed.client("cloudwatch")
+    for name in (deployed.resources["TerraFailing"], "another stack's"):
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            Namespace="x",
+            MetricName="y",
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
+    line = deployed.wrong()
+    assert line.startswith("✗ Alarms: TerraFailing rings ")
+    assert "docs/runbook.md#terrafailing" in line
+
+
+@pytest.mark.parametrize(("seconds", "how"), [(600, "ahead of"), (-600, "behind")])
+def test_a_clock_that_is_wrong_is_told(
+    stack: Stack, capsys: pytest.CaptureFixture[str], seconds: int, how: str
+) -> None:
+    looked_at = replace(running_here(stack.directory), queues={})
+    assert tell(examine(looked_at, lambda: time.time() + seconds)) == 1
+    told = capsys.readouterr().out
+    for whose in ("the API's", "Terra's"):
+        found = re.search(rf"✗ Clock: this computer's is (\d+) s {how} {whose}", told)
+        # Responses take time, and their date has a resolution of one second.
+        assert found, told
+        assert abs(int(found[1]) - abs(seconds)) < 60
+
+
+def test_a_deployment_that_failed_is_told(stack: Stack) -> None:
+    looked_at = replace(running_here(stack.directory), endpoint=None)
+    for status, sign in (("UPDATE_COMPLETE", "✓"), ("UPDATE_ROLLBACK_COMPLETE", "✗"), ("UPDATE_IN_PROGRESS", "?")):
+        (finding,) = inside.deployment(replace(looked_at, status=status))
+        assert str(finding).startswith(f"{sign} Deployment: ")
+
+
+def test_a_local_stack_is_looked_at_where_it_runs(
+    stack: Stack, plan: Deployed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue, sqs = stack.queues["UnpublishedEvents"], replace(plan, stack=stack).client("sqs")
+    sqs.send_message(QueueUrl=queue, MessageBody="{}")
+    try:
+        assert main(["--directory", str(stack.directory)]) == 1
+    finally:
+        sqs.purge_queue(QueueUrl=queue)
+    told = capsys.readouterr().out
+    assert told.startswith(f"The stack here, {stack.api_url}:\n")
+    assert "✗ UnpublishedEvents: holds " in told
+    assert "✓ Webhook, signed with local: " in told
+    assert "Alarm" not in told  # a local stack has no alarms
+
+
+def test_what_is_not_there_cannot_be_looked_at(plan: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    plan.samconfig.write_text('[dev.deploy.parameters]\nstack_name = "nobody"\nregion = "us-east-1"\n[prod.deploy]\n')
+    command = ["--samconfig", str(plan.samconfig), "--stage"]
+    assert main([*command, "dev"]) == 2
+    assert "Deployed yet? (make deploy STAGE=dev)" in capsys.readouterr().err
+    stack = {"Resources": {"Dead": {"Type": "AWS::SQS::Queue"}}}
+    plan.client("cloudformation").create_stack(StackName=plan.name, TemplateBody=json.dumps(stack))
+    plan.samconfig.write_text(plan.samconfig.read_text().replace("nobody", plan.name))
+    assert main([*command, "dev"]) == 2
+    assert "has no outputs" in capsys.readouterr().err
+    assert main([*command, "prod"]) == 2
+    assert "does not name the stack of prod" in capsys.readouterr().err
+    assert main([*command, "staging"]) == 2
+    assert "There is no stage 'staging'" in capsys.readouterr().err
+    # Last, because checking the local stack removes the AWS settings of the process.
+    assert main(["--directory", str(plan.samconfig.parent)]) == 2
+    assert capsys.readouterr().err.startswith("No stack is running here: start one with make run")

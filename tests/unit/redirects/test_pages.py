@@ -1,0 +1,137 @@
+import base64
+import hashlib
+import re
+from html import unescape
+
+import pytest
+
+from terra_connections.api_gateway import Response
+from terra_connections.redirects.branding import Brand
+from terra_connections.redirects.language import LANGUAGES
+from terra_connections.redirects.pages import PageLinks, Pages
+from terra_connections.sessions.session import Reason, SessionStatus, SessionView
+from tests.support.sessions import SESSION
+from tests.support.texts import TEXTS, texts_in
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+LOGO = f"data:image/svg+xml;base64,{base64.b64encode(SVG.encode()).decode()}"
+HOSTILE = '"><script>alert(1)</script>&amp;'
+OURS = Pages(Brand(), is_local=False)
+NOWHERE = PageLinks()
+EVERYWHERE = PageLinks(
+    back=f"exampleapp://connected?a={HOSTILE}", again={"session": "1", "secret": HOSTILE}, refresh="0;url=exampleapp://"
+)
+
+
+def all_pages(of: Pages, language: str | None, ways: PageLinks) -> list[Response]:
+    return [
+        *(
+            of.page_for(SessionView(SESSION, status, reason), language, ways)
+            for status in SessionStatus
+            for reason in (None, *Reason)
+        ),
+        of.unknown_link(language),
+        of.too_many(language, retry_after=60),
+        of.trouble(language),
+    ]
+
+
+def directives(page: Response) -> dict[str, str]:
+    policy = page.headers["content-security-policy"]
+    return {name: value for name, _, value in (part.strip().partition(" ") for part in policy.split(";"))}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("brand", [Brand(), Brand(HOSTILE, "#ffcc00", LOGO)], ids=["plain", "branded"])
+@pytest.mark.parametrize("ways", [NOWHERE, EVERYWHERE], ids=["nowhere", "everywhere"])
+def test_a_page_is_small_private_and_from_nobody_else(language: str, brand: Brand, ways: PageLinks) -> None:
+    for page in all_pages(Pages(brand, is_local=False), language, ways):
+        assert len(page.body.encode()) < 12_000
+        assert page.headers["cache-control"] == "no-store"
+        assert page.headers["referrer-policy"] == "no-referrer"
+        assert page.headers["x-frame-options"] == "DENY"
+        assert page.headers["content-language"] == language
+        assert page.headers["vary"] == "accept-language"
+        assert f'<html lang="{language}" dir="{"rtl" if language == "ar" else "ltr"}">' in page.body
+        assert "<script" not in page.body
+        assert "style=" not in page.body
+        assert not re.search(r"(src|href|url\()[^>]*https?:", page.body)
+        style = re.search(r"<style>(.*?)</style>", page.body, re.DOTALL)
+        assert style
+        digest = base64.b64encode(hashlib.sha256(style.group(1).encode()).digest()).decode()
+        policy = directives(page)
+        assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
+        assert policy["style-src"] == f"'sha256-{digest}'"
+        assert policy["img-src"] == ("data:" if brand.logo else "'none'")
+        assert policy["form-action"] == ("'self' https:" if "<form" in page.body else "'none'")
+
+
+def test_every_language_says_everything() -> None:
+    assert {path.stem for path in TEXTS.glob("*.json")} == set(LANGUAGES)
+    texts = {language: texts_in(language) for language in LANGUAGES}
+    for its in texts.values():
+        assert list(its) == list(texts["en"])
+        for name, value in its.items():
+            sentences = list(value.values()) if isinstance(value, dict) else [value]
+            assert type(value) is type(texts["en"][name])
+            assert all(sentence and sentence == sentence.strip() for sentence in sentences)
+            # The page includes them without escaping.
+            assert not any(character in sentence for sentence in sentences for character in '<>&"$')
+    for language in set(LANGUAGES) - {"en"}:
+        copied = [name for name in texts["en"] if texts[language][name] == texts["en"][name]]
+        assert copied == []
+
+
+def test_a_language_nobody_asked_for_is_english() -> None:
+    for page in all_pages(OURS, None, NOWHERE):
+        assert page.headers["content-language"] == "en"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "title"),
+    [
+        (SessionStatus.CONNECTED, None, "Your wearable is connected"),
+        (SessionStatus.PENDING, None, "Almost there"),
+        (SessionStatus.NEEDS_APP, None, "One more step on your phone"),
+        (SessionStatus.EXPIRED, None, "Not confirmed in time"),
+        (SessionStatus.FAILED, Reason.ACCESS_DENIED, "Nothing was connected"),
+        (SessionStatus.FAILED, Reason.MISSING_SCOPES, "Some permissions are missing"),
+        (SessionStatus.FAILED, Reason.PROVIDER_ERROR, "Your provider has a problem right now"),
+        (SessionStatus.FAILED, Reason.UNKNOWN, "That did not work"),
+        (SessionStatus.FAILED, None, "That did not work"),
+    ],
+)
+def test_a_page_says_how_it_went(status: SessionStatus, reason: Reason | None, title: str) -> None:
+    page = OURS.page_for(SessionView(SESSION, status, reason), "en", NOWHERE)
+    assert f"<h1>{title}</h1>" in page.body
+    assert f"<title>{title}</title>" in page.body
+
+
+def test_who_cannot_try_again_here_is_told_where() -> None:
+    failed = SessionView(SESSION, SessionStatus.FAILED, Reason.ACCESS_DENIED)
+    assert "You can start again from the app." in OURS.page_for(failed, "en", NOWHERE).body
+    page = OURS.page_for(failed, "en", PageLinks(again={"session": "1", "secret": "2"}))
+    assert "You can start again from the app." not in page.body
+    assert (
+        '<form method="post" action="retry"><input type="hidden" name="session" value="1">'
+        '<input type="hidden" name="secret" value="2"><button class="button">Try again</button></form>'
+    ) in page.body
+
+
+def test_the_button_s_address_is_escaped_and_whole() -> None:
+    page = OURS.page_for(SessionView(SESSION, SessionStatus.CONNECTED), "en", EVERYWHERE)
+    [href] = re.findall(r'href="([^"]*)"', page.body)
+    assert unescape(href) == EVERYWHERE.back
+
+
+def test_a_form_may_lead_to_a_simulator_on_a_laptop_only() -> None:
+    failed = SessionView(SESSION, SessionStatus.FAILED, Reason.UNKNOWN)
+    local = Pages(Brand(), is_local=True).page_for(failed, "en", EVERYWHERE)
+    assert directives(local)["form-action"] == "'self' https: http:"
+
+
+def test_a_page_for_no_login_promises_nothing_about_one() -> None:
+    for page in (OURS.unknown_link("en"), OURS.too_many("en", retry_after=7), OURS.trouble("en")):
+        assert "<footer>" not in page.body
+        assert "refresh" not in page.headers
+    assert OURS.too_many("en", retry_after=7).headers["retry-after"] == "7"

@@ -1,0 +1,134 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from terra_connections.connections.facts import (
+    Facts,
+    Position,
+    TerraUser,
+    login_facts,
+    reconnect_facts,
+    revocation_facts,
+)
+from terra_connections.connections.lineage import Lineage
+from terra_connections.ids import ReferenceId, UserId
+from terra_connections.sessions.session import (
+    Reason,
+    Session,
+    SessionStatus,
+    SessionView,
+    connection_by_reference_id,
+    connection_by_user_id,
+    hash_secret,
+    is_one_of,
+    reason_from,
+    session_view,
+)
+from tests.support.sessions import CREATED, SESSION
+
+
+def at(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def user(name: str, position: int, *, owner: str | None = "alice", provider: str = "FITBIT") -> Facts:
+    whose = None if owner is None else ReferenceId(owner)
+    return login_facts(TerraUser(UserId(name), owner=whose, provider=provider), Position(position))
+
+
+def view(session: Session = SESSION, *, named: tuple[Facts, ...] = (), now: int = CREATED) -> SessionView:
+    return session_view(session, connected=connection_by_user_id(session, Lineage(named)), now=at(now))
+
+
+def test_it_is_pending_until_something_is_known_and_then_expires() -> None:
+    assert view().status is SessionStatus.PENDING
+    assert view(now=SESSION.expires_at - 1).status is SessionStatus.PENDING
+    assert view(now=SESSION.expires_at).status is SessionStatus.EXPIRED
+
+
+def test_the_announced_connection_connects_it_even_late() -> None:
+    late = view(named=(user("issued", CREATED + 10**9),), now=CREATED + 10**9)
+    assert (late.status, late.user_id) == (SessionStatus.CONNECTED, "issued")
+
+
+def test_being_revoked_later_does_not_lower_it() -> None:
+    gone = user("issued", CREATED).merged(
+        revocation_facts(TerraUser(UserId("issued")), Position(CREATED + 5), by="deauth")
+    )
+    assert view(named=(gone,)).status is SessionStatus.CONNECTED
+
+
+def test_a_failure_shows_until_it_is_connected() -> None:
+    session = replace(SESSION, failed_reasons=frozenset({Reason.UNKNOWN, Reason.MISSING_SCOPES}))
+    assert view(session).status is SessionStatus.FAILED
+    assert view(session).reason is Reason.MISSING_SCOPES
+    assert view(session, now=SESSION.expires_at).status is SessionStatus.FAILED
+    assert view(session, named=(user("issued", CREATED),)).status is SessionStatus.CONNECTED
+
+
+def test_a_failure_that_terra_told_of_its_user_shows() -> None:
+    told = session_view(SESSION, connected=None, reported=[Reason.ACCESS_DENIED], now=at(CREATED))
+    assert (told.status, told.reason) == (SessionStatus.FAILED, Reason.ACCESS_DENIED)
+
+
+def test_what_replaced_the_announced_connection_connects_it() -> None:
+    facts = reconnect_facts(TerraUser(UserId("new")), TerraUser(UserId("issued")), Position(CREATED))
+    assert view(named=tuple(facts)).user_id == "new"
+
+
+def test_a_confirmed_connection_counts_as_the_announced_one_does() -> None:
+    session = replace(SESSION, confirmed_user_ids=frozenset({UserId("other")}))
+    assert view(session, named=(user("other", CREATED - 120_000),)).user_id == "other"
+    assert view(SESSION, named=(user("other", CREATED),)).status is SessionStatus.PENDING
+
+
+@pytest.mark.parametrize(
+    ("facts", "found"),
+    [
+        (user("new", CREATED), True),
+        # Its time has a resolution of seconds, so the session's first second counts as after its start.
+        (user("new", CREATED // 1000 * 1000), True),
+        (user("old", CREATED // 1000 * 1000 - 1), False),
+        (user("new", CREATED, provider="GARMIN"), False),
+        (user("new", CREATED, owner="bob"), False),
+        (user("new", CREATED, owner=None), False),
+    ],
+)
+def test_a_connection_of_the_person_counts_if_it_fits(facts: Facts, *, found: bool) -> None:
+    assert (connection_by_reference_id(SESSION, [facts]) == facts.user_id) is found
+
+
+def test_of_several_that_fit_every_order_finds_the_same() -> None:
+    first, second = user("b", CREATED + 1), user("a", CREATED + 2)
+    assert (
+        connection_by_reference_id(SESSION, [first, second])
+        == connection_by_reference_id(SESSION, [second, first])
+        == "b"
+    )
+
+
+def test_only_the_secret_itself_matches_its_hash() -> None:
+    hashes = [hash_secret("first"), hash_secret("secret")]
+    assert is_one_of(hashes, "secret")
+    assert not any(is_one_of(hashes, wrong) for wrong in ["", "Secret", "secret ", hash_secret("secret"), "\ud800"])
+    assert not is_one_of([], "secret")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("access_denied", Reason.ACCESS_DENIED),
+        (" Access_Denied ", Reason.ACCESS_DENIED),
+        ("user_denied", Reason.ACCESS_DENIED),
+        ("missing_scopes", Reason.MISSING_SCOPES),
+        ("server_error", Reason.PROVIDER_ERROR),
+        ("provider_error", Reason.PROVIDER_ERROR),
+        ("<script>", Reason.UNKNOWN),
+        ("", Reason.UNKNOWN),
+        (None, Reason.UNKNOWN),
+        (7, Reason.UNKNOWN),
+    ],
+)
+def test_reasons_are_of_a_closed_list(text: object, reason: Reason) -> None:
+    assert reason_from(text) is reason
