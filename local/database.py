@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 import httpx
-import yaml
 from botocore.config import Config
 
 from local import fetch
 from local.aws_services import CREDENTIALS, REGION, start_ministack
 from local.processes import ProcessGroup, StackError, answers
+from local.template_file import parse
 from tools.progress import say
 from tools.setup import SetupError
 
@@ -110,23 +110,6 @@ async def identify(endpoint: str) -> str:
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads CloudFormation's tags as their JSON forms; a table's own properties use none of them."""
-
-
-def _intrinsic(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        value: Any = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = loader.construct_mapping(node, deep=True) if isinstance(node, yaml.MappingNode) else None
-    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
-
-
-_Loader.add_multi_constructor("!", _intrinsic)
-
-
 def declared_tables(template: Path) -> dict[str, dict[str, Any]]:
     """Return the properties of every table that a template declares, by logical id."""
     return declared(template, TABLE)
@@ -134,10 +117,9 @@ def declared_tables(template: Path) -> dict[str, dict[str, Any]]:
 
 def declared(template: Path, kind: str) -> dict[str, dict[str, Any]]:
     """Return the properties of every resource of a type, by logical id; references stay unresolved."""
-    document = yaml.load(template.read_text(), Loader=_Loader)  # noqa: S506  # a SafeLoader with CloudFormation's tags
     return {
         name: resource.get("Properties", {})
-        for name, resource in document["Resources"].items()
+        for name, resource in parse(template)["Resources"].items()
         if resource["Type"] == kind
     }
 

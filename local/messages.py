@@ -73,9 +73,7 @@ def _attributes(name: str, properties: Mapping[str, Any], arns: Mapping[str, str
             continue
         if key == "RedrivePolicy":
             target = value["deadLetterTargetArn"]
-            dead_letters = str(target.get("Fn::GetAtt", "") if isinstance(target, dict) else target).removesuffix(
-                ".Arn"
-            )
+            dead_letters = target.get("Fn::GetAtt", [""])[0] if isinstance(target, dict) else target
             if dead_letters in arns:
                 policy = {**value, "deadLetterTargetArn": arns[dead_letters]}
                 attributes[key] = json.dumps(policy)

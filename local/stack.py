@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             wanted = fetch_parts()
             forget_aws()
             asyncio.run(Supervisor(options, ports, wanted).run())
-    except (StackError, setup.SetupError) as error:
+    except (StackError, TemplateError, setup.SetupError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except OSError as error:

@@ -20,8 +20,9 @@ from local.gateway.runtime_api import FunctionError
 from local.gateway.server import BODY_LIMIT, Front
 from local.gateway.services import Services
 from local.gateway.sources import Sources
-from local.gateway.template import Stack, TemplateError, read_stack
+from local.gateway.template import Stack, read_stack
 from local.gateway.workers import Host, OnLog, Runtime, Workers
+from local.template_file import TemplateError
 
 __all__ = ["FunctionError", "Gateway", "StartError", "TemplateError"]
 

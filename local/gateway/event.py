@@ -17,8 +17,8 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from local.gateway.http1 import Headers, Request
+from local.gateway.intrinsics import ACCOUNT_ID
 from local.gateway.routes import Match
-from local.gateway.template import ACCOUNT_ID
 
 HOP_BY_HOP: Final = frozenset(
     {

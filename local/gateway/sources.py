@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from local.gateway import schedules
+from local.gateway.intrinsics import ACCOUNT_ID
 from local.gateway.queues import QueuePoller
 from local.gateway.runtime_api import FunctionError
 from local.gateway.services import Services, Threads
 from local.gateway.stream import Checkpoints, StreamPoller
-from local.gateway.template import ACCOUNT_ID
 from local.gateway.triggers import QueueTrigger, ScheduleTrigger, StreamTrigger, Trigger
 from local.gateway.workers import OnLog, Workers
 

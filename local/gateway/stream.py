@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from local.gateway.batches import Invoke, failures, payload
+from local.gateway.intrinsics import ACCOUNT_ID
 from local.gateway.runtime_api import FunctionError
 from local.gateway.services import Services, Threads
-from local.gateway.template import ACCOUNT_ID
 from local.gateway.triggers import StreamTrigger
 from local.gateway.workers import OnLog
 

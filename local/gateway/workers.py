@@ -12,10 +12,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
 
+from local.gateway.intrinsics import ACCOUNT_ID
 from local.gateway.lineage import Lineage
 from local.gateway.runtime_api import Failure, FunctionError, Invocation, RuntimeApi, deadline_ms
 from local.gateway.source import Fingerprint, fingerprint
-from local.gateway.template import ACCOUNT_ID, FunctionSpec
+from local.gateway.template import FunctionSpec
 
 Runtime = Literal["auto", "awslambdaric", "own"]
 OnLog = Callable[[str], None]

@@ -19,9 +19,10 @@ import pytest
 from local import database, invoke, messages
 from local.gateway import Gateway, schedules
 from local.gateway.lineage import Lineage
-from local.gateway.template import TemplateError, queue_ids, read_stack
+from local.gateway.template import queue_ids, read_stack
 from local.gateway.triggers import QueueTrigger, ScheduleTrigger, StreamTrigger
 from local.gateway.workers import Runtime
+from local.template_file import TemplateError
 from local.testing import Stack
 from tests.support.gateway import RUNTIMES, until
 from tools.environment import ROOT
@@ -486,14 +487,24 @@ class TestTheTemplate:
     @pytest.mark.parametrize(
         ("event", "message"),
         [
-            ("{Type: S3, Properties: {}}", "events of type S3 are not supported"),
+            (
+                "{Type: SNS, Properties: {Topic: 'arn:aws:sns:eu-west-1:1:t'}}",
+                "events of sns.amazonaws.com are not supported",
+            ),
+            (
+                "{Type: EventBridgeRule, Properties: {Pattern: {source: [a]}}}",
+                "rules with an event pattern are not supported",
+            ),
             (
                 "{Type: SQS, Properties: {Queue: 'arn:aws:sqs:eu-west-1:1:other'}}",
                 "only the stream of a table and a queue",
             ),
-            ("{Type: DynamoDB, Properties: {Stream: !GetAtt Table.StreamArn}}", "StartingPosition: None is not"),
             (
-                "{Type: SQS, Properties: {Queue: !GetAtt Queue.Arn, FilterCriteria: {}}}",
+                "{Type: DynamoDB, Properties: {Stream: !GetAtt Table.StreamArn, StartingPosition: AT_TIMESTAMP}}",
+                "StartingPosition: AT_TIMESTAMP is not",
+            ),
+            (
+                "{Type: SQS, Properties: {Queue: !GetAtt Queue.Arn, FilterCriteria: {Filters: [{Pattern: a}]}}}",
                 "FilterCriteria is not supported",
             ),
         ],
@@ -513,10 +524,26 @@ Resources:
         with pytest.raises(TemplateError, match=message):
             read_stack(template, parameters={}, physical_ids={"Table": "t"}, region="eu-west-1")
 
-    def test_the_project_s_own_sources_are_read(self) -> None:
+    def test_a_rule_for_another_target_is_none_of_the_gateway_s(self, tmp_path: Path) -> None:
+        template = tmp_path / "template.yaml"
+        template.write_text(
+            """
+Resources:
+  Topic: {Type: AWS::SNS::Topic}
+  Rule:
+    Type: AWS::Events::Rule
+    Properties: {EventPattern: {source: [a]}, Targets: [{Id: topic, Arn: !Ref Topic}]}
+"""
+        )
+        assert read_stack(template, parameters={}, physical_ids={}, region="eu-west-1").triggers == ()
+
+    @pytest.mark.parametrize("safe_deployments", ["false", "true"])
+    def test_the_project_s_own_sources_are_read(self, safe_deployments: str) -> None:
+        own = dict.fromkeys(("TerraSecretArn", "SigningSecretsArn", "ServiceKeysArn"), "arn")
         stack = read_stack(
             ROOT / "template.yaml",
-            parameters={"TerraDevId": "d", "TerraSecretArn": "a", "SigningSecretsArn": "a", "ServiceKeysArn": "a"},
+            # With safe deployments, they invoke the aliases of the functions.
+            parameters={"TerraDevId": "d", "SafeDeployments": safe_deployments, **own},
             physical_ids={"Connections": "C", "Sessions": "S", "Deliveries": "D", "PseudonymKey": KEY},
             secrets={KEY: '{"key": "k"}'},
             region="eu-west-1",

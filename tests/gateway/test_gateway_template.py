@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from local.gateway.template import CorsSpec, Stack, TemplateError, read_stack
+from local.gateway.template import CorsSpec, Stack, read_stack
+from local.template_file import TemplateError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -125,7 +126,11 @@ def test_what_cannot_be_resolved_is_one_clear_error(folder: Path, expression: st
         ("Parameters: {A: {Type: String}, B: {Type: String}}", {}, "no value for the parameters A, B"),
         ("Resources: {}", {"Typo": "x"}, "the template has no parameter Typo"),
         ("a: [", {}, "template.yaml"),
-        ("- a list", {}, "the template: a mapping was expected"),
+        ("- a list", {}, "template.yaml: a mapping was expected"),
+        ("Resources: [F]", {}, "Resources: a mapping was expected"),
+        ("Resources: {F: [a]}", {}, "F: a mapping was expected"),
+        ("Resources: {}", {}, "'Resources' section is required"),
+        ("Resources: {F: {Type: 'AWS::Serverless::Function'}}", {}, "Resource with id [F] is invalid."),
         (
             "Resources: {F: {Type: 'AWS::Serverless::Function', Properties: {Handler: a, Runtime: r, CodeUri: lost}}}",
             {},
@@ -136,8 +141,9 @@ def test_what_cannot_be_resolved_is_one_clear_error(folder: Path, expression: st
 def test_a_template_that_cannot_be_carried_out_says_why(
     folder: Path, text: str, parameters: dict[str, str], message: str
 ) -> None:
-    with pytest.raises(TemplateError, match=re.escape(message)):
+    with pytest.raises(TemplateError, match=re.escape(message)) as caught:
         read(folder, text, parameters=parameters)
+    assert "\n" not in str(caught.value)
 
 
 def test_globals_are_defaults_and_variables_and_layers_add_up(folder: Path) -> None:
@@ -199,7 +205,11 @@ Resources:
       Auth:
         DefaultAuthorizer: {default}
         Authorizers:
-          Callers: {{FunctionArn: {arn}, AuthorizerPayloadFormatVersion: "{version}", EnableSimpleResponses: {simple}}}
+          Callers:
+            FunctionArn: {arn}
+            AuthorizerPayloadFormatVersion: "{version}"
+            EnableSimpleResponses: {simple}
+            Identity: {{{identity}}}
   F:
     Type: AWS::Serverless::Function
     Properties:
@@ -208,9 +218,25 @@ Resources:
       Runtime: python3.13
       Events:
         A: {{Type: HttpApi, Properties: {{ApiId: !Ref Api, Path: /a, Method: GET}}}}
-        B: {{Type: HttpApi, Properties: {{ApiId: !Ref Api, Path: {path}, Method: GET, Auth: {{Authorizer: {own}}}}}}}
+        B:
+          Type: HttpApi
+          Properties:
+            ApiId: !Ref Api
+            Path: {path}
+            Method: GET
+            PayloadFormatVersion: {format}
+            Auth: {{Authorizer: {own}}}
 """
-SOUND = {"default": "Callers", "arn": "!GetAtt F.Arn", "version": "2.0", "simple": "true", "path": "/b", "own": "NONE"}
+SOUND = {
+    "default": "Callers",
+    "arn": "!GetAtt F.Arn",
+    "version": "2.0",
+    "simple": "true",
+    "identity": "Headers: [Authorization]",
+    "path": "/b",
+    "format": '"2.0"',
+    "own": "NONE",
+}
 
 
 def test_routes_have_the_default_authorizer_unless_they_say_none(folder: Path) -> None:
@@ -218,15 +244,29 @@ def test_routes_have_the_default_authorizer_unless_they_say_none(folder: Path) -
     assert {route.key: route.authorizer for route in stack.routes} == {"GET /a": "Callers", "GET /b": None}
 
 
+def test_the_authorizer_and_routes_may_name_an_alias(folder: Path) -> None:
+    stack = read(
+        folder,
+        API.format(**{**SOUND, "arn": "!Ref F.Alias"}).replace("CodeUri", "AutoPublishAlias: live\n      CodeUri"),
+    )
+    assert {route.function for route in stack.routes} == {"F"}
+    assert stack.authorizers["Callers"].function == "F"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"arn": "arn:of:somebody"}, "Auth.Authorizers.Callers.FunctionArn: arn:of:somebody is no function"),
+        ({"arn": "arn:of:somebody"}, "Authorizers.Callers: arn:of:somebody is no function of this template"),
         ({"version": "1.0"}, "payload format 2.0 with simple responses only"),
         ({"simple": "false"}, "payload format 2.0 with simple responses only"),
-        ({"default": "Nobody"}, "Auth.DefaultAuthorizer: there is no authorizer Nobody"),
-        ({"own": "Nobody"}, "F.Events.B.Auth: there is no authorizer Nobody"),
-        ({"path": "/a"}, "more than one function has the route GET /a"),
+        ({"default": "Nobody"}, "'Nobody' was not defined in 'Authorizers'"),
+        ({"own": "Nobody"}, "Event with id [B] is invalid. Unable to set Authorizer [Nobody]"),
+        ({"path": "/a"}, "API method 'get' defined multiple times for path '/a'"),
+        (
+            {"identity": "QueryStrings: [key]"},
+            "only headers can be identity sources here, not $request.querystring.key",
+        ),
+        ({"format": '"1.0"'}, "GET /b: the local gateway speaks payload format 2.0 only"),
     ],
 )
 def test_an_api_that_cannot_be_served_is_refused(folder: Path, change: dict[str, str], message: str) -> None:

@@ -378,6 +378,15 @@ def test_a_function_that_cannot_be_loaded_is_named_with_its_own_traceback(launch
     assert "no_such_module" in said
 
 
+def test_a_template_that_is_not_yaml_is_one_clear_line(launch: Launch, tmp_path: Path) -> None:
+    template = tmp_path / "template.yaml"
+    template.write_text("a: [")
+    place = tmp_path / "stack"
+    code, said = ended(launch(place, variables={"DATABASE": "ministack"}, more=("--template", str(template))), place)
+    assert code == 1
+    assert f"{template}: while parsing" in said.splitlines()[-1]
+
+
 # --- output of the functions -----------------------------------------------------------------------------------------
 
 

@@ -14,12 +14,11 @@ from typing import Any
 
 import httpx
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 from local import aws_services
 from local.gateway import Gateway
-from local.gateway.template import HTTP_API, LAYER
 from local.stack import PSEUDONYM_KEY
+from local.template_file import parse
 from local.testing import Stack
 from tests.support.handlers import held, secret_arns
 from tests.support.terra import Terra
@@ -52,18 +51,13 @@ class Api:
         return [provider["resource"] for provider in answer.json()["providers"]]
 
 
-def whole_template() -> dict[str, Any]:
-    template: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
-    return template
-
-
 def project(folder: Path) -> Path:
     """Copy the stack with the two functions and shorter cache times."""
-    template = whole_template()
+    template = parse(ROOT / "template.yaml")
     kept = {
         name: resource
         for name, resource in template["Resources"].items()
-        if name in FUNCTIONS or resource["Type"] in {LAYER, HTTP_API}
+        if name in FUNCTIONS or resource["Type"] in {"AWS::Serverless::LayerVersion", "AWS::Serverless::HttpApi"}
     }
     (folder / "template.yaml").write_text(json.dumps({**template, "Resources": kept, "Outputs": {}}))
     for name in FUNCTIONS.values():
@@ -82,7 +76,7 @@ def project(folder: Path) -> Path:
 def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     folder, log = project(tmp_path_factory.mktemp("providers")), list[str]()
     # The functions' environment names tables, queues and buses that these two do not use.
-    named, arns = {name: name for name in whole_template()["Resources"]}, secret_arns(stack)
+    named, arns = {name: name for name in parse(ROOT / "template.yaml")["Resources"]}, secret_arns(stack)
     gateway = Gateway(
         folder / "template.yaml",
         parameters={
