@@ -94,7 +94,6 @@ async def run(subject: Subject, machine: Machine, *, warm: int) -> Run:
     """Start a process, invoke it once, and then repeatedly."""
     events = [json.dumps(subject.event()).encode() for _ in range(warm + 1)]
     api = RuntimeApi()
-    await api.start()
     try:
         began = time.perf_counter()
         async with process(subject, machine, api) as pid:

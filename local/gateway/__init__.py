@@ -15,9 +15,9 @@ from typing import Final
 
 from local.gateway.authorizer import Authorizer
 from local.gateway.control import Control
-from local.gateway.http1 import HttpServer, listen
+from local.gateway.http_server import HttpServer, listen
 from local.gateway.runtime_api import FunctionError
-from local.gateway.server import BODY_LIMIT, Front
+from local.gateway.server import Front
 from local.gateway.services import Services
 from local.gateway.sources import Sources
 from local.gateway.template import Stack, read_stack
@@ -104,7 +104,7 @@ class Gateway:
         self._functions: dict[str, Workers] = {}
         self._server: HttpServer | None = None
         self._sources: Sources | None = None
-        self._control = Control(self.run_schedule)
+        self._control: Control | None = None
         self._leash: tuple[int, int] | None = None
 
     @property
@@ -115,7 +115,7 @@ class Gateway:
     @property
     def control_url(self) -> str:
         """The address for `local.invoke`, known once the sources are started."""
-        return self._control.url
+        return "" if self._control is None else self._control.url
 
     async def start(self) -> None:
         """Bind the port, load every function once, then serve.
@@ -143,15 +143,14 @@ class Gateway:
             patience=self._patience,
             on_log=self._on_log,
         )
-        self._server = HttpServer(front.answer, body_limit=BODY_LIMIT)
-        await self._server.start(listener)
+        self._server = HttpServer(front, listener)
 
     async def start_sources(self, *, dynamodb_url: str, sqs_url: str) -> None:
         """Let the template's streams, queues and schedules invoke functions; tables and queues must exist."""
         key, secret = (self._environment.get(name, "local") for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
         self._sources = Sources(self.stack.triggers, self._functions, self._on_log)
         self._sources.start(Services(dynamodb_url, sqs_url, self._region, key, secret), self._directory)
-        await self._control.start()
+        self._control = Control(self.run_schedule)
 
     async def run_schedule(self, function: str) -> object:
         """Run a function as its schedule does, now.
@@ -166,15 +165,13 @@ class Gateway:
 
     async def stop(self) -> None:
         """Stop serving and end every process. Safe to call when not started, or twice."""
-        if self._server is not None:
-            await self._server.stop()
-            self._server = None
         if self._sources is not None:
-            await self._control.stop()
             await self._sources.stop()
             self._sources = None
-        await asyncio.gather(*(function.stop() for function in self._functions.values()))
-        self._functions = {}
+        # All at once: the servers wait for requests in flight, which end with their functions.
+        running = [part for part in (self._server, self._control, *self._functions.values()) if part is not None]
+        await asyncio.gather(*(part.stop() for part in running))
+        self._functions, self._server, self._control = {}, None, None
         if self._leash is not None:
             for end in self._leash:
                 os.close(end)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from starlette.requests import Request
+
 from local.gateway.event import Event, Json, headers_of
-from local.gateway.http1 import Request
 from local.gateway.template import AuthorizerSpec
 from local.gateway.workers import Workers
 
@@ -42,7 +43,7 @@ class Authorizer:
 
     def identity(self, request: Request) -> tuple[str, ...] | None:
         """The values of the identity sources; None if one is missing or empty."""
-        headers = headers_of(request.headers)
+        headers = headers_of(request)
         values = tuple(headers.get(name, "") for name in self._spec.headers)
         return values if all(values) else None
 

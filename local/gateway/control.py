@@ -1,48 +1,40 @@
 """The endpoint of `local.invoke`: runs a schedule now. On a port of its own, because the API has no such route."""
 
-import json
 from collections.abc import Awaitable, Callable
-from http import HTTPMethod, HTTPStatus
-from typing import Final
+from http import HTTPStatus
 
-from local.gateway.http1 import HttpServer, Request, Response, listen
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from local.gateway.http_server import HttpServer, listen
 from local.gateway.runtime_api import FunctionError
-
-BODY_LIMIT: Final = 1024
-_PREFIX: Final = "/schedules/"
+from local.origin_guard import OriginGuard
 
 
 class Control:
     """`POST /schedules/{function}`: 200 with its response, 404 without such a schedule, 502 if it failed."""
 
     def __init__(self, run_schedule: Callable[[str], Awaitable[object]]) -> None:
-        self._run_schedule = run_schedule
-        self._server = HttpServer(self._answer, body_limit=BODY_LIMIT, is_for_programs=True)
-        self.url = ""
-
-    async def start(self) -> None:
         """Listen on a free port of this machine."""
+        self._run_schedule = run_schedule
+        routes = [Route("/schedules/{function:path}", self._run, methods=["POST"])]
         listener = listen("127.0.0.1", 0)
         host, port = listener.getsockname()
         self.url = f"http://{host}:{port}"
-        await self._server.start(listener)
+        self._server = HttpServer(Starlette(routes=routes, middleware=[Middleware(OriginGuard)]), listener)
 
     async def stop(self) -> None:
         """Stop listening."""
         await self._server.stop()
 
-    async def _answer(self, request: Request) -> Response:
-        path = request.target.decode("latin-1")
-        if request.method != HTTPMethod.POST or not path.startswith(_PREFIX):
-            return _json(HTTPStatus.NOT_FOUND, {"error": "there is only POST /schedules/{function}"})
-        function = path.removeprefix(_PREFIX)
+    async def _run(self, request: Request) -> JSONResponse:
+        function = request.path_params["function"]
         try:
-            return _json(HTTPStatus.OK, {"answer": await self._run_schedule(function)})
+            return JSONResponse({"answer": await self._run_schedule(function)})
         except KeyError:
-            return _json(HTTPStatus.NOT_FOUND, {"error": f"no function {function} has a schedule"})
+            return JSONResponse({"error": f"no function {function} has a schedule"}, HTTPStatus.NOT_FOUND)
         except FunctionError as error:
-            return _json(HTTPStatus.BAD_GATEWAY, {"error": str(error)})
-
-
-def _json(status: HTTPStatus, content: object) -> Response:
-    return Response(status, [(b"content-type", b"application/json")], json.dumps(content).encode())
+            return JSONResponse({"error": str(error)}, HTTPStatus.BAD_GATEWAY)

@@ -3,7 +3,9 @@
 from http import HTTPMethod, HTTPStatus
 from typing import Final
 
-from local.gateway.http1 import Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
+
 from local.gateway.template import CorsSpec
 
 _PREFIX: Final = b"access-control-"
@@ -17,7 +19,7 @@ class Cors:
 
     def preflight(self, request: Request) -> Response | None:
         """The response if the request is a preflight; an origin that is not allowed gets one without headers."""
-        if request.method != HTTPMethod.OPTIONS or _header(request, b"access-control-request-method") is None:
+        if request.method != HTTPMethod.OPTIONS or "access-control-request-method" not in request.headers:
             return None
         headers = self._origin(request)
         if headers:
@@ -31,30 +33,28 @@ class Cors:
             ]
             if self._spec.max_age is not None:
                 headers.append((b"access-control-max-age", str(self._spec.max_age).encode()))
-        return Response(HTTPStatus.NO_CONTENT, headers, b"")
+        response = Response(status_code=HTTPStatus.NO_CONTENT)
+        response.raw_headers += headers
+        return response
 
-    def apply(self, request: Request, response: Response) -> Response:
-        """The response, with the function's own CORS headers replaced by the API's."""
-        headers = [(name, value) for name, value in response.headers if not name.startswith(_PREFIX)]
+    def apply(self, request: Request, response: Response) -> None:
+        """Replace a function's own CORS headers by the API's."""
         own = self._origin(request)
         if own and self._spec.exposed:
             own.append((b"access-control-expose-headers", ",".join(self._spec.exposed).encode()))
-        return Response(response.status, [*headers, *own], response.body)
+        kept = [(name, value) for name, value in response.raw_headers if not name.startswith(_PREFIX)]
+        response.raw_headers = [*kept, *own]
 
     def _origin(self, request: Request) -> list[tuple[bytes, bytes]]:
-        origin = _header(request, b"origin")
+        origin = request.headers.get("origin")
         if origin is None:
             return []
         if "*" in self._spec.origins:
             headers = [(b"access-control-allow-origin", b"*")]
-        elif origin.decode("latin-1") in self._spec.origins:
-            headers = [(b"access-control-allow-origin", origin), (b"vary", b"origin")]
+        elif origin in self._spec.origins:
+            headers = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"origin")]
         else:
             return []
         if self._spec.credentials:
             headers.append((b"access-control-allow-credentials", b"true"))
         return headers
-
-
-def _header(request: Request, name: bytes) -> bytes | None:
-    return next((value for key, value in request.headers if key == name), None)

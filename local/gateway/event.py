@@ -14,9 +14,10 @@ import secrets
 import time
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import parse_qsl
 
-from local.gateway.http1 import Headers, Request
+from starlette.requests import Request
+
 from local.gateway.intrinsics import ACCOUNT_ID
 from local.gateway.routes import Match
 
@@ -48,10 +49,9 @@ class Target:
 
     @classmethod
     def of(cls, request: Request) -> "Target":
-        """Split and decode the target as API Gateway does."""
-        raw_path, _, query = request.target.partition(b"?")
-        path = unquote_to_bytes(raw_path).decode("utf-8", "replace")
-        return cls(path.partition("?")[0], query.decode("latin-1"))
+        """Decode the path once, and the query not at all, as API Gateway does."""
+        path: str = request.scope["path"]
+        return cls(path.partition("?")[0], request.scope["query_string"].decode("latin-1"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,10 @@ def new_request_id() -> str:
     return base64.b64encode(secrets.token_bytes(11)).decode()
 
 
-def build_event(request: Request, target: Target, match: Match, api: Api, request_id: str) -> Event:
-    """The event for an integration; the authorizer's context is added by `authorize_event`."""
-    event = _common(request, target, match, api, request_id)
-    body, is_base64 = _body(request)
+def build_event(request: Request, content: bytes, target: Target, match: Match, api: Api, request_id: str) -> Event:
+    """The event for an integration; the authorizer's context is added by `with_authorizer`."""
+    event = _common(request, len(content), target, match, api, request_id)
+    body, is_base64 = _body(request, content)
     if body is not None:
         event["body"] = body
     event["isBase64Encoded"] = is_base64
@@ -102,22 +102,20 @@ def with_authorizer(event: Event, context: dict[str, Json] | None) -> Event:
     return {**event, "requestContext": {**request_context, "authorizer": {"lambda": context}}}
 
 
-def headers_of(headers: Headers) -> dict[str, str]:
+def headers_of(request: Request) -> dict[str, str]:
     """Header names in lower case, duplicates joined by a comma, without cookies and hop-by-hop headers."""
-    joined: dict[str, str] = {}
-    for name, value in headers:
-        key, text = name.decode("latin-1"), value.decode("latin-1")
-        joined[key] = f"{joined[key]},{text}" if key in joined else text
-    return {key: text for key, text in joined.items() if key not in HOP_BY_HOP and key != "cookie"}
+    names = [name for name in request.headers if name not in HOP_BY_HOP and name != "cookie"]
+    return {name: ",".join(request.headers.getlist(name)) for name in names}
 
 
-def _common(request: Request, target: Target, match: Match, api: Api, request_id: str) -> Event:
+def _common(request: Request, length: int, target: Target, match: Match, api: Api, request_id: str) -> Event:
     now = time.time()
-    headers = headers_of(request.headers)
-    if request.body:
-        headers["content-length"] = str(len(request.body))
+    headers = headers_of(request)
+    if length:
+        headers["content-length"] = str(length)
+    client = "" if request.client is None else request.client.host
     forwarded = headers.get("x-forwarded-for")
-    headers["x-forwarded-for"] = f"{forwarded}, {request.client}" if forwarded else request.client
+    headers["x-forwarded-for"] = f"{forwarded}, {client}" if forwarded else client
     headers["x-forwarded-port"] = str(api.port)
     headers["x-forwarded-proto"] = "http"
     headers.setdefault("x-amzn-trace-id", f"Root=1-{int(now):08x}-{secrets.token_hex(12)}")
@@ -135,8 +133,8 @@ def _common(request: Request, target: Target, match: Match, api: Api, request_id
             "http": {
                 "method": request.method,
                 "path": target.path,
-                "protocol": request.protocol,
-                "sourceIp": request.client,
+                "protocol": f"HTTP/{request.scope['http_version']}",
+                "sourceIp": client,
                 "userAgent": headers.get("user-agent", ""),
             },
             "requestId": request_id,
@@ -146,7 +144,7 @@ def _common(request: Request, target: Target, match: Match, api: Api, request_id
             "timeEpoch": int(now * 1000),
         },
     }
-    if cookies := _cookies(request.headers):
+    if cookies := _cookies(request):
         event["cookies"] = cookies
     if query := _query(target.query):
         event["queryStringParameters"] = query
@@ -155,8 +153,8 @@ def _common(request: Request, target: Target, match: Match, api: Api, request_id
     return event
 
 
-def _cookies(headers: Headers) -> list[Json]:
-    values = [value.decode("latin-1") for name, value in headers if name == b"cookie"]
+def _cookies(request: Request) -> list[Json]:
+    values = request.headers.getlist("cookie")
     return [cookie.strip() for value in values for cookie in value.split(";") if cookie.strip()]
 
 
@@ -167,14 +165,13 @@ def _query(raw: str) -> dict[str, Json]:
     return joined
 
 
-def _body(request: Request) -> tuple[str | None, bool]:
-    if not request.body:
+def _body(request: Request, content: bytes) -> tuple[str | None, bool]:
+    if not content:
         return None, False
-    content_type = b"".join(value for name, value in request.headers if name == b"content-type").decode("latin-1")
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type.startswith("text/") or media_type in _TEXT_TYPES:
         try:
-            return request.body.decode("utf-8"), False
+            return content.decode("utf-8"), False
         except UnicodeDecodeError:
             pass  # declared as text but is not: only base64 keeps the bytes
-    return base64.b64encode(request.body).decode("ascii"), True
+    return base64.b64encode(content).decode("ascii"), True

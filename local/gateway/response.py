@@ -7,11 +7,12 @@ import re
 from http import HTTPStatus
 from typing import Final
 
-from local.gateway.event import HOP_BY_HOP, Json
-from local.gateway.http1 import Response
+from starlette.responses import JSONResponse, Response
 
-_JSON_TYPE: Final = (b"content-type", b"application/json")
+from local.gateway.event import HOP_BY_HOP, Json
+
 _TEXT_TYPE: Final = (b"content-type", b"text/plain;charset=UTF-8")  # if a function sets a status but no type
+_WITHOUT_BODY: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _SERVERS_OWN: Final = HOP_BY_HOP | {"content-length", "date"}
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[^\x00\r\n]*")
@@ -23,7 +24,7 @@ class MalformedResponseError(Exception):
 
 def message(status: HTTPStatus, text: str) -> Response:
     """API Gateway's own response."""
-    return Response(status, [_JSON_TYPE], json.dumps({"message": text}, separators=(",", ":")).encode())
+    return JSONResponse({"message": text}, status)
 
 
 def internal_error() -> Response:
@@ -43,13 +44,16 @@ def translate(payload: bytes) -> Response:
         text = "not JSON"
         raise MalformedResponseError(text) from error
     if not isinstance(output, dict) or "statusCode" not in output:
-        body = output.encode() if isinstance(output, str) else payload
-        return Response(HTTPStatus.OK, [_JSON_TYPE], body)
+        return Response(output if isinstance(output, str) else payload, media_type="application/json")
     headers = _headers(output.get("headers"))
     if not any(name == b"content-type" for name, _ in headers):
         headers.append(_TEXT_TYPE)
     headers += [(b"set-cookie", _value("cookies", cookie)) for cookie in _cookies(output.get("cookies"))]
-    return Response(_status(output["statusCode"]), headers, _body(output))
+    status, body = _status(output["statusCode"]), _body(output)
+    response = Response(b"" if status in _WITHOUT_BODY else body, status)
+    # Not by Starlette's mapping: a name may have several values, which may be more than Latin-1.
+    response.raw_headers += headers
+    return response
 
 
 def _status(value: Json) -> int:

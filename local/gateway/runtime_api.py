@@ -9,17 +9,24 @@ import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
-from http import HTTPMethod, HTTPStatus
+from functools import partial
+from http import HTTPStatus
 from typing import Final
 from uuid import uuid4
 
-from local.gateway.http1 import Headers, HttpServer, Request, Response, listen
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from local.gateway.http_server import HttpServer, listen, read_body
+from local.origin_guard import OriginGuard
 
 RESPONSE_LIMIT: Final = 6 * 1024 * 1024 + 100  # bytes; AWS's limit for responses, 100 above its 6 MB
 
 _PREFIX: Final = "/2018-06-01/runtime"
 _HEAD_LIMIT: Final = 2 * 1024 * 1024  # awslambdaric reports an error's cause in a header of up to 1 MB
-_JSON: Final = [(b"content-type", b"application/json")]
 
 
 class Failure(Enum):
@@ -75,21 +82,29 @@ class RuntimeApi:
     """The Runtime API of one process: at most one invocation at a time."""
 
     def __init__(self) -> None:
-        self.is_ready = asyncio.get_running_loop().create_future()
-        self._server = HttpServer(self._answer, body_limit=RESPONSE_LIMIT, head_limit=_HEAD_LIMIT, is_for_programs=True)
-        self._waiting: asyncio.Queue[Invocation] = asyncio.Queue()
-        self._current: Invocation | None = None
-        self.address = ""
-
-    async def start(self) -> None:
         """Listen on a free port."""
+        self.is_ready = asyncio.get_running_loop().create_future()
+        routes = [
+            Route(f"{_PREFIX}/invocation/next", self._next),
+            Route(f"{_PREFIX}/invocation/{{request_id}}/response", self._finish, methods=["POST"]),
+            Route(f"{_PREFIX}/invocation/{{request_id}}/error", partial(self._finish, is_error=True), methods=["POST"]),
+            Route(f"{_PREFIX}/init/error", self._fail_to_start, methods=["POST"]),
+        ]
+        app = Starlette(
+            routes=routes,
+            middleware=[Middleware(OriginGuard)],
+            exception_handlers={ClientDisconnect: _disconnected},
+        )
+        self._waiting: asyncio.Queue[Invocation | None] = asyncio.Queue()
+        self._current: Invocation | None = None
         listener = listen("127.0.0.1", 0)
         host, port = listener.getsockname()
         self.address = f"{host}:{port}"
-        await self._server.start(listener)
+        self._server = HttpServer(app, listener, head_limit=_HEAD_LIMIT)
 
     async def stop(self) -> None:
-        """Close everything; a process that is still polling sees its connection end."""
+        """Close everything; a process that is still polling gets 503."""
+        self._waiting.put_nowait(None)
         await self._server.stop()
         self.fail(FunctionError(Failure.STOPPED))
 
@@ -106,55 +121,50 @@ class RuntimeApi:
             self.is_ready.set_exception(error)
             self.is_ready.exception()  # marked as retrieved: a process that is stopped at once has no waiter
 
-    async def _answer(self, request: Request) -> Response:
-        path = request.target.decode("latin-1")
-        if not path.startswith(_PREFIX):
-            return _status(HTTPStatus.NOT_FOUND)
-        match request.method, path.removeprefix(_PREFIX).split("/")[1:]:
-            case HTTPMethod.GET, ["invocation", "next"]:
-                return await self._next()
-            case HTTPMethod.POST, ["invocation", request_id, "response"]:
-                return self._finish(request_id, request)
-            case HTTPMethod.POST, ["invocation", request_id, "error"]:
-                return self._finish(request_id, request, is_error=True)
-            case HTTPMethod.POST, ["init", "error"]:
-                self.fail(FunctionError(Failure.INIT, _describe(request.body)))
-                return _status(HTTPStatus.ACCEPTED)
-            case _:
-                return _status(HTTPStatus.NOT_FOUND)
-
-    async def _next(self) -> Response:
+    async def _next(self, _request: Request) -> Response:
         if not self.is_ready.done():
             self.is_ready.set_result(None)
         invocation = await self._waiting.get()
+        if invocation is None:
+            self._waiting.put_nowait(None)
+            return _status(HTTPStatus.SERVICE_UNAVAILABLE, "Stopped")
         invocation.is_taken = True
-        headers: Headers = [
-            *_JSON,
-            (b"lambda-runtime-aws-request-id", invocation.request_id.encode()),
-            (b"lambda-runtime-deadline-ms", str(invocation.deadline_ms).encode()),
-            (b"lambda-runtime-invoked-function-arn", invocation.arn.encode()),
-            (b"lambda-runtime-trace-id", invocation.trace_id.encode()),
-        ]
-        return Response(HTTPStatus.OK, headers, invocation.payload)
+        headers = {
+            "lambda-runtime-aws-request-id": invocation.request_id,
+            "lambda-runtime-deadline-ms": str(invocation.deadline_ms),
+            "lambda-runtime-invoked-function-arn": invocation.arn,
+            "lambda-runtime-trace-id": invocation.trace_id,
+        }
+        return Response(invocation.payload, headers=headers, media_type="application/json")
 
-    def _finish(self, request_id: str, request: Request, *, is_error: bool = False) -> Response:
+    async def _finish(self, request: Request, *, is_error: bool = False) -> Response:
+        body = await read_body(request, RESPONSE_LIMIT)
         invocation = self._current
-        if invocation is None or invocation.request_id != request_id:
+        if invocation is None or invocation.request_id != request.path_params["request_id"]:
             return _status(HTTPStatus.BAD_REQUEST, "InvalidRequestID")
-        if request.is_body_too_large:
+        if body is None:
             invocation.fail(FunctionError(Failure.TOO_LARGE))
             return _status(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestEntityTooLarge")
         self._current = None
         if is_error:
-            invocation.fail(FunctionError(Failure.UNHANDLED, _describe(request.body, with_trace=False)))
+            invocation.fail(FunctionError(Failure.UNHANDLED, _describe(body, with_trace=False)))
         else:
-            invocation.succeed(request.body)
+            invocation.succeed(body)
         return _status(HTTPStatus.ACCEPTED)
+
+    async def _fail_to_start(self, request: Request) -> Response:
+        self.fail(FunctionError(Failure.INIT, _describe(await request.body())))
+        return _status(HTTPStatus.ACCEPTED)
+
+
+async def _disconnected(_request: Request, _error: Exception) -> Response:
+    """Nothing reads this response: the process has ended, which fails its invocation."""
+    return _status(HTTPStatus.BAD_REQUEST, "Disconnected")
 
 
 def _status(status: HTTPStatus, error: str | None = None) -> Response:
     content = {"status": "OK"} if error is None else {"errorType": error, "errorMessage": status.phrase}
-    return Response(status, _JSON, json.dumps(content).encode())
+    return JSONResponse(content, status)
 
 
 def _describe(body: bytes, *, with_trace: bool = True) -> str:

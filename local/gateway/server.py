@@ -6,6 +6,10 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
 
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
 from local.gateway.authorizer import Authorizer, MalformedDecisionError
 from local.gateway.cors import Cors
 from local.gateway.event import (
@@ -17,7 +21,7 @@ from local.gateway.event import (
     new_request_id,
     with_authorizer,
 )
-from local.gateway.http1 import Request, Response
+from local.gateway.http_server import read_body
 from local.gateway.response import MalformedResponseError, internal_error, message, translate
 from local.gateway.routes import Routes
 from local.gateway.runtime_api import Failure, FunctionError
@@ -30,7 +34,7 @@ EVENT_LIMIT: Final = 6 * 1024 * 1024  # bytes of an event as JSON: Lambda's
 
 
 class Front:
-    """The API as its clients see it."""
+    """The API as its clients see it, as an ASGI application."""
 
     def __init__(
         self,
@@ -50,17 +54,27 @@ class Front:
         self._patience = patience
         self._on_log = on_log
 
-    async def answer(self, request: Request) -> Response:
-        """The response to one request."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Respond to one request."""
+        request = Request(scope, receive)
+        try:
+            body = await read_body(request, BODY_LIMIT)
+        except ClientDisconnect:
+            return
+        response = await self._answer(request, body)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request, body: bytes | None) -> Response:
         request_id = new_request_id()
         response = self._cors.preflight(request) if self._cors is not None else None
         if response is None:
-            response = await self._handle(request, request_id)
+            response = await self._handle(request, body, request_id)
             if self._cors is not None:
-                response = self._cors.apply(request, response)
-        return Response(response.status, [*response.headers, (b"apigw-requestid", request_id.encode())], response.body)
+                self._cors.apply(request, response)
+        response.headers["apigw-requestid"] = request_id
+        return response
 
-    async def _handle(self, request: Request, request_id: str) -> Response:
+    async def _handle(self, request: Request, body: bytes | None, request_id: str) -> Response:
         if _head_size(request) > HEAD_LIMIT:
             # AWS documents the limit but not the response; this is the HTTP status for it.
             return message(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large")
@@ -68,9 +82,9 @@ class Front:
         match = self._routes.find(request.method, target.path)
         if match is None:
             return message(HTTPStatus.NOT_FOUND, "Not Found")
-        if request.is_body_too_large:
+        if body is None:
             return message(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request Entity Too Large")
-        event = build_event(request, target, match, self._api, request_id)
+        event = build_event(request, body, target, match, self._api, request_id)
         if match.route.authorizer is not None:
             admitted = await self._authorize(request, self._authorizers[match.route.authorizer], event)
             if isinstance(admitted, Response):
@@ -117,5 +131,6 @@ class Front:
 
 
 def _head_size(request: Request) -> int:
-    line = len(request.method) + len(request.target) + len(request.protocol) + 2
-    return line + sum(len(value) for _, value in request.headers)
+    scope = request.scope
+    line = len(request.method) + len(scope["raw_path"]) + len(scope["query_string"]) + len(" ? HTTP/1.1")
+    return line + sum(len(value) for _, value in request.headers.raw)

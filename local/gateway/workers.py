@@ -84,12 +84,16 @@ class Workers:
         Raises:
             FunctionError: There is no response.
         """
+        if self._is_stopping:
+            raise FunctionError(Failure.STOPPED)
         is_begun = asyncio.Event()
         trace_id = Lineage.parse(trace).invoking(self.name).as_header()
         run = asyncio.create_task(self._run(payload, trace_id, is_begun))
         self._runs.add(run)
         run.add_done_callback(self._ended)
         done, _ = await asyncio.wait({run}, timeout=None if patience is None else patience.total_seconds())
+        if run.cancelled():
+            raise FunctionError(Failure.STOPPED)
         if done:
             return run.result()
         if not is_begun.is_set():
@@ -184,7 +188,6 @@ class _Process:
 
     async def start(self) -> None:
         """Start the process, and wait until the function is loaded."""
-        await self._api.start()
         self._process = await asyncio.create_subprocess_exec(
             self._host.python,
             "-P",  # this project's folders stay off the module path ...

@@ -1,6 +1,7 @@
 """The events that functions receive, compared with AWS's documentation and with observations at AWS."""
 
 import base64
+import http.client
 import json
 import socket
 from datetime import UTC, datetime

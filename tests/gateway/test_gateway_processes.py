@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from local.gateway import FunctionError, Gateway, StartError
-from local.gateway.http1 import listen
+from local.gateway.http_server import listen
 from local.gateway.runtime_api import Invocation, RuntimeApi
 from local.gateway.workers import Runtime
 from tests.support.gateway import Running, serving, until
@@ -266,7 +266,7 @@ class TestStoppingAndPorts:
         with taken, pytest.raises(OSError, match="in use"):
             asyncio.run(gateway.start())
 
-    def test_stopping_ends_every_process_also_a_busy_one(self, project: Path) -> None:
+    def test_stopping_ends_every_process_also_a_busy_one(self, project: Path, caplog: pytest.LogCaptureFixture) -> None:
         with serving(project) as api, ThreadPoolExecutor(1) as pool:
             pid = api.report()["pid"]
             began = project / "began"
@@ -276,6 +276,15 @@ class TestStoppingAndPorts:
         assert until(lambda: not is_running(pid))
         with pytest.raises(httpx.ConnectError):
             httpx.get(url)
+        assert [record.message for record in caplog.records if record.name == "uvicorn.error"] == []
+
+    def test_a_request_in_flight_is_answered_when_the_gateway_stops(self, project: Path) -> None:
+        with serving(project) as api, ThreadPoolExecutor(1) as pool:
+            began = project / "began"
+            busy = pool.submit(api.act, "spin", began=str(began))
+            assert until(began.exists)
+            asyncio.run_coroutine_threadsafe(api.gateway.stop(), api.loop).result(30)
+            assert busy.result().status_code == 500
 
     def test_functions_and_their_children_end_when_the_stack_is_killed(self, project: Path, runtime: Runtime) -> None:
         # Each process and its child hold a port. While a port accepts connections, its process still runs.
@@ -342,12 +351,30 @@ def is_running(pid: int) -> bool:
     return True
 
 
+class TestIdleConnections:
+    def test_a_process_may_work_for_longer_than_servers_usually_keep_connections(self) -> None:
+        async def is_open(seconds: float) -> bool:
+            api = RuntimeApi()
+            invocation = Invocation(b"{}", "arn", 0)
+            api.submit(invocation)
+            reader, writer = await asyncio.open_connection(*api.address.split(":"))
+            writer.write(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await reader.readuntil(b"{}")
+            await asyncio.wait({asyncio.create_task(reader.read(1))}, timeout=seconds)
+            is_open = not reader.at_eof()
+            writer.close()
+            invocation.succeed(b"{}")
+            await api.stop()
+            return is_open
+
+        assert asyncio.run(is_open(6)), "uvicorn's default is 5 s"
+
+
 class TestForeignPages:
     @pytest.mark.parametrize("headers", [{"origin": "http://evil.example"}, {"host": "evil.example"}], ids=str)
     def test_a_web_page_takes_no_event_from_a_process(self, headers: dict[str, str]) -> None:
         async def ask() -> tuple[int, int]:
             api = RuntimeApi()
-            await api.start()
             invocation = Invocation(b"{}", "arn", 0)
             api.submit(invocation)
             address = f"http://{api.address}/2018-06-01/runtime/invocation/next"

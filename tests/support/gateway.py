@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import json
+import http.client
 import socket
 import sys
 import sysconfig
@@ -283,12 +284,9 @@ def raw(api: Running, request: bytes) -> tuple[int, bytes]:
     host, port = api.gateway.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
-        answer = b""
-        while chunk := connection.recv(65536):
-            answer += chunk
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]), body
+        response = http.client.HTTPResponse(connection, method=request.partition(b" ")[0].decode())
+        response.begin()
+        return response.status, response.read()
 
 
 RUNTIMES = [

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from local import fetch
-from local.gateway.http1 import listen
+from local.gateway.http_server import listen
 from local.testing import Stack
 from tests.support.processes import end_with_all_it_started
 from tests.support.waiting import eventually
