@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from local.gateway.http_server import HttpServer, listen
 from local.gateway.runtime_api import FunctionError
-from local.origin_guard import OriginGuard
+from terra_simulator.origin_guard import OriginGuard
 
 
 class Control:

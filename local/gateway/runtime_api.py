@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local.gateway.http_server import HttpServer, listen, read_body
-from local.origin_guard import OriginGuard
+from terra_simulator.origin_guard import OriginGuard
 
 RESPONSE_LIMIT: Final = 6 * 1024 * 1024 + 100  # bytes; AWS's limit for responses, 100 above its 6 MB
 

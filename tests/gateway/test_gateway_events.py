@@ -1,7 +1,6 @@
 """The events that functions receive, compared with AWS's documentation and with observations at AWS."""
 
 import base64
-import http.client
 import json
 import socket
 from datetime import UTC, datetime

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from starlette.requests import Request
 
 from local import messages
 from local.gateway import schedules
 from local.gateway.event import Api, Target, authorizer_event, build_event, new_request_id, with_authorizer
-from local.gateway.http1 import Request
+from local.gateway.intrinsics import ACCOUNT_ID
 from local.gateway.queues import QueuePoller
 from local.gateway.routes import Routes
 from local.gateway.services import Threads
 from local.gateway.stream import Checkpoints, StreamPoller
-from local.gateway.template import ACCOUNT_ID, read_stack
 from local.gateway.template import Stack as GatewayStack
+from local.gateway.template import read_stack
 from local.gateway.triggers import QueueTrigger, ScheduleTrigger, StreamTrigger
 from local.sam_invoke import EVENTS, event_of
 from local.testing import Stack
@@ -100,21 +101,33 @@ def test_each_function_accepts_its_event(own: Sweeping, stack: Stack) -> None:
 # -- shapes -----------------------------------------------------------------------------------------------------------
 
 
-def request_of(event: Event, headers: Mapping[str, str], body: bytes) -> Request:
+def request_of(event: Event, headers: Mapping[str, str]) -> Request:
     """The request of an event, as the gateway receives it."""
     added = {"x-amzn-trace-id", "x-forwarded-for", "x-forwarded-port", "x-forwarded-proto"}
-    sent = [(name.lower().encode(), value.encode()) for name, value in headers.items() if name.lower() not in added]
     http = event["requestContext"]["http"]
-    target = f"{event['rawPath']}?{event['rawQueryString']}".encode()
-    return Request(http["method"], target, sent, body, False, http["protocol"], http["sourceIp"])  # noqa: FBT003
+    sent = [(name.lower().encode(), value.encode()) for name, value in headers.items() if name.lower() not in added]
+    scope = {
+        "type": "http",
+        "http_version": http["protocol"].removeprefix("HTTP/"),
+        "method": http["method"],
+        "path": event["rawPath"],
+        "query_string": event["rawQueryString"].encode(),
+        "headers": [
+            (name.lower().encode(), value.encode()) for name, value in headers.items() if name.lower() not in added
+        ],
+        "client": (http["sourceIp"], 50000),
+    }
+    return Request(scope)
 
 
-def fresh_http_event(template: GatewayStack, request: Request, caller: dict[str, Any]) -> tuple[str, Event]:
+def fresh_http_event(
+    template: GatewayStack, request: Request, body: bytes, caller: dict[str, Any]
+) -> tuple[str, Event]:
     """Return the function that a request invokes, and its event."""
     target = Target.of(request)
     match = Routes(template.routes).find(request.method, target.path)
     assert match is not None
-    event: Event = dict(build_event(request, target, match, API, new_request_id()))
+    event: Event = dict(build_event(request, body, target, match, API, new_request_id()))
     event = dict(with_authorizer(event, caller)) if match.route.authorizer else event
     return template.functions[match.route.function].folder.name, event
 
@@ -128,18 +141,19 @@ def test_an_event_of_a_route_is_what_the_gateway_builds(
 ) -> None:
     event = FILES[function]
     body = event.get("body", "").encode()
-    request = request_of(event, event["headers"], base64.b64decode(body) if event["isBase64Encoded"] else body)
+    body = base64.b64decode(body) if event["isBase64Encoded"] else body
+    request = request_of(event, event["headers"])
     authorized = handlers.run("authorize", event_of("authorize", stack)).result
     assert authorized is not None
-    invoked, fresh = fresh_http_event(template, request, authorized["context"])
+    invoked, fresh = fresh_http_event(template, request, body, authorized["context"])
     assert invoked == function
     assert shape(event) == shape(fresh)
 
 
 def test_the_authorizer_s_event_is_what_the_gateway_builds(template: GatewayStack) -> None:
     event = FILES["authorize"]
-    request = request_of(event, event["headers"], b"")
-    _, of_the_route = fresh_http_event(template, request, {})
+    request = request_of(event, event["headers"])
+    _, of_the_route = fresh_http_event(template, request, b"", {})
     of_the_route["requestContext"].pop("authorizer")
     fresh = authorizer_event(of_the_route, request, API, ("Bearer SERVICE_KEY",))
     assert shape(event) == shape(fresh)
@@ -154,7 +168,7 @@ def test_the_webhook_s_event_is_what_terra_sends(
         [arrival] = receiver.wait_for(1)
         terra.settings(webhook_url=f"{stack.api_url}/webhooks/terra")
     event = FILES["terra_webhook"]
-    _, fresh = fresh_http_event(template, request_of(event, dict(arrival.headers), arrival.body), {})
+    _, fresh = fresh_http_event(template, request_of(event, dict(arrival.headers)), arrival.body, {})
     assert shape(event) == shape(fresh)
 
 

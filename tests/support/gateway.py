@@ -1,9 +1,9 @@
 """A small stack for the gateway's tests, and a gateway that serves it from a thread."""
 
 import asyncio
+import http.client
 import importlib.util
 import json
-import http.client
 import socket
 import sys
 import sysconfig
