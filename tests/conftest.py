@@ -94,7 +94,7 @@ def dynamodb(stack: Stack) -> "DynamoDBClient":
 
 
 @pytest.fixture
-def person() -> str:
+def reference_id() -> str:
     """A reference_id that no other test uses."""
     return f"person-{uuid4()}"
 

@@ -18,9 +18,9 @@ PATIENCE = 30_000
 WCAG_22_AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
-def sign_in(page: Page, stack: Stack, person: str) -> Page:
+def sign_in(page: Page, stack: Stack, reference_id: str) -> Page:
     page.goto(stack.demo_url)
-    page.get_by_label("Name").fill(person)
+    page.get_by_label("Name").fill(reference_id)
     page.get_by_role("button", name="Sign in").click()
     return page
 
@@ -50,12 +50,14 @@ def told_to_close(tab: Page) -> Iterator[None]:
         yield
 
 
-def test_a_person_connects_and_disconnects(chromium: OpenPage, stack: Stack, api: httpx.Client, person: str) -> None:
+def test_a_person_connects_and_disconnects(
+    chromium: OpenPage, stack: Stack, api: httpx.Client, reference_id: str
+) -> None:
     page = chromium(**DESKTOP)
     complaints: list[str] = []
     page.context.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     page.context.on("weberror", lambda error: complaints.append(str(error.error)))
-    sign_in(page, stack, person)
+    sign_in(page, stack, reference_id)
     tab = login_tab(page, connect(page, "Fitbit"))
     assert tab.evaluate("window.opener") is None
     tells(page, "Fitbit is waiting for you in the other tab.")
@@ -63,31 +65,31 @@ def test_a_person_connects_and_disconnects(chromium: OpenPage, stack: Stack, api
         tab.get_by_role("button", name="Allow").click()
     tells(page, "Fitbit is connected.")
     expect(wearables(page).get_by_text("Connected")).to_be_visible()
-    (connection,) = connections_of(api, person)
+    (connection,) = connections_of(api, reference_id)
     assert (connection["provider"], connection["status"]) == ("FITBIT", "connected")
 
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Disconnect Fitbit").click()
     tells(page, "Fitbit is disconnected.")
     expect(page.get_by_text("None yet.")).to_be_visible(timeout=PATIENCE)
-    assert connections_of(api, person) == []
+    assert connections_of(api, reference_id) == []
     assert complaints == []
 
 
 def test_a_person_who_says_no_is_told_that_nothing_changed(
-    chromium: OpenPage, stack: Stack, api: httpx.Client, person: str
+    chromium: OpenPage, stack: Stack, api: httpx.Client, reference_id: str
 ) -> None:
-    page = sign_in(chromium(**PHONE), stack, person)
+    page = sign_in(chromium(**PHONE), stack, reference_id)
     tab = login_tab(page, connect(page, "Garmin"))
     with told_to_close(tab):
         tab.get_by_role("button", name="Deny").click()
     tells(page, "Garmin was not connected. You said no, and nothing has changed.")
-    assert connections_of(api, person) == []
+    assert connections_of(api, reference_id) == []
 
 
-def test_the_tab_is_there_before_the_api_has_answered(chromium: OpenPage, stack: Stack, person: str) -> None:
+def test_the_tab_is_there_before_the_api_has_answered(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
     """Browsers block a tab opened after an await as a pop-up, so the demo opens the tab before the response arrives."""
-    page = sign_in(chromium(), stack, person)
+    page = sign_in(chromium(), stack, reference_id)
     held: list[Route] = []
     page.route("**/sessions", lambda route: held.append(route) if route.request.method == "POST" else route.continue_())
     with page.expect_popup() as opened:
@@ -100,10 +102,10 @@ def test_the_tab_is_there_before_the_api_has_answered(chromium: OpenPage, stack:
     tab.wait_for_url("**/login/**")
 
 
-def test_where_tabs_are_blocked_the_login_takes_this_one(chromium: OpenPage, stack: Stack, person: str) -> None:
+def test_where_tabs_are_blocked_the_login_takes_this_one(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
     page = chromium()
     page.add_init_script("window.open = () => null")
-    sign_in(page, stack, person)
+    sign_in(page, stack, reference_id)
     connect(page, "Fitbit").click()
     page.wait_for_url("**/login/**")
     page.get_by_role("button", name="Allow").click()
@@ -114,9 +116,9 @@ def test_where_tabs_are_blocked_the_login_takes_this_one(chromium: OpenPage, sta
     expect(wearables(page).get_by_text("Connected")).to_be_visible()
 
 
-def test_the_app_learns_of_a_login_whose_tab_was_closed(chromium: OpenPage, stack: Stack, person: str) -> None:
+def test_the_app_learns_of_a_login_whose_tab_was_closed(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
     """The webhook arrives without the redirect. The result also appears after the app is reloaded."""
-    page = sign_in(chromium(), stack, person)
+    page = sign_in(chromium(), stack, reference_id)
     tab = login_tab(page, connect(page, "Oura"))
     login = tab.url
     tab.close()
@@ -126,12 +128,12 @@ def test_the_app_learns_of_a_login_whose_tab_was_closed(chromium: OpenPage, stac
     tells(page, "Oura is connected.")
 
 
-def test_while_nobody_looks_nobody_asks(chromium: OpenPage, stack: Stack, person: str) -> None:
+def test_while_nobody_looks_nobody_asks(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
     page = chromium()
     page.add_init_script("Object.defineProperty(document, 'hidden', {get: () => window.isAway === true})")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/sessions/" in request.url else None)
-    sign_in(page, stack, person)
+    sign_in(page, stack, reference_id)
     tab = login_tab(page, connect(page, "Fitbit"))
     with page.expect_request("**/sessions/*"):
         pass
@@ -145,34 +147,36 @@ def test_while_nobody_looks_nobody_asks(chromium: OpenPage, stack: Stack, person
     tells(page, "Fitbit is connected.")
 
 
-def test_a_person_picks_the_provider_at_terra(chromium: OpenPage, stack: Stack, api: httpx.Client, person: str) -> None:
-    page = sign_in(chromium(), stack, person)
+def test_a_person_picks_the_provider_at_terra(
+    chromium: OpenPage, stack: Stack, api: httpx.Client, reference_id: str
+) -> None:
+    page = sign_in(chromium(), stack, reference_id)
     tab = login_tab(page, page.get_by_role("button", name="Something else"))
     tab.get_by_role("button", name="WHOOP").click()
     with told_to_close(tab):
         tab.get_by_role("button", name="Allow").click()
     tells(page, "WHOOP is connected.")
-    assert [connection["provider"] for connection in connections_of(api, person)] == ["WHOOP"]
+    assert [connection["provider"] for connection in connections_of(api, reference_id)] == ["WHOOP"]
 
 
 def test_a_connection_that_broke_is_reconnected(
-    chromium: OpenPage, stack: Stack, api: httpx.Client, terra: Terra, person: str
+    chromium: OpenPage, stack: Stack, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    user = terra.connect(person, provider="POLAR", account=person)
+    user = terra.connect(reference_id, provider="POLAR", account=reference_id)
     terra.happen(user["user_id"], "connection_error")
-    page = sign_in(chromium(), stack, person)
+    page = sign_in(chromium(), stack, reference_id)
     expect(wearables(page).get_by_text("Please reconnect")).to_be_visible(timeout=PATIENCE)
     tab = login_tab(page, page.get_by_role("button", name="Reconnect Polar"))
-    tab.get_by_label("Account").fill(person)
+    tab.get_by_label("Account").fill(reference_id)
     with told_to_close(tab):
         tab.get_by_role("button", name="Allow").click()
     tells(page, "Polar is connected.")
     expect(wearables(page).get_by_text("Connected")).to_be_visible(timeout=PATIENCE)
-    assert [connection["status"] for connection in connections_of(api, person)] == ["connected"]
+    assert [connection["status"] for connection in connections_of(api, reference_id)] == ["connected"]
 
 
-def test_what_goes_wrong_is_said_in_words(chromium: OpenPage, stack: Stack, terra: Terra, person: str) -> None:
-    page = sign_in(chromium(), stack, person)
+def test_what_goes_wrong_is_said_in_words(chromium: OpenPage, stack: Stack, terra: Terra, reference_id: str) -> None:
+    page = sign_in(chromium(), stack, reference_id)
     terra.fault("/auth/authenticateUser", "status", status=503)
     with page.expect_popup() as opened:
         connect(page, "Fitbit").click()
@@ -187,8 +191,8 @@ def test_what_goes_wrong_is_said_in_words(chromium: OpenPage, stack: Stack, terr
     tells(page, "The server cannot be reached. Are you online?")
 
 
-def test_a_person_finds_their_provider(chromium: OpenPage, stack: Stack, person: str) -> None:
-    page = sign_in(chromium(), stack, person)
+def test_a_person_finds_their_provider(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
+    page = sign_in(chromium(), stack, reference_id)
     offered = page.get_by_role("button", name=re.compile("^Connect "))
     expect(offered).to_have_count(8, timeout=PATIENCE)
     expect(connect(page, "Apple Health")).to_be_disabled()
@@ -200,10 +204,10 @@ def test_a_person_finds_their_provider(chromium: OpenPage, stack: Stack, person:
 
 
 def test_what_happens_underneath_is_told_in_order_and_keeps_the_secret(
-    chromium: OpenPage, stack: Stack, terra: Terra, person: str
+    chromium: OpenPage, stack: Stack, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
-    page = sign_in(chromium(), stack, person)
+    page = sign_in(chromium(), stack, reference_id)
     tab = login_tab(page, connect(page, "Fitbit"))
     with told_to_close(tab):
         tab.get_by_role("button", name="Allow").click()
@@ -221,7 +225,7 @@ def test_what_happens_underneath_is_told_in_order_and_keeps_the_secret(
     for table in ("Sessions", "Connections"):
         item = page.locator(f"#{table} details")
         item.locator("summary").click()
-        expect(item.locator("pre")).to_contain_text(person)
+        expect(item.locator("pre")).to_contain_text(reference_id)
     page.locator("#events li").nth(1).get_by_text("Details").click()
     expect(page.locator("#events li").nth(1).locator("pre")).to_contain_text("state=…")
     assert not re.search(r"state=\w", page.content())
@@ -239,7 +243,7 @@ def test_only_the_demo_s_own_pages_may_read_the_api(chromium: OpenPage, stack: S
     page.goto(f"{stack.oidc_issuer}/jwks")  # another port is another origin
     assert page.evaluate(READS, url) == "TypeError"
     assert page.evaluate("url => fetch(url, {mode: 'no-cors'}).then(answer => answer.type)", url) == "opaque"
-    assert page.evaluate(READS, f"{stack.demo_url}/underneath.json?person=ada") == "TypeError"
+    assert page.evaluate(READS, f"{stack.demo_url}/underneath.json?reference_id=ada") == "TypeError"
 
 
 @pytest.mark.parametrize(("device", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
@@ -247,18 +251,18 @@ def test_everybody_can_use_it(
     chromium: OpenPage,
     stack: Stack,
     terra: Terra,
-    person: str,
+    reference_id: str,
     device: dict[str, object],
     scheme: str,
     request: pytest.FixtureRequest,
 ) -> None:
-    terra.connect(person)
-    terra.happen(terra.connect(person, provider="OURA")["user_id"], "connection_error")
+    terra.connect(reference_id)
+    terra.happen(terra.connect(reference_id, provider="OURA")["user_id"], "connection_error")
     page = chromium(**device, color_scheme=scheme, reduced_motion="reduce")
     page.goto(stack.demo_url)
     expect(page.get_by_label("Name")).to_be_visible()
     assert violations(page) == []
-    sign_in(page, stack, person)
+    sign_in(page, stack, reference_id)
     expect(page.get_by_role("button", name=re.compile("^Disconnect"))).to_have_count(2, timeout=PATIENCE)
     connect(page, "Fitbit").wait_for()
     expect(page.locator("#events li").first).to_be_visible(timeout=PATIENCE)
@@ -274,13 +278,13 @@ def test_everybody_can_use_it(
 
 @pytest.mark.parametrize("signed_in", [False, True], ids=["nobody signed in", "signed in as another user"])
 def test_a_login_that_this_browser_cannot_ask_about_is_not_shown_as_failed(
-    chromium: OpenPage, stack: Stack, api: httpx.Client, person: str, *, signed_in: bool
+    chromium: OpenPage, stack: Stack, api: httpx.Client, reference_id: str, *, signed_in: bool
 ) -> None:
     page = chromium(**DESKTOP)
     if signed_in:
-        sign_in(page, stack, f"{person}-other")
+        sign_in(page, stack, f"{reference_id}-other")
         expect(connect(page, "Fitbit")).to_be_visible(timeout=PATIENCE)
-    page.goto(decide(create_session(api, person, return_to="web")["auth_url"], "allow"))
+    page.goto(decide(create_session(api, reference_id, return_to="web")["auth_url"], "allow"))
     expect(page.get_by_role("heading", name="Back in Pulse")).to_be_visible(timeout=PATIENCE)
     expect(page.locator("#words")).to_have_text(
         "This page cannot show how the login went. Look in Pulse, signed in under the name you started it with."

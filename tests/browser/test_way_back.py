@@ -42,13 +42,15 @@ def expect_title(page: Page, title: str) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text(title, timeout=IN_TIME)
 
 
-def test_a_person_connects_and_is_told_so(chromium: OpenPage, api: httpx.Client, terra: Terra, person: str) -> None:
+def test_a_person_connects_and_is_told_so(
+    chromium: OpenPage, api: httpx.Client, terra: Terra, reference_id: str
+) -> None:
     page = chromium()
     requests: list[str] = []
     complaints: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
     page.on("console", lambda complaint: complaints.append(complaint.text))
-    session = create_session(api, person)
+    session = create_session(api, reference_id)
     decide(page, session["auth_url"])
     expect_title(page, CONNECTED)
     assert session_status(api, session)["status"] == "connected"
@@ -58,34 +60,34 @@ def test_a_person_connects_and_is_told_so(chromium: OpenPage, api: httpx.Client,
 
 
 def test_a_person_who_says_no_is_told_that_nothing_was_shared(
-    chromium: OpenPage, api: httpx.Client, person: str
+    chromium: OpenPage, api: httpx.Client, reference_id: str
 ) -> None:
     page = chromium()
-    session = create_session(api, person)
+    session = create_session(api, reference_id)
     decide(page, session["auth_url"], "Deny")
     expect_title(page, CANCELLED)
     assert session_status(api, session)["reason"] == "access_denied"
 
 
-def test_a_person_who_tries_again_connects(chromium: OpenPage, api: httpx.Client, person: str) -> None:
+def test_a_person_who_tries_again_connects(chromium: OpenPage, api: httpx.Client, reference_id: str) -> None:
     page = chromium()
-    session = create_session(api, person)
+    session = create_session(api, reference_id)
     decide(page, session["auth_url"], "Deny")
     press(page, "Try again")
     press(page, "Allow")
     expect_title(page, CONNECTED)
     assert session_status(api, session)["status"] in {"connected", "failed"}
-    assert [found["provider"] for found in connections_of(api, person)] == ["FITBIT"]
+    assert [found["provider"] for found in connections_of(api, reference_id)] == ["FITBIT"]
 
 
 def test_going_back_and_forth_and_loading_again_change_nothing(
-    chromium: OpenPage, api: httpx.Client, person: str
+    chromium: OpenPage, api: httpx.Client, reference_id: str
 ) -> None:
     page = chromium()
-    session = create_session(api, person)
+    session = create_session(api, reference_id)
     decide(page, session["auth_url"])
     expect_title(page, CONNECTED)
-    connected = connections_of(api, person)
+    connected = connections_of(api, reference_id)
     page.reload()
     expect_title(page, CONNECTED)
     page.go_back()
@@ -93,28 +95,28 @@ def test_going_back_and_forth_and_loading_again_change_nothing(
     page.go_forward()
     expect_title(page, CONNECTED)
     assert session_status(api, session)["status"] == "connected"
-    assert connections_of(api, person) == connected
+    assert connections_of(api, reference_id) == connected
 
 
-def test_two_tabs_connect_once(chromium: OpenPage, api: httpx.Client, person: str) -> None:
+def test_two_tabs_connect_once(chromium: OpenPage, api: httpx.Client, reference_id: str) -> None:
     one = chromium()
     other = one.context.new_page()
-    session = create_session(api, person)
+    session = create_session(api, reference_id)
     for tab in (one, other):
         tab.goto(session["auth_url"])
     for tab in (one, other):
         press(tab, "Allow")
         expect_title(tab, CONNECTED)
-    assert len(connections_of(api, person)) == 1
+    assert len(connections_of(api, reference_id)) == 1
 
 
 def test_a_tab_that_is_closed_too_early_has_connected_all_the_same(
-    chromium: OpenPage, api: httpx.Client, person: str
+    chromium: OpenPage, api: httpx.Client, reference_id: str
 ) -> None:
     page = chromium()
     left = page.context.new_page()
     page.route("**/auth/success?*", lambda route: route.abort())
-    session = create_session(api, person)
+    session = create_session(api, reference_id)
     page.goto(session["auth_url"])
     with page.expect_request("**/auth/success?*", timeout=IN_TIME):
         press(page, "Allow")
@@ -124,12 +126,12 @@ def test_a_tab_that_is_closed_too_early_has_connected_all_the_same(
 
 
 def test_a_page_that_waits_looks_again_until_terra_has_spoken(
-    chromium: OpenPage, api: httpx.Client, terra: Terra, person: str
+    chromium: OpenPage, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.hold()
     terra.fault("/userInfo", "status", status=503)
     page = chromium()
-    session = create_session(api, person)
+    session = create_session(api, reference_id)
     decide(page, session["auth_url"])
     expect_title(page, WAITING)
     assert session_status(api, session)["status"] == "pending"
@@ -137,11 +139,13 @@ def test_a_page_that_waits_looks_again_until_terra_has_spoken(
     expect_title(page, CONNECTED)
 
 
-def test_everything_works_without_script(chromium: OpenPage, api: httpx.Client, terra: Terra, person: str) -> None:
+def test_everything_works_without_script(
+    chromium: OpenPage, api: httpx.Client, terra: Terra, reference_id: str
+) -> None:
     page = chromium(java_script_enabled=False)
     terra.hold()
     terra.fault("/userInfo", "status", status=503)
-    session = create_session(api, person, return_to="android")
+    session = create_session(api, reference_id, return_to="android")
     decide(page, session["auth_url"], "Deny")
     expect_title(page, CANCELLED)
     press(page, "Try again")
@@ -154,10 +158,10 @@ def test_everything_works_without_script(chromium: OpenPage, api: httpx.Client, 
 
 @pytest.mark.parametrize("return_to", [None, "ios", "android"])
 def test_a_thumb_hits_the_buttons_on_a_phone(
-    chromium: OpenPage, api: httpx.Client, person: str, return_to: str | None
+    chromium: OpenPage, api: httpx.Client, reference_id: str, return_to: str | None
 ) -> None:
     page = chromium(**PHONE)
-    decide(page, create_session(api, person, return_to=return_to)["auth_url"], "Deny")
+    decide(page, create_session(api, reference_id, return_to=return_to)["auth_url"], "Deny")
     expect_title(page, CANCELLED)
     buttons = [box for button in page.locator(".button").all() if (box := button.bounding_box())]
     assert len(buttons) == (1 if return_to is None else 2)
@@ -185,9 +189,9 @@ def expect_navigation(page: Page, addresses: list[str], wanted: str) -> None:
     eventually(look, within=IN_TIME / 1000)
 
 
-def test_a_page_of_the_app_is_gone_to_at_once(chromium: OpenPage, api: httpx.Client, person: str) -> None:
+def test_a_page_of_the_app_is_gone_to_at_once(chromium: OpenPage, api: httpx.Client, reference_id: str) -> None:
     page = chromium()
-    session = create_session(api, person, return_to="web")
+    session = create_session(api, reference_id, return_to="web")
     page.goto(session["auth_url"])
     with page.expect_request("**/connected?*", timeout=IN_TIME) as asked:
         press(page, "Allow")
@@ -195,9 +199,11 @@ def test_a_page_of_the_app_is_gone_to_at_once(chromium: OpenPage, api: httpx.Cli
     assert query_of(asked.value.url) == told
 
 
-def test_an_app_s_own_scheme_is_tried_and_has_a_button(chromium: OpenPage, api: httpx.Client, person: str) -> None:
+def test_an_app_s_own_scheme_is_tried_and_has_a_button(
+    chromium: OpenPage, api: httpx.Client, reference_id: str
+) -> None:
     page = chromium()
-    session = create_session(api, person, return_to="ios")
+    session = create_session(api, reference_id, return_to="ios")
     addresses = navigations(page)
     decide(page, session["auth_url"])
     expect_title(page, CONNECTED)
@@ -210,12 +216,12 @@ def test_an_app_s_own_scheme_is_tried_and_has_a_button(chromium: OpenPage, api: 
 
 
 def test_nobody_is_sent_away_from_a_page_that_waits_but_may_go(
-    chromium: OpenPage, api: httpx.Client, terra: Terra, person: str
+    chromium: OpenPage, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.hold()
     terra.fault("/userInfo", "status", status=503)
     page = chromium()
-    session = create_session(api, person, return_to="ios")
+    session = create_session(api, reference_id, return_to="ios")
     addresses = navigations(page)
     decide(page, session["auth_url"])
     expect_title(page, WAITING)
@@ -228,9 +234,9 @@ def test_nobody_is_sent_away_from_a_page_that_waits_but_may_go(
     expect_navigation(page, addresses, href)
 
 
-def test_an_android_app_waits_for_a_tap(chromium: OpenPage, api: httpx.Client, person: str) -> None:
+def test_an_android_app_waits_for_a_tap(chromium: OpenPage, api: httpx.Client, reference_id: str) -> None:
     page = chromium(**PHONE)
-    session = create_session(api, person, return_to="android")
+    session = create_session(api, reference_id, return_to="android")
     with page.expect_response("**/auth/failure?*", timeout=IN_TIME) as answer:
         decide(page, session["auth_url"], "Deny")
     assert "refresh" not in answer.value.headers
@@ -251,9 +257,11 @@ def test_an_android_app_waits_for_a_tap(chromium: OpenPage, api: httpx.Client, p
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_session_s_language_is_spoken(chromium: OpenPage, api: httpx.Client, person: str, language: str) -> None:
+def test_the_session_s_language_is_spoken(
+    chromium: OpenPage, api: httpx.Client, reference_id: str, language: str
+) -> None:
     page = chromium(locale="en-GB" if language != "en" else "de-DE")
-    session = create_session(api, person, language=f"{language}-XX", return_to="ios")
+    session = create_session(api, reference_id, language=f"{language}-XX", return_to="ios")
     decide(page, session["auth_url"])
     expect_title(page, texts_in(language)["connected"]["title"])
     html = page.locator("html")

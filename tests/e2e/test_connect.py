@@ -11,8 +11,10 @@ from tests.support.terra import Terra
 from tests.support.waiting import eventually
 
 
-def test_a_person_connects_a_wearable(api: httpx.Client, browser: httpx.Client, terra: Terra, person: str) -> None:
-    session = create_session(api, person)
+def test_a_person_connects_a_wearable(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
+) -> None:
+    session = create_session(api, reference_id)
     assert session["status"] == "pending"
     assert session_status(api, session)["status"] == "pending"
 
@@ -22,27 +24,31 @@ def test_a_person_connects_a_wearable(api: httpx.Client, browser: httpx.Client, 
     assert "Your wearable is connected" in page.text
     finished = session_status(api, session)
     assert finished["status"] == "connected"
-    [connection] = eventually(lambda: connections_of(api, person))
+    [connection] = eventually(lambda: connections_of(api, reference_id))
     assert connection["user_id"] == finished["user_id"]
-    assert (connection["reference_id"], connection["provider"], connection["status"]) == (person, "FITBIT", "connected")
+    assert (connection["reference_id"], connection["provider"], connection["status"]) == (
+        reference_id,
+        "FITBIT",
+        "connected",
+    )
     eventually(lambda: [delivery["state"] for delivery in terra.deliveries(type="auth")] == ["delivered"])
 
 
 def test_the_webhook_alone_connects_when_the_browser_never_comes_back(
-    api: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    session = create_session(api, person)
+    session = create_session(api, reference_id)
     decide(session["auth_url"], "allow")
     eventually(lambda: session_status(api, session)["status"] == "connected")
-    assert len(connections_of(api, person)) == 1
+    assert len(connections_of(api, reference_id)) == 1
     assert terra.calls("/userInfo") == []
 
 
 @pytest.mark.parametrize("return_to", ["web", "ios", "android"])
 def test_the_app_gets_its_session_back_and_nothing_else(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, return_to: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, return_to: str
 ) -> None:
-    session = create_session(api, person, return_to=return_to)
+    session = create_session(api, reference_id, return_to=return_to)
     answer = browser.get(decide(session["auth_url"], "allow"))
     if return_to == "web":
         assert answer.status_code == httpx.codes.SEE_OTHER

@@ -42,8 +42,8 @@ def test_bad_input_is_refused_and_the_field_is_named(api: httpx.Client, terra: T
     assert terra.calls("/authenticateUser") == []
 
 
-def test_a_resource_that_terra_does_not_have_is_the_callers_mistake(api: httpx.Client, person: str) -> None:
-    answer = api.post("/sessions", json={"reference_id": person, "resource": "NOSUCH"})
+def test_a_resource_that_terra_does_not_have_is_the_callers_mistake(api: httpx.Client, reference_id: str) -> None:
+    answer = api.post("/sessions", json={"reference_id": reference_id, "resource": "NOSUCH"})
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_resource")
 
 
@@ -53,9 +53,9 @@ def test_what_is_not_there_is_not_found(api: httpx.Client) -> None:
 
 
 def test_a_redirect_with_an_invented_state_changes_nothing(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    session = create_session(api, person)
+    session = create_session(api, reference_id)
     terra.settings(send_webhooks=False)
     came_back = httpx.URL(decide(session["auth_url"], "allow"))
 
@@ -63,16 +63,20 @@ def test_a_redirect_with_an_invented_state_changes_nothing(
 
     assert answer.status_code == 400
     assert session_status(api, session)["status"] == "pending"
-    assert connections_of(api, person) == []
+    assert connections_of(api, reference_id) == []
 
 
-def test_a_webhook_signed_with_another_secret_changes_nothing(api: httpx.Client, terra: Terra, person: str) -> None:
-    [answer] = terra.deliver(auth_event(new_user_id(), person), secret="another")
+def test_a_webhook_signed_with_another_secret_changes_nothing(
+    api: httpx.Client, terra: Terra, reference_id: str
+) -> None:
+    [answer] = terra.deliver(auth_event(new_user_id(), reference_id), secret="another")
     assert answer["status"] == 401
-    assert connections_of(api, person) == []
+    assert connections_of(api, reference_id) == []
 
 
-def test_a_webhook_without_a_signature_changes_nothing(api: httpx.Client, browser: httpx.Client, person: str) -> None:
-    answer = browser.post("/webhooks/terra", json=auth_event(new_user_id(), person))
+def test_a_webhook_without_a_signature_changes_nothing(
+    api: httpx.Client, browser: httpx.Client, reference_id: str
+) -> None:
+    answer = browser.post("/webhooks/terra", json=auth_event(new_user_id(), reference_id))
     assert (answer.status_code, answer.json()["code"]) == (401, "not_signed")
-    assert connections_of(api, person) == []
+    assert connections_of(api, reference_id) == []

@@ -112,9 +112,7 @@ def request_of(event: Event, headers: Mapping[str, str]) -> Request:
         "method": http["method"],
         "path": event["rawPath"],
         "query_string": event["rawQueryString"].encode(),
-        "headers": [
-            (name.lower().encode(), value.encode()) for name, value in headers.items() if name.lower() not in added
-        ],
+        "headers": sent,
         "client": (http["sourceIp"], 50000),
     }
     return Request(scope)
@@ -160,11 +158,11 @@ def test_the_authorizer_s_event_is_what_the_gateway_builds(template: GatewayStac
 
 
 def test_the_webhook_s_event_is_what_terra_sends(
-    template: GatewayStack, stack: Stack, terra: Terra, person: str
+    template: GatewayStack, stack: Stack, terra: Terra, reference_id: str
 ) -> None:
     with Receiver() as receiver:
         terra.settings(webhook_url=receiver.url)
-        terra.connect(person)
+        terra.connect(reference_id)
         [arrival] = receiver.wait_for(1)
         terra.settings(webhook_url=f"{stack.api_url}/webhooks/terra")
     event = FILES["terra_webhook"]
@@ -204,12 +202,12 @@ def test_the_stream_s_event_is_what_the_gateway_reads(
     handlers: Handlers,
     stack: Stack,
     webhook: Callable[..., Webhook],
-    person: str,
+    reference_id: str,
     tmp_path: Path,
 ) -> None:
     [trigger] = [trigger for trigger in template.triggers if isinstance(trigger, StreamTrigger)]
     user_id = new_user_id()
-    handlers.run("terra_webhook", webhook(auth_event(user_id, person)).event())
+    handlers.run("terra_webhook", webhook(auth_event(user_id, reference_id)).event())
     services = messages.services(stack.dynamodb_url, stack.aws_url)
     found: list[Event] = []
 

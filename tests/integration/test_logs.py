@@ -19,9 +19,9 @@ from tests.support.webhooks import Webhook
 
 
 def test_a_delivery_is_counted_by_type_outcome_age_and_secret(
-    handlers: Handlers, webhook: Callable[..., Webhook], person: str
+    handlers: Handlers, webhook: Callable[..., Webhook], reference_id: str
 ) -> None:
-    delivery = webhook(auth_event(new_user_id(), person))
+    delivery = webhook(auth_event(new_user_id(), reference_id))
     first = metrics(handlers.run("terra_webhook", delivery.event()))
     assert first["Deliveries"] == [{"type": "auth", "outcome": "accepted", "value": 1}]
     assert 0 <= first["DeliveryAge"][0]["value"] < 60
@@ -30,8 +30,8 @@ def test_a_delivery_is_counted_by_type_outcome_age_and_secret(
     assert again["Deliveries"] == [{"type": "auth", "outcome": "duplicate", "value": 1}]
 
 
-def test_a_forged_webhook_is_counted(handlers: Handlers, webhook: Callable[..., Webhook], person: str) -> None:
-    forged = webhook(auth_event(new_user_id(), person)).but(secret="wrong")
+def test_a_forged_webhook_is_counted(handlers: Handlers, webhook: Callable[..., Webhook], reference_id: str) -> None:
+    forged = webhook(auth_event(new_user_id(), reference_id)).but(secret="wrong")
     run = handlers.run("terra_webhook", forged.event())
     assert metrics(run)["Problems"] == [{"function": "terra_webhook", "code": "not_signed", "value": 1}]
 
@@ -49,10 +49,10 @@ def test_a_forged_webhook_is_counted(handlers: Handlers, webhook: Callable[..., 
     ],
 )
 def test_terras_answers_are_counted_and_timed(
-    handlers: Handlers, terra: Terra, person: str, kind: str, details: dict[str, Any], outcome: str, failures: int
+    handlers: Handlers, terra: Terra, reference_id: str, kind: str, details: dict[str, Any], outcome: str, failures: int
 ) -> None:
     terra.fault("/auth/authenticateUser", kind, times=1, **details)
-    body = json.dumps({"reference_id": person, "resource": "FITBIT"})
+    body = json.dumps({"reference_id": reference_id, "resource": "FITBIT"})
     counted = metrics(handlers.run("create_session", http_event("POST", "/sessions", body=body)))
     # After a 404 the function reads the list of providers, to explain the error.
     assert counted["TerraCalls"][0] == {"call": "/auth/authenticateUser", "outcome": outcome, "value": 1}
@@ -61,27 +61,27 @@ def test_terras_answers_are_counted_and_timed(
 
 
 def test_no_line_of_any_door_tells_who_it_was_about_or_what_opens_it(
-    handlers: Handlers, api: httpx.Client, terra: Terra, webhook: Callable[..., Webhook], person: str
+    handlers: Handlers, api: httpx.Client, terra: Terra, webhook: Callable[..., Webhook], reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
-    delivery = webhook(auth_event(begun.user_id, person, secret="health-data"))
-    body = json.dumps({"reference_id": person, "resource": "FITBIT"})
-    by_person = http_event("GET", "/connections", query=f"reference_id={person}")
+    begun = begin(api, terra, reference_id)
+    delivery = webhook(auth_event(begun.user_id, reference_id, secret="health-data"))
+    body = json.dumps({"reference_id": reference_id, "resource": "FITBIT"})
+    by_person = http_event("GET", "/connections", query=f"reference_id={reference_id}")
     runs = [
         handlers.run("create_session", http_event("POST", "/sessions", body=body)),
         handlers.run("create_session", http_event("POST", "/sessions", body=body.replace("FITBIT", "fitbit"))),
         handlers.run("terra_webhook", delivery.event()),
         handlers.run("terra_webhook", delivery.but(secret="wrong").event()),
-        handlers.run("auth_success", begun.event("success", user_id=person, reference_id=person)),
-        handlers.run("auth_failure", begun.event("failure", reason=person)),
+        handlers.run("auth_success", begun.event("success", user_id=reference_id, reference_id=reference_id)),
+        handlers.run("auth_failure", begun.event("failure", reason=reference_id)),
         handlers.run("list_connections", by_person),
         handlers.run(
-            "sync_connections", http_event("POST", "/connections/sync", body=json.dumps({"reference_id": person}))
+            "sync_connections", http_event("POST", "/connections/sync", body=json.dumps({"reference_id": reference_id}))
         ),
-        handlers.run("erase_person", http_event("POST", "/erasures", body=json.dumps({"reference_id": person}))),
+        handlers.run("erase_person", http_event("POST", "/erasures", body=json.dumps({"reference_id": reference_id}))),
     ]
     secrets = {
-        "the person": person,
+        "the person": reference_id,
         "the state": begun.state,
         "the failure's state": begun.failure_state,
         "the signature": delivery.signature.partition("v1=")[2],
@@ -96,11 +96,11 @@ def test_no_line_of_any_door_tells_who_it_was_about_or_what_opens_it(
         assert [name for name, secret in secrets.items() if secret in run.log] == []
 
 
-def test_every_request_is_one_line_that_can_be_followed(handlers: Handlers, person: str) -> None:
-    run = handlers.run("list_connections", http_event("GET", "/connections", query=f"reference_id={person}"))
+def test_every_request_is_one_line_that_can_be_followed(handlers: Handlers, reference_id: str) -> None:
+    run = handlers.run("list_connections", http_event("GET", "/connections", query=f"reference_id={reference_id}"))
     [line] = [json.loads(line) for line in run.log.splitlines() if "_aws" not in line]
     assert line["message"] == "list_connections"
     assert (line["status"], line["request_id"]) == (200, "integration")
     key = handlers.environments["list_connections"]["PSEUDONYM_KEY"]
-    assert line["user_hash"] == Pseudonyms(key).in_logs(ReferenceId(person))
-    assert hashlib.sha256(person.encode()).hexdigest()[:16] not in run.log
+    assert line["user_hash"] == Pseudonyms(key).in_logs(ReferenceId(reference_id))
+    assert hashlib.sha256(reference_id.encode()).hexdigest()[:16] not in run.log

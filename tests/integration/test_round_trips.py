@@ -18,32 +18,34 @@ GET, BATCH, QUERY = "dynamodb.GetItem", "dynamodb.BatchGetItem", "dynamodb.Query
 PUT, UPDATE, WRITE = "dynamodb.PutItem", "dynamodb.UpdateItem", "dynamodb.TransactWriteItems"
 
 
-def test_a_webhook_reads_once_and_writes_once(handlers: Handlers, webhook: Callable[..., Webhook], person: str) -> None:
+def test_a_webhook_reads_once_and_writes_once(
+    handlers: Handlers, webhook: Callable[..., Webhook], reference_id: str
+) -> None:
     user_id = new_user_id()
     for number in range(2):
-        run = handlers.run("terra_webhook", webhook(auth_event(user_id, person, number=number)).event())
+        run = handlers.run("terra_webhook", webhook(auth_event(user_id, reference_id, number=number)).event())
         assert (run.status, run.trips) == (200, [BATCH, WRITE])
     reauth = {
         "type": "user_reauth",
         "status": "warning",
-        "new_user": auth_event(new_user_id(), person)["user"],
-        "old_user": auth_event(user_id, person)["user"],
+        "new_user": auth_event(new_user_id(), reference_id)["user"],
+        "old_user": auth_event(user_id, reference_id)["user"],
     }
     assert handlers.run("terra_webhook", webhook(reauth).event()).trips == [BATCH, WRITE]
 
 
 def test_a_webhook_that_concerns_no_connection_only_writes(
-    handlers: Handlers, webhook: Callable[..., Webhook], person: str
+    handlers: Handlers, webhook: Callable[..., Webhook], reference_id: str
 ) -> None:
-    data = {"type": "activity", "user": {"user_id": new_user_id(), "reference_id": person}, "data": []}
+    data = {"type": "activity", "user": {"user_id": new_user_id(), "reference_id": reference_id}, "data": []}
     assert handlers.run("terra_webhook", webhook(data).event()).trips == [WRITE]
 
 
 def test_a_duplicate_costs_what_the_first_did_and_of_a_disconnect_one_read_more(
-    handlers: Handlers, webhook: Callable[..., Webhook], person: str
+    handlers: Handlers, webhook: Callable[..., Webhook], reference_id: str
 ) -> None:
     user_id = new_user_id()
-    for event, trips in ((auth_event(user_id, person), []), (deauth_event(user_id, person), [BATCH])):
+    for event, trips in ((auth_event(user_id, reference_id), []), (deauth_event(user_id, reference_id), [BATCH])):
         delivery = webhook(event)
         handlers.run("terra_webhook", delivery.event())
         again = handlers.run("terra_webhook", delivery.event())
@@ -51,18 +53,18 @@ def test_a_duplicate_costs_what_the_first_did_and_of_a_disconnect_one_read_more(
 
 
 def test_a_redirect_whose_webhook_was_first_reads_twice(
-    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+    handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
-    terra.deliver(auth_event(begun.user_id, person))
+    begun = begin(api, terra, reference_id)
+    terra.deliver(auth_event(begun.user_id, reference_id))
     assert handlers.run("auth_success", begun.event("success")).trips == [GET, BATCH]
 
 
 def test_a_redirect_whose_webhook_was_lost_asks_terra_once(
-    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+    handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     run = handlers.run("auth_success", begun.event("success"))
     assert run.trips == [GET, BATCH, QUERY, UPDATE, "terra.userInfo"]
 
@@ -73,43 +75,43 @@ def test_a_forged_redirect_costs_one_read(handlers: Handlers) -> None:
 
 
 def test_a_new_session_costs_a_count_and_a_write_and_a_key_a_write_more(
-    handlers: Handlers, terra: Terra, person: str
+    handlers: Handlers, terra: Terra, reference_id: str
 ) -> None:
-    body = json.dumps({"reference_id": person, "resource": "FITBIT"})
+    body = json.dumps({"reference_id": reference_id, "resource": "FITBIT"})
     plain = handlers.run("create_session", http_event("POST", "/sessions", body=body))
     assert (plain.status, plain.trips) == (201, [BATCH, "terra.authenticateUser", WRITE])
-    event = http_event("POST", "/sessions", body=body, headers={"idempotency-key": person})
+    event = http_event("POST", "/sessions", body=body, headers={"idempotency-key": reference_id})
     assert handlers.run("create_session", event).trips == [PUT, BATCH, "terra.authenticateUser", WRITE]
     assert handlers.run("create_session", event).trips == [PUT]
     assert len(terra.calls("/auth/authenticateUser")) == 2
 
 
 def test_a_list_is_one_query_and_one_connection_one_read(
-    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+    handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    user = terra.connect(person)
-    eventually(lambda: connections_of(api, person))
-    event = http_event("GET", "/connections", query=f"reference_id={quote(person)}")
+    user = terra.connect(reference_id)
+    eventually(lambda: connections_of(api, reference_id))
+    event = http_event("GET", "/connections", query=f"reference_id={quote(reference_id)}")
     assert handlers.run("list_connections", event).trips == [QUERY]
     one = http_event("GET", f"/connections/{user['user_id']}", path_parameters={"user_id": user["user_id"]})
     assert handlers.run("get_connection", one).trips == [BATCH]
 
 
 def test_a_redirect_that_terra_confirms_costs_six_and_one_question(
-    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+    handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     decide(begun.session["auth_url"], "allow")
     run = handlers.run("auth_success", begun.event("success"))
     assert run.trips == [GET, BATCH, QUERY, UPDATE, "terra.userInfo", BATCH, WRITE]
 
 
 def test_a_disconnect_costs_three_and_one_question(
-    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+    handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    user = terra.connect(person)
-    eventually(lambda: connections_of(api, person))
+    user = terra.connect(reference_id)
+    eventually(lambda: connections_of(api, reference_id))
     # The deauth webhook that follows would write the same item.
     terra.settings(send_webhooks=False)
     event = http_event("DELETE", "/connections/x", path_parameters={"user_id": user["user_id"]})
@@ -118,10 +120,10 @@ def test_a_disconnect_costs_three_and_one_question(
 
 
 def test_a_sync_costs_five_and_a_question_for_each_connection(
-    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+    handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    terra.connect(person)
-    eventually(lambda: connections_of(api, person))
-    body = json.dumps({"reference_id": person})
+    terra.connect(reference_id)
+    eventually(lambda: connections_of(api, reference_id))
+    body = json.dumps({"reference_id": reference_id})
     run = handlers.run("sync_connections", http_event("POST", "/connections/sync", body=body))
     assert (run.status, run.trips) == (200, [UPDATE, QUERY, "terra.userInfo", "terra.userInfo", BATCH, WRITE, BATCH])

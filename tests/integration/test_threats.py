@@ -9,15 +9,15 @@ from tests.support.terra import Terra
 from tests.support.waiting import eventually
 
 
-def as_user(stack: Stack, browser: httpx.Client, person: str, path: str) -> httpx.Response:
-    answer = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": person}, timeout=30).raise_for_status()
+def as_user(stack: Stack, browser: httpx.Client, reference_id: str, path: str) -> httpx.Response:
+    answer = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": reference_id}, timeout=30).raise_for_status()
     return browser.get(path, headers={"authorization": f"Bearer {answer.json()['access_token']}"})
 
 
 def test_a_login_by_somebody_else_s_link_is_told_apart_by_the_app(
-    stack: Stack, api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    stack: Stack, api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    attacker, victim = f"{person}-attacker", f"{person}-victim"
+    attacker, victim = f"{reference_id}-attacker", f"{reference_id}-victim"
     session = begin(api, terra, attacker, return_to="web").session
     # The victim opens the attacker's link, logs in and allows.
     redirect_url = decide(session["auth_url"], "allow", account=f"{victim}-account")
@@ -30,9 +30,9 @@ def test_a_login_by_somebody_else_s_link_is_told_apart_by_the_app(
 
 
 def test_opening_somebody_else_s_redirect_attaches_nothing_to_me(
-    stack: Stack, api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    stack: Stack, api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    attacker, victim = f"{person}-attacker", f"{person}-victim"
+    attacker, victim = f"{reference_id}-attacker", f"{reference_id}-victim"
     theirs, mine = begin(api, terra, attacker), begin(api, terra, victim)
     terra.settings(send_webhooks=False)
     redirect_url = decide(theirs.session["auth_url"], "allow")
@@ -44,9 +44,9 @@ def test_opening_somebody_else_s_redirect_attaches_nothing_to_me(
 
 
 def test_a_bot_that_opens_every_link_first_spoils_nothing(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
 
     def bot() -> None:
         assert httpx.get(begun.session["auth_url"], timeout=30).status_code == 200
@@ -63,4 +63,4 @@ def test_a_bot_that_opens_every_link_first_spoils_nothing(
     eventually(lambda: session_status(api, begun.session)["status"] == "connected")
     bot()
     assert session_status(api, begun.session)["status"] == "connected"
-    assert len(connections_of(api, person)) == 1
+    assert len(connections_of(api, reference_id)) == 1

@@ -281,30 +281,34 @@ def test_another_user_is_refused_to_a_user_s_token(browser: httpx.Client, stack:
 
 
 @pytest.mark.parametrize("resource", ["fitbit", "Fitbit", "FITBIT"])
-def test_a_provider_s_code_is_accepted_in_any_case(api: httpx.Client, terra: Terra, person: str, resource: str) -> None:
-    session = create_session(api, person, resource=resource)
+def test_a_provider_s_code_is_accepted_in_any_case(
+    api: httpx.Client, terra: Terra, reference_id: str, resource: str
+) -> None:
+    session = create_session(api, reference_id, resource=resource)
     assert session["resource"] == "FITBIT"
     [call] = terra.calls("/auth/authenticateUser")
     assert call["query"] == {"resource": "FITBIT"}
 
 
-def test_codes_in_a_list_are_accepted_in_any_case_and_once_each(api: httpx.Client, terra: Terra, person: str) -> None:
-    answer = api.post("/sessions", json={"reference_id": person, "resources": ["garmin", "Oura", "GARMIN"]})
+def test_codes_in_a_list_are_accepted_in_any_case_and_once_each(
+    api: httpx.Client, terra: Terra, reference_id: str
+) -> None:
+    answer = api.post("/sessions", json={"reference_id": reference_id, "resources": ["garmin", "Oura", "GARMIN"]})
     assert answer.status_code == 201
     [call] = terra.calls("/widget/session")
     assert call["body"]["providers"] == "GARMIN,OURA"
 
 
-def test_null_is_the_same_as_left_out_in_every_field(api: httpx.Client, person: str) -> None:
-    body = {"reference_id": person, "resource": None, "resources": None, "return_to": None, "language": None}
+def test_null_is_the_same_as_left_out_in_every_field(api: httpx.Client, reference_id: str) -> None:
+    body = {"reference_id": reference_id, "resource": None, "resources": None, "return_to": None, "language": None}
     assert api.post("/sessions", json=body).status_code == 201
 
 
 def test_a_connection_id_in_a_path_is_named_as_such_and_tells_nothing_else(
-    api: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    terra.deliver(auth_event(new_user_id(), person))
-    [connection] = connections_of(api, person)
+    terra.deliver(auth_event(new_user_id(), reference_id))
+    [connection] = connections_of(api, reference_id)
     for connection_id in (connection["connection_id"], f"con_{'0' * 24}"):
         for method in ("GET", "DELETE"):
             answer = api.request(method, f"/connections/{connection_id}")
@@ -313,12 +317,12 @@ def test_a_connection_id_in_a_path_is_named_as_such_and_tells_nothing_else(
             assert answer.json()["detail"] == (
                 "There is no such connection. This is a connection_id: use the user_id of the connection instead."
             )
-    assert len(connections_of(api, person)) == 1
+    assert len(connections_of(api, reference_id)) == 1
 
 
-def test_a_repeat_is_marked_as_one_and_another_body_is_told_what_to_do(api: httpx.Client, person: str) -> None:
+def test_a_repeat_is_marked_as_one_and_another_body_is_told_what_to_do(api: httpx.Client, reference_id: str) -> None:
     headers = {"Idempotency-Key": str(uuid4())}
-    body = {"reference_id": person, "resource": "FITBIT"}
+    body = {"reference_id": reference_id, "resource": "FITBIT"}
     first, again = (api.post("/sessions", json=body, headers=headers) for _ in range(2))
     assert first.json() == again.json()
     assert "idempotent-replayed" not in first.headers
@@ -328,17 +332,17 @@ def test_a_repeat_is_marked_as_one_and_another_body_is_told_what_to_do(api: http
     assert other.json()["detail"] == "A repeat has the same body, byte for byte. Use a new key for a new request."
 
 
-def test_a_wait_is_said_in_the_detail_as_well(api: httpx.Client, terra: Terra, person: str) -> None:
+def test_a_wait_is_said_in_the_detail_as_well(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     terra.fault("/auth/authenticateUser", "rate_limit", retry_after=17)
-    answer = api.post("/sessions", json={"reference_id": person, "resource": "FITBIT"})
+    answer = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "17")
     assert answer.json()["detail"] == "Terra's rate limit is used up. Try again in 17 seconds."
 
 
-def test_the_21st_open_login_is_refused_with_the_minutes_to_wait(api: httpx.Client, person: str) -> None:
+def test_the_21st_open_login_is_refused_with_the_minutes_to_wait(api: httpx.Client, reference_id: str) -> None:
     for _ in range(20):
-        create_session(api, person)
-    answer = api.post("/sessions", json={"reference_id": person, "resource": "FITBIT"})
+        create_session(api, reference_id)
+    answer = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
     assert (answer.status_code, answer.json()["code"]) == (429, "too_many_sessions")
     assert re.fullmatch(
         r"This user has 20 unfinished logins, and may have 20\. Try again in (59|60) minutes\.", answer.json()["detail"]

@@ -31,7 +31,7 @@ def test_only_its_own_scripts_run_and_they_reach_what_they_need_only(stack: Stac
 @pytest.mark.parametrize("host", ["localhost:{port}", "127.0.0.1"])
 def test_another_name_leads_to_the_one_origin_that_the_api_lets_in(stack: Stack, host: str) -> None:
     headers = {"host": host.format(port=urlsplit(stack.demo_url).port)}
-    for path in ("/", "/underneath.json?person=ada"):
+    for path in ("/", "/underneath.json?reference_id=ada"):
         answer = httpx.get(stack.demo_url + path, headers=headers)
         assert (answer.status_code, answer.headers["location"]) == (307, stack.demo_url + path)
 

@@ -67,9 +67,9 @@ class OnTerrasPage(Attempt):
         return urljoin(url, answer.headers["location"])
 
 
-def begin_widget(api: httpx.Client, terra: Terra, person: str, **fields: object) -> OnTerrasPage:
+def begin_widget(api: httpx.Client, terra: Terra, reference_id: str, **fields: object) -> OnTerrasPage:
     """Start a session without a provider."""
-    answer = api.post("/sessions", json={"reference_id": person, **fields})
+    answer = api.post("/sessions", json={"reference_id": reference_id, **fields})
     assert answer.status_code == httpx.codes.CREATED, answer.text
     session: dict[str, Any] = answer.json()
     asked = terra.calls("/widget/session")[-1]["body"]
@@ -77,9 +77,9 @@ def begin_widget(api: httpx.Client, terra: Terra, person: str, **fields: object)
     return OnTerrasPage(session, success, failure, session["auth_url"].rpartition("/")[2])
 
 
-def begin(api: httpx.Client, terra: Terra, person: str, **fields: object) -> Begun:
+def begin(api: httpx.Client, terra: Terra, reference_id: str, **fields: object) -> Begun:
     """Start a session, and read what Terra received for it."""
-    session = create_session(api, person, **fields)
+    session = create_session(api, reference_id, **fields)
     login = logins(terra)[-1]
     assert login["auth_url"] == session["auth_url"]
     success, failure = (query_of(login[f"{outcome}_url"])["state"] for outcome in ("success", "failure"))

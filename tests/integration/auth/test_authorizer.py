@@ -123,34 +123,34 @@ def token(stack: Stack, subject: str, **asked: object) -> str:
     return said
 
 
-def test_a_user_s_token_opens_for_its_subject(handlers: Handlers, stack: Stack, person: str) -> None:
-    run = handlers.run("authorize", presenting(f"bearer {token(stack, person)}"))
-    assert run.result == {"isAuthorized": True, "context": {"caller": "user", "reference_id": person}}
+def test_a_user_s_token_opens_for_its_subject(handlers: Handlers, stack: Stack, reference_id: str) -> None:
+    run = handlers.run("authorize", presenting(f"bearer {token(stack, reference_id)}"))
+    assert run.result == {"isAuthorized": True, "context": {"caller": "user", "reference_id": reference_id}}
     assert '"accepted"' in run.log
-    assert person not in run.log
+    assert reference_id not in run.log
 
 
-def test_why_a_token_was_refused_is_counted(handlers: Handlers, stack: Stack, person: str) -> None:
-    run = handlers.run("authorize", presenting(f"Bearer {token(stack, person, expires_in=-60)}"))
+def test_why_a_token_was_refused_is_counted(handlers: Handlers, stack: Stack, reference_id: str) -> None:
+    run = handlers.run("authorize", presenting(f"Bearer {token(stack, reference_id, expires_in=-60)}"))
     assert run.result == {"isAuthorized": False}
     assert '"ExpiredSignatureError"' in run.log
-    assert person not in run.log
+    assert reference_id not in run.log
 
 
 def test_a_service_key_opens_while_the_issuer_is_down_and_a_token_is_not_decided_on(
-    handlers: Handlers, stack: Stack, person: str, other_issuer: str
+    handlers: Handlers, stack: Stack, reference_id: str, other_issuer: str
 ) -> None:
     down = {"OIDC_ISSUER": other_issuer}
     by_key = handlers.run("authorize", presenting(f"Bearer {stack.service_key}"), environment=down)
     assert by_key.result == {"isAuthorized": True, "context": {"caller": "service"}}
-    by_token = handlers.run("authorize", presenting(f"Bearer {token(stack, person)}"), environment=down)
+    by_token = handlers.run("authorize", presenting(f"Bearer {token(stack, reference_id)}"), environment=down)
     # A rejection would be cached by the gateway, and would ask the user to sign in again.
     assert by_token.result is None
     assert "IssuerUnreachable" in (by_token.error or "")
 
 
-def test_without_an_issuer_there_are_no_users(handlers: Handlers, stack: Stack, person: str) -> None:
-    run = handlers.run("authorize", presenting(f"Bearer {token(stack, person)}"), environment={"OIDC_ISSUER": ""})
+def test_without_an_issuer_there_are_no_users(handlers: Handlers, stack: Stack, reference_id: str) -> None:
+    run = handlers.run("authorize", presenting(f"Bearer {token(stack, reference_id)}"), environment={"OIDC_ISSUER": ""})
     assert run.result == {"isAuthorized": False}
 
 

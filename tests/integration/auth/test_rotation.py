@@ -37,18 +37,18 @@ def put_signing_secrets(stack: Stack) -> Iterator[Put]:
 
 
 def test_both_secrets_count_while_one_replaces_the_other(
-    handlers: Handlers, webhook: Callable[..., Webhook], put_signing_secrets: Put, person: str
+    handlers: Handlers, webhook: Callable[..., Webhook], put_signing_secrets: Put, reference_id: str
 ) -> None:
     put_signing_secrets({"old": "one", "new": "two"})
     for name, secret in (("old", "one"), ("new", "two")):
-        run = handlers.run("terra_webhook", webhook(auth_event(new_user_id(), person)).but(secret=secret).event())
+        run = handlers.run("terra_webhook", webhook(auth_event(new_user_id(), reference_id)).but(secret=secret).event())
         assert run.status == 200
         assert [signature["secret"] for signature in metrics(run)["Signatures"]] == [name]
 
 
 def test_a_withdrawn_secret_counts_no_more(
-    handlers: Handlers, webhook: Callable[..., Webhook], put_signing_secrets: Put, person: str
+    handlers: Handlers, webhook: Callable[..., Webhook], put_signing_secrets: Put, reference_id: str
 ) -> None:
     put_signing_secrets({"new": "two"})
-    run = handlers.run("terra_webhook", webhook(auth_event(new_user_id(), person)).but(secret="one").event())
+    run = handlers.run("terra_webhook", webhook(auth_event(new_user_id(), reference_id)).but(secret="one").event())
     assert run.status == 401

@@ -125,13 +125,13 @@ def call(browser: httpx.Client, route: str, token: str, *, of: Person, named: st
     """Send a request about a user's data, with or without a reference_id."""
     method, _, path = route.partition(" ")
     path = path.replace("{session_id}", of.session_id).replace("{user_id}", of.user_id)
-    person = {} if named is None else {"reference_id": named}
+    reference_id = {} if named is None else {"reference_id": named}
     body: dict[str, Any] = {}
     if route == "POST /sessions":
-        body = {"json": {"resource": "FITBIT", **person}}
+        body = {"json": {"resource": "FITBIT", **reference_id}}
     elif method == "POST":
-        body = {"json": person}
-    query = person if route == "GET /connections" else {}
+        body = {"json": reference_id}
+    query = reference_id if route == "GET /connections" else {}
     return browser.request(method, path, params=query, headers={"authorization": f"Bearer {token}"}, **body)
 
 
@@ -241,14 +241,14 @@ def test_a_foreign_thing_costs_what_a_missing_one_does(
 
 
 def test_a_connection_of_nobody_is_nobody_s_to_see(
-    api: httpx.Client, browser: httpx.Client, issuer: Issuer, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, issuer: Issuer, terra: Terra, reference_id: str
 ) -> None:
     user_id = new_user_id()
     terra.deliver(auth_event(user_id, None))
     assert api.get(f"/connections/{user_id}").json()["reference_id"] is None
-    whose = Person(person, "", user_id)
-    assert call(browser, "GET /connections/{user_id}", issuer.token(person), of=whose).status_code == 404
-    assert call(browser, "DELETE /connections/{user_id}", issuer.token(person), of=whose).status_code == 404
+    whose = Person(reference_id, "", user_id)
+    assert call(browser, "GET /connections/{user_id}", issuer.token(reference_id), of=whose).status_code == 404
+    assert call(browser, "DELETE /connections/{user_id}", issuer.token(reference_id), of=whose).status_code == 404
 
 
 def test_a_service_key_has_to_name_somebody(api: httpx.Client) -> None:
@@ -276,11 +276,11 @@ def test_two_people_may_use_the_same_idempotency_key(browser: httpx.Client, issu
 
 
 def test_what_a_back_end_began_for_somebody_they_see(
-    api: httpx.Client, browser: httpx.Client, issuer: Issuer, person: str
+    api: httpx.Client, browser: httpx.Client, issuer: Issuer, reference_id: str
 ) -> None:
-    session = create_session(api, person)
-    whose = Person(person, session["session_id"], "")
-    answer = call(browser, "GET /sessions/{session_id}", issuer.token(person), of=whose)
+    session = create_session(api, reference_id)
+    whose = Person(reference_id, session["session_id"], "")
+    answer = call(browser, "GET /sessions/{session_id}", issuer.token(reference_id), of=whose)
     assert (answer.status_code, answer.json()["session_id"]) == (200, session["session_id"])
 
 
@@ -294,7 +294,7 @@ def test_a_subject_may_be_any_reference_id(browser: httpx.Client, issuer: Issuer
 
 
 def test_the_person_s_browser_chooses_the_language_and_a_back_end_s_header_says_nothing(
-    api: httpx.Client, browser: httpx.Client, issuer: Issuer, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, issuer: Issuer, terra: Terra, reference_id: str
 ) -> None:
     def asked(client: httpx.Client, body: dict[str, str], **headers: str) -> str | None:
         answer = client.post("/sessions", json={"resource": "FITBIT", **body}, headers=headers)
@@ -302,8 +302,8 @@ def test_the_person_s_browser_chooses_the_language_and_a_back_end_s_header_says_
         language: str | None = terra.calls("/auth/authenticateUser")[-1]["body"].get("language")
         return language
 
-    token = {"authorization": f"Bearer {issuer.token(person)}", "accept-language": "tlh, fr-CH;q=0.9, en;q=0.8"}
+    token = {"authorization": f"Bearer {issuer.token(reference_id)}", "accept-language": "tlh, fr-CH;q=0.9, en;q=0.8"}
     assert asked(browser, {}, **token) == "fr"
     assert asked(browser, {"language": "de"}, **token) == "de"
     assert asked(browser, {}, **{**token, "accept-language": "tlh"}) is None
-    assert asked(api, {"reference_id": person}, **{"accept-language": "fr"}) is None
+    assert asked(api, {"reference_id": reference_id}, **{"accept-language": "fr"}) is None

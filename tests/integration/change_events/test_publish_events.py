@@ -49,7 +49,7 @@ class Listener:
         self._heard: list[Event] = []
         self._validator = Draft202012Validator(schema(), format_checker=FormatChecker())
 
-    def of(self, person: str) -> list[Event]:
+    def of(self, reference_id: str) -> list[Event]:
         """Return the details of all events about this user so far, after validating each against the schema."""
         while True:
             answer = self._client.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10)
@@ -62,13 +62,13 @@ class Listener:
                 self._validator.validate(event["detail"])
                 self._heard.append(event["detail"])
             if not found:
-                return [event for event in self._heard if event["reference_id"] == person]
+                return [event for event in self._heard if event["reference_id"] == reference_id]
 
-    def hears(self, person: str, *types: str) -> list[Event]:
+    def hears(self, reference_id: str, *types: str) -> list[Event]:
         """Wait until exactly these events, in this order, were published about this user."""
-        eventually(lambda: len(self.of(person)) >= len(types))
-        assert [event["type"] for event in self.of(person)] == list(types)
-        return self.of(person)
+        eventually(lambda: len(self.of(reference_id)) >= len(types))
+        assert [event["type"] for event in self.of(reference_id)] == list(types)
+        return self.of(reference_id)
 
 
 @pytest.fixture(scope="module")
@@ -103,17 +103,17 @@ def deliver(terra: Terra, body: dict[str, Any]) -> None:
     assert answer["status"] == httpx.codes.OK, answer
 
 
-def of_user(type_: str, user_id: str, person: str | None, **more: object) -> dict[str, Any]:
-    return {**deauth_event(user_id, person), "type": type_, **more}
+def of_user(type_: str, user_id: str, reference_id: str | None, **more: object) -> dict[str, Any]:
+    return {**deauth_event(user_id, reference_id), "type": type_, **more}
 
 
-def reauth_event(new: str, old: str, person: str, *, new_person: str | None = None) -> dict[str, Any]:
+def reauth_event(new: str, old: str, reference_id: str, *, new_person: str | None = None) -> dict[str, Any]:
     user = {"provider": "FITBIT", "scopes": "ACTIVITY,SLEEP", "active": True}
     return {
         "type": "user_reauth",
         "status": "warning",
-        "old_user": {**user, "user_id": old, "reference_id": person},
-        "new_user": {**user, "user_id": new, "reference_id": new_person or person},
+        "old_user": {**user, "user_id": old, "reference_id": reference_id},
+        "new_user": {**user, "user_id": new, "reference_id": new_person or reference_id},
     }
 
 
@@ -121,7 +121,7 @@ class TestOnTheRunningStack:
     """A webhook causes an event on the bus."""
 
     def test_a_connection_s_whole_life_is_told(
-        self, api: httpx.Client, terra: Terra, listener: Listener, person: str
+        self, api: httpx.Client, terra: Terra, listener: Listener, reference_id: str
     ) -> None:
         first, second = new_user_id(), new_user_id()
         told: list[str] = []
@@ -131,99 +131,108 @@ class TestOnTheRunningStack:
             for body in bodies:
                 deliver(terra, body)
             told.append(type_)
-            event = listener.hears(person, *told)[-1]
-            assert event["connections"] == connections_of(api, person)
+            event = listener.hears(reference_id, *told)[-1]
+            assert event["connections"] == connections_of(api, reference_id)
             return event
 
-        begun = then("connected", auth_event(first, person))
-        assert begun["connection"] == connections_of(api, person)[0]
+        begun = then("connected", auth_event(first, reference_id))
+        assert begun["connection"] == connections_of(api, reference_id)[0]
         assert (
-            then("needs_reauth", of_user("connection_error", first, person))["connection"]["status"] == "needs_reauth"
+            then("needs_reauth", of_user("connection_error", first, reference_id))["connection"]["status"]
+            == "needs_reauth"
         )
-        then("recovered", auth_event(first, person))
-        scopes = of_user("permission_change", first, person, scopes_added="BODY", scopes_removed="SLEEP")
+        then("recovered", auth_event(first, reference_id))
+        scopes = of_user("permission_change", first, reference_id, scopes_added="BODY", scopes_removed="SLEEP")
         assert then("scopes_changed", scopes)["connection"]["scopes"] == ["ACTIVITY", "BODY"]
-        again = then("reconnected", reauth_event(second, first, person))
+        again = then("reconnected", reauth_event(second, first, reference_id))
         assert again["previous"] == {"connection_id": begun["connection"]["connection_id"], "user_id": first}
         assert again["connection"]["user_id"] == second
         assert again["connection"]["connection_id"] == begun["connection"]["connection_id"]
-        ended = then("disconnected", deauth_event(second, person))
+        ended = then("disconnected", deauth_event(second, reference_id))
         assert (ended["connection"]["status"], ended["connections"]) == ("revoked", [])
-        then("connected", auth_event(second, person))
-        answer = api.post("/erasures", json={"reference_id": person})
+        then("connected", auth_event(second, reference_id))
+        answer = api.post("/erasures", json={"reference_id": reference_id})
         assert answer.status_code == httpx.codes.NO_CONTENT, answer.text
         erased = then("erased")
         assert erased["connection"]["user_id"] == second
-        ids = [event["event_id"] for event in listener.of(person)]
+        ids = [event["event_id"] for event in listener.of(reference_id)]
         assert len(set(ids)) == len(ids)
 
-    def test_a_reconnect_after_its_own_auth_is_told_once(self, terra: Terra, listener: Listener, person: str) -> None:
+    def test_a_reconnect_after_its_own_auth_is_told_once(
+        self, terra: Terra, listener: Listener, reference_id: str
+    ) -> None:
         old, new = new_user_id(), new_user_id()
-        for body in (auth_event(old, person), auth_event(new, person), reauth_event(new, old, person)):
+        for body in (
+            auth_event(old, reference_id),
+            auth_event(new, reference_id),
+            reauth_event(new, old, reference_id),
+        ):
             deliver(terra, body)
-        *_, reconnected = listener.hears(person, "connected", "connected", "reconnected")
-        deliver(terra, of_user("connection_error", new, person))
-        told = listener.hears(person, "connected", "connected", "reconnected", "needs_reauth")
+        *_, reconnected = listener.hears(reference_id, "connected", "connected", "reconnected")
+        deliver(terra, of_user("connection_error", new, reference_id))
+        told = listener.hears(reference_id, "connected", "connected", "reconnected", "needs_reauth")
         assert told[-1]["connection"]["connection_id"] == reconnected["connection"]["connection_id"]
         assert [c["user_id"] for c in told[-1]["connections"]] == [new]
 
     def test_a_successor_whose_owner_was_never_named_is_erased_for_its_user(
-        self, api: httpx.Client, terra: Terra, listener: Listener, person: str
+        self, api: httpx.Client, terra: Terra, listener: Listener, reference_id: str
     ) -> None:
         old, new = new_user_id(), new_user_id()
-        deliver(terra, auth_event(old, person))
-        reauth = reauth_event(new, old, person)
+        deliver(terra, auth_event(old, reference_id))
+        reauth = reauth_event(new, old, reference_id)
         del reauth["new_user"]["reference_id"]
         deliver(terra, reauth)
-        listener.hears(person, "connected", "reconnected")
-        assert api.post("/erasures", json={"reference_id": person}).status_code == httpx.codes.NO_CONTENT
-        assert listener.hears(person, "connected", "reconnected", "erased")[-1]["connection"]["user_id"] == new
+        listener.hears(reference_id, "connected", "reconnected")
+        assert api.post("/erasures", json={"reference_id": reference_id}).status_code == httpx.codes.NO_CONTENT
+        assert listener.hears(reference_id, "connected", "reconnected", "erased")[-1]["connection"]["user_id"] == new
 
-    def test_a_connection_that_moves_is_told_to_both(self, terra: Terra, listener: Listener, person: str) -> None:
-        user_id, other = new_user_id(), f"{person}-other"
-        deliver(terra, auth_event(user_id, person))
-        listener.hears(person, "connected")
+    def test_a_connection_that_moves_is_told_to_both(self, terra: Terra, listener: Listener, reference_id: str) -> None:
+        user_id, other = new_user_id(), f"{reference_id}-other"
+        deliver(terra, auth_event(user_id, reference_id))
+        listener.hears(reference_id, "connected")
         deliver(terra, auth_event(user_id, other))
-        [_, ended] = listener.hears(person, "connected", "disconnected")
+        [_, ended] = listener.hears(reference_id, "connected", "disconnected")
         [begun] = listener.hears(other, "connected")
         assert (ended["connections"], ended["connection"]["status"]) == ([], "revoked")
         assert [c["user_id"] for c in begun["connections"]] == [user_id]
 
     def test_facts_that_change_nothing_to_be_seen_are_silent(
-        self, terra: Terra, listener: Listener, person: str
+        self, terra: Terra, listener: Listener, reference_id: str
     ) -> None:
         user_id = new_user_id()
         failed = {"type": "auth", "status": "error", "reason": "auth_cancelled", "user": {"user_id": user_id}}
-        deliver(terra, deauth_event(user_id, person))
+        deliver(terra, deauth_event(user_id, reference_id))
         deliver(terra, auth_event(user_id, None))
-        deliver(terra, auth_event(user_id, person))
-        deliver(terra, of_user("activity", user_id, person, data=[]))
+        deliver(terra, auth_event(user_id, reference_id))
+        deliver(terra, of_user("activity", user_id, reference_id, data=[]))
         deliver(terra, failed)
-        deliver(terra, of_user("connection_error", user_id, person))
-        listener.hears(person, "connected", "needs_reauth")
+        deliver(terra, of_user("connection_error", user_id, reference_id))
+        listener.hears(reference_id, "connected", "needs_reauth")
 
-    def test_disconnecting_is_told(self, api: httpx.Client, terra: Terra, listener: Listener, person: str) -> None:
-        user_id = terra.connect(person)["user_id"]
-        listener.hears(person, "connected")
+    def test_disconnecting_is_told(
+        self, api: httpx.Client, terra: Terra, listener: Listener, reference_id: str
+    ) -> None:
+        user_id = terra.connect(reference_id)["user_id"]
+        listener.hears(reference_id, "connected")
         assert api.delete(f"/connections/{user_id}").is_success
-        listener.hears(person, "connected", "disconnected")
+        listener.hears(reference_id, "connected", "disconnected")
 
-    def test_the_stack_shows_what_is_published(self, stack: Stack, terra: Terra, person: str) -> None:
-        deliver(terra, auth_event(new_user_id(), person))
+    def test_the_stack_shows_what_is_published(self, stack: Stack, terra: Terra, reference_id: str) -> None:
+        deliver(terra, auth_event(new_user_id(), reference_id))
         eventually(lambda: "[event on the bus] connected FITBIT" in stack.output.read_text())
 
 
 # --- the handler alone -----------------------------------------------------------------------------------------------
 
 
-def image(user_id: str, person: str, *, version: int = 1, **facts: dict[str, Any]) -> Record:
+def image(user_id: str, reference_id: str, *, version: int = 1, **facts: dict[str, Any]) -> Record:
     """Build an item as a stream contains it."""
     item = {
         "user_id": user_id,
         "version": version,
         "first_connected": LONG_AGO,
-        "reference_id": person,
-        "facts": {"connected": {"at": LONG_AGO}, "owner": {"at": LONG_AGO, "value": person}, **facts},
+        "reference_id": reference_id,
+        "facts": {"connected": {"at": LONG_AGO}, "owner": {"at": LONG_AGO, "value": reference_id}, **facts},
     }
     return {name: _write(value) for name, value in item.items()}
 
@@ -255,14 +264,14 @@ def failed(run: Run) -> list[str]:
 
 
 @pytest.fixture
-def people(person: str) -> list[str]:
-    return [f"{person}-{number}" for number in range(3)]
+def people(reference_id: str) -> list[str]:
+    return [f"{reference_id}-{number}" for number in range(3)]
 
 
 @pytest.fixture
 def three(people: Sequence[str]) -> dict[str, Any]:
     """The first connections of three users, in one batch."""
-    return stream(*(record(n, new=image(new_user_id(), person)) for n, person in enumerate(people, 1)))
+    return stream(*(record(n, new=image(new_user_id(), reference_id)) for n, reference_id in enumerate(people, 1)))
 
 
 def test_what_eventbridge_refuses_comes_again_and_the_others_do_not_wait(
@@ -273,9 +282,9 @@ def test_what_eventbridge_refuses_comes_again_and_the_others_do_not_wait(
     run = handlers.run("publish_events", three, refusal)
     assert failed(run) == ["2"]
     assert '"causes":["NotPublished"]' in run.log
-    for person, types in zip(people, (["connected"], [], ["connected"]), strict=True):
-        listener.hears(person, *types)
-    first = [event for person in people for event in listener.of(person)]
+    for reference_id, types in zip(people, (["connected"], [], ["connected"]), strict=True):
+        listener.hears(reference_id, *types)
+    first = [event for reference_id in people for event in listener.of(reference_id)]
     again = handlers.run("publish_events", stream(*three["Records"][1:]))
     assert failed(again) == []
     listener.hears(people[1], "connected")
@@ -302,21 +311,21 @@ def test_a_replay_has_the_same_ids(
 ) -> None:
     for _ in range(2):
         assert failed(handlers.run("publish_events", three)) == []
-    for person in people:
-        [once, twice] = listener.hears(person, "connected", "connected")
+    for reference_id in people:
+        [once, twice] = listener.hears(reference_id, "connected", "connected")
         assert once["event_id"] == twice["event_id"]
         assert once == twice
 
 
 def test_a_reconnect_whose_records_come_in_two_batches_is_told_once(
-    handlers: Handlers, terra: Terra, listener: Listener, person: str, dynamodb: "DynamoDBClient", stack: Stack
+    handlers: Handlers, terra: Terra, listener: Listener, reference_id: str, dynamodb: "DynamoDBClient", stack: Stack
 ) -> None:
     """The running stack wrote the items. The test recognizes the stack's own events by their ids."""
     old, new = new_user_id(), new_user_id()
-    deliver(terra, auth_event(old, person))
+    deliver(terra, auth_event(old, reference_id))
     before = item(dynamodb, stack, old)
-    deliver(terra, reauth_event(new, old, person))
-    [_, told] = listener.hears(person, "connected", "reconnected")
+    deliver(terra, reauth_event(new, old, reference_id))
+    [_, told] = listener.hears(reference_id, "connected", "reconnected")
     records = [record(1, old=before, new=item(dynamodb, stack, old)), record(2, new=item(dynamodb, stack, new))]
     for order in (records, records[::-1]):
         types = []
@@ -325,7 +334,7 @@ def test_a_reconnect_whose_records_come_in_two_batches_is_told_once(
             assert failed(run) == []
             types += [t for line in run.log.splitlines() for t in json.loads(line).get("types", [])]
         assert types == ["reconnected"]
-    assert {event["event_id"] for event in listener.of(person)[1:]} == {told["event_id"]}
+    assert {event["event_id"] for event in listener.of(reference_id)[1:]} == {told["event_id"]}
 
 
 def item(dynamodb: "DynamoDBClient", stack: Stack, user_id: str) -> Record:
@@ -345,18 +354,18 @@ def test_a_tombstone_is_no_connection(handlers: Handlers, change: str) -> None:
     assert PUT not in run.trips
 
 
-def test_a_silent_change_costs_one_read_and_a_told_one_two_and_an_event(handlers: Handlers, person: str) -> None:
+def test_a_silent_change_costs_one_read_and_a_told_one_two_and_an_event(handlers: Handlers, reference_id: str) -> None:
     user_id = new_user_id()
-    before = image(user_id, person)
-    later = image(user_id, person, version=2, widget_session_id={"at": LONG_AGO + 1, "value": "w"})
+    before = image(user_id, reference_id)
+    later = image(user_id, reference_id, version=2, widget_session_id={"at": LONG_AGO + 1, "value": "w"})
     silent = handlers.run("publish_events", stream(record(1, old=before, new=later)))
     assert silent.trips == ["dynamodb.BatchGetItem"]
     told = handlers.run("publish_events", stream(record(1, new=before)))
     assert told.trips == ["dynamodb.BatchGetItem", "dynamodb.Query", PUT]
 
 
-def test_the_log_says_what_was_told_and_not_of_whom(handlers: Handlers, person: str) -> None:
-    run = handlers.run("publish_events", stream(record(1, new=image(new_user_id(), person))))
+def test_the_log_says_what_was_told_and_not_of_whom(handlers: Handlers, reference_id: str) -> None:
+    run = handlers.run("publish_events", stream(record(1, new=image(new_user_id(), reference_id))))
     lines = [json.loads(line) for line in run.log.splitlines()]
     assert [line["types"] for line in lines if line["message"] == "publish"] == [["connected"]]
-    assert person not in run.log
+    assert reference_id not in run.log

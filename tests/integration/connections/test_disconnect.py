@@ -9,37 +9,39 @@ from tests.support.waiting import eventually
 
 
 @pytest.fixture
-def user_id(api: httpx.Client, terra: Terra, person: str) -> str:
-    user = terra.connect(person)
-    eventually(lambda: connections_of(api, person))
+def user_id(api: httpx.Client, terra: Terra, reference_id: str) -> str:
+    user = terra.connect(reference_id)
+    eventually(lambda: connections_of(api, reference_id))
     return str(user["user_id"])
 
 
-def test_a_disconnect_ends_it_at_terra_and_here(api: httpx.Client, terra: Terra, person: str, user_id: str) -> None:
+def test_a_disconnect_ends_it_at_terra_and_here(
+    api: httpx.Client, terra: Terra, reference_id: str, user_id: str
+) -> None:
     terra.settings(send_webhooks=False)
     assert api.delete(f"/connections/{user_id}").status_code == httpx.codes.NO_CONTENT
-    assert connections_of(api, person) == []
-    [revoked] = connections_of(api, person, include="revoked")
+    assert connections_of(api, reference_id) == []
+    [revoked] = connections_of(api, reference_id, include="revoked")
     assert (revoked["user_id"], revoked["status"]) == (user_id, "revoked")
     [call] = terra.calls("/auth/deauthenticateUser")
     assert call["query"]["user_id"] == user_id
 
 
 def test_the_deauth_webhook_that_follows_changes_nothing(
-    api: httpx.Client, terra: Terra, person: str, user_id: str
+    api: httpx.Client, terra: Terra, reference_id: str, user_id: str
 ) -> None:
     assert api.delete(f"/connections/{user_id}").status_code == httpx.codes.NO_CONTENT
     eventually(lambda: [one for one in terra.deliveries(type="deauth") if one["state"] == "delivered"])
-    assert connections_of(api, person) == []
+    assert connections_of(api, reference_id) == []
 
 
 def test_a_repeat_is_done_and_what_terra_has_forgotten_is_done(
-    api: httpx.Client, terra: Terra, person: str, user_id: str
+    api: httpx.Client, terra: Terra, reference_id: str, user_id: str
 ) -> None:
     terra.client.delete(f"/_control/users/{user_id}")
     for _ in range(2):
         assert api.delete(f"/connections/{user_id}").status_code == httpx.codes.NO_CONTENT
-    assert connections_of(api, person) == []
+    assert connections_of(api, reference_id) == []
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_a_repeat_is_done_and_what_terra_has_forgotten_is_done(
 def test_if_terra_fails_nothing_changes_and_a_repeat_is_safe(
     api: httpx.Client,
     terra: Terra,
-    person: str,
+    reference_id: str,
     user_id: str,
     kind: str,
     details: dict[str, int],
@@ -66,16 +68,18 @@ def test_if_terra_fails_nothing_changes_and_a_repeat_is_safe(
     terra.fault("/auth/deauthenticateUser", kind, times=1, **details)
     answer = api.delete(f"/connections/{user_id}")
     assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert [c["status"] for c in connections_of(api, person)] == ["connected"]
+    assert [c["status"] for c in connections_of(api, reference_id)] == ["connected"]
     assert api.delete(f"/connections/{user_id}").status_code == httpx.codes.NO_CONTENT
 
 
-def test_a_replaced_id_disconnects_its_replacement(api: httpx.Client, terra: Terra, person: str, user_id: str) -> None:
-    again = terra.connect(person)
-    eventually(lambda: [c for c in connections_of(api, person) if c["user_id"] == again["user_id"]])
+def test_a_replaced_id_disconnects_its_replacement(
+    api: httpx.Client, terra: Terra, reference_id: str, user_id: str
+) -> None:
+    again = terra.connect(reference_id)
+    eventually(lambda: [c for c in connections_of(api, reference_id) if c["user_id"] == again["user_id"]])
     eventually(lambda: api.get(f"/connections/{user_id}").json()["user_id"] == again["user_id"])
     assert api.delete(f"/connections/{user_id}").status_code == httpx.codes.NO_CONTENT
-    assert connections_of(api, person) == []
+    assert connections_of(api, reference_id) == []
     assert terra.calls("/auth/deauthenticateUser")[-1]["query"]["user_id"] == again["user_id"]
 
 
@@ -89,8 +93,8 @@ def test_an_unknown_connection_is_not_found_and_terra_is_not_asked(
 
 
 def test_without_a_key_nothing_is_disconnected(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, user_id: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, user_id: str
 ) -> None:
     assert browser.delete(f"/connections/{user_id}").status_code == httpx.codes.UNAUTHORIZED
-    assert len(connections_of(api, person)) == 1
+    assert len(connections_of(api, reference_id)) == 1
     assert terra.calls("/auth/deauthenticateUser") == []

@@ -48,8 +48,8 @@ class Reader:
                 assert answer.status_code == httpx.codes.NOT_FOUND
             else:
                 self._compare(answer.json(), expected)
-        for person, query in LISTS:
-            whose = str(self._teller.name(person))
+        for reference_id, query in LISTS:
+            whose = str(self._teller.name(reference_id))
             shown = self._api.get("/connections", params={"reference_id": whose, **query}).json()["connections"]
             for connection, seen in zip(shown, world.listing(whose, include_revoked="include" in query), strict=True):
                 self._compare(connection, seen)

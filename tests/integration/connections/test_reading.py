@@ -32,13 +32,13 @@ CONNECTION = {
 
 
 def test_two_wearables_of_one_person_are_two_connections(
-    api: httpx.Client, browser: httpx.Client, webhook: Make, person: str
+    api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str
 ) -> None:
     start = (now_s() - 100) * 1000
     ids = [new_user_id() for _ in range(3)]
     for n, provider in enumerate(["FITBIT", "GARMIN", "FITBIT"]):
-        webhook(auth_event(ids[n], person, provider=provider), ordering=start + n).post(browser)
-    listed = connections_of(api, person)
+        webhook(auth_event(ids[n], reference_id, provider=provider), ordering=start + n).post(browser)
+    listed = connections_of(api, reference_id)
     assert [(c["user_id"], c["provider"]) for c in listed] == [
         (ids[2], "FITBIT"),
         (ids[1], "GARMIN"),
@@ -51,27 +51,27 @@ def test_two_wearables_of_one_person_are_two_connections(
 
 
 def test_two_accounts_of_one_provider_at_terra_are_two_connections(
-    api: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    ids = {terra.connect(person, account=f"{person}-{n}")["user_id"] for n in range(2)}
-    assert {c["user_id"] for c in connections_of(api, person)} == ids
+    ids = {terra.connect(reference_id, account=f"{reference_id}-{n}")["user_id"] for n in range(2)}
+    assert {c["user_id"] for c in connections_of(api, reference_id)} == ids
 
 
 def test_what_was_revoked_is_listed_on_request_only(
-    api: httpx.Client, browser: httpx.Client, webhook: Make, person: str
+    api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str
 ) -> None:
     kept, gone = new_user_id(), new_user_id()
     for user_id in (kept, gone):
-        webhook(auth_event(user_id, person), ordering=(now_s() - 50) * 1000).post(browser)
-    webhook(deauth_event(gone, person)).post(browser)
-    assert [c["user_id"] for c in connections_of(api, person)] == [kept]
-    both = {c["user_id"]: c["status"] for c in connections_of(api, person, include="revoked")}
+        webhook(auth_event(user_id, reference_id), ordering=(now_s() - 50) * 1000).post(browser)
+    webhook(deauth_event(gone, reference_id)).post(browser)
+    assert [c["user_id"] for c in connections_of(api, reference_id)] == [kept]
+    both = {c["user_id"]: c["status"] for c in connections_of(api, reference_id, include="revoked")}
     assert both == {kept: "connected", gone: "revoked"}
     assert api.get(f"/connections/{gone}").json()["status"] == "revoked"
 
 
-def test_an_unknown_person_has_none(api: httpx.Client, person: str) -> None:
-    answer = api.get("/connections", params={"reference_id": person})
+def test_an_unknown_person_has_none(api: httpx.Client, reference_id: str) -> None:
+    answer = api.get("/connections", params={"reference_id": reference_id})
     assert (answer.status_code, answer.json()) == (200, {"connections": []})
     assert answer.headers["cache-control"] == "no-store"
 
@@ -136,10 +136,10 @@ def test_a_person_may_be_called_almost_anything(
 
 
 def test_a_plus_sign_that_is_not_escaped_is_a_space(
-    api: httpx.Client, browser: httpx.Client, webhook: Make, person: str
+    api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str
 ) -> None:
-    webhook(auth_event(new_user_id(), f"{person} x")).post(browser)
-    assert len(api.get(f"/connections?reference_id={person}+x").json()["connections"]) == 1
+    webhook(auth_event(new_user_id(), f"{reference_id} x")).post(browser)
+    assert len(api.get(f"/connections?reference_id={reference_id}+x").json()["connections"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -174,17 +174,17 @@ def test_a_malformed_query_is_400_and_names_the_field(api: httpx.Client, query: 
 # -- many items --------------------------------------------------------------------------------------------------------
 
 
-def stored(user_id: str, person: str, at: int, *, scopes: int) -> dict[str, Any]:
+def stored(user_id: str, reference_id: str, at: int, *, scopes: int) -> dict[str, Any]:
     """Build an item as the webhook writes it."""
     return {
         "user_id": user_id,
         "version": 1,
-        "reference_id": person,
+        "reference_id": reference_id,
         "first_connected": at,
         "facts": {
             "connected": {"at": at},
             "login": {"at": at},
-            "owner": {"at": at, "value": person},
+            "owner": {"at": at, "value": reference_id},
             "provider": {"at": at, "value": "FITBIT"},
             "scopes": {"at": at, "value": [f"SCOPE_{n:014}" for n in range(scopes)]},
         },
@@ -192,59 +192,61 @@ def stored(user_id: str, person: str, at: int, *, scopes: int) -> dict[str, Any]
 
 
 def test_the_items_that_tests_write_are_as_the_webhook_writes_them(
-    browser: httpx.Client, tables: Tables, webhook: Make, person: str
+    browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     at = (now_s() - 10) * 1000
-    event = auth_event(user_id := new_user_id(), person)
+    event = auth_event(user_id := new_user_id(), reference_id)
     event["user"]["scopes"] = "SCOPE_00000000000000,SCOPE_00000000000001"
     webhook(event, ordering=at).post(browser)
-    assert tables.connection(user_id) == stored(user_id, person, at, scopes=2)
+    assert tables.connection(user_id) == stored(user_id, reference_id, at, scopes=2)
 
 
 def test_hundreds_of_connections_are_listed_over_several_pages(
-    api: httpx.Client, tables: Tables, handlers: Handlers, person: str
+    api: httpx.Client, tables: Tables, handlers: Handlers, reference_id: str
 ) -> None:
     """A page of a Query holds 1 MB: 300 items of 4 kB need two."""
     start = (now_s() - 10_000) * 1000
     ids = [new_user_id() for _ in range(300)]
-    tables.add_connections(stored(user_id, person, start + n, scopes=180) for n, user_id in enumerate(ids))
-    assert [c["user_id"] for c in connections_of(api, person)] == list(reversed(ids))
-    event = http_event("GET", "/connections", query=f"reference_id={person}")
+    tables.add_connections(stored(user_id, reference_id, start + n, scopes=180) for n, user_id in enumerate(ids))
+    assert [c["user_id"] for c in connections_of(api, reference_id)] == list(reversed(ids))
+    event = http_event("GET", "/connections", query=f"reference_id={reference_id}")
     assert handlers.run("list_connections", event).trips == ["dynamodb.Query"] * 2
     tables.remove_connections(ids)
 
 
-def test_a_list_costs_one_round_trip(browser: httpx.Client, handlers: Handlers, webhook: Make, person: str) -> None:
-    webhook(auth_event(new_user_id(), person)).post(browser)
-    run = handlers.run("list_connections", http_event("GET", "/connections", query=f"reference_id={person}"))
+def test_a_list_costs_one_round_trip(
+    browser: httpx.Client, handlers: Handlers, webhook: Make, reference_id: str
+) -> None:
+    webhook(auth_event(new_user_id(), reference_id)).post(browser)
+    run = handlers.run("list_connections", http_event("GET", "/connections", query=f"reference_id={reference_id}"))
     assert len(run.json["connections"]) == 1
     assert run.trips == ["dynamodb.Query"]
-    assert person not in run.log
+    assert reference_id not in run.log
 
 
 # -- a stale index, and a failing database -----------------------------------------------------------------------------
 
 
 def test_an_index_that_lags_hides_nothing_from_consistent_reads(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, webhook: Make, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, webhook: Make, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
-    webhook(auth_event(begun.user_id, person)).post(browser)
+    begun = begin(api, terra, reference_id)
+    webhook(auth_event(begun.user_id, reference_id)).post(browser)
     session = http_event("GET", "/sessions/x", path_parameters={"session_id": begun.session_id})
     assert handlers.run("get_session", session, NOTHING_FOUND_BY_INDEX).json["status"] == "connected"
     connection = http_event("GET", "/connections/x", path_parameters={"user_id": begun.user_id})
     assert handlers.run("get_connection", connection, NOTHING_FOUND_BY_INDEX).json["status"] == "connected"
-    listed = http_event("GET", "/connections", query=f"reference_id={person}")
+    listed = http_event("GET", "/connections", query=f"reference_id={reference_id}")
     assert handlers.run("list_connections", listed, NOTHING_FOUND_BY_INDEX).json == {"connections": []}
 
 
 def test_an_index_that_lags_makes_a_redirect_ask_terra_and_no_more(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, webhook: Make, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, webhook: Make, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False, final_user_id="other")
-    begun = begin(api, terra, person)
-    user = terra.connect(person, silent=True)
-    webhook(auth_event(user["user_id"], person)).post(browser)
+    begun = begin(api, terra, reference_id)
+    user = terra.connect(reference_id, silent=True)
+    webhook(auth_event(user["user_id"], reference_id)).post(browser)
     event = begun.event("success", user_id=user["user_id"])
     run = handlers.run("auth_success", event, NOTHING_FOUND_BY_INDEX)
     assert run.result is not None
@@ -256,9 +258,9 @@ def test_an_index_that_lags_makes_a_redirect_ask_terra_and_no_more(
 
 def test_reads_are_consistent(api: httpx.Client, terra: Terra, browser: httpx.Client, webhook: Make) -> None:
     for n in range(20):
-        person = f"consistent-{new_user_id()}"
-        begun = begin(api, terra, person)
-        webhook(auth_event(begun.user_id, person), t=now_s() - n % 2).post(browser)
+        reference_id = f"consistent-{new_user_id()}"
+        begun = begin(api, terra, reference_id)
+        webhook(auth_event(begun.user_id, reference_id), t=now_s() - n % 2).post(browser)
         assert session_status(api, begun.session)["status"] == "connected"
         assert api.get(f"/connections/{begun.user_id}").json()["status"] == "connected"
 
@@ -291,9 +293,9 @@ def test_a_database_that_does_not_answer_is_503_with_no_detail(
 
 
 def test_a_session_without_a_login_is_pending_and_says_nothing_secret(
-    api: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     shown = session_status(api, begun.session)
     assert set(shown) == {
         "session_id",
@@ -310,12 +312,12 @@ def test_a_session_without_a_login_is_pending_and_says_nothing_secret(
 
 
 def test_a_connection_made_by_some_other_way_since_then_finishes_the_session(
-    api: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
-    terra.connect(person, provider="GARMIN")
+    begun = begin(api, terra, reference_id)
+    terra.connect(reference_id, provider="GARMIN")
     assert session_status(api, begun.session)["status"] == "pending"
-    user = terra.connect(person)
+    user = terra.connect(reference_id)
     status = eventually(lambda: (s := session_status(api, begun.session))["status"] == "connected" and s)
     assert status
     assert status["user_id"] == user["user_id"]

@@ -15,64 +15,70 @@ AN_HOUR_AGO = int(time.time() - 3600) * 1000
 """An ordering timestamp before any response of Terra in a test, and recent enough to count."""
 
 
-def sync(api: httpx.Client, person: str) -> list[dict[str, Any]]:
-    answer = api.post("/connections/sync", json={"reference_id": person})
+def sync(api: httpx.Client, reference_id: str) -> list[dict[str, Any]]:
+    answer = api.post("/connections/sync", json={"reference_id": reference_id})
     assert answer.status_code == httpx.codes.OK, answer.text
     connections: list[dict[str, Any]] = answer.json()["connections"]
-    assert connections_of(api, person) == connections
+    assert connections_of(api, reference_id) == connections
     return connections
 
 
 @pytest.fixture
-def user_id(api: httpx.Client, terra: Terra, person: str) -> str:
-    user = terra.connect(person)
-    eventually(lambda: connections_of(api, person))
+def user_id(api: httpx.Client, terra: Terra, reference_id: str) -> str:
+    user = terra.connect(reference_id)
+    eventually(lambda: connections_of(api, reference_id))
     return str(user["user_id"])
 
 
 @pytest.mark.parametrize("shape", ["array", "object"])
-def test_a_connection_whose_webhook_was_lost_is_found(api: httpx.Client, terra: Terra, person: str, shape: str) -> None:
+def test_a_connection_whose_webhook_was_lost_is_found(
+    api: httpx.Client, terra: Terra, reference_id: str, shape: str
+) -> None:
     terra.settings(send_webhooks=False, userinfo_reference_shape=shape)
-    user = terra.connect(person)
-    assert connections_of(api, person) == []
-    [connection] = sync(api, person)
+    user = terra.connect(reference_id)
+    assert connections_of(api, reference_id) == []
+    [connection] = sync(api, reference_id)
     assert (connection["user_id"], connection["status"]) == (user["user_id"], "connected")
 
 
 def test_absence_does_not_outrank_a_webhook_of_the_last_two_minutes(
-    api: httpx.Client, terra: Terra, person: str, user_id: str
+    api: httpx.Client, terra: Terra, reference_id: str, user_id: str
 ) -> None:
 
     terra.client.delete(f"/_control/users/{user_id}")
-    before = connections_of(api, person)
+    before = connections_of(api, reference_id)
     assert [c["user_id"] for c in before] == [user_id]
     # A response of Terra has a position two minutes before the request.
-    assert [c["user_id"] for c in sync(api, person)] == [user_id]
+    assert [c["user_id"] for c in sync(api, reference_id)] == [user_id]
 
 
-def test_an_old_connection_that_terra_has_forgotten_is_revoked(api: httpx.Client, terra: Terra, person: str) -> None:
+def test_an_old_connection_that_terra_has_forgotten_is_revoked(
+    api: httpx.Client, terra: Terra, reference_id: str
+) -> None:
     user_id = new_user_id()
-    [answer] = terra.deliver(auth_event(user_id, person), ordering_timestamp=AN_HOUR_AGO)
+    [answer] = terra.deliver(auth_event(user_id, reference_id), ordering_timestamp=AN_HOUR_AGO)
     assert answer["status"] == httpx.codes.OK
-    assert [c["user_id"] for c in connections_of(api, person)] == [user_id]
-    assert sync(api, person) == []
-    [revoked] = connections_of(api, person, include="revoked")
+    assert [c["user_id"] for c in connections_of(api, reference_id)] == [user_id]
+    assert sync(api, reference_id) == []
+    [revoked] = connections_of(api, reference_id, include="revoked")
     assert revoked["status"] == "revoked"
 
 
-def test_people_who_never_finished_a_login_are_not_connected(api: httpx.Client, terra: Terra, person: str) -> None:
-    api.post("/sessions", json={"reference_id": person, "resource": "FITBIT"})
-    assert sync(api, person) == []
+def test_people_who_never_finished_a_login_are_not_connected(
+    api: httpx.Client, terra: Terra, reference_id: str
+) -> None:
+    api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
+    assert sync(api, reference_id) == []
     assert terra.calls("/userInfo")
 
 
 def test_a_list_that_names_somebody_elses_connection_moves_nothing_by_itself(
-    api: httpx.Client, terra: Terra, person: str, user_id: str
+    api: httpx.Client, terra: Terra, reference_id: str, user_id: str
 ) -> None:
-    stranger = f"{person}-stranger"
+    stranger = f"{reference_id}-stranger"
     terra.fault("/userInfo", "wrong_shape", times=1, body={"users": [{"user_id": user_id, "provider": "FITBIT"}]})
     assert sync(api, stranger) == []
-    assert [c["user_id"] for c in connections_of(api, person)] == [user_id]
+    assert [c["user_id"] for c in connections_of(api, reference_id)] == [user_id]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +99,7 @@ def test_a_list_that_names_somebody_elses_connection_moves_nothing_by_itself(
 def test_an_answer_that_proves_nothing_changes_nothing(
     api: httpx.Client,
     terra: Terra,
-    person: str,
+    reference_id: str,
     kind: str,
     details: dict[str, Any],
     status: int,
@@ -101,26 +107,26 @@ def test_an_answer_that_proves_nothing_changes_nothing(
     times: int,
 ) -> None:
     user_id = new_user_id()
-    terra.deliver(auth_event(user_id, person), ordering_timestamp=AN_HOUR_AGO)
+    terra.deliver(auth_event(user_id, reference_id), ordering_timestamp=AN_HOUR_AGO)
     if times == 2:
         # The list request succeeds. The request for one connection fails.
         terra.fault("/userInfo", "wrong_shape", times=1, body=[])
     terra.fault("/userInfo", kind, times=1, **details)
-    answer = api.post("/connections/sync", json={"reference_id": person})
+    answer = api.post("/connections/sync", json={"reference_id": reference_id})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert [c["status"] for c in connections_of(api, person)] == ["connected"]
+    assert [c["status"] for c in connections_of(api, reference_id)] == ["connected"]
 
 
-def test_an_error_is_healed_by_terras_word(api: httpx.Client, terra: Terra, person: str) -> None:
-    user = terra.connect(person, silent=True)
-    event = auth_event(user["user_id"], person)
+def test_an_error_is_healed_by_terras_word(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+    user = terra.connect(reference_id, silent=True)
+    event = auth_event(user["user_id"], reference_id)
     terra.deliver(event, ordering_timestamp=AN_HOUR_AGO)
     error = {"type": "connection_error", "status": "warning", "message": "", "user": event["user"]}
     terra.deliver(error, ordering_timestamp=AN_HOUR_AGO + 1000)
-    assert [c["status"] for c in connections_of(api, person)] == ["needs_reauth"]
-    assert [c["status"] for c in sync(api, person)] == ["connected"]
+    assert [c["status"] for c in connections_of(api, reference_id)] == ["needs_reauth"]
+    assert [c["status"] for c in sync(api, reference_id)] == ["connected"]
 
 
-def test_nobody_has_nothing(api: httpx.Client, terra: Terra, person: str) -> None:
-    assert sync(api, person) == []
+def test_nobody_has_nothing(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+    assert sync(api, reference_id) == []
     assert len(terra.calls("/userInfo")) == 1

@@ -58,12 +58,12 @@ def vanish(terra: Terra, user_id: str) -> None:
     assert terra.client.delete(f"/_control/users/{user_id}").is_success
 
 
-def pending_login(terra: Terra, stack: Stack, person: str) -> str:
+def pending_login(terra: Terra, stack: Stack, reference_id: str) -> str:
     """Start a login that is never finished."""
     answer = terra.client.post(
         "/api/v2/auth/authenticateUser",
         params={"resource": "FITBIT"},
-        json={"reference_id": person},
+        json={"reference_id": reference_id},
         headers={"dev-id": stack.terra_dev_id, "x-api-key": stack.terra_api_key},
     )
     assert answer.is_success, answer.text
@@ -77,13 +77,13 @@ def users_at_terra(terra: Terra) -> set[str]:
 # -- lost connections --------------------------------------------------------------------------------------------------
 
 
-def test_a_connection_whose_webhook_was_lost_is_found(sweeping: Sweeping, terra: Terra, person: str) -> None:
-    user_id = terra.connect(person)["user_id"]
+def test_a_connection_whose_webhook_was_lost_is_found(sweeping: Sweeping, terra: Terra, reference_id: str) -> None:
+    user_id = terra.connect(reference_id)["user_id"]
     began = time.time()
     runs = sweeping.sweep()
     item = sweeping.connection(user_id)
     assert item is not None
-    assert item["reference_id"] == person
+    assert item["reference_id"] == reference_id
     assert set(item["facts"]) >= {"connected", "owner", "provider"}
     # The position is two minutes before the request to Terra.
     assert began - 121 <= item["facts"]["connected"]["at"] / 1000 <= time.time() - 120
@@ -139,9 +139,9 @@ def test_presence_is_not_written_where_it_undoes_nothing(sweeping: Sweeping, ter
 
 
 def test_who_never_finished_a_login_stays_unconnected_and_is_not_asked_about_in_every_sweep(
-    sweeping: Sweeping, terra: Terra, stack: Stack, person: str
+    sweeping: Sweeping, terra: Terra, stack: Stack, reference_id: str
 ) -> None:
-    user_id = pending_login(terra, stack, person)
+    user_id = pending_login(terra, stack, reference_id)
     assert counted(sweeping.sweep(), "Drift") == {}
     assert sweeping.connection(user_id) is None
     assert len(terra.calls("/userInfo")) == 1
@@ -157,19 +157,19 @@ def test_who_never_finished_a_login_stays_unconnected_and_is_not_asked_about_in_
     terra.change(user_id, is_authenticated=True)
     sweeping.change(waiting["session_id"], ask_at=int(time.time()))
     assert counted(sweeping.sweep(), "Drift") == {"lost_here": 1}
-    assert sweeping.facts(user_id)["owner"]["value"] == person
+    assert sweeping.facts(user_id)["owner"]["value"] == reference_id
 
 
-def test_a_connection_without_an_owner_is_not_made(sweeping: Sweeping, terra: Terra, person: str) -> None:
-    user_id = terra.connect(person)["user_id"]
+def test_a_connection_without_an_owner_is_not_made(sweeping: Sweeping, terra: Terra, reference_id: str) -> None:
+    user_id = terra.connect(reference_id)["user_id"]
     terra.change(user_id, reference_id=None)
     assert counted(sweeping.sweep(), "Drift") == {}
     assert sweeping.connection(user_id) is None
 
 
-def test_an_announced_user_counts_as_unknown(sweeping: Sweeping, terra: Terra, stack: Stack, person: str) -> None:
-    finished, pending = terra.connect(person)["user_id"], pending_login(terra, stack, person)
-    fact = {"announced_for": {"at": LONG_AGO, "value": person}}
+def test_an_announced_user_counts_as_unknown(sweeping: Sweeping, terra: Terra, stack: Stack, reference_id: str) -> None:
+    finished, pending = terra.connect(reference_id)["user_id"], pending_login(terra, stack, reference_id)
+    fact = {"announced_for": {"at": LONG_AGO, "value": reference_id}}
     items = [
         {"user_id": user_id, "version": 1, "facts": fact, "ttl": int(time.time()) + 1000}
         for user_id in (finished, pending)
@@ -181,14 +181,14 @@ def test_an_announced_user_counts_as_unknown(sweeping: Sweeping, terra: Terra, s
     assert set(sweeping.facts(finished)) >= {"announced_for", "connected", "owner"}
     item = sweeping.connection(finished)
     assert item is not None
-    assert ("ttl" in item, item["reference_id"], item["version"]) == (False, person, 2)
+    assert ("ttl" in item, item["reference_id"], item["version"]) == (False, reference_id, 2)
     assert sweeping.connection(pending) == items[1]
 
 
 def test_what_is_erased_here_and_alive_at_terra_is_deauthenticated(
-    sweeping: Sweeping, terra: Terra, person: str
+    sweeping: Sweeping, terra: Terra, reference_id: str
 ) -> None:
-    erased, other = (terra.connect(who)["user_id"] for who in (person, f"{person}-other"))
+    erased, other = (terra.connect(who)["user_id"] for who in (reference_id, f"{reference_id}-other"))
     sweeping.load([connection_item(other)])
     sweeping.put_tombstones(erased)
     runs = sweeping.sweep()
@@ -206,13 +206,19 @@ def list_user_ids(sweeping: Sweeping) -> UserStore:
     )
 
 
-def test_what_an_erasure_has_left_is_erased_here_and_at_terra(sweeping: Sweeping, terra: Terra, person: str) -> None:
-    left, buried, other = (str(terra.connect(name, silent=True)["user_id"]) for name in (person, person, f"{person}-2"))
+def test_what_an_erasure_has_left_is_erased_here_and_at_terra(
+    sweeping: Sweeping, terra: Terra, reference_id: str
+) -> None:
+    left, buried, other = (
+        str(terra.connect(name, silent=True)["user_id"]) for name in (reference_id, reference_id, f"{reference_id}-2")
+    )
     items = {user_id: connection_item(user_id) for user_id in (left, buried, other)}
     for user_id, item in items.items():
-        item["reference_id"] = item["facts"]["owner"]["value"] = f"{person}-2" if user_id == other else person
+        item["reference_id"] = item["facts"]["owner"]["value"] = (
+            f"{reference_id}-2" if user_id == other else reference_id
+        )
     sweeping.load(list(items.values()))
-    list_user_ids(sweeping).begin_erasure(ReferenceId(person))
+    list_user_ids(sweeping).begin_erasure(ReferenceId(reference_id))
     sweeping.put_tombstones(buried)
     runs = sweeping.sweep()
     assert [sweeping.connection(user_id) for user_id in (left, buried)] == [None, None]
@@ -222,12 +228,12 @@ def test_what_an_erasure_has_left_is_erased_here_and_at_terra(sweeping: Sweeping
 
 
 def test_what_terra_lists_of_a_user_who_was_just_erased_is_not_kept(
-    sweeping: Sweeping, terra: Terra, person: str
+    sweeping: Sweeping, terra: Terra, reference_id: str
 ) -> None:
     users = list_user_ids(sweeping)
-    users.begin_erasure(ReferenceId(person))
-    users.end_erasure(ReferenceId(person), since=datetime.now(UTC))
-    user_id = str(terra.connect(person, silent=True)["user_id"])
+    users.begin_erasure(ReferenceId(reference_id))
+    users.end_erasure(ReferenceId(reference_id), since=datetime.now(UTC))
+    user_id = str(terra.connect(reference_id, silent=True)["user_id"])
     sweeping.sweep()
     assert sweeping.connection(user_id) is None
     assert user_id in users_at_terra(terra)
@@ -237,9 +243,9 @@ def test_what_terra_lists_of_a_user_who_was_just_erased_is_not_kept(
 
 
 def test_who_was_erased_since_a_backup_does_not_come_back_with_it(
-    sweeping: Sweeping, terra: Terra, dynamodb: "DynamoDBClient", handlers: Handlers, stack: Stack, person: str
+    sweeping: Sweeping, terra: Terra, dynamodb: "DynamoDBClient", handlers: Handlers, stack: Stack, reference_id: str
 ) -> None:
-    kept, erased, returned, tombstone = (f"{person}-{number}" for number in range(4))
+    kept, erased, returned, tombstone = (f"{reference_id}-{number}" for number in range(4))
     ids = {name: str(terra.connect(name, silent=True)["user_id"]) for name in (kept, erased, returned)}
     items = [{**connection_item(user_id), "reference_id": name} for name, user_id in ids.items()]
     for name, item in zip(ids, items, strict=True):
@@ -518,10 +524,12 @@ POINTS = (
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_step_that_dies_half_way_is_done_again(sweeping: Sweeping, terra: Terra, person: str, point: str) -> None:
+def test_a_step_that_dies_half_way_is_done_again(
+    sweeping: Sweeping, terra: Terra, reference_id: str, point: str
+) -> None:
     gone, *others = on_both_sides(sweeping, terra, 12)
     vanish(terra, gone)
-    lost = terra.connect(person)["user_id"]
+    lost = terra.connect(reference_id)["user_id"]
     assert sweeping.has_started()
     died, runs = 0, []
     while (message := sweeping.take(patience=0)) is not None:
@@ -535,7 +543,7 @@ def test_a_step_that_dies_half_way_is_done_again(sweeping: Sweeping, terra: Terr
     assert sweeping.state()["checked"] in (12, 13)
     assert sweeping.state()["open_parts"] == 0
     assert sweeping.revoked() == {gone}
-    assert sweeping.facts(lost)["owner"]["value"] == person
+    assert sweeping.facts(lost)["owner"]["value"] == reference_id
     assert counted(runs, "Sweeps")["finished"] >= 1
     assert all(sweeping.connection(other) == connection_item(other) for other in others)
 
@@ -629,13 +637,15 @@ def test_a_message_that_is_no_step_is_sent_back(sweeping: Sweeping) -> None:
     assert notes(run)["error"] == "ValueError"
 
 
-def test_no_line_of_a_sweep_s_log_names_anybody(sweeping: Sweeping, terra: Terra, person: str) -> None:
+def test_no_line_of_a_sweep_s_log_names_anybody(sweeping: Sweeping, terra: Terra, reference_id: str) -> None:
     gone, *_ = on_both_sides(sweeping, terra, 2)
     vanish(terra, gone)
-    terra.connect(person)
-    terra.fault("/subscriptions", "wrong_shape", body={"users": [{"user_id": 1, "reference_id": person}]}, times=1)
+    terra.connect(reference_id)
+    terra.fault(
+        "/subscriptions", "wrong_shape", body={"users": [{"user_id": 1, "reference_id": reference_id}]}, times=1
+    )
     log = "".join(run.log for run in sweeping.sweep())
-    assert person not in log
+    assert reference_id not in log
     assert gone not in log
 
 
@@ -643,13 +653,13 @@ def test_no_line_of_a_sweep_s_log_names_anybody(sweeping: Sweeping, terra: Terra
 
 
 def test_the_schedule_of_the_running_stack_finds_what_its_webhooks_lost(
-    stack: Stack, api: httpx.Client, terra: Terra, person: str
+    stack: Stack, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    user_id = terra.connect(person)["user_id"]
-    assert connections_of(api, person) == []
+    user_id = terra.connect(reference_id)["user_id"]
+    assert connections_of(api, reference_id) == []
     answer = httpx.post(f"{stack.control_url}/schedules/Reconcile", timeout=60)
     assert answer.is_success, answer.text
-    [connection] = eventually(lambda: connections_of(api, person), within=60)
+    [connection] = eventually(lambda: connections_of(api, reference_id), within=60)
     assert connection["user_id"] == user_id
     assert connection["status"] == "connected"

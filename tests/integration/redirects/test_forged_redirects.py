@@ -76,41 +76,41 @@ def test_a_valid_session_with_a_foreign_user_id_stays_pending(
     browser: httpx.Client,
     terra: Terra,
     tables: Tables,
-    person: str,
+    reference_id: str,
     candidate: Callable[[Terra, str], str],
 ) -> None:
-    user_id = candidate(terra, person)
-    begun = begin(api, terra, person)
+    user_id = candidate(terra, reference_id)
+    begun = begin(api, terra, reference_id)
     before = tables.count()
-    page = begun.come_back(browser, user_id=user_id, resource="FITBIT", reference_id=person)
+    page = begun.come_back(browser, user_id=user_id, resource="FITBIT", reference_id=reference_id)
     assert (page.status_code, "Almost there" in page.text) == (200, True)
     status = session_status(api, begun.session)
     assert (status["status"], status["user_id"]) == ("pending", None)
-    assert connections_of(api, person, include="revoked") == []
+    assert connections_of(api, reference_id, include="revoked") == []
     assert tables.kinds(begun.user_id) == {"announced_for"}
     assert tables.count() == before
     assert len(terra.calls("/userInfo")) == (1 if candidate is no_id_at_all else 2)
 
 
 def test_a_victim_who_is_known_already_is_not_touched(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    victim = terra.connect(f"{person}-victim")["user_id"]
+    victim = terra.connect(f"{reference_id}-victim")["user_id"]
     known = tables.connection(victim)
     assert known is not None
-    begun = begin(api, terra, person)
-    begun.come_back(browser, user_id=victim, resource="FITBIT", reference_id=person)
+    begun = begin(api, terra, reference_id)
+    begun.come_back(browser, user_id=victim, resource="FITBIT", reference_id=reference_id)
     assert tables.connection(victim) == known
     assert session_status(api, begun.session)["status"] == "pending"
-    assert connections_of(api, person) == []
+    assert connections_of(api, reference_id) == []
 
 
 @pytest.mark.parametrize("fault", ["status", "html", "malformed", "disconnect", "slow"])
 def test_a_terra_in_trouble_proves_nothing_for_an_attacker(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str, fault: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str, fault: str
 ) -> None:
-    victim = victim_of_another_person(terra, person)
-    begun = begin(api, terra, person)
+    victim = victim_of_another_person(terra, reference_id)
+    begun = begin(api, terra, reference_id)
     terra.fault("/userInfo", fault, delay_s=4 if fault == "slow" else 0)
     before = tables.count()
     begun.come_back(browser, user_id=victim)
@@ -119,10 +119,10 @@ def test_a_terra_in_trouble_proves_nothing_for_an_attacker(
 
 
 def test_an_answer_about_somebody_else_is_not_taken_for_the_one_that_was_asked_about(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
-    user = {"user_id": new_user_id(), "provider": "FITBIT", "reference_id": person}
+    begun = begin(api, terra, reference_id)
+    user = {"user_id": new_user_id(), "provider": "FITBIT", "reference_id": reference_id}
     body = {"status": "success", "is_authenticated": True, "user": user}
     terra.fault("/userInfo", "wrong_shape", body=body)
     begun.come_back(browser)
@@ -132,22 +132,22 @@ def test_an_answer_about_somebody_else_is_not_taken_for_the_one_that_was_asked_a
 
 @pytest.mark.parametrize("authenticated", ["true", 1, None, [True], {}])
 def test_only_a_true_that_is_one_connects(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, authenticated: object
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, authenticated: object
 ) -> None:
-    begun = begin(api, terra, person)
-    user = {"user_id": begun.user_id, "provider": "FITBIT", "reference_id": person, "active": True}
+    begun = begin(api, terra, reference_id)
+    user = {"user_id": begun.user_id, "provider": "FITBIT", "reference_id": reference_id, "active": True}
     terra.fault("/userInfo", "wrong_shape", body={"status": "success", "is_authenticated": authenticated, "user": user})
     begun.come_back(browser)
     assert session_status(api, begun.session)["status"] == "pending"
 
 
 def test_a_webhook_of_another_person_connects_no_session_of_mine(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, webhook: Make, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, webhook: Make, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
-    webhook(auth_event(new_user_id(), f"{person}-other")).post(browser)
-    webhook(auth_event(new_user_id(), person, provider="GARMIN")).post(browser)
-    webhook(auth_event(new_user_id(), person), ordering=(now_s() - 3600) * 1000).post(browser)
+    begun = begin(api, terra, reference_id)
+    webhook(auth_event(new_user_id(), f"{reference_id}-other")).post(browser)
+    webhook(auth_event(new_user_id(), reference_id, provider="GARMIN")).post(browser)
+    webhook(auth_event(new_user_id(), reference_id), ordering=(now_s() - 3600) * 1000).post(browser)
     assert session_status(api, begun.session)["status"] == "pending"
 
 
@@ -185,9 +185,9 @@ LINKS: dict[str, Callable[[Begun], str]] = {
 @pytest.mark.parametrize("outcome", ["success", "failure"])
 @pytest.mark.parametrize("link", LINKS)
 def test_an_invalid_link_shows_one_page_asks_nobody_and_writes_nothing(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str, outcome: str, link: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str, outcome: str, link: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     reference = browser.get(f"/auth/{outcome}?session=unknown&state=unknown")
     before = tables.session(begun.session_id)
     its_own = begun if outcome == "success" else replace(begun, state=begun.failure_state)
@@ -199,8 +199,8 @@ def test_an_invalid_link_shows_one_page_asks_nobody_and_writes_nothing(
     assert "max-age" not in answer.headers.get("cache-control", "")
 
 
-def test_a_wrong_state_costs_one_read(api: httpx.Client, terra: Terra, handlers: Handlers, person: str) -> None:
-    begun = begin(api, terra, person)
+def test_a_wrong_state_costs_one_read(api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str) -> None:
+    begun = begin(api, terra, reference_id)
     for outcome, other in (("success", "failure"), ("failure", "success")):
         for changes in ({"state": OTHER_STATE}, {"session": "unknown"}, begun.secret(other)):
             event = begun.event(outcome, **changes)
@@ -208,9 +208,9 @@ def test_a_wrong_state_costs_one_read(api: httpx.Client, terra: Terra, handlers:
 
 
 def test_the_secret_of_one_redirect_does_not_open_the_other(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     before = tables.session(begun.session_id)
     assert browser.get("/auth/failure", params=begun.secret("success")).status_code == 400
     assert browser.get("/auth/success", params=begun.secret("failure")).status_code == 400
@@ -218,13 +218,13 @@ def test_the_secret_of_one_redirect_does_not_open_the_other(
 
 
 def test_the_secret_state_is_in_no_table_and_in_no_log(
-    api: httpx.Client, terra: Terra, handlers: Handlers, tables: Tables, person: str
+    api: httpx.Client, terra: Terra, handlers: Handlers, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
-    run = handlers.run("auth_success", begun.event("success", reference_id=person, user_id=new_user_id()))
+    begun = begin(api, terra, reference_id)
+    run = handlers.run("auth_success", begun.event("success", reference_id=reference_id, user_id=new_user_id()))
     assert begun.session_id in run.log
     assert begun.state not in run.log
-    assert person not in run.log
+    assert reference_id not in run.log
     assert begun.state not in str(tables.session(begun.session_id))
     assert len(begun.state) >= 43
 
@@ -252,12 +252,12 @@ def test_hostile_values_never_show_up(
     api: httpx.Client,
     browser: httpx.Client,
     terra: Terra,
-    person: str,
+    reference_id: str,
     value: str,
     outcome: str,
     return_to: str | None,
 ) -> None:
-    begun = begin(api, terra, person, return_to=return_to)
+    begun = begin(api, terra, reference_id, return_to=return_to)
     names = ("user_id", "resource", "reference_id", "reason", "return_to", "status", "session_id", "next", value)
     query = "&".join(f"{quote(name)}={quote(value)}" for name in (names if len(value) < 1000 else names[:1]))
     state = begun.secret(outcome)["state"]
@@ -281,10 +281,10 @@ def test_hostile_values_never_show_up(
 
 
 def test_the_app_is_told_nothing_that_the_query_said(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
-    begun = begin(api, terra, person, return_to="web")
+    begun = begin(api, terra, reference_id, return_to="web")
     decide(begun.session["auth_url"], "allow")
     answer = begun.come_back(browser, user_id="forged", resource="FORGED", status="failed")
     assert query_of(answer.headers["location"]) == {
@@ -295,9 +295,9 @@ def test_the_app_is_told_nothing_that_the_query_said(
     assert answer.content == b""
 
 
-def test_host_headers_choose_no_address(api: httpx.Client, terra: Terra, person: str) -> None:
+def test_host_headers_choose_no_address(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     forged = {"host": "evil.example.com", "x-forwarded-host": "evil.example.com", "x-forwarded-proto": "https"}
-    body = {"reference_id": person, "resource": "FITBIT"}
+    body = {"reference_id": reference_id, "resource": "FITBIT"}
     assert api.post("/sessions", json=body, headers=forged).status_code == 201
     [call] = terra.calls("/authenticateUser")
     for name in ("auth_success_redirect_url", "auth_failure_redirect_url"):

@@ -36,10 +36,10 @@ def allow_again(tables: Tables, begun: Begun) -> None:
 
 
 def test_the_webhook_comes_first(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     address = decide(begun.session["auth_url"], "allow")
     assert session_status(api, begun.session)["status"] == "connected"
     assert CONNECTED in browser.get(address).text
@@ -49,9 +49,9 @@ def test_the_webhook_comes_first(
 
 
 def test_the_redirect_comes_first(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     terra.hold()
     assert CONNECTED in browser.get(decide(begun.session["auth_url"], "allow")).text
     assert len(terra.calls("/userInfo")) == 1
@@ -60,19 +60,19 @@ def test_the_redirect_comes_first(
     item = tables.connection(begun.user_id)
     assert item is not None
     assert item["version"] == 3  # the announcement, the confirmation and the webhook
-    assert [c["user_id"] for c in connections_of(api, person)] == [begun.user_id]
+    assert [c["user_id"] for c in connections_of(api, reference_id)] == [begun.user_id]
 
 
 def test_a_lost_webhook_is_made_up_for_by_asking_terra(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     asked = time.time() * 1000
     for _ in range(3):
         assert CONNECTED in browser.get(decide(begun.session["auth_url"], "allow")).text
     assert [call["query"] for call in terra.calls("/userInfo")] == [{"user_id": begun.user_id}]
-    [connection] = connections_of(api, person)
+    [connection] = connections_of(api, reference_id)
     assert (connection["user_id"], connection["provider"]) == (begun.user_id, "FITBIT")
     assert connection["scopes"]
     item = tables.connection(begun.user_id)
@@ -86,15 +86,15 @@ def test_what_terra_answers_is_taken_for_two_minutes_old(
     browser: httpx.Client,
     terra: Terra,
     webhook: Make,
-    person: str,
+    reference_id: str,
     before_asking_s: int,
     status: str,
 ) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     address = decide(begun.session["auth_url"], "allow")
     revoked_at = (now_s() - before_asking_s) * 1000
-    webhook(deauth_event(begun.user_id, person), ordering=revoked_at).post(browser)
+    webhook(deauth_event(begun.user_id, reference_id), ordering=revoked_at).post(browser)
     browser.get(address)
     assert api.get(f"/connections/{begun.user_id}").json()["status"] == status
     # A session's status never goes back: the login did succeed.
@@ -102,10 +102,10 @@ def test_what_terra_answers_is_taken_for_two_minutes_old(
 
 
 def test_a_final_user_id_that_nobody_announced_is_found_by_the_query_hint(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False, final_user_id="other")
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     address = decide(begun.session["auth_url"], "allow")
     assert CONNECTED in browser.get(address).text
     final = query_of(address)["user_id"]
@@ -115,10 +115,10 @@ def test_a_final_user_id_that_nobody_announced_is_found_by_the_query_hint(
 
 
 def test_a_final_user_id_that_nobody_announced_is_found_by_its_webhook(
-    api: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(final_user_id="other")
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     final = query_of(decide(begun.session["auth_url"], "allow"))["user_id"]
     status = eventually(lambda: (s := session_status(api, begun.session))["status"] == "connected" and s)
     assert status
@@ -129,10 +129,10 @@ def test_a_final_user_id_that_nobody_announced_is_found_by_its_webhook(
     "omits", [["user_id"], ["resource"], ["reference_id"], ["user_id", "resource", "reference_id"]]
 )
 def test_terras_parameters_may_be_missing(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, omits: list[str]
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, omits: list[str]
 ) -> None:
     terra.settings(send_webhooks=False, redirect_omits=omits)
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     assert CONNECTED in browser.get(decide(begun.session["auth_url"], "allow")).text
 
 
@@ -140,9 +140,9 @@ def test_terras_parameters_may_be_missing(
 
 
 def test_reloading_asks_terra_at_most_once_in_five_seconds(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     for _ in range(10):
         page = begun.come_back(browser)
         assert (page.status_code, WAITING in page.text) == (200, True)
@@ -181,11 +181,11 @@ def test_an_answer_that_proves_nothing_leaves_the_session_pending(
     browser: httpx.Client,
     terra: Terra,
     tables: Tables,
-    person: str,
+    reference_id: str,
     fault: dict[str, object],
 ) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     address = decide(begun.session["auth_url"], "allow")
     terra.fault("/userInfo", **fault)  # type: ignore[arg-type] # the kind is among them
     page = browser.get(address)
@@ -197,9 +197,11 @@ def test_an_answer_that_proves_nothing_leaves_the_session_pending(
     assert CONNECTED in browser.get(address).text
 
 
-def test_a_slow_terra_keeps_nobody_waiting(api: httpx.Client, browser: httpx.Client, terra: Terra, person: str) -> None:
+def test_a_slow_terra_keeps_nobody_waiting(
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
+) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     address = decide(begun.session["auth_url"], "allow")
     terra.fault("/userInfo", "slow", delay_s=60)
     began = time.monotonic()
@@ -214,9 +216,9 @@ def test_a_slow_terra_keeps_nobody_waiting(api: httpx.Client, browser: httpx.Cli
     ids=["drips", "drips its head", "stalls", "talks forever"],
 )
 def test_a_terra_that_does_not_come_to_an_end_keeps_nobody_waiting(
-    api: httpx.Client, terra: Terra, handlers: Handlers, person: str, talk: Callable[..., None]
+    api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str, talk: Callable[..., None]
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     with hostile(talk) as (url, _):
         event = begun.event("success", user_id=new_user_id())
         run = handlers.run("auth_success", event, environment={"TERRA_API_URL": f"{url}/api/v2"})
@@ -225,9 +227,9 @@ def test_a_terra_that_does_not_come_to_an_end_keeps_nobody_waiting(
 
 
 def test_a_terra_that_cannot_be_connected_to_keeps_nobody_waiting(
-    api: httpx.Client, terra: Terra, handlers: Handlers, person: str
+    api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     with unreachable() as url:
         event = begun.event("success", user_id=new_user_id())
         run = handlers.run("auth_success", event, environment={"TERRA_API_URL": f"{url}/api/v2"})
@@ -254,12 +256,12 @@ def test_a_failure_is_told_by_a_reason_of_the_closed_list(
     api: httpx.Client,
     browser: httpx.Client,
     terra: Terra,
-    person: str,
+    reference_id: str,
     reason: str | None,
     shown: str,
     text: str,
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     page = begun.come_back(browser, "failure", **({} if reason is None else {"reason": reason}))
     assert (page.status_code, text in page.text) == (200, True)
     status = session_status(api, begun.session)
@@ -288,10 +290,10 @@ BESIDE_THE_SECRET = {
 @pytest.mark.parametrize("outcome", ["success", "failure"])
 @pytest.mark.parametrize("query", BESIDE_THE_SECRET.values(), ids=BESIDE_THE_SECRET)
 def test_nothing_else_in_the_query_keeps_a_user_from_coming_back(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, query: str, outcome: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, query: str, outcome: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
-    begun = begin(api, terra, person, return_to="web")
+    begun = begin(api, terra, reference_id, return_to="web")
     if outcome == "success":
         decide(begun.session["auth_url"], "allow")
     secret = f"session={begun.session_id}&state={begun.secret(outcome)['state']}"
@@ -304,9 +306,9 @@ def test_nothing_else_in_the_query_keeps_a_user_from_coming_back(
 
 
 def test_of_several_reasons_the_most_telling_one_stays(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     for reason in ("access_denied", "", "server_error", "unknown"):
         begun.come_back(browser, "failure", reason=reason)
         assert session_status(api, begun.session)["reason"] == "access_denied"
@@ -314,24 +316,24 @@ def test_of_several_reasons_the_most_telling_one_stays(
 
 @pytest.mark.parametrize("shape", ["new", "old"])
 def test_a_denied_login_from_end_to_end(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, shape: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, shape: str
 ) -> None:
     terra.settings(cancel_shape=shape)
-    begun = begin(api, terra, person, return_to="web")
+    begun = begin(api, terra, reference_id, return_to="web")
     answer = browser.get(decide(begun.session["auth_url"], "deny"))
     assert answer.status_code == 303
     told = query_of(answer.headers["location"])
     assert (told["status"], told["reason"]) == ("failed", "access_denied")
     eventually(lambda: [d["state"] for d in terra.deliveries()] == ["delivered"])
     assert session_status(api, begun.session)["reason"] == "access_denied"
-    assert connections_of(api, person, include="revoked") == []
+    assert connections_of(api, reference_id, include="revoked") == []
 
 
 def test_a_failure_after_a_connection_leaves_it_connected(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     decide(begun.session["auth_url"], "allow")
     page = begun.come_back(browser, "failure", reason="access_denied")
     assert CONNECTED in page.text
@@ -340,10 +342,10 @@ def test_a_failure_after_a_connection_leaves_it_connected(
 
 
 def test_a_success_after_a_failure_connects(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     begun.come_back(browser, "failure", reason="access_denied")
     assert session_status(api, begun.session)["status"] == "failed"
     assert CONNECTED in browser.get(decide(begun.session["auth_url"], "allow")).text
@@ -351,19 +353,19 @@ def test_a_success_after_a_failure_connects(
 
 
 def test_a_success_redirect_after_a_failure_that_terra_does_not_confirm_stays_failed(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     begun.come_back(browser, "failure", reason="access_denied")
     assert "Nothing was connected" in begun.come_back(browser).text
     assert session_status(api, begun.session)["status"] == "failed"
 
 
 def test_two_tabs_and_the_back_button_are_harmless(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
-    first, second = begin(api, terra, person), begin(api, terra, person)
+    first, second = begin(api, terra, reference_id), begin(api, terra, reference_id)
     assert first.session_id != second.session_id
     back = decide(first.session["auth_url"], "allow")
     for address in (back, back, decide(first.session["auth_url"], "deny"), back):
@@ -371,16 +373,16 @@ def test_two_tabs_and_the_back_button_are_harmless(
     assert session_status(api, first.session)["user_id"] == first.user_id
     decide(second.session["auth_url"], "allow", account="another account")
     assert session_status(api, second.session)["user_id"] == second.user_id
-    assert len(connections_of(api, person)) == 2
+    assert len(connections_of(api, reference_id)) == 2
 
 
 # -- time --------------------------------------------------------------------------------------------------------------
 
 
 def test_an_expired_session_is_expired_on_reading_and_connects_all_the_same(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     long_ago = (now_s() - 2 * 3600) * 1000
     tables.change_session(begun.session_id, created_at=long_ago, expires_at=long_ago + 3600_000)
     assert session_status(api, begun.session)["status"] == "expired"
@@ -391,9 +393,9 @@ def test_an_expired_session_is_expired_on_reading_and_connects_all_the_same(
 
 
 def test_a_session_past_its_time_is_gone_although_its_item_is_there(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     item = tables.session(begun.session_id)
     assert item is not None
     assert int(item["ttl"]) == int(item["created_at"]) // 1000 + 7 * 86_400
@@ -411,9 +413,9 @@ def test_a_session_past_its_time_is_gone_although_its_item_is_there(
 
 
 def test_what_the_app_gets_is_added_to_the_targets_own_query(
-    api: httpx.Client, terra: Terra, handlers: Handlers, person: str
+    api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person, return_to="web")
+    begun = begin(api, terra, reference_id, return_to="web")
     targets = '{"web": "https://app.example.com/a%20b?x=1&y=%26"}'
     event = begun.event("failure", reason="access_denied", session_id="forged", status="connected")
     run = handlers.run("auth_failure", event, environment={"RETURN_TARGETS": targets})
@@ -431,9 +433,9 @@ def test_what_the_app_gets_is_added_to_the_targets_own_query(
 
 
 def test_a_target_that_is_configured_no_longer_gives_way_to_the_page(
-    api: httpx.Client, terra: Terra, handlers: Handlers, person: str
+    api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person, return_to="ios")
+    begun = begin(api, terra, reference_id, return_to="ios")
     run = handlers.run("auth_failure", begun.event("failure"), environment={"RETURN_TARGETS": "{}"})
     assert run.status == 200
 
@@ -452,10 +454,10 @@ def test_a_target_that_is_configured_no_longer_gives_way_to_the_page(
     ],
 )
 def test_a_wrong_return_target_is_seen_when_a_function_starts(
-    handlers: Handlers, stack: Stack, person: str, targets: str
+    handlers: Handlers, stack: Stack, reference_id: str, targets: str
 ) -> None:
     assert stack
-    event = {"rawQueryString": "", "requestContext": {}, "person": person}
+    event = {"rawQueryString": "", "requestContext": {}, "person": reference_id}
     run = handlers.run("auth_failure", event, environment={"RETURN_TARGETS": targets})
     assert run.error is not None
     assert "RETURN_TARGETS" in run.error
@@ -495,12 +497,12 @@ FAILING = [
 ]
 
 
-def test_no_step_is_missing_above(api: httpx.Client, terra: Terra, handlers: Handlers, person: str) -> None:
+def test_no_step_is_missing_above(api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     decide(begun.session["auth_url"], "allow")
     assert handlers.run("auth_success", begun.event("success")).points == CONFIRMING
-    denied = begin(api, terra, f"{person}-denied")
+    denied = begin(api, terra, f"{reference_id}-denied")
     assert handlers.run("auth_failure", denied.event("failure")).points == FAILING
 
 
@@ -511,11 +513,11 @@ def test_a_crash_while_confirming_is_healed_by_a_reload(
     terra: Terra,
     handlers: Handlers,
     tables: Tables,
-    person: str,
+    reference_id: str,
     point: str,
 ) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     decide(begun.session["auth_url"], "allow")
     assert handlers.run("auth_success", begun.event("success"), kill(point)).was_killed
     is_kept = CONFIRMING.index(point) > CONFIRMING.index("dynamodb.TransactWriteItems:before")
@@ -527,14 +529,14 @@ def test_a_crash_while_confirming_is_healed_by_a_reload(
     assert session_status(api, begun.session)["status"] == ("connected" if is_kept else "pending")
     allow_again(tables, begun)
     assert CONNECTED in begun.come_back(browser).text
-    assert len(connections_of(api, person)) == 1
+    assert len(connections_of(api, reference_id)) == 1
 
 
 @pytest.mark.parametrize("point", FAILING)
 def test_a_crash_while_failing_is_healed_by_a_reload(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, person: str, point: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str, point: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     assert handlers.run("auth_failure", begun.event("failure", reason="access_denied"), kill(point)).was_killed
     is_kept = FAILING.index(point) > FAILING.index("dynamodb.UpdateItem:before")
     assert session_status(api, begun.session)["status"] == ("failed" if is_kept else "pending")
@@ -543,9 +545,9 @@ def test_a_crash_while_failing_is_healed_by_a_reload(
 
 
 def test_an_auth_webhook_after_a_crash_needs_no_redirect(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, webhook: Make, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, webhook: Make, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     assert handlers.run("auth_success", begun.event("success"), kill("terra.userInfo:after")).was_killed
-    webhook(auth_event(begun.user_id, person)).post(browser)
+    webhook(auth_event(begun.user_id, reference_id)).post(browser)
     assert session_status(api, begun.session)["status"] == "connected"

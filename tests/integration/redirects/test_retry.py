@@ -47,9 +47,9 @@ def secret_of(call: Mapping[str, Any]) -> dict[str, str]:
 
 
 def test_a_failed_login_is_tried_again_for_the_same(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, stack: Stack, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, stack: Stack, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person, resource="GARMIN", language="de-CH", return_to="ios")
+    begun = begin(api, terra, reference_id, resource="GARMIN", language="de-CH", return_to="ios")
     fields = fail(browser, begun)
     answer = try_again(browser, fields)
     assert answer.status_code == 303
@@ -59,7 +59,7 @@ def test_a_failed_login_is_tried_again_for_the_same(
     first, second = terra.calls(LOGIN)
     assert second["query"] == first["query"] == {"resource": "GARMIN"}
     assert {name: second["body"][name] for name in ("reference_id", "language")} == {
-        "reference_id": person,
+        "reference_id": reference_id,
         "language": "de-CH",
     }
     new = secret_of(second)
@@ -70,27 +70,27 @@ def test_a_failed_login_is_tried_again_for_the_same(
     assert "terraconnections-demo://connected?" in back.text
     assert stack.demo_url not in back.text
     shown = api.get(f"/sessions/{new['session']}").json()
-    assert (shown["status"], shown["reference_id"], shown["resource"]) == ("connected", person, "GARMIN")
+    assert (shown["status"], shown["reference_id"], shown["resource"]) == ("connected", reference_id, "GARMIN")
 
 
 @pytest.mark.parametrize("resources", [[], ["GARMIN", "OURA"]])
 def test_on_terras_page_the_same_can_be_picked_again(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, resources: list[str]
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, resources: list[str]
 ) -> None:
-    begun = begin_widget(api, terra, person, **({"resources": resources} if resources else {}))
+    begun = begin_widget(api, terra, reference_id, **({"resources": resources} if resources else {}))
     answer = try_again(browser, button(browser.get(begun.give_up())))
     first, second = terra.calls(WIDGET)
     assert answer.headers["location"].startswith(f"{terra.client.base_url}/widget/session/")
     assert answer.headers["location"] != begun.session["auth_url"]
     assert second["body"].get("providers") == first["body"].get("providers")
     shown = api.get(f"/sessions/{secret_of(second)['session']}").json()
-    assert (shown["status"], shown["reference_id"], shown["resource"]) == ("pending", person, None)
+    assert (shown["status"], shown["reference_id"], shown["resource"]) == ("pending", reference_id, None)
 
 
 def test_pressing_again_leads_to_the_same_login(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     fields = fail(browser, begun)
     answers = [try_again(browser, fields) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [303] * 3
@@ -99,9 +99,9 @@ def test_pressing_again_leads_to_the_same_login(
 
 
 def test_pressing_twice_at_once_leads_to_the_same_login(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     buttons = [fail(browser, begun), fail(browser, begun)]
     terra.fault(LOGIN, "slow", delay_s=1, times=1)
     with ThreadPoolExecutor(4) as pool:
@@ -112,9 +112,9 @@ def test_pressing_twice_at_once_leads_to_the_same_login(
 
 
 def test_what_failed_twice_is_tried_a_third_time(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     again = try_again(browser, fail(browser, begun)).headers["location"]
     page = browser.get(decide(again, "deny"))
     assert FAILED in page.text
@@ -128,9 +128,9 @@ def test_what_failed_twice_is_tried_a_third_time(
 
 @pytest.mark.parametrize("outcome", ["success", "failure"])
 def test_the_address_of_a_redirect_begins_no_login(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, outcome: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, outcome: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     for has_failed in (False, True):
         assert not has_failed or fail(browser, begun)
         secret = begun.secret(outcome)
@@ -141,10 +141,10 @@ def test_the_address_of_a_redirect_begins_no_login(
 
 
 def test_the_page_of_the_success_address_has_no_button_although_the_login_failed(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     assert fail(browser, begun)
     page = begun.come_back(browser)
     assert FAILED in page.text
@@ -153,9 +153,9 @@ def test_the_page_of_the_success_address_has_no_button_although_the_login_failed
 
 
 def test_a_page_that_is_loaded_again_has_a_button_that_works(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     first, second = fail(browser, begun), fail(browser, begun)
     assert first["secret"] != second["secret"]
     answers = [try_again(browser, fields) for fields in (second, first, second)]
@@ -167,9 +167,9 @@ def test_a_page_that_is_loaded_again_has_a_button_that_works(
 
 
 def test_a_button_works_once_and_a_page_that_is_loaded_later_has_none(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     assert try_again(browser, fail(browser, begun)).status_code == 303
     page = begun.come_back(browser, "failure", reason="access_denied")
     assert button(page) == {}
@@ -178,18 +178,18 @@ def test_a_button_works_once_and_a_page_that_is_loaded_later_has_none(
 
 
 def test_a_button_of_one_session_is_of_no_use_for_another(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    mine, theirs = begin(api, terra, f"{person}-attacker"), begin(api, terra, person)
+    mine, theirs = begin(api, terra, f"{reference_id}-attacker"), begin(api, terra, reference_id)
     fields, _ = fail(browser, mine), fail(browser, theirs)
     assert try_again(browser, {**fields, "session": theirs.session_id}).status_code == 400
     assert len(terra.calls(LOGIN)) == 2
 
 
 def test_a_page_that_is_loaded_without_end_adds_no_more_secrets(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     buttons = [fail(browser, begun) for _ in range(53)]
     assert [bool(fields) for fields in buttons] == [True] * 50 + [False] * 3
     assert len((tables.session(begun.session_id) or {})["retry_hashes"]) == 50
@@ -197,20 +197,20 @@ def test_a_page_that_is_loaded_without_end_adds_no_more_secrets(
 
 
 def test_what_is_connected_is_not_begun_anew(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     fields = fail(browser, begun)
-    terra.deliver(auth_event(begun.user_id, person))
+    terra.deliver(auth_event(begun.user_id, reference_id))
     answer = try_again(browser, fields)
     assert "Your wearable is connected" in answer.text
     assert len(terra.calls(LOGIN)) == 1
 
 
 def test_what_failed_long_ago_is_begun_anew_in_the_app_only(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     fields = fail(browser, begun)
     tables.change_session(begun.session_id, expires_at=now_s() * 1000 - 1)
     assert fail(browser, begun) == {}
@@ -220,18 +220,18 @@ def test_what_failed_long_ago_is_begun_anew_in_the_app_only(
 
 
 def test_an_app_with_a_page_of_its_own_gets_no_button(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person, return_to="web")
+    begun = begin(api, terra, reference_id, return_to="web")
     answer = begun.come_back(browser, "failure", reason="access_denied")
     assert (answer.status_code, answer.content) == (303, b"")
     assert "retry_hashes" not in (tables.session(begun.session_id) or {"retry_hashes"})
 
 
 def test_a_wrong_secret_begins_nothing_and_tells_nothing(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, handlers: Handlers, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, handlers: Handlers, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     fields = fail(browser, begun)
     before = tables.count()
     unknown = try_again(browser, {"session": "unknown", "secret": fields["secret"]})
@@ -246,9 +246,9 @@ def test_a_wrong_secret_begins_nothing_and_tells_nothing(
 
 
 def test_only_a_pressed_button_begins_a_login(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     fields = fail(browser, begun)
     assert browser.get("/auth/retry", params=fields).status_code == 404
     assert browser.post("/auth/retry", params=fields).status_code == 400
@@ -256,9 +256,9 @@ def test_only_a_pressed_button_begins_a_login(
 
 
 def test_the_secret_of_a_button_is_in_no_log(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     run = handlers.run("auth_retry", pressed(fail(browser, begun)))
     assert run.status == 303
     assert fail(browser, begun) == {}
@@ -270,11 +270,11 @@ def test_the_secret_of_a_button_is_in_no_log(
 
 
 def test_as_many_logins_may_be_open_as_for_the_app(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     event = pressed(fail(browser, begun))
-    begin(api, terra, person)
+    begin(api, terra, reference_id)
     refused = handlers.run("auth_retry", event, environment={"OPEN_SESSIONS_PER_PERSON": "1"})
     assert refused.status == 429
     assert refused.result is not None
@@ -287,9 +287,9 @@ def test_as_many_logins_may_be_open_as_for_the_app(
 
 @pytest.mark.parametrize("trouble", [{"kind": "status", "status": 500}, {"kind": "status", "status": 404}])
 def test_if_terra_fails_the_button_can_be_pressed_again(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, trouble: dict[str, Any]
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, trouble: dict[str, Any]
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     fields = fail(browser, begun)
     terra.fault(LOGIN, **trouble, times=1)
     answer = try_again(browser, fields)
@@ -300,24 +300,24 @@ def test_if_terra_fails_the_button_can_be_pressed_again(
 
 
 def test_an_erasure_takes_what_a_repeat_would_be_answered_with(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     fields = fail(browser, begun)
     try_again(browser, fields)
     new = secret_of(terra.calls(LOGIN)[-1])["session"]
     assert items_containing(dynamodb, stack, f"retry:{begun.session_id}") != []
-    assert erase(api, person).status_code == httpx.codes.NO_CONTENT
-    for word in (person, begun.session_id, new):
+    assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
+    for word in (reference_id, begun.session_id, new):
         assert items_containing(dynamodb, stack, word) == []
     assert try_again(browser, fields).status_code == 400
 
 
 def test_a_login_that_was_tried_again_connects_like_any_other(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     decide(try_again(browser, fail(browser, begun)).headers["location"], "allow")
-    [connection] = eventually(lambda: connections_of(api, person))
+    [connection] = eventually(lambda: connections_of(api, reference_id))
     # The failed session has the same user and provider, so it is shown as connected from now on.
     assert session_status(api, begun.session)["user_id"] == connection["user_id"]

@@ -29,9 +29,9 @@ def age(tables: Tables, begun: Attempt, *, by_s: int) -> None:
 
 @FLOWS
 def test_it_expires_when_it_is_read_and_nothing_was_written(
-    api: httpx.Client, terra: Terra, tables: Tables, person: str, begin_one: Begin
+    api: httpx.Client, terra: Terra, tables: Tables, reference_id: str, begin_one: Begin
 ) -> None:
-    begun = begin_one(api, terra, person)
+    begun = begin_one(api, terra, reference_id)
     age(tables, begun, by_s=3590)
     assert session_status(api, begun.session)["status"] == "pending"
     age(tables, begun, by_s=11)
@@ -49,28 +49,28 @@ def test_a_webhook_that_comes_after_that_still_connects(
     terra: Terra,
     tables: Tables,
     webhook: Make,
-    person: str,
+    reference_id: str,
     begin_one: Begin,
     days: int,
 ) -> None:
-    begun = begin_one(api, terra, person)
+    begun = begin_one(api, terra, reference_id)
     age(tables, begun, by_s=days * 86_400 + 7200)
     assert session_status(api, begun.session)["status"] == "expired"
     if isinstance(begun, Begun):
-        event = auth_event(begun.user_id, person)
+        event = auth_event(begun.user_id, reference_id)
     else:
         widget = begun.session["auth_url"].rpartition("/")[2]
-        event = auth_event(new_user_id(), person, widget_session_id=widget)
+        event = auth_event(new_user_id(), reference_id, widget_session_id=widget)
     assert webhook(event).post(browser).status_code == httpx.codes.OK
     shown = session_status(api, begun.session)
     assert (shown["status"], shown["user_id"], shown["resource"]) == ("connected", event["user"]["user_id"], "FITBIT")
 
 
 def test_a_redirect_that_comes_after_that_still_connects(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     address = decide(begun.session["auth_url"], "allow")
     age(tables, begun, by_s=7200)
     assert "Your wearable is connected" in browser.get(address).text
@@ -78,10 +78,10 @@ def test_a_redirect_that_comes_after_that_still_connects(
 
 
 def test_a_redirect_from_terras_page_that_comes_after_that_still_connects(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin_widget(api, terra, person)
+    begun = begin_widget(api, terra, reference_id)
     address = begun.allow("GARMIN")
     age(tables, begun, by_s=7200)
     assert "Your wearable is connected" in browser.get(address).text
@@ -89,19 +89,19 @@ def test_a_redirect_from_terras_page_that_comes_after_that_still_connects(
 
 
 def test_whoever_comes_back_late_with_nothing_is_told_so(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     age(tables, begun, by_s=7200)
     assert EXPIRED in begun.come_back(browser).text
-    assert connections_of(api, person) == []
+    assert connections_of(api, reference_id) == []
 
 
 @FLOWS
 def test_a_failure_that_comes_after_that_is_shown(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str, begin_one: Begin
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str, begin_one: Begin
 ) -> None:
-    begun = begin_one(api, terra, person)
+    begun = begin_one(api, terra, reference_id)
     age(tables, begun, by_s=7200)
     begun.come_back(browser, "failure", reason="missing_scopes")
     shown = session_status(api, begun.session)
@@ -110,9 +110,9 @@ def test_a_failure_that_comes_after_that_is_shown(
 
 @FLOWS
 def test_after_a_week_it_is_forgotten(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str, begin_one: Begin
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str, begin_one: Begin
 ) -> None:
-    begun = begin_one(api, terra, person)
+    begun = begin_one(api, terra, reference_id)
     tables.change_session(begun.session_id, ttl=now_s() - 1)
     assert api.get(f"/sessions/{begun.session_id}").status_code == httpx.codes.NOT_FOUND
     assert begun.come_back(browser).status_code == httpx.codes.BAD_REQUEST

@@ -23,8 +23,8 @@ def key() -> str:
     return str(uuid4())
 
 
-def body_for(person: str, **more: object) -> bytes:
-    return json.dumps({"reference_id": person, "resource": "FITBIT", **more}).encode()
+def body_for(reference_id: str, **more: object) -> bytes:
+    return json.dumps({"reference_id": reference_id, "resource": "FITBIT", **more}).encode()
 
 
 def ask(api: httpx.Client, key: str, body: bytes) -> httpx.Response:
@@ -43,57 +43,59 @@ def the_claim(tables: Tables, before: list[Item]) -> Item | None:
 
 
 def test_the_same_request_has_the_same_answer_and_asks_terra_once(
-    api: httpx.Client, terra: Terra, person: str, key: str
+    api: httpx.Client, terra: Terra, reference_id: str, key: str
 ) -> None:
-    first = ask(api, key, body_for(person))
+    first = ask(api, key, body_for(reference_id))
     assert first.status_code == 201
     for _ in range(3):
-        again = ask(api, key, body_for(person))
+        again = ask(api, key, body_for(reference_id))
         assert (again.status_code, again.json()) == (201, first.json())
         assert again.headers["location"] == first.headers["location"]
     assert len(terra.calls("/authenticateUser")) == 1
 
 
-def test_another_body_is_422(api: httpx.Client, terra: Terra, person: str, key: str) -> None:
-    first = ask(api, key, body_for(person))
-    for other in (body_for(person, language="de"), body_for(person) + b" ", body_for(f"{person}2")):
+def test_another_body_is_422(api: httpx.Client, terra: Terra, reference_id: str, key: str) -> None:
+    first = ask(api, key, body_for(reference_id))
+    for other in (body_for(reference_id, language="de"), body_for(reference_id) + b" ", body_for(f"{reference_id}2")):
         answer = ask(api, key, other)
         assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
-    assert ask(api, key, body_for(person)).json() == first.json()
+    assert ask(api, key, body_for(reference_id)).json() == first.json()
     assert len(terra.calls("/authenticateUser")) == 1
 
 
-def test_another_key_is_another_session(api: httpx.Client, terra: Terra, person: str, key: str) -> None:
-    ids = {ask(api, k, body_for(person)).json()["session_id"] for k in (key, key.upper(), f"{key}x")}
-    ids |= {create_session(api, person)["session_id"], create_session(api, person)["session_id"]}
+def test_another_key_is_another_session(api: httpx.Client, terra: Terra, reference_id: str, key: str) -> None:
+    ids = {ask(api, k, body_for(reference_id)).json()["session_id"] for k in (key, key.upper(), f"{key}x")}
+    ids |= {create_session(api, reference_id)["session_id"], create_session(api, reference_id)["session_id"]}
     assert len(ids) == len(terra.calls("/authenticateUser")) == 5
 
 
 @pytest.mark.parametrize(("letters", "status"), [(1, 201), (255, 201), (256, 400), (5000, 400)])
 def test_a_key_has_up_to_255_characters(
-    api: httpx.Client, terra: Terra, person: str, letters: int, status: int
+    api: httpx.Client, terra: Terra, reference_id: str, letters: int, status: int
 ) -> None:
-    answer = ask(api, ("x" * letters)[: max(letters - 36, 1)] + str(uuid4())[: letters - 1], body_for(person))
+    answer = ask(api, ("x" * letters)[: max(letters - 36, 1)] + str(uuid4())[: letters - 1], body_for(reference_id))
     assert answer.status_code == status
     if status == 400:
         assert [error["field"] for error in answer.json()["errors"]] == ["Idempotency-Key"]
     assert len(terra.calls("/authenticateUser")) == (status == 201)
 
 
-def test_an_empty_key_is_400(api: httpx.Client, terra: Terra, person: str) -> None:
-    assert ask(api, "", body_for(person)).status_code == 400
+def test_an_empty_key_is_400(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+    assert ask(api, "", body_for(reference_id)).status_code == 400
     assert terra.calls("/authenticateUser") == []
 
 
 @pytest.mark.parametrize("requests", [2, 16])
-def test_requests_at_once_ask_terra_once(stack: Stack, terra: Terra, person: str, key: str, requests: int) -> None:
+def test_requests_at_once_ask_terra_once(
+    stack: Stack, terra: Terra, reference_id: str, key: str, requests: int
+) -> None:
     terra.fault("/authenticateUser", "slow", delay_s=0.3)
     headers = {"authorization": f"Bearer {stack.service_key}"}
     with (
         httpx.Client(base_url=stack.api_url, headers=headers, timeout=60) as client,
         ThreadPoolExecutor(requests) as pool,
     ):
-        answers = list(pool.map(lambda _: ask(client, key, body_for(person)), range(requests)))
+        answers = list(pool.map(lambda _: ask(client, key, body_for(reference_id)), range(requests)))
     made = [answer.json() for answer in answers if answer.status_code == 201]
     others = [answer for answer in answers if answer.status_code != 201]
     assert made
@@ -104,14 +106,14 @@ def test_requests_at_once_ask_terra_once(stack: Stack, terra: Terra, person: str
 
 
 def test_while_the_first_runs_the_second_is_409_and_another_body_422(
-    api: httpx.Client, terra: Terra, handlers: Handlers, person: str, key: str
+    api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str, key: str
 ) -> None:
-    body = body_for(person)
+    body = body_for(reference_id)
     with handlers.start("create_session", event_for(key, body), pause("terra.authenticateUser:before")) as first:
         first.until_paused()
         second = ask(api, key, body)
         assert (second.status_code, second.json()["code"]) == (409, "request_in_progress")
-        assert ask(api, key, body_for(f"{person}2")).status_code == 422
+        assert ask(api, key, body_for(f"{reference_id}2")).status_code == 422
         first.go_on()
         [done] = settled([first])
     assert ask(api, key, body).json() == done.json
@@ -131,30 +133,32 @@ def test_while_the_first_runs_the_second_is_409_and_another_body_422(
     ids=str,
 )
 def test_a_call_that_failed_releases_the_key(
-    api: httpx.Client, terra: Terra, tables: Tables, person: str, key: str, fault: dict[str, Any]
+    api: httpx.Client, terra: Terra, tables: Tables, reference_id: str, key: str, fault: dict[str, Any]
 ) -> None:
     before = tables.claims()
     terra.fault("/authenticateUser", **fault, times=1)
-    assert ask(api, key, body_for(person)).status_code >= 400
+    assert ask(api, key, body_for(reference_id)).status_code >= 400
     assert the_claim(tables, before) is None
-    assert ask(api, key, body_for(person)).status_code == 201
+    assert ask(api, key, body_for(reference_id)).status_code == 201
     assert len(terra.calls("/authenticateUser")) == 2
 
 
 @pytest.mark.parametrize("body", [b"{}", b"no JSON", json.dumps({"reference_id": "a", "resource": "x"}).encode()])
 def test_a_malformed_request_claims_nothing(
-    api: httpx.Client, tables: Tables, person: str, key: str, body: bytes
+    api: httpx.Client, tables: Tables, reference_id: str, key: str, body: bytes
 ) -> None:
     before = tables.claims()
     assert ask(api, key, body).status_code == 400
-    assert ask(api, key, body_for(person, return_to="nowhere")).status_code == 422
+    assert ask(api, key, body_for(reference_id, return_to="nowhere")).status_code == 422
     assert the_claim(tables, before) is None
-    assert ask(api, key, body_for(person)).status_code == 201
+    assert ask(api, key, body_for(reference_id)).status_code == 201
 
 
-def test_a_claim_ends_with_its_session(api: httpx.Client, terra: Terra, tables: Tables, person: str, key: str) -> None:
+def test_a_claim_ends_with_its_session(
+    api: httpx.Client, terra: Terra, tables: Tables, reference_id: str, key: str
+) -> None:
     before = tables.claims()
-    first = ask(api, key, body_for(person)).json()
+    first = ask(api, key, body_for(reference_id)).json()
     claim = the_claim(tables, before)
     session = tables.session(first["session_id"])
     assert claim is not None
@@ -163,7 +167,7 @@ def test_a_claim_ends_with_its_session(api: httpx.Client, terra: Terra, tables: 
     assert key not in str(claim)
     assert session["claim_id"] == claim["session_id"]
     tables.change_session(claim["session_id"], expires_at=now_s() * 1000 - 1)
-    again = ask(api, key, body_for(person))
+    again = ask(api, key, body_for(reference_id))
     assert again.status_code == 201
     assert again.json()["session_id"] != first["session_id"]
     assert len(terra.calls("/authenticateUser")) == 2
@@ -186,9 +190,9 @@ POINTS = [
 ]
 
 
-def test_no_step_is_missing_above(terra: Terra, handlers: Handlers, person: str, key: str) -> None:
+def test_no_step_is_missing_above(terra: Terra, handlers: Handlers, reference_id: str, key: str) -> None:
     assert terra
-    assert handlers.run("create_session", event_for(key, body_for(person))).points == POINTS
+    assert handlers.run("create_session", event_for(key, body_for(reference_id))).points == POINTS
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -197,11 +201,11 @@ def test_a_crash_frees_the_key_after_its_lease(
     terra: Terra,
     handlers: Handlers,
     tables: Tables,
-    person: str,
+    reference_id: str,
     key: str,
     point: str,
 ) -> None:
-    before, body = tables.claims(), body_for(person)
+    before, body = tables.claims(), body_for(reference_id)
     assert handlers.run("create_session", event_for(key, body), kill(point)).was_killed
     place = POINTS.index(point)
     claim = the_claim(tables, before)
@@ -227,9 +231,9 @@ def test_a_crash_frees_the_key_after_its_lease(
 
 
 def test_a_request_that_outlived_its_lease_keeps_nothing(
-    api: httpx.Client, terra: Terra, handlers: Handlers, tables: Tables, person: str, key: str
+    api: httpx.Client, terra: Terra, handlers: Handlers, tables: Tables, reference_id: str, key: str
 ) -> None:
-    before, body = tables.claims(), body_for(person)
+    before, body = tables.claims(), body_for(reference_id)
     with handlers.start("create_session", event_for(key, body), pause("dynamodb.TransactWriteItems:before")) as slow:
         slow.until_paused()
         claim = the_claim(tables, before)
@@ -246,18 +250,20 @@ def test_a_request_that_outlived_its_lease_keeps_nothing(
     assert len(terra.calls("/authenticateUser")) == 2
 
 
-def test_a_claim_whose_answer_was_lost_is_still_ours(terra: Terra, handlers: Handlers, person: str, key: str) -> None:
-    run = handlers.run("create_session", event_for(key, body_for(person)), lose("dynamodb.PutItem:before"))
+def test_a_claim_whose_answer_was_lost_is_still_ours(
+    terra: Terra, handlers: Handlers, reference_id: str, key: str
+) -> None:
+    run = handlers.run("create_session", event_for(key, body_for(reference_id)), lose("dynamodb.PutItem:before"))
     assert run.status == 201
     assert len(terra.calls("/authenticateUser")) == 1
 
 
 def test_a_session_whose_answer_was_lost_is_the_answer_to_the_repeat(
-    api: httpx.Client, terra: Terra, handlers: Handlers, person: str, key: str
+    api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str, key: str
 ) -> None:
     lost = lose("dynamodb.TransactWriteItems*:before", times=2)
-    assert handlers.run("create_session", event_for(key, body_for(person)), lost).status == 503
-    again = ask(api, key, body_for(person))
+    assert handlers.run("create_session", event_for(key, body_for(reference_id)), lost).status == 503
+    again = ask(api, key, body_for(reference_id))
     assert again.status_code == 201
     assert len(terra.calls("/authenticateUser")) == 1
 
@@ -272,18 +278,18 @@ def test_a_session_whose_answer_was_lost_is_the_answer_to_the_repeat(
     ids=["500", "throttled", "reset"],
 )
 def test_a_session_that_cannot_be_kept_releases_the_key(
-    api: httpx.Client, terra: Terra, handlers: Handlers, person: str, key: str, trouble: dict[str, Any]
+    api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str, key: str, trouble: dict[str, Any]
 ) -> None:
-    run = handlers.run("create_session", event_for(key, body_for(person)), trouble)
+    run = handlers.run("create_session", event_for(key, body_for(reference_id)), trouble)
     assert (run.status, run.json["code"]) == (503, "storage_unavailable")
-    assert ask(api, key, body_for(person)).status_code == 201
+    assert ask(api, key, body_for(reference_id)).status_code == 201
     assert len(terra.calls("/authenticateUser")) == 2
 
 
 @pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError"])
 @pytest.mark.parametrize("place", [0, 1], ids=["session", "claim"])
 def test_a_session_whose_write_met_a_conflict_is_kept_or_can_be_repeated(
-    api: httpx.Client, terra: Terra, handlers: Handlers, person: str, key: str, code: str, place: int
+    api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str, key: str, code: str, place: int
 ) -> None:
     codes = ["None", "None"]
     codes[place] = code
@@ -291,22 +297,22 @@ def test_a_session_whose_write_met_a_conflict_is_kept_or_can_be_repeated(
     conflict = refused(
         "dynamodb.TransactWriteItems:before", "TransactionCanceledException", CancellationReasons=reasons
     )
-    run = handlers.run("create_session", event_for(key, body_for(person)), conflict)
+    run = handlers.run("create_session", event_for(key, body_for(reference_id)), conflict)
     assert run.status in {201, 503}
-    again = ask(api, key, body_for(person))
+    again = ask(api, key, body_for(reference_id))
     assert again.status_code == 201
     assert len(terra.calls("/authenticateUser")) == (1 if run.status == 201 else 2)
 
 
 def test_a_release_that_fails_as_well_does_not_hide_the_first_trouble(
-    api: httpx.Client, terra: Terra, handlers: Handlers, tables: Tables, person: str, key: str
+    api: httpx.Client, terra: Terra, handlers: Handlers, tables: Tables, reference_id: str, key: str
 ) -> None:
     before = tables.claims()
     terra.fault("/authenticateUser", "status", status=404, times=1)
     run = handlers.run(
-        "create_session", event_for(key, body_for(person)), broken("dynamodb.DeleteItem*:before", "silence")
+        "create_session", event_for(key, body_for(reference_id)), broken("dynamodb.DeleteItem*:before", "silence")
     )
     assert (run.status, run.json["code"]) == (422, "unknown_resource")
     claim = the_claim(tables, before)
     assert claim is not None
-    assert ask(api, key, body_for(person)).status_code == 409
+    assert ask(api, key, body_for(reference_id)).status_code == 409

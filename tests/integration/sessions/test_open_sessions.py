@@ -18,9 +18,9 @@ BATCH, QUERY = "dynamodb.BatchGetItem", "dynamodb.Query"
 
 
 def start(
-    handlers: Handlers, person: str, *rules: Rule, limit: int = 2, headers: Mapping[str, str] | None = None
+    handlers: Handlers, reference_id: str, *rules: Rule, limit: int = 2, headers: Mapping[str, str] | None = None
 ) -> Run:
-    body = json.dumps({"reference_id": person, "resource": "FITBIT"})
+    body = json.dumps({"reference_id": reference_id, "resource": "FITBIT"})
     event = http_event("POST", "/sessions", body=body, headers=headers)
     return handlers.run("create_session", event, *rules, environment={"OPEN_SESSIONS_PER_PERSON": str(limit)})
 
@@ -40,74 +40,74 @@ def age(tables: Tables, session: Mapping[str, Any], *, seconds: int) -> None:
 
 
 def test_as_many_as_may_be_open_and_then_none_until_the_oldest_ends(
-    handlers: Handlers, api: httpx.Client, terra: Terra, tables: Tables, person: str
+    handlers: Handlers, api: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    first, second = create_session(api, person), create_session(api, person)
+    first, second = create_session(api, reference_id), create_session(api, reference_id)
     age(tables, first, seconds=3000)
     asked = len(terra.calls("/auth/authenticateUser"))
-    run = start(handlers, person)
+    run = start(handlers, reference_id)
     assert 500 < refused(run) <= 600
     assert run.trips == [BATCH, QUERY]
     assert len(terra.calls("/auth/authenticateUser")) == asked
     # It expires without any job.
     age(tables, first, seconds=601)
-    assert start(handlers, person).status == 201
-    assert 3500 < refused(start(handlers, person)) <= 3600
+    assert start(handlers, reference_id).status == 201
+    assert 3500 < refused(start(handlers, reference_id)) <= 3600
     assert tables.session(second["session_id"]) is not None
 
 
 def test_with_more_than_may_be_open_the_wait_is_until_there_is_room(
-    handlers: Handlers, api: httpx.Client, tables: Tables, person: str
+    handlers: Handlers, api: httpx.Client, tables: Tables, reference_id: str
 ) -> None:
     for seconds in (3500, 3000, 2000):
-        age(tables, create_session(api, person), seconds=seconds)
-    assert 500 < refused(start(handlers, person, limit=2)) <= 600
-    assert 1500 < refused(start(handlers, person, limit=1)) <= 1600
+        age(tables, create_session(api, reference_id), seconds=seconds)
+    assert 500 < refused(start(handlers, reference_id, limit=2)) <= 600
+    assert 1500 < refused(start(handlers, reference_id, limit=1)) <= 1600
 
 
 def test_whoever_comes_back_has_room_again(
-    handlers: Handlers, api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    handlers: Handlers, api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
-    assert refused(start(handlers, person, limit=1))
+    begun = begin(api, terra, reference_id)
+    assert refused(start(handlers, reference_id, limit=1))
     begun.come_back(browser, "failure")
-    assert start(handlers, person, limit=1).status == 201
-    assert refused(start(handlers, person, limit=1))
+    assert start(handlers, reference_id, limit=1).status == 201
+    assert refused(start(handlers, reference_id, limit=1))
 
 
-def test_another_person_has_their_own_room(handlers: Handlers, api: httpx.Client, person: str) -> None:
-    create_session(api, person)
-    assert refused(start(handlers, person, limit=1))
-    assert start(handlers, f"{person}-other", limit=1).status == 201
+def test_another_person_has_their_own_room(handlers: Handlers, api: httpx.Client, reference_id: str) -> None:
+    create_session(api, reference_id)
+    assert refused(start(handlers, reference_id, limit=1))
+    assert start(handlers, f"{reference_id}-other", limit=1).status == 201
 
 
-def test_zero_is_no_limit_and_costs_nothing(handlers: Handlers, person: str) -> None:
+def test_zero_is_no_limit_and_costs_nothing(handlers: Handlers, reference_id: str) -> None:
     for _ in range(3):
-        run = start(handlers, person, limit=0)
+        run = start(handlers, reference_id, limit=0)
         assert (run.status, run.trips) == (201, ["terra.authenticateUser", "dynamodb.TransactWriteItems"])
 
 
 def test_a_repeat_is_answered_all_the_same_and_a_refusal_frees_its_key(
-    handlers: Handlers, tables: Tables, person: str
+    handlers: Handlers, tables: Tables, reference_id: str
 ) -> None:
-    first = start(handlers, person, limit=1, headers={"idempotency-key": f"{person}-1"})
+    first = start(handlers, reference_id, limit=1, headers={"idempotency-key": f"{reference_id}-1"})
     assert first.status == 201
-    assert start(handlers, person, limit=1, headers={"idempotency-key": f"{person}-1"}).json == first.json
-    another = {"idempotency-key": f"{person}-2"}
-    assert refused(start(handlers, person, limit=1, headers=another))
+    assert start(handlers, reference_id, limit=1, headers={"idempotency-key": f"{reference_id}-1"}).json == first.json
+    another = {"idempotency-key": f"{reference_id}-2"}
+    assert refused(start(handlers, reference_id, limit=1, headers=another))
     age(tables, first.json, seconds=3601)
-    assert start(handlers, person, limit=1, headers=another).status == 201
+    assert start(handlers, reference_id, limit=1, headers=another).status == 201
 
 
 def test_an_index_that_lags_lets_one_more_through_and_never_one_less(
-    handlers: Handlers, api: httpx.Client, person: str
+    handlers: Handlers, api: httpx.Client, reference_id: str
 ) -> None:
-    create_session(api, person)
-    assert start(handlers, person, NOTHING_FOUND_BY_INDEX, limit=1).status == 201
+    create_session(api, reference_id)
+    assert start(handlers, reference_id, NOTHING_FOUND_BY_INDEX, limit=1).status == 201
 
 
-def test_the_stack_as_it_is_deployed_has_a_limit(browser: httpx.Client, stack: Stack, person: str) -> None:
-    said = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": person}, timeout=30).json()["access_token"]
+def test_the_stack_as_it_is_deployed_has_a_limit(browser: httpx.Client, stack: Stack, reference_id: str) -> None:
+    said = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": reference_id}, timeout=30).json()["access_token"]
     headers = {"authorization": f"Bearer {said}"}
     began = time.monotonic()
     answers = [browser.post("/sessions", json={"resource": "FITBIT"}, headers=headers) for _ in range(21)]

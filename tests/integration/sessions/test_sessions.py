@@ -23,9 +23,9 @@ def refusal(answer: httpx.Response) -> tuple[int, str, set[str]]:
 
 
 def test_a_session_is_answered_as_the_contract_says(
-    api: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    answer = api.post("/sessions", json={**GOOD, "reference_id": person, "language": "de-CH"})
+    answer = api.post("/sessions", json={**GOOD, "reference_id": reference_id, "language": "de-CH"})
     assert answer.status_code == 201
     session = answer.json()
     assert answer.headers["location"] == f"/sessions/{session['session_id']}"
@@ -34,7 +34,7 @@ def test_a_session_is_answered_as_the_contract_says(
     assert session["auth_url"] == logins(terra)[-1]["auth_url"]
     [call] = terra.calls("/authenticateUser")
     assert call["query"] == {"resource": "FITBIT"}
-    assert call["body"]["reference_id"] == person
+    assert call["body"]["reference_id"] == reference_id
     assert call["body"]["language"] == "de-CH"
     success, failure = (query_of(call["body"][f"auth_{name}_redirect_url"]) for name in ("success", "failure"))
     assert success["session"] == failure["session"] == session["session_id"]
@@ -47,9 +47,9 @@ def test_a_session_is_answered_as_the_contract_says(
     assert failure["state"] not in str(item)
 
 
-def test_every_session_has_its_own_id_and_two_secrets(api: httpx.Client, terra: Terra, person: str) -> None:
+def test_every_session_has_its_own_id_and_two_secrets(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     for _ in range(5):
-        create_session(api, person)
+        create_session(api, reference_id)
     secrets = [query_of(login[f"{outcome}_url"]) for login in logins(terra) for outcome in ("success", "failure")]
     assert len({secret["session"] for secret in secrets}) == 5
     assert len({secret["state"] for secret in secrets}) == 10
@@ -150,8 +150,8 @@ def test_almost_any_text_is_a_reference_id(api: httpx.Client, terra: Terra, refe
     assert call["body"]["reference_id"] == reference
 
 
-def test_null_is_the_same_as_silence(api: httpx.Client, terra: Terra, person: str) -> None:
-    create_session(api, person, resources=None, return_to=None, language=None)
+def test_null_is_the_same_as_silence(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+    create_session(api, reference_id, resources=None, return_to=None, language=None)
     [call] = terra.calls("/authenticateUser")
     assert set(call["body"]) == {"reference_id", "auth_success_redirect_url", "auth_failure_redirect_url"}
 
@@ -160,9 +160,9 @@ def test_null_is_the_same_as_silence(api: httpx.Client, terra: Terra, person: st
     "name", ["nowhere", "WEB", "https://evil.example.com", f"https://{'x' * 90}", "", "..", "web ", "__class__"]
 )
 def test_an_unknown_return_target_is_422_before_terra_is_asked(
-    api: httpx.Client, terra: Terra, person: str, name: str
+    api: httpx.Client, terra: Terra, reference_id: str, name: str
 ) -> None:
-    answer = api.post("/sessions", json={**GOOD, "reference_id": person, "return_to": name})
+    answer = api.post("/sessions", json={**GOOD, "reference_id": reference_id, "return_to": name})
     assert refusal(answer) == (422, "unknown_return_target", set())
     assert not name or name not in answer.text
     assert terra.calls("/authenticateUser") == []
@@ -177,8 +177,8 @@ def test_an_unknown_resource_is_422(api: httpx.Client, terra: Terra, tables: Tab
     assert tables.count() == before
 
 
-def test_the_content_type_does_not_matter(api: httpx.Client, person: str) -> None:
-    body = json.dumps({**GOOD, "reference_id": person}).encode()
+def test_the_content_type_does_not_matter(api: httpx.Client, reference_id: str) -> None:
+    body = json.dumps({**GOOD, "reference_id": reference_id}).encode()
     for content_type in (
         "application/json",
         "text/plain",
@@ -188,8 +188,8 @@ def test_the_content_type_does_not_matter(api: httpx.Client, person: str) -> Non
         assert api.post("/sessions", content=body, headers={"content-type": content_type}).status_code == 201
 
 
-def test_an_empty_base_url_is_the_apis_own_domain(handlers: Handlers, terra: Terra, person: str) -> None:
-    event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": person}))
+def test_an_empty_base_url_is_the_apis_own_domain(handlers: Handlers, terra: Terra, reference_id: str) -> None:
+    event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": reference_id}))
     event["headers"] = {"host": "evil.example.com", "x-forwarded-host": "evil.example.com"}
     deployed = {"PUBLIC_BASE_URL": "", "RETURN_TARGETS": '{"web": "https://app.example.com/"}'}
     assert handlers.run("create_session", event, environment=deployed).status == 201
@@ -198,17 +198,19 @@ def test_an_empty_base_url_is_the_apis_own_domain(handlers: Handlers, terra: Ter
     assert call["body"]["auth_success_redirect_url"].startswith(f"https://{domain}/auth/success?")
 
 
-def test_a_session_costs_one_trip_to_terra_and_two_to_dynamodb(handlers: Handlers, terra: Terra, person: str) -> None:
+def test_a_session_costs_one_trip_to_terra_and_two_to_dynamodb(
+    handlers: Handlers, terra: Terra, reference_id: str
+) -> None:
     assert terra
-    event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": person}))
+    event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": reference_id}))
     run = handlers.run("create_session", event)
     assert run.trips == ["dynamodb.BatchGetItem", "terra.authenticateUser", "dynamodb.TransactWriteItems"]
-    assert person not in run.log
+    assert reference_id not in run.log
     assert "auth_url" not in run.log
 
 
-def test_a_session_that_cannot_be_kept_is_503(handlers: Handlers, terra: Terra, person: str) -> None:
-    event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": person}))
+def test_a_session_that_cannot_be_kept_is_503(handlers: Handlers, terra: Terra, reference_id: str) -> None:
+    event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": reference_id}))
     at = "dynamodb.TransactWriteItems*:before"
     for trouble in (refused(at, "InternalServerError", status=500), broken(at, "silence"), broken(at, "reset")):
         run = handlers.run("create_session", event, trouble)
@@ -218,9 +220,9 @@ def test_a_session_that_cannot_be_kept_is_503(handlers: Handlers, terra: Terra, 
 
 
 def test_a_session_whose_writes_answer_was_lost_is_kept_by_the_second_try(
-    handlers: Handlers, terra: Terra, tables: Tables, person: str
+    handlers: Handlers, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": person}))
+    event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": reference_id}))
     run = handlers.run("create_session", event, lose("dynamodb.TransactWriteItems:before"))
     assert run.status == 201
     assert tables.session(run.json["session_id"]) is not None
@@ -234,19 +236,19 @@ def test_without_terras_key_it_is_misconfigured(handlers: Handlers, terra: Terra
     assert terra.calls("/authenticateUser") == []
 
 
-def test_the_person_is_sent_exactly_where_terra_said(api: httpx.Client, terra: Terra, person: str) -> None:
+def test_the_person_is_sent_exactly_where_terra_said(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     assert terra
-    session = create_session(api, person)
+    session = create_session(api, reference_id)
     assert decide(session["auth_url"], "deny").startswith(f"{api.base_url}".rstrip("/"))
 
 
 @pytest.mark.parametrize("key", ["\u201ckey\u201d", "key\u00a0", "key\n", "k ey"])
 def test_with_a_key_that_was_pasted_with_something_else_it_is_misconfigured_and_terra_is_not_asked(
-    handlers: Handlers, api: httpx.Client, terra: Terra, person: str, key: str
+    handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str, key: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     pasted = instead("secrets-manager.*:before", {"SecretString": json.dumps({"api_key": key})})
-    event = http_event("POST", "/sessions", body=json.dumps({"reference_id": person, "resource": "FITBIT"}))
+    event = http_event("POST", "/sessions", body=json.dumps({"reference_id": reference_id, "resource": "FITBIT"}))
     run = handlers.run("create_session", event, pasted)
     assert (run.status, run.json["code"]) == (503, "misconfigured")
     page = handlers.run("auth_success", begun.event("success"), pasted)

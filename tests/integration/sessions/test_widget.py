@@ -43,9 +43,9 @@ def view(api: httpx.Client, begun: OnTerrasPage) -> tuple[str, str | None, str |
 
 
 def test_without_a_resource_terras_own_page_is_opened(
-    api: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin_widget(api, terra, person, language="de-CH", return_to="web")
+    begun = begin_widget(api, terra, reference_id, language="de-CH", return_to="web")
     [call] = terra.calls(WIDGET)
     assert set(call["body"]) == {
         "reference_id",
@@ -53,7 +53,7 @@ def test_without_a_resource_terras_own_page_is_opened(
         "auth_success_redirect_url",
         "auth_failure_redirect_url",
     }
-    assert (call["body"]["reference_id"], call["body"]["language"]) == (person, "de-CH")
+    assert (call["body"]["reference_id"], call["body"]["language"]) == (reference_id, "de-CH")
     assert terra.calls("/authenticateUser") == []
     assert begun.session["resource"] is None
     assert begun.session["status"] == "pending"
@@ -66,8 +66,8 @@ def test_without_a_resource_terras_own_page_is_opened(
     assert begun.state not in str(item)
 
 
-def test_what_may_be_picked_is_told_as_one_text(api: httpx.Client, terra: Terra, person: str) -> None:
-    begin_widget(api, terra, person, resources=["GARMIN", "OURA", "GARMIN"])
+def test_what_may_be_picked_is_told_as_one_text(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+    begin_widget(api, terra, reference_id, resources=["GARMIN", "OURA", "GARMIN"])
     [call] = terra.calls(WIDGET)
     assert call["body"]["providers"] == "GARMIN,OURA"
 
@@ -85,44 +85,46 @@ def test_what_may_be_picked_is_told_as_one_text(api: httpx.Client, terra: Terra,
     ids=lambda value: str(value)[:50] if isinstance(value, dict) else "",
 )
 def test_wrong_resources_are_400_and_named(
-    api: httpx.Client, terra: Terra, person: str, fields: dict[str, Any], wrong: set[str]
+    api: httpx.Client, terra: Terra, reference_id: str, fields: dict[str, Any], wrong: set[str]
 ) -> None:
-    answer = api.post("/sessions", json={"reference_id": person, **fields})
+    answer = api.post("/sessions", json={"reference_id": reference_id, **fields})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
     assert {error["field"] for error in answer.json()["errors"]} == wrong
     assert terra.calls(WIDGET) == []
 
 
-def test_any_success_of_terras_counts(api: httpx.Client, terra: Terra, person: str) -> None:
+def test_any_success_of_terras_counts(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     terra.settings(widget_status=200)
-    assert view(api, begin_widget(api, terra, person)) == ("pending", None, None)
+    assert view(api, begin_widget(api, terra, reference_id)) == ("pending", None, None)
 
 
 @pytest.mark.parametrize(("lives", "shown"), [(900, 900), (60, 60), (7200, 3600)])
 def test_a_session_expires_with_its_link_and_within_an_hour(
-    api: httpx.Client, terra: Terra, person: str, lives: int, shown: int
+    api: httpx.Client, terra: Terra, reference_id: str, lives: int, shown: int
 ) -> None:
     terra.settings(widget_expires_in_s=lives)
-    session = begin_widget(api, terra, person).session
+    session = begin_widget(api, terra, reference_id).session
     assert seconds(session, "expires_at") - seconds(session, "created_at") == pytest.approx(shown)
 
 
 @pytest.mark.parametrize("expires_in", [None, "soon", 0, -1, True, 10**12])
 def test_a_life_that_terra_does_not_tell_is_fifteen_minutes(
-    api: httpx.Client, terra: Terra, person: str, expires_in: object
+    api: httpx.Client, terra: Terra, reference_id: str, expires_in: object
 ) -> None:
     url = f"{terra.client.base_url}/widget/session/x"
     body = {"status": "success", "session_id": "x", "url": url, "expires_in": expires_in}
     terra.fault(WIDGET, "wrong_shape", body=body)
-    session = begin_widget(api, terra, person).session
+    session = begin_widget(api, terra, reference_id).session
     assert session["auth_url"] == url
     assert seconds(session, "expires_at") - seconds(session, "created_at") == pytest.approx(900)
 
 
 @pytest.mark.parametrize("status", [410, 404])
-def test_a_retired_endpoint_is_told_with_what_to_set(api: httpx.Client, terra: Terra, person: str, status: int) -> None:
+def test_a_retired_endpoint_is_told_with_what_to_set(
+    api: httpx.Client, terra: Terra, reference_id: str, status: int
+) -> None:
     terra.fault(WIDGET, "status", status=status)
-    answer = api.post("/sessions", json={"reference_id": person})
+    answer = api.post("/sessions", json={"reference_id": reference_id})
     assert (answer.status_code, answer.json()["code"]) == (502, "terra_rejected")
     assert "TERRA_WIDGET_URL" in answer.json()["detail"]
 
@@ -142,17 +144,21 @@ def test_a_retired_endpoint_is_told_with_what_to_set(api: httpx.Client, terra: T
     ],
 )
 def test_an_answer_without_what_it_must_hold_is_none(
-    api: httpx.Client, terra: Terra, tables: Tables, person: str, body: object
+    api: httpx.Client, terra: Terra, tables: Tables, reference_id: str, body: object
 ) -> None:
     before = tables.count()
     terra.fault(WIDGET, "wrong_shape", body=body, status=201)
-    answer = api.post("/sessions", json={"reference_id": person})
+    answer = api.post("/sessions", json={"reference_id": reference_id})
     assert (answer.status_code, answer.json()["code"]) == (503, "terra_unavailable")
     assert tables.count() == before
 
 
-def test_the_same_key_has_the_same_session_and_opens_one_page(terra: Terra, handlers: Handlers, person: str) -> None:
-    event = http_event("POST", "/sessions", body=f'{{"reference_id": "{person}"}}', headers={"idempotency-key": person})
+def test_the_same_key_has_the_same_session_and_opens_one_page(
+    terra: Terra, handlers: Handlers, reference_id: str
+) -> None:
+    event = http_event(
+        "POST", "/sessions", body=f'{{"reference_id": "{reference_id}"}}', headers={"idempotency-key": reference_id}
+    )
     first = handlers.run("create_session", event)
     assert first.status == 201
     assert first.trips[-2:] == ["terra.session", "dynamodb.TransactWriteItems"]
@@ -164,12 +170,12 @@ def test_the_same_key_has_the_same_session_and_opens_one_page(terra: Terra, hand
 
 
 def test_the_webhook_comes_first_and_no_index_is_asked(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
-    begun = begin_widget(api, terra, person)
+    begun = begin_widget(api, terra, reference_id)
     address = begun.allow("GARMIN")
-    [connection] = connections_of(api, person)
+    [connection] = connections_of(api, reference_id)
     assert view(api, begun) == ("connected", "GARMIN", connection["user_id"])
     path = http_event("GET", "/sessions/x", path_parameters={"session_id": begun.session_id})
     run = handlers.run("get_session", path, NOTHING_FOUND_BY_INDEX)
@@ -182,9 +188,9 @@ def test_the_webhook_comes_first_and_no_index_is_asked(
 
 
 def test_the_redirect_comes_first(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin_widget(api, terra, person)
+    begun = begin_widget(api, terra, reference_id)
     terra.hold()
     address = begun.allow("OURA")
     assert CONNECTED in browser.get(address).text
@@ -200,12 +206,12 @@ def test_the_redirect_comes_first(
 
 
 def test_a_webhook_that_names_a_page_reads_once_and_writes_once(
-    handlers: Handlers, webhook: Make, tables: Tables, person: str
+    handlers: Handlers, webhook: Make, tables: Tables, reference_id: str
 ) -> None:
     user_id, widget = new_user_id(), new_user_id()
     for number in range(2):
         run = handlers.run(
-            "terra_webhook", webhook(auth_event(user_id, person, widget_session_id=widget, n=number)).event()
+            "terra_webhook", webhook(auth_event(user_id, reference_id, widget_session_id=widget, n=number)).event()
         )
         assert (run.status, run.trips) == (200, ["dynamodb.BatchGetItem", "dynamodb.TransactWriteItems"])
     item = tables.session(f"widget:{widget}")
@@ -214,10 +220,10 @@ def test_a_webhook_that_names_a_page_reads_once_and_writes_once(
 
 
 def test_the_app_learns_what_was_picked_and_no_more(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, stack: Stack, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, stack: Stack, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
-    begun = begin_widget(api, terra, person, return_to="web")
+    begun = begin_widget(api, terra, reference_id, return_to="web")
     waiting = begun.come_back(browser)
     assert waiting.headers["location"] == f"{stack.demo_url}/connected?session_id={begun.session_id}&status=needs_app"
     answer = browser.get(begun.allow("GARMIN"))
@@ -227,10 +233,10 @@ def test_the_app_learns_what_was_picked_and_no_more(
 
 
 def test_two_pages_of_one_person_do_not_settle_each_other(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
-    first, second = begin_widget(api, terra, person), begin_widget(api, terra, person)
+    first, second = begin_widget(api, terra, reference_id), begin_widget(api, terra, reference_id)
     second.allow("GARMIN")
     assert view(api, first) == ("pending", None, None)
     # The first session picked a source of a mobile app. The second session's connection does not count for it.
@@ -240,31 +246,33 @@ def test_two_pages_of_one_person_do_not_settle_each_other(
     assert view(api, first)[:2] == ("connected", "OURA")
 
 
-def test_what_a_reconnect_made_of_it_is_shown(api: httpx.Client, terra: Terra, person: str) -> None:
+def test_what_a_reconnect_made_of_it_is_shown(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     terra.settings(redirect_waits_for_webhook=True)
-    begun = begin_widget(api, terra, person)
+    begun = begin_widget(api, terra, reference_id)
     begun.allow("FITBIT", account="the same")
     _, _, first = view(api, begun)
-    again = begin_widget(api, terra, person)
+    again = begin_widget(api, terra, reference_id)
     again.allow("FITBIT", account="the same")
     _, _, second = view(api, again)
     assert first != second
     assert view(api, begun) == ("connected", "FITBIT", second)
-    assert len(connections_of(api, person)) == 1
+    assert len(connections_of(api, reference_id)) == 1
 
 
-def test_a_failure_that_terra_tells_by_the_page_fails_its_session(api: httpx.Client, terra: Terra, person: str) -> None:
+def test_a_failure_that_terra_tells_by_the_page_fails_its_session(
+    api: httpx.Client, terra: Terra, reference_id: str
+) -> None:
     terra.settings(cancel_shape="old", cancel_reason="missing_scopes", redirect_waits_for_webhook=True)
-    begun = begin_widget(api, terra, person)
+    begun = begin_widget(api, terra, reference_id)
     decide(begun.pick("FITBIT"), "deny")
     shown = session_status(api, begun.session)
     assert (shown["status"], shown["reason"], shown["resource"]) == ("failed", "missing_scopes", None)
 
 
 def test_giving_up_on_the_page_fails_the_session(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin_widget(api, terra, person)
+    begun = begin_widget(api, terra, reference_id)
     assert "Nothing was connected" in browser.get(begun.give_up()).text
     shown = session_status(api, begun.session)
     assert (shown["status"], shown["reason"]) == ("failed", "access_denied")
@@ -274,38 +282,38 @@ def test_giving_up_on_the_page_fails_the_session(
 
 
 def test_somebody_elses_connection_connects_nobody(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    theirs = terra.connect(f"{person}-other")["user_id"]
-    begun = begin_widget(api, terra, person)
+    theirs = terra.connect(f"{reference_id}-other")["user_id"]
+    begun = begin_widget(api, terra, reference_id)
     assert WAITING in begun.come_back(browser, user_id=theirs).text
     assert view(api, begun) == ("pending", None, None)
 
 
 def test_a_login_that_nobody_has_finished_connects_nobody(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    pending = begin(api, terra, person)
-    begun = begin_widget(api, terra, person)
+    pending = begin(api, terra, reference_id)
+    begun = begin_widget(api, terra, reference_id)
     assert WAITING in begun.come_back(browser, user_id=pending.user_id).text
     assert view(api, begun) == ("pending", None, None)
 
 
 @pytest.mark.parametrize(("offered", "status"), [(["OURA", "GARMIN"], "pending"), (["OURA", "FITBIT"], "connected")])
 def test_what_was_not_offered_cannot_have_been_picked(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, offered: list[str], status: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, offered: list[str], status: str
 ) -> None:
-    begun = begin_widget(api, terra, person, resources=offered)
+    begun = begin_widget(api, terra, reference_id, resources=offered)
     terra.settings(send_webhooks=False)
-    fitbit = terra.connect(person, provider="FITBIT")["user_id"]
+    fitbit = terra.connect(reference_id, provider="FITBIT")["user_id"]
     begun.come_back(browser, user_id=fitbit)
     assert view(api, begun)[0] == status
 
 
 def test_a_wrong_state_reads_once_and_asks_nobody(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
-    begun = begin_widget(api, terra, person)
+    begun = begin_widget(api, terra, reference_id)
     wrong = http_event("GET", "/auth/success", query=f"session={begun.session_id}&state=x")
     assert handlers.run("auth_success", wrong).trips == ["dynamodb.GetItem"]
     known = browser.get("/auth/success", params={"session": begun.session_id, "state": "x"})
@@ -318,23 +326,23 @@ def test_a_wrong_state_reads_once_and_asks_nobody(
 
 
 def test_a_source_of_a_phones_app_needs_the_app(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin_widget(api, terra, person)
+    begun = begin_widget(api, terra, reference_id)
     page = browser.get(begun.pick("APPLE"))
     assert page.status_code == 200
     assert NEEDS_APP in page.text
     assert view(api, begun) == ("needs_app", None, None)
-    assert [call["query"] for call in terra.calls("/userInfo")] == [{"reference_id": person}]
+    assert [call["query"] for call in terra.calls("/userInfo")] == [{"reference_id": reference_id}]
 
 
 @pytest.mark.parametrize("query", NOBODY, ids=str)
 @pytest.mark.parametrize("unknown", ["empty", "not_found"])
 def test_however_terra_writes_nobody(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, query: dict[str, str], unknown: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, query: dict[str, str], unknown: str
 ) -> None:
     terra.settings(unknown_reference=unknown, userinfo_reference_shape="object")
-    begun = begin_widget(api, terra, person)
+    begun = begin_widget(api, terra, reference_id)
     assert NEEDS_APP in begun.come_back(browser, **query).text
     assert view(api, begun)[0] == "needs_app"
 
@@ -355,19 +363,19 @@ TROUBLES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: str(trouble)[:40])
 def test_while_terra_says_nothing_that_counts_it_stays_pending(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str, trouble: dict[str, Any]
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, trouble: dict[str, Any]
 ) -> None:
-    begun = begin_widget(api, terra, person)
+    begun = begin_widget(api, terra, reference_id)
     terra.fault("/userInfo", **trouble)
     assert WAITING in begun.come_back(browser).text
     assert view(api, begun) == ("pending", None, None)
 
 
 def test_one_that_terra_lists_and_says_nothing_about_leaves_it_pending(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin_widget(api, terra, person)
+    begun = begin_widget(api, terra, reference_id)
     terra.fault("/userInfo", "wrong_shape", times=1, body=[{"user_id": new_user_id()}])
     terra.fault("/userInfo", "status", status=500)
     assert WAITING in begun.come_back(browser).text
@@ -376,53 +384,53 @@ def test_one_that_terra_lists_and_says_nothing_about_leaves_it_pending(
 
 
 def test_more_candidates_than_there_is_time_for_leave_it_pending(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     for _ in range(13):
-        terra.client.post("/_control/logins", json={"reference_id": person}).raise_for_status()
-    begun = begin_widget(api, terra, person)
+        terra.client.post("/_control/logins", json={"reference_id": reference_id}).raise_for_status()
+    begun = begin_widget(api, terra, reference_id)
     assert WAITING in begun.come_back(browser).text
     assert len(terra.calls("/userInfo")) == 13
     assert view(api, begun) == ("pending", None, None)
 
 
 def test_logins_that_nobody_has_finished_are_nothing_new(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     for _ in range(3):
-        create_session(api, person)
-    begun = begin_widget(api, terra, person)
+        create_session(api, reference_id)
+    begun = begin_widget(api, terra, reference_id)
     assert NEEDS_APP in begun.come_back(browser).text
     assert len(terra.calls("/userInfo")) == 4
 
 
 def test_what_was_connected_before_is_nothing_new_and_not_asked_about(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    terra.connect(person)
-    eventually(lambda: connections_of(api, person))
-    begun = begin_widget(api, terra, person)
+    terra.connect(reference_id)
+    eventually(lambda: connections_of(api, reference_id))
+    begun = begin_widget(api, terra, reference_id)
     assert NEEDS_APP in begun.come_back(browser).text
     assert len(terra.calls("/userInfo")) == 1
 
 
 def test_something_new_that_terra_lists_connects_it(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    terra.connect(person, provider="FITBIT")
-    eventually(lambda: connections_of(api, person))
-    begun = begin_widget(api, terra, person)
+    terra.connect(reference_id, provider="FITBIT")
+    eventually(lambda: connections_of(api, reference_id))
+    begun = begin_widget(api, terra, reference_id)
     terra.settings(send_webhooks=False)
-    new = terra.connect(person, provider="APPLE")["user_id"]
+    new = terra.connect(reference_id, provider="APPLE")["user_id"]
     assert CONNECTED in begun.come_back(browser).text
     assert view(api, begun) == ("connected", "APPLE", new)
-    assert {c["user_id"] for c in connections_of(api, person)} > {new}
+    assert {c["user_id"] for c in connections_of(api, reference_id)} > {new}
 
 
 def test_terra_is_asked_once_in_five_seconds(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin_widget(api, terra, person)
+    begun = begin_widget(api, terra, reference_id)
     for _ in range(3):
         assert NEEDS_APP in begun.come_back(browser).text
     assert len(terra.calls("/userInfo")) == 1
@@ -434,12 +442,12 @@ def test_terra_is_asked_once_in_five_seconds(
 
 
 def test_its_webhook_connects_it_after_all(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, webhook: Make, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, webhook: Make, reference_id: str
 ) -> None:
-    begun = begin_widget(api, terra, person)
+    begun = begin_widget(api, terra, reference_id)
     browser.get(begun.pick("APPLE"))
     user_id = new_user_id()
-    event = auth_event(user_id, person, provider="APPLE", widget_session_id=begun.widget_session_id)
+    event = auth_event(user_id, reference_id, provider="APPLE", widget_session_id=begun.widget_session_id)
     assert webhook(event).post(browser).status_code == 200
     assert view(api, begun) == ("connected", "APPLE", user_id)
     begun.come_back(browser)
@@ -447,20 +455,20 @@ def test_its_webhook_connects_it_after_all(
 
 
 def test_a_failure_outranks_it_in_either_order(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     for order in (["success", "failure"], ["failure", "success"]):
-        begun = begin_widget(api, terra, person)
+        begun = begin_widget(api, terra, reference_id)
         for outcome in order:
             begun.come_back(browser, outcome)
         assert view(api, begun)[0] == "failed"
 
 
 def test_what_needs_the_app_is_no_longer_open(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
-    begun = begin_widget(api, terra, person)
-    event = http_event("POST", "/sessions", body=f'{{"reference_id": "{person}"}}')
+    begun = begin_widget(api, terra, reference_id)
+    event = http_event("POST", "/sessions", body=f'{{"reference_id": "{reference_id}"}}')
     one_at_a_time = {"OPEN_SESSIONS_PER_PERSON": "1"}
     assert handlers.run("create_session", event, environment=one_at_a_time).status == 429
     begun.come_back(browser)
@@ -468,9 +476,9 @@ def test_what_needs_the_app_is_no_longer_open(
 
 
 def test_only_a_person_who_picked_can_need_the_app(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, person)
+    begun = begin(api, terra, reference_id)
     assert WAITING in begun.come_back(browser).text
     assert session_status(api, begun.session)["status"] == "pending"
 
@@ -479,40 +487,40 @@ def test_only_a_person_who_picked_can_need_the_app(
 
 
 def test_an_erasure_takes_what_was_told_of_the_page_and_a_late_webhook_brings_nothing_back(
-    api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+    api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
-    begun = begin_widget(api, terra, person)
+    begun = begin_widget(api, terra, reference_id)
     begun.allow()
     _, _, user_id = view(api, begun)
     assert user_id is not None
-    assert erase(api, person).status_code == httpx.codes.NO_CONTENT
-    late = auth_event(user_id, person, widget_session_id=begun.widget_session_id)
+    assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
+    late = auth_event(user_id, reference_id, widget_session_id=begun.widget_session_id)
     failure = {**late, "status": "error", "reason": "access_denied"}
     cancelled = {"type": "auth_cancelled", "status": "error", "widget_session_id": begun.widget_session_id}
-    elsewhere = auth_event(user_id, person, widget_session_id=new_user_id())
+    elsewhere = auth_event(user_id, reference_id, widget_session_id=new_user_id())
     for event in (late, failure, cancelled, elsewhere):
         [answer] = terra.deliver(event)
         assert answer["status"] == httpx.codes.OK
-    for word in (person, user_id, begun.session_id, begun.widget_session_id, elsewhere["widget_session_id"]):
+    for word in (reference_id, user_id, begun.session_id, begun.widget_session_id, elsewhere["widget_session_id"]):
         assert items_containing(dynamodb, stack, word) == []
 
 
 def test_a_login_on_terras_page_that_finishes_after_the_erasure_brings_nobody_back(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+    api: httpx.Client, browser: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
-    begun = begin_widget(api, terra, person)
-    assert erase(api, person).status_code == httpx.codes.NO_CONTENT
+    begun = begin_widget(api, terra, reference_id)
+    assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
     address = begun.allow()
     assert browser.get(address).status_code == httpx.codes.BAD_REQUEST
     user_id = query_of(address)["user_id"]
-    for word in (person, user_id, begun.widget_session_id):
+    for word in (reference_id, user_id, begun.widget_session_id):
         assert items_containing(dynamodb, stack, word) == []
     # It is erased like a known connection: a repeat with another widget session id finds its tombstone.
-    [answer] = terra.deliver(auth_event(user_id, person, widget_session_id=new_user_id()))
+    [answer] = terra.deliver(auth_event(user_id, reference_id, widget_session_id=new_user_id()))
     assert answer["status"] == httpx.codes.OK
-    assert connections_of(api, person, include="revoked") == []
+    assert connections_of(api, reference_id, include="revoked") == []
 
 
 @pytest.mark.parametrize("is_known", [False, True])
@@ -523,21 +531,21 @@ def test_an_erasure_while_the_webhook_is_being_taken_wins(
     webhook: Make,
     dynamodb: "DynamoDBClient",
     stack: Stack,
-    person: str,
+    reference_id: str,
     *,
     is_known: bool,
 ) -> None:
-    begun = begin_widget(api, terra, person)
+    begun = begin_widget(api, terra, reference_id)
     user_id = new_user_id()
-    event = auth_event(user_id, person, widget_session_id=begun.widget_session_id)
+    event = auth_event(user_id, reference_id, widget_session_id=begun.widget_session_id)
     if is_known:
         terra.deliver({**event, "first": True})
     with handlers.start("terra_webhook", webhook(event).event(), pause("dynamodb.TransactWriteItems:before")) as run:
         run.until_paused()
-        assert erase(api, person).status_code == httpx.codes.NO_CONTENT
+        assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
         run.go_on()
         assert run.end().status == 200
-    for word in (person, user_id, begun.widget_session_id):
+    for word in (reference_id, user_id, begun.widget_session_id):
         assert items_containing(dynamodb, stack, word) == []
 
 
@@ -547,11 +555,11 @@ def test_what_was_told_outlives_its_session_and_is_erased_all_the_same(
     webhook: Make,
     dynamodb: "DynamoDBClient",
     stack: Stack,
-    person: str,
+    reference_id: str,
 ) -> None:
     user_id, widget = new_user_id(), new_user_id()
-    assert webhook(auth_event(user_id, person, widget_session_id=widget)).post(browser).status_code == 200
+    assert webhook(auth_event(user_id, reference_id, widget_session_id=widget)).post(browser).status_code == 200
     assert items_containing(dynamodb, stack, f"widget:{widget}") != []
-    assert erase(api, person).status_code == httpx.codes.NO_CONTENT
+    assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
     assert items_containing(dynamodb, stack, widget) == []
     assert items_containing(dynamodb, stack, user_id) == []

@@ -18,13 +18,13 @@ OLDER_PATH = "/auth/generateAuthToken"
 
 
 @pytest.fixture
-def named(person: str) -> dict[str, str]:
+def named(reference_id: str) -> dict[str, str]:
     """The request body of a caller with a service key."""
-    return {"reference_id": person}
+    return {"reference_id": reference_id}
 
 
-def as_user(stack: Stack, person: str) -> dict[str, str]:
-    answer = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": person}, timeout=30).raise_for_status()
+def as_user(stack: Stack, reference_id: str) -> dict[str, str]:
+    answer = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": reference_id}, timeout=30).raise_for_status()
     return {"authorization": f"Bearer {answer.json()['access_token']}"}
 
 
@@ -98,19 +98,19 @@ def test_a_user_s_token_is_bound_to_its_own_subject(
 
 
 def test_a_user_s_token_gets_none_for_another_user(
-    stack: Stack, browser: httpx.Client, terra: Terra, person: str
+    stack: Stack, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    victim = f"{person}-victim"
-    answer = browser.post("/mobile-tokens", headers=as_user(stack, person), json={"reference_id": victim})
+    victim = f"{reference_id}-victim"
+    answer = browser.post("/mobile-tokens", headers=as_user(stack, reference_id), json={"reference_id": victim})
 
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert terra.calls(PATH) == []
 
 
 def test_a_user_attaches_a_device_to_no_other_user_and_takes_over_none_of_theirs(
-    stack: Stack, api: httpx.Client, browser: httpx.Client, terra: Terra, person: str
+    stack: Stack, api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    victim, attacker = f"{person}-victim", f"{person}-attacker"
+    victim, attacker = f"{reference_id}-victim", f"{reference_id}-attacker"
     terra.connect(victim, provider="APPLE")
     [before] = eventually(lambda: connections_of(api, victim))
     token = browser.post("/mobile-tokens", headers=as_user(stack, attacker)).json()["token"]
@@ -126,11 +126,11 @@ def test_a_user_attaches_a_device_to_no_other_user_and_takes_over_none_of_theirs
 def test_a_new_phone_replaces_the_old_one_and_is_the_same_connection(
     api: httpx.Client, terra: Terra, named: dict[str, str]
 ) -> None:
-    person = named["reference_id"]
+    reference_id = named["reference_id"]
     for phone in ("old", "new"):
         token = api.post("/mobile-tokens", json=named).json()["token"]
         redeem(terra, token, None, account=phone)
-        [connection] = eventually(lambda: connections_of(api, person))
+        [connection] = eventually(lambda: connections_of(api, reference_id))
         if phone == "old":
             first = connection
     assert connection["connection_id"] == first["connection_id"]

@@ -178,7 +178,7 @@ def test_trouble_with_terra_is_503_only_while_nothing_was_ever_read(
     terra.fault(DETAILED, **trouble)
     began = time.monotonic()
     refused = cold.get()
-    assert time.monotonic() - began < 8 + BUSY, "a person is waiting"
+    assert time.monotonic() - began < 8 + BUSY, "a reference_id is waiting"
     assert refused.status_code == httpx.codes.SERVICE_UNAVAILABLE
     assert refused.headers["content-type"] == "application/problem+json"
     assert refused.headers["cache-control"] == "no-store"
@@ -193,7 +193,7 @@ def test_trouble_with_terra_is_503_only_while_nothing_was_ever_read(
     turn_stale()
     began = time.monotonic()
     during = cold.get()
-    assert time.monotonic() - began < 3 + BUSY, "a person is waiting"
+    assert time.monotonic() - began < 3 + BUSY, "a reference_id is waiting"
     assert (during.status_code, during.content) == (httpx.codes.OK, before.content)
     assert during.headers["cache-control"] == "private, max-age=30"
     assert during.headers["etag"] == before.headers["etag"]

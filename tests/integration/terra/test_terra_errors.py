@@ -27,8 +27,8 @@ from tests.support.waiting import BUSY
 FUNCTION_LIMIT_S = 28
 
 
-def asking(person: str, **headers: str) -> dict[str, Any]:
-    body = json.dumps({"reference_id": person, "resource": "FITBIT"})
+def asking(reference_id: str, **headers: str) -> dict[str, Any]:
+    body = json.dumps({"reference_id": reference_id, "resource": "FITBIT"})
     return http_event("POST", "/sessions", body=body, headers=headers)
 
 
@@ -133,33 +133,35 @@ MAPPED: list[tuple[dict[str, Any], int, str]] = [
 
 @pytest.mark.parametrize(("fault", "status", "code"), MAPPED, ids=str)
 def test_each_answer_of_terra_has_its_code(
-    api: httpx.Client, terra: Terra, tables: Tables, person: str, fault: dict[str, Any], status: int, code: str
+    api: httpx.Client, terra: Terra, tables: Tables, reference_id: str, fault: dict[str, Any], status: int, code: str
 ) -> None:
     terra.fault("/authenticateUser", **fault)
     before = tables.count()
-    answered = api.post("/sessions", json={"reference_id": person, "resource": "FITBIT"})
+    answered = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
     assert (answered.status_code, answered.json()["code"]) == (status, code)
     assert answered.headers["content-type"] == "application/problem+json"
     assert ("retry-after" in answered.headers) == (status == 503)
-    assert person not in answered.text
+    assert reference_id not in answered.text
     assert len(terra.calls("/authenticateUser")) == 1
     assert tables.count() == before
 
 
 @pytest.mark.parametrize(("asked", "told"), [(0, "1"), (7, "7"), (100_000, "3600")])
-def test_terras_rate_limit_is_handed_on(api: httpx.Client, terra: Terra, person: str, asked: int, told: str) -> None:
+def test_terras_rate_limit_is_handed_on(
+    api: httpx.Client, terra: Terra, reference_id: str, asked: int, told: str
+) -> None:
     terra.fault("/authenticateUser", "rate_limit", retry_after=asked)
-    answered = api.post("/sessions", json={"reference_id": person, "resource": "FITBIT"})
+    answered = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
     assert (answered.status_code, answered.json()["code"]) == (429, "too_many_requests")
     assert answered.headers["retry-after"] == told
     assert len(terra.calls("/authenticateUser")) == 1
 
 
 @pytest.mark.parametrize("retry_after", ["Wed, 21 Oct 2026 07:28:00 GMT", "", "-1", "1.5", "\u00b2", "9" * 5000])
-def test_an_odd_retry_after_is_a_short_wait(handlers: Handlers, person: str, retry_after: str) -> None:
+def test_an_odd_retry_after_is_a_short_wait(handlers: Handlers, reference_id: str, retry_after: str) -> None:
     limited = f"HTTP/1.1 429 Slow\r\nretry-after: {retry_after}\r\ncontent-length: 0\r\n\r\n".encode("latin-1")
     with hostile(answer(limited)) as (url, _):
-        run = handlers.run("create_session", asking(person), environment=at(url))
+        run = handlers.run("create_session", asking(reference_id), environment=at(url))
     assert (run.status, run.json["code"]) == (429, "too_many_requests")
     assert run.result is not None
     assert 1 <= int(run.result["headers"]["retry-after"]) <= 3600
@@ -178,28 +180,28 @@ TALKS: dict[str, Talk] = {
 
 @pytest.mark.parametrize("talk", TALKS.values(), ids=TALKS)
 def test_an_answer_that_is_none_is_unavailable_and_terra_was_asked_once(
-    handlers: Handlers, person: str, talk: Talk
+    handlers: Handlers, reference_id: str, talk: Talk
 ) -> None:
     with hostile(talk) as (url, heard):
-        run = handlers.run("create_session", asking(person), environment=at(url))
+        run = handlers.run("create_session", asking(reference_id), environment=at(url))
     assert (run.status, run.json["code"]) == (503, "terra_unavailable")
     assert len(heard) == 1
     assert run.seconds < 5 + BUSY
 
 
-def test_a_terra_that_refuses_connections_is_unavailable(handlers: Handlers, person: str) -> None:
-    run = handlers.run("create_session", asking(person), environment=at("http://127.0.0.1:9"))
+def test_a_terra_that_refuses_connections_is_unavailable(handlers: Handlers, reference_id: str) -> None:
+    run = handlers.run("create_session", asking(reference_id), environment=at("http://127.0.0.1:9"))
     assert (run.status, run.json["code"]) == (503, "terra_unavailable")
 
 
-def test_a_slow_terra_is_waited_for(api: httpx.Client, terra: Terra, person: str) -> None:
+def test_a_slow_terra_is_waited_for(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     terra.fault("/authenticateUser", "slow", delay_s=4)
-    assert api.post("/sessions", json={"reference_id": person, "resource": "FITBIT"}).status_code == 201
+    assert api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"}).status_code == 201
     assert len(terra.calls("/authenticateUser")) == 1
 
 
-def test_wrong_credentials_are_not_the_callers_fault(handlers: Handlers, terra: Terra, person: str) -> None:
-    run = handlers.run("create_session", asking(person), environment={"TERRA_DEV_ID": "somebody-else"})
+def test_wrong_credentials_are_not_the_callers_fault(handlers: Handlers, terra: Terra, reference_id: str) -> None:
+    run = handlers.run("create_session", asking(reference_id), environment={"TERRA_DEV_ID": "somebody-else"})
     assert (run.status, run.json["code"]) == (502, "terra_rejected")
     assert len(terra.calls("/authenticateUser")) == 1
 

@@ -24,8 +24,8 @@ WIDGET = "/api/widget/session"
 DATA_TOKEN = "terra_dt_integration0123456789"
 
 
-def asking(person: str, **fields: object) -> dict[str, Any]:
-    return http_event("POST", "/sessions", body=json.dumps({"reference_id": person, **fields}))
+def asking(reference_id: str, **fields: object) -> dict[str, Any]:
+    return http_event("POST", "/sessions", body=json.dumps({"reference_id": reference_id, **fields}))
 
 
 def asked_of_terra(run: Run) -> list[str]:
@@ -64,13 +64,13 @@ def credential(stack: Stack, terra: Terra, request: pytest.FixtureRequest) -> It
 
 
 def test_every_call_of_terra_is_understood_and_no_log_has_the_credential(
-    handlers: Handlers, terra: Terra, version: str, credential: dict[str, str], person: str
+    handlers: Handlers, terra: Terra, version: str, credential: dict[str, str], reference_id: str
 ) -> None:
-    user_id = terra.connect(person)["user_id"]
-    by_person = json.dumps({"reference_id": person})
+    user_id = terra.connect(reference_id)["user_id"]
+    by_person = json.dumps({"reference_id": reference_id})
     runs = {
-        "a login": (201, "create_session", asking(person, resource="FITBIT")),
-        "a widget": (201, "create_session", asking(person, resources=["OURA"])),
+        "a login": (201, "create_session", asking(reference_id, resource="FITBIT")),
+        "a widget": (201, "create_session", asking(reference_id, resources=["OURA"])),
         "a sync": (200, "sync_connections", http_event("POST", "/connections/sync", body=by_person)),
         "a token": (201, "create_mobile_token", http_event("POST", "/mobile-tokens", body=by_person)),
         "a disconnect": (
@@ -139,8 +139,10 @@ def test_a_partial_page_revokes_nothing(sweeping: Sweeping, terra: Terra, body: 
 # -- the widget --------------------------------------------------------------------------------------------------------
 
 
-def test_providers_that_terra_does_not_offer_are_in_the_warnings(api: httpx.Client, terra: Terra, person: str) -> None:
-    session = create_session(api, person, resource=None, resources=["OURA", "NOSUCH", "STRAVA"])
+def test_providers_that_terra_does_not_offer_are_in_the_warnings(
+    api: httpx.Client, terra: Terra, reference_id: str
+) -> None:
+    session = create_session(api, reference_id, resource=None, resources=["OURA", "NOSUCH", "STRAVA"])
     assert len(session["warnings"]) == 2
     assert "NOSUCH" in session["warnings"][0]
     assert "STRAVA" in session["warnings"][1]
@@ -151,28 +153,28 @@ def test_providers_that_terra_does_not_offer_are_in_the_warnings(api: httpx.Clie
 
 
 def test_a_session_without_warnings_has_no_such_member_and_costs_one_call(
-    handlers: Handlers, terra: Terra, person: str
+    handlers: Handlers, terra: Terra, reference_id: str
 ) -> None:
     assert terra
-    run = handlers.run("create_session", asking(person, resources=["OURA", "APPLE"]))
+    run = handlers.run("create_session", asking(reference_id, resources=["OURA", "APPLE"]))
     assert run.status == 201
     assert "warnings" not in run.json
     assert asked_of_terra(run) == ["terra.session"]
 
 
-def test_the_same_key_gives_the_same_warnings(handlers: Handlers, terra: Terra, person: str) -> None:
+def test_the_same_key_gives_the_same_warnings(handlers: Handlers, terra: Terra, reference_id: str) -> None:
     assert terra
-    event = asking(person, resources=["OURA", "NOSUCH"])
-    event["headers"] = {"idempotency-key": person}
+    event = asking(reference_id, resources=["OURA", "NOSUCH"])
+    event["headers"] = {"idempotency-key": reference_id}
     first = handlers.run("create_session", event)
     assert len(first.json["warnings"]) == 1
     assert handlers.run("create_session", event).json == first.json
 
 
 def test_where_terra_offers_none_of_the_providers_the_caller_is_told(
-    api: httpx.Client, terra: Terra, version: str, person: str
+    api: httpx.Client, terra: Terra, version: str, reference_id: str
 ) -> None:
-    answer = api.post("/sessions", json={"reference_id": person, "resources": ["NOSUCH", "FITBITT"]})
+    answer = api.post("/sessions", json={"reference_id": reference_id, "resources": ["NOSUCH", "FITBITT"]})
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_resource"), version
     assert "NOSUCH, FITBITT" in answer.json()["detail"]
     assert "Did you mean FITBIT?" in answer.json()["detail"]
@@ -180,10 +182,10 @@ def test_where_terra_offers_none_of_the_providers_the_caller_is_told(
 
 
 def test_a_widget_whose_providers_cannot_be_looked_up_is_made_with_its_warnings(
-    handlers: Handlers, terra: Terra, person: str
+    handlers: Handlers, terra: Terra, reference_id: str
 ) -> None:
     terra.fault("/integrations/detailed", "status", status=500)
-    run = handlers.run("create_session", asking(person, resources=["NOSUCH"]))
+    run = handlers.run("create_session", asking(reference_id, resources=["NOSUCH"]))
     assert run.status == 201
     assert len(run.json["warnings"]) == 1
 
@@ -203,11 +205,11 @@ WARNINGS: list[tuple[object, list[str] | None]] = [
 
 @pytest.mark.parametrize(("warnings", "told"), WARNINGS, ids=lambda value: str(value)[:40])
 def test_warnings_in_any_form_spoil_no_session(
-    api: httpx.Client, terra: Terra, person: str, warnings: object, told: list[str] | None
+    api: httpx.Client, terra: Terra, reference_id: str, warnings: object, told: list[str] | None
 ) -> None:
     body = {"session_id": "x", "url": "https://widget.example.com/x", "expires_in": 900, "warnings": warnings}
     terra.fault(WIDGET, "wrong_shape", body=body, status=201)
-    answer = api.post("/sessions", json={"reference_id": person})
+    answer = api.post("/sessions", json={"reference_id": reference_id})
     assert answer.status_code == 201
     assert answer.json().get("warnings") == told
 
@@ -222,10 +224,10 @@ def test_warnings_in_any_form_spoil_no_session(
     ],
 )
 def test_the_widgets_refusals_are_told_apart(
-    api: httpx.Client, terra: Terra, person: str, status: int, body: object, ours: int, code: str
+    api: httpx.Client, terra: Terra, reference_id: str, status: int, body: object, ours: int, code: str
 ) -> None:
     terra.fault(WIDGET, "wrong_shape", body=body, status=status)
-    answer = api.post("/sessions", json={"reference_id": person})
+    answer = api.post("/sessions", json={"reference_id": reference_id})
     assert (answer.status_code, answer.json()["code"]) == (ours, code)
 
 
@@ -234,10 +236,10 @@ def test_the_widgets_refusals_are_told_apart(
 
 @pytest.mark.parametrize("resource", ["APPLE", "SAMSUNG"])
 def test_a_provider_of_the_phone_sdks_is_422_with_what_to_do_instead(
-    handlers: Handlers, terra: Terra, person: str, resource: str
+    handlers: Handlers, terra: Terra, reference_id: str, resource: str
 ) -> None:
     assert terra
-    run = handlers.run("create_session", asking(person, resource=resource))
+    run = handlers.run("create_session", asking(reference_id, resource=resource))
     assert (run.status, run.json["code"]) == (422, "sdk_only_provider")
     assert resource in run.json["detail"]
     assert "POST /mobile-tokens" in run.json["detail"]
@@ -246,11 +248,11 @@ def test_a_provider_of_the_phone_sdks_is_422_with_what_to_do_instead(
 
 @pytest.mark.parametrize("status", [400, 404, 422])
 def test_whichever_status_terra_refuses_a_provider_with_the_catalogue_explains_it(
-    handlers: Handlers, terra: Terra, person: str, status: int
+    handlers: Handlers, terra: Terra, reference_id: str, status: int
 ) -> None:
     terra.fault("/authenticateUser", "status", status=status)
     codes = {
-        resource: handlers.run("create_session", asking(person, resource=resource)).json["code"]
+        resource: handlers.run("create_session", asking(reference_id, resource=resource)).json["code"]
         for resource in ("APPLE", "FITBITT", "HEALTH_CONNECT")
     }
     # Health Connect is not enabled for the simulated account.
@@ -261,9 +263,11 @@ def test_whichever_status_terra_refuses_a_provider_with_the_catalogue_explains_i
     }
 
 
-def test_an_unknown_provider_is_422_with_the_one_that_was_meant(api: httpx.Client, terra: Terra, person: str) -> None:
+def test_an_unknown_provider_is_422_with_the_one_that_was_meant(
+    api: httpx.Client, terra: Terra, reference_id: str
+) -> None:
     assert terra
-    answer = api.post("/sessions", json={"reference_id": person, "resource": "FITBITT"})
+    answer = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBITT"})
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_resource")
     assert "Did you mean FITBIT?" in answer.json()["detail"]
     assert "GET /providers" in answer.json()["detail"]
@@ -271,18 +275,18 @@ def test_an_unknown_provider_is_422_with_the_one_that_was_meant(api: httpx.Clien
 
 @pytest.mark.parametrize(("resource", "code"), [("APPLE", "refused_by_terra"), ("NOSUCH", "unknown_resource")])
 def test_without_a_catalogue_terras_refusal_is_still_the_callers(
-    handlers: Handlers, terra: Terra, person: str, resource: str, code: str
+    handlers: Handlers, terra: Terra, reference_id: str, resource: str, code: str
 ) -> None:
     terra.fault("/integrations/detailed", "status", status=500)
-    run = handlers.run("create_session", asking(person, resource=resource))
+    run = handlers.run("create_session", asking(reference_id, resource=resource))
     assert (run.status, run.json["code"]) == (422, code)
 
 
 def test_an_address_of_terra_that_is_wrong_is_the_operators_fault(
-    handlers: Handlers, terra: Terra, person: str
+    handlers: Handlers, terra: Terra, reference_id: str
 ) -> None:
     elsewhere = {"TERRA_API_URL": f"{terra.client.base_url}/api/v9"}
-    run = handlers.run("create_session", asking(person, resource="FITBIT"), environment=elsewhere)
+    run = handlers.run("create_session", asking(reference_id, resource="FITBIT"), environment=elsewhere)
     assert (run.status, run.json["code"]) == (502, "terra_rejected")
 
 
@@ -302,7 +306,7 @@ def test_an_address_of_terra_that_is_wrong_is_the_operators_fault(
 def test_what_is_wrong_with_the_account_has_its_code_says_what_to_do_and_is_counted(
     handlers: Handlers,
     terra: Terra,
-    person: str,
+    reference_id: str,
     fields: dict[str, Any],
     account: str,
     status: int,
@@ -310,7 +314,7 @@ def test_what_is_wrong_with_the_account_has_its_code_says_what_to_do_and_is_coun
     says: str,
 ) -> None:
     terra.settings(account=account)
-    run = handlers.run("create_session", asking(person, **fields))
+    run = handlers.run("create_session", asking(reference_id, **fields))
     assert (run.status, run.json["code"]) == (status, code)
     assert says in run.json["detail"]
     assert run.result is not None

@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 DEAUTHENTICATE = "/auth/deauthenticateUser"
 
 
-def event(path: str, person: str, **fields: object) -> dict[str, Any]:
-    return http_event("POST", path, body=json.dumps({"reference_id": person, **fields}))
+def event(path: str, reference_id: str, **fields: object) -> dict[str, Any]:
+    return http_event("POST", path, body=json.dumps({"reference_id": reference_id, **fields}))
 
 
-def erase_in_the_dark(handlers: Handlers, person: str) -> Run:
+def erase_in_the_dark(handlers: Handlers, reference_id: str) -> Run:
     """Erase a user while the indexes still return nothing."""
-    return handlers.run("erase_person", event("/erasures", person), NOTHING_FOUND_BY_INDEX)
+    return handlers.run("erase_person", event("/erasures", reference_id), NOTHING_FOUND_BY_INDEX)
 
 
-def at_terra(terra: Terra, person: str) -> list[dict[str, Any]]:
-    return [user for user in terra.client.get("/_control/users").json() if user["reference_id"] == person]
+def at_terra(terra: Terra, reference_id: str) -> list[dict[str, Any]]:
+    return [user for user in terra.client.get("/_control/users").json() if user["reference_id"] == reference_id]
 
 
 @pytest.fixture
@@ -65,13 +65,13 @@ def users(handlers: Handlers, stack: Stack, dynamodb: "DynamoDBClient") -> UserS
 
 
 def test_a_session_that_no_index_shows_yet_does_not_survive(
-    handlers: Handlers, api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+    handlers: Handlers, api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
-    session = create_session(api, person)
-    assert erase_in_the_dark(handlers, person).status == httpx.codes.NO_CONTENT
-    assert items_containing(dynamodb, stack, person) == []
+    session = create_session(api, reference_id)
+    assert erase_in_the_dark(handlers, reference_id).status == httpx.codes.NO_CONTENT
+    assert items_containing(dynamodb, stack, reference_id) == []
     assert items_containing(dynamodb, stack, session["session_id"]) == []
-    assert at_terra(terra, person) == []
+    assert at_terra(terra, reference_id) == []
 
 
 def test_a_login_on_terras_page_that_no_index_shows_yet_connects_nothing(
@@ -81,114 +81,114 @@ def test_a_login_on_terras_page_that_no_index_shows_yet_connects_nothing(
     terra: Terra,
     dynamodb: "DynamoDBClient",
     stack: Stack,
-    person: str,
+    reference_id: str,
 ) -> None:
-    begun = begin_widget(api, terra, person)
-    assert erase_in_the_dark(handlers, person).status == httpx.codes.NO_CONTENT
+    begun = begin_widget(api, terra, reference_id)
+    assert erase_in_the_dark(handlers, reference_id).status == httpx.codes.NO_CONTENT
     terra.hold()
     begun.allow()
     terra.release()
     assert eventually(lambda: terra.deliveries(type="auth", state="delivered"))
     assert begun.come_back(browser).status_code == httpx.codes.BAD_REQUEST
-    assert items_containing(dynamodb, stack, person) == []
+    assert items_containing(dynamodb, stack, reference_id) == []
 
 
 def test_a_connection_that_neither_an_index_nor_terras_list_shows_does_not_survive(
-    handlers: Handlers, api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+    handlers: Handlers, api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
-    user_id = str(terra.connect(person)["user_id"])
-    eventually(lambda: connections_of(api, person))
+    user_id = str(terra.connect(reference_id)["user_id"])
+    eventually(lambda: connections_of(api, reference_id))
     terra.fault("/userInfo", "wrong_shape", body={"users": []})
-    assert erase_in_the_dark(handlers, person).status == httpx.codes.NO_CONTENT
-    assert items_containing(dynamodb, stack, person) == []
+    assert erase_in_the_dark(handlers, reference_id).status == httpx.codes.NO_CONTENT
+    assert items_containing(dynamodb, stack, reference_id) == []
     assert items_containing(dynamodb, stack, user_id) == []
-    assert at_terra(terra, person) == []
+    assert at_terra(terra, reference_id) == []
 
 
 # --- operations that began before the erasure ------------------------------------------------------------------------
 
 
 def test_while_a_user_is_being_erased_they_begin_nothing(
-    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+    handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    create_session(api, person)
-    with handlers.start("erase_person", event("/erasures", person), pause("terra.userInfo:before")) as erasing:
+    create_session(api, reference_id)
+    with handlers.start("erase_person", event("/erasures", reference_id), pause("terra.userInfo:before")) as erasing:
         erasing.until_paused()
         before = len(terra.calls("/auth/authenticateUser"))
-        answer = api.post("/sessions", json={"reference_id": person, "resource": "FITBIT"})
+        answer = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
         assert (answer.status_code, answer.json()["code"]) == (409, "erasure_in_progress")
         assert int(answer.headers["retry-after"]) > 0
         assert len(terra.calls("/auth/authenticateUser")) == before
-        answer = api.post("/mobile-tokens", json={"reference_id": person})
+        answer = api.post("/mobile-tokens", json={"reference_id": reference_id})
         assert (answer.status_code, answer.json()["code"]) == (409, "erasure_in_progress")
         erasing.go_on()
         assert erasing.end().status == httpx.codes.NO_CONTENT
-    assert create_session(api, person)["status"] == "pending"
+    assert create_session(api, reference_id)["status"] == "pending"
 
 
 def test_a_session_that_was_begun_before_an_erasure_is_not_kept_after_it(
-    handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack, person: str
+    handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
-    beginning = event("/sessions", person, resource="FITBIT")
+    beginning = event("/sessions", reference_id, resource="FITBIT")
     with handlers.start("create_session", beginning, pause("dynamodb.TransactWriteItems:before")) as starting:
         starting.until_paused()
-        assert handlers.run("erase_person", event("/erasures", person)).status == httpx.codes.NO_CONTENT
+        assert handlers.run("erase_person", event("/erasures", reference_id)).status == httpx.codes.NO_CONTENT
         starting.go_on()
         run = starting.end()
     assert (run.status, run.json["code"]) == (409, "erasure_in_progress")
-    assert items_containing(dynamodb, stack, person) == []
+    assert items_containing(dynamodb, stack, reference_id) == []
 
 
 def test_a_login_under_an_id_that_was_never_announced_connects_nothing_after_an_erasure(
-    handlers: Handlers, api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+    handlers: Handlers, api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
-    assert handlers.run("erase_person", event("/erasures", person)).status == httpx.codes.NO_CONTENT
+    assert handlers.run("erase_person", event("/erasures", reference_id)).status == httpx.codes.NO_CONTENT
     user_id = new_user_id()
     for _ in range(2):
-        [answer] = terra.deliver(auth_event(user_id, person))
+        [answer] = terra.deliver(auth_event(user_id, reference_id))
         assert answer["status"] == httpx.codes.OK
-    assert items_containing(dynamodb, stack, person) == []
+    assert items_containing(dynamodb, stack, reference_id) == []
     assert items_containing(dynamodb, stack, user_id) == []
     # A sync finds it at Terra, and does not store it either.
     terra.settings(send_webhooks=False)
-    late = str(terra.connect(person)["user_id"])
-    assert api.post("/connections/sync", json={"reference_id": person}).json() == {"connections": []}
+    late = str(terra.connect(reference_id)["user_id"])
+    assert api.post("/connections/sync", json={"reference_id": reference_id}).json() == {"connections": []}
     assert items_containing(dynamodb, stack, late) == []
 
 
 def test_who_comes_back_is_connected_by_the_new_login_and_not_by_the_old_one(
-    handlers: Handlers, api: httpx.Client, terra: Terra, person: str
+    handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    old = begin(api, terra, person)
-    assert handlers.run("erase_person", event("/erasures", person)).status == httpx.codes.NO_CONTENT
-    new = begin(api, terra, person)
-    terra.deliver(auth_event(old.user_id, person))
-    assert connections_of(api, person) == []
-    terra.deliver(auth_event(new.user_id, person))
-    assert [connection["user_id"] for connection in connections_of(api, person)] == [new.user_id]
+    old = begin(api, terra, reference_id)
+    assert handlers.run("erase_person", event("/erasures", reference_id)).status == httpx.codes.NO_CONTENT
+    new = begin(api, terra, reference_id)
+    terra.deliver(auth_event(old.user_id, reference_id))
+    assert connections_of(api, reference_id) == []
+    terra.deliver(auth_event(new.user_id, reference_id))
+    assert [connection["user_id"] for connection in connections_of(api, reference_id)] == [new.user_id]
 
 
 def test_hours_after_an_erasure_a_connection_needs_no_session_to_explain_it(
-    handlers: Handlers, terra: Terra, api: httpx.Client, users: UserStore, stack: Stack, person: str
+    handlers: Handlers, terra: Terra, api: httpx.Client, users: UserStore, stack: Stack, reference_id: str
 ) -> None:
-    assert handlers.run("erase_person", event("/erasures", person)).status == httpx.codes.NO_CONTENT
+    assert handlers.run("erase_person", event("/erasures", reference_id)).status == httpx.codes.NO_CONTENT
     users._client.update_item(  # noqa: SLF001 - moves the erasure into the past
         TableName=stack.tables.connections,
-        Key={"user_id": {"S": users.tombstone_key(ReferenceId(person))}},
+        Key={"user_id": {"S": users.tombstone_key(ReferenceId(reference_id))}},
         UpdateExpression="SET #until = :until",
         ExpressionAttributeNames={"#until": "until"},
         ExpressionAttributeValues={":until": {"N": str(int((time.time() - 7200) * 1000))}},
     )
     user_id = new_user_id()
-    terra.deliver(auth_event(user_id, person))
-    assert [connection["user_id"] for connection in connections_of(api, person)] == [user_id]
+    terra.deliver(auth_event(user_id, reference_id))
+    assert [connection["user_id"] for connection in connections_of(api, reference_id)] == [user_id]
 
 
 def test_the_tombstone_of_a_user_names_nobody_and_outlives_every_backup(
-    handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack, users: UserStore, person: str
+    handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack, users: UserStore, reference_id: str
 ) -> None:
-    assert handlers.run("erase_person", event("/erasures", person)).status == httpx.codes.NO_CONTENT
-    [tombstone] = items_containing(dynamodb, stack, users.tombstone_key(ReferenceId(person)))
+    assert handlers.run("erase_person", event("/erasures", reference_id)).status == httpx.codes.NO_CONTENT
+    [tombstone] = items_containing(dynamodb, stack, users.tombstone_key(ReferenceId(reference_id)))
     assert set(tombstone) == {"user_id", "until", "ttl"}
     assert int(tombstone["ttl"]["N"]) > (datetime.now(UTC) + timedelta(days=35)).timestamp()
 
@@ -197,16 +197,16 @@ def test_the_tombstone_of_a_user_names_nobody_and_outlives_every_backup(
 
 
 def test_a_list_that_names_another_user_s_connection_ends_nothing(
-    api: httpx.Client, handlers: Handlers, terra: Terra, person: str
+    api: httpx.Client, handlers: Handlers, terra: Terra, reference_id: str
 ) -> None:
-    victim = f"{person}-victim"
+    victim = f"{reference_id}-victim"
     user_id = str(terra.connect(victim)["user_id"])
     eventually(lambda: connections_of(api, victim))
     terra.settings(send_webhooks=False)
     unheard = str(terra.connect(victim, account="another")["user_id"])
     listed = [{"user_id": name, "provider": "FITBIT"} for name in (user_id, unheard)]
     terra.fault("/userInfo", "wrong_shape", times=1, body={"users": listed})
-    assert handlers.run("erase_person", event("/erasures", person)).status == httpx.codes.NO_CONTENT
+    assert handlers.run("erase_person", event("/erasures", reference_id)).status == httpx.codes.NO_CONTENT
     assert terra.calls(DEAUTHENTICATE) == []
     assert {user["user_id"] for user in at_terra(terra, victim)} == {user_id, unheard}
     assert [connection["user_id"] for connection in connections_of(api, victim)] == [user_id]
@@ -216,16 +216,16 @@ def test_a_list_that_names_another_user_s_connection_ends_nothing(
 
 
 def test_what_terra_refuses_stays_and_what_it_confirms_is_gone(
-    api: httpx.Client, handlers: Handlers, terra: Terra, person: str
+    api: httpx.Client, handlers: Handlers, terra: Terra, reference_id: str
 ) -> None:
     for number in range(4):
-        terra.connect(person, account=f"{person}-{number}")
-    eventually(lambda: len(connections_of(api, person)) == 4)
+        terra.connect(reference_id, account=f"{reference_id}-{number}")
+    eventually(lambda: len(connections_of(api, reference_id)) == 4)
     terra.fault(DEAUTHENTICATE, "status", status=500, times=1)
-    run = handlers.run("erase_person", event("/erasures", person))
+    run = handlers.run("erase_person", event("/erasures", reference_id))
     assert (run.status, run.json["code"]) == (503, "terra_unavailable")
-    assert len(connections_of(api, person)) == 1
-    assert handlers.run("erase_person", event("/erasures", person)).status == httpx.codes.NO_CONTENT
+    assert len(connections_of(api, reference_id)) == 1
+    assert handlers.run("erase_person", event("/erasures", reference_id)).status == httpx.codes.NO_CONTENT
     assert len(terra.calls(DEAUTHENTICATE)) == 5
 
 
@@ -266,23 +266,23 @@ class Budget(Deadline):
 
 
 def test_an_erasure_that_does_not_fit_its_time_goes_on_by_repeats_and_ends(
-    erase_in_process: partial[int], terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+    erase_in_process: partial[int], terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
     for number in range(40):
-        terra.connect(person, account=f"{person}-{number}")
-    left, unfinished = [len(at_terra(terra, person))], 0
+        terra.connect(reference_id, account=f"{reference_id}-{number}")
+    left, unfinished = [len(at_terra(terra, reference_id))], 0
     while left[-1]:
         try:
-            erase_in_process(ReferenceId(person), deadline=Budget(30))
+            erase_in_process(ReferenceId(reference_id), deadline=Budget(30))
         except ErasureUnfinished:
             unfinished += 1
-        left.append(len(at_terra(terra, person)))
+        left.append(len(at_terra(terra, reference_id)))
         assert left[-1] < left[-2], left
     assert unfinished > 1
     assert len(terra.calls(DEAUTHENTICATE)) == 40
-    assert erase_in_process(ReferenceId(person)) == 0
-    assert items_containing(dynamodb, stack, person) == []
+    assert erase_in_process(ReferenceId(reference_id)) == 0
+    assert items_containing(dynamodb, stack, reference_id) == []
 
 
 class CutShort(Deadline):
@@ -300,27 +300,27 @@ class CutShort(Deadline):
 
 
 def test_an_erasure_whose_time_ends_under_a_request_is_unfinished_and_no_outage_of_terra_s(
-    erase_in_process: partial[int], terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str
+    erase_in_process: partial[int], terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
     for number in range(8):
-        terra.connect(person, account=f"{person}-{number}")
+        terra.connect(reference_id, account=f"{reference_id}-{number}")
     terra.fault(DEAUTHENTICATE, "slow", delay_s=1)
     with pytest.raises(ErasureUnfinished):
-        erase_in_process(ReferenceId(person), deadline=CutShort(3))
-    erase_in_process(ReferenceId(person))
-    assert items_containing(dynamodb, stack, person) == []
+        erase_in_process(ReferenceId(reference_id), deadline=CutShort(3))
+    erase_in_process(ReferenceId(reference_id))
+    assert items_containing(dynamodb, stack, reference_id) == []
 
 
 def test_a_terra_that_does_not_answer_does_not_outlast_the_time_of_an_erasure(
-    erase_in_process: partial[int], terra: Terra, person: str
+    erase_in_process: partial[int], terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
     for number in range(3):
-        terra.connect(person, account=f"{person}-{number}")
+        terra.connect(reference_id, account=f"{reference_id}-{number}")
     terra.fault(DEAUTHENTICATE, "slow", delay_s=40)
     began = time.monotonic()
     with pytest.raises(TerraUnavailable):
-        erase_in_process(ReferenceId(person), deadline=Deadline(timedelta(seconds=2)))
+        erase_in_process(ReferenceId(reference_id), deadline=Deadline(timedelta(seconds=2)))
     assert time.monotonic() - began < 20
     terra.reset()

@@ -18,36 +18,36 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def user_id(api: httpx.Client, terra: Terra, person: str) -> str:
-    user = terra.connect(person)
-    eventually(lambda: connections_of(api, person))
+def user_id(api: httpx.Client, terra: Terra, reference_id: str) -> str:
+    user = terra.connect(reference_id)
+    eventually(lambda: connections_of(api, reference_id))
     return str(user["user_id"])
 
 
 def test_an_erased_person_leaves_nothing_but_tombstones(
-    api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str, user_id: str
+    api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str, user_id: str
 ) -> None:
     keyed = api.post(
-        "/sessions", json={"reference_id": person, "resource": "OURA"}, headers={"idempotency-key": person}
+        "/sessions", json={"reference_id": reference_id, "resource": "OURA"}, headers={"idempotency-key": reference_id}
     )
     assert keyed.status_code == httpx.codes.CREATED
-    assert erase(api, person).status_code == httpx.codes.NO_CONTENT
-    assert items_containing(dynamodb, stack, person) == []
+    assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
+    assert items_containing(dynamodb, stack, reference_id) == []
     assert items_containing(dynamodb, stack, user_id) == []
     assert items_containing(dynamodb, stack, keyed.json()["session_id"]) == []
     [tombstone] = items_containing(dynamodb, stack, f"erased:{hashlib.sha256(user_id.encode()).hexdigest()}")
     assert set(tombstone) == {"user_id", "ttl", "confirmed"}
-    assert [user for user in terra.client.get("/_control/users").json() if user["reference_id"] == person] == []
+    assert [user for user in terra.client.get("/_control/users").json() if user["reference_id"] == reference_id] == []
 
 
 def test_a_late_webhook_recreates_nothing(
-    api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str, user_id: str
+    api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str, user_id: str
 ) -> None:
-    assert erase(api, person).status_code == httpx.codes.NO_CONTENT
-    for event in (auth_event(user_id, person), deauth_event(user_id, person), auth_event(user_id, None)):
+    assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
+    for event in (auth_event(user_id, reference_id), deauth_event(user_id, reference_id), auth_event(user_id, None)):
         [answer] = terra.deliver(event)
         assert answer["status"] == httpx.codes.OK
-    assert items_containing(dynamodb, stack, person) == []
+    assert items_containing(dynamodb, stack, reference_id) == []
     assert api.get(f"/connections/{user_id}").status_code == httpx.codes.NOT_FOUND
 
 
@@ -57,79 +57,79 @@ def test_a_login_in_flight_does_not_bring_the_person_back(
     terra: Terra,
     dynamodb: "DynamoDBClient",
     stack: Stack,
-    person: str,
+    reference_id: str,
 ) -> None:
-    session = create_session(api, person)
-    assert erase(api, person).status_code == httpx.codes.NO_CONTENT
+    session = create_session(api, reference_id)
+    assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
     assert api.get(f"/sessions/{session['session_id']}").status_code == httpx.codes.NOT_FOUND
     [login] = [one for one in terra.client.get("/_control/logins").json() if one["auth_url"] == session["auth_url"]]
-    [answer] = terra.deliver(auth_event(login["user_id"], person))
+    [answer] = terra.deliver(auth_event(login["user_id"], reference_id))
     assert answer["status"] == httpx.codes.OK
-    assert items_containing(dynamodb, stack, person) == []
+    assert items_containing(dynamodb, stack, reference_id) == []
     assert browser.get(f"/auth/success?session={session['session_id']}&state=x").status_code == httpx.codes.BAD_REQUEST
 
 
 def test_what_a_late_reconnect_made_of_an_erased_connection_is_erased_in_either_order(
-    api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str, user_id: str
+    api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str, user_id: str
 ) -> None:
-    assert erase(api, person).status_code == httpx.codes.NO_CONTENT
+    assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
     for order in (0, 1):
         heir = new_user_id()
         reauth = {
             "type": "user_reauth",
             "status": "warning",
             "message": "reconnected",
-            "new_user": auth_event(heir, person)["user"],
-            "old_user": auth_event(user_id, person)["user"],
+            "new_user": auth_event(heir, reference_id)["user"],
+            "old_user": auth_event(user_id, reference_id)["user"],
         }
-        events = [auth_event(heir, person), reauth]
+        events = [auth_event(heir, reference_id), reauth]
         for event in events if order else reversed(events):
             [answer] = terra.deliver(event)
             assert answer["status"] == httpx.codes.OK
-        assert items_containing(dynamodb, stack, person) == []
+        assert items_containing(dynamodb, stack, reference_id) == []
         assert items_containing(dynamodb, stack, heir) == []
 
 
 def test_if_terra_fails_it_is_no_204_and_a_repeat_goes_on(
-    api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, person: str, user_id: str
+    api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str, user_id: str
 ) -> None:
     terra.fault("/auth/deauthenticateUser", "status", status=500, times=1)
-    answer = erase(api, person)
+    answer = erase(api, reference_id)
     assert (answer.status_code, answer.json()["code"]) == (503, "terra_unavailable")
-    assert [c["user_id"] for c in connections_of(api, person)] == [user_id]
-    assert erase(api, person).status_code == httpx.codes.NO_CONTENT
-    assert items_containing(dynamodb, stack, person) == []
+    assert [c["user_id"] for c in connections_of(api, reference_id)] == [user_id]
+    assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
+    assert items_containing(dynamodb, stack, reference_id) == []
 
 
-def test_terra_knows_of_connections_that_we_never_heard_of(api: httpx.Client, terra: Terra, person: str) -> None:
+def test_terra_knows_of_connections_that_we_never_heard_of(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     terra.settings(send_webhooks=False)
-    terra.connect(person)
-    assert erase(api, person).status_code == httpx.codes.NO_CONTENT
+    terra.connect(reference_id)
+    assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
     assert len(terra.calls("/auth/deauthenticateUser")) == 1
 
 
-def test_somebody_else_keeps_everything(api: httpx.Client, terra: Terra, person: str, user_id: str) -> None:
-    other = f"{person}-other"
+def test_somebody_else_keeps_everything(api: httpx.Client, terra: Terra, reference_id: str, user_id: str) -> None:
+    other = f"{reference_id}-other"
     terra.connect(other)
     eventually(lambda: connections_of(api, other))
     assert erase(api, other).status_code == httpx.codes.NO_CONTENT
-    assert [c["user_id"] for c in connections_of(api, person)] == [user_id]
+    assert [c["user_id"] for c in connections_of(api, reference_id)] == [user_id]
 
 
 def test_an_erased_person_may_come_back_by_a_new_login(
-    api: httpx.Client, terra: Terra, person: str, user_id: str
+    api: httpx.Client, terra: Terra, reference_id: str, user_id: str
 ) -> None:
-    assert erase(api, person).status_code == httpx.codes.NO_CONTENT
-    session = create_session(api, person)
+    assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
+    session = create_session(api, reference_id)
     decide(session["auth_url"], "allow")
-    [connection] = eventually(lambda: connections_of(api, person))
+    [connection] = eventually(lambda: connections_of(api, reference_id))
     assert connection["user_id"] != user_id
     assert terra.deliveries(type="auth")
 
 
-def test_erasing_nobody_is_done_and_can_be_repeated(api: httpx.Client, terra: Terra, person: str) -> None:
+def test_erasing_nobody_is_done_and_can_be_repeated(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     for _ in range(2):
-        assert erase(api, person).status_code == httpx.codes.NO_CONTENT
+        assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
     assert terra.calls("/auth/deauthenticateUser") == []
 
 

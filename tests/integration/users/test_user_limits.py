@@ -18,9 +18,9 @@ LIMITS = {
 }
 
 
-def ask(handlers: Handlers, function: str, person: str, *, limit: int, caller: str | None = None) -> Run:
+def ask(handlers: Handlers, function: str, reference_id: str, *, limit: int, caller: str | None = None) -> Run:
     path, variable, _ = LIMITS[function]
-    event: dict[str, Any] = http_event("POST", path, body=json.dumps({"reference_id": person}))
+    event: dict[str, Any] = http_event("POST", path, body=json.dumps({"reference_id": reference_id}))
     if caller is not None:
         event["requestContext"]["authorizer"]["lambda"] = {"caller": "user", "reference_id": caller}
     return handlers.run(function, event, environment={variable: str(limit)})
@@ -41,60 +41,62 @@ def refused(run: Run, window: int) -> bool:
     return True
 
 
-def asked_about(terra: Terra, person: str) -> int:
-    return len([call for call in terra.calls("/userInfo") if call["query"].get("reference_id") == person])
+def asked_about(terra: Terra, reference_id: str) -> int:
+    return len([call for call in terra.calls("/userInfo") if call["query"].get("reference_id") == reference_id])
 
 
 @pytest.mark.parametrize("function", LIMITS)
 def test_a_user_has_as_many_as_the_limit_allows_and_then_none(
-    handlers: Handlers, terra: Terra, person: str, function: str
+    handlers: Handlers, terra: Terra, reference_id: str, function: str
 ) -> None:
     window = LIMITS[function][2]
     in_one_window(window)
-    assert [ask(handlers, function, person, limit=2).status for _ in range(2)] != [429, 429]
-    calls = asked_about(terra, person)
-    assert refused(ask(handlers, function, person, limit=2), window)
+    assert [ask(handlers, function, reference_id, limit=2).status for _ in range(2)] != [429, 429]
+    calls = asked_about(terra, reference_id)
+    assert refused(ask(handlers, function, reference_id, limit=2), window)
     # Other users have their own limit, and a back end's requests count like the user's own.
-    assert not refused(ask(handlers, function, f"{person}-other", limit=2), window)
-    assert refused(ask(handlers, function, person, limit=2, caller=person), window)
-    assert asked_about(terra, person) == calls
+    assert not refused(ask(handlers, function, f"{reference_id}-other", limit=2), window)
+    assert refused(ask(handlers, function, reference_id, limit=2, caller=reference_id), window)
+    assert asked_about(terra, reference_id) == calls
 
 
 @pytest.mark.parametrize("function", LIMITS)
-def test_zero_is_no_limit(handlers: Handlers, person: str, function: str) -> None:
-    assert not [run for run in (ask(handlers, function, person, limit=0) for _ in range(3)) if run.status == 429]
+def test_zero_is_no_limit(handlers: Handlers, reference_id: str, function: str) -> None:
+    assert not [run for run in (ask(handlers, function, reference_id, limit=0) for _ in range(3)) if run.status == 429]
 
 
 @pytest.mark.parametrize("function", ["sync_connections", "create_mobile_token"])
-def test_an_erasure_gives_nothing_back(handlers: Handlers, api: httpx.Client, person: str, function: str) -> None:
+def test_an_erasure_gives_nothing_back(handlers: Handlers, api: httpx.Client, reference_id: str, function: str) -> None:
     window = LIMITS[function][2]
     in_one_window(window)
-    ask(handlers, function, person, limit=1)
-    assert api.post("/erasures", json={"reference_id": person}).status_code == httpx.codes.NO_CONTENT
-    assert refused(ask(handlers, function, person, limit=1), window)
+    ask(handlers, function, reference_id, limit=1)
+    assert api.post("/erasures", json={"reference_id": reference_id}).status_code == httpx.codes.NO_CONTENT
+    assert refused(ask(handlers, function, reference_id, limit=1), window)
 
 
-def start(handlers: Handlers, person: str, limit: int) -> Run:
-    body = json.dumps({"reference_id": person, "resource": "FITBIT"})
+def start(handlers: Handlers, reference_id: str, limit: int) -> Run:
+    body = json.dumps({"reference_id": reference_id, "resource": "FITBIT"})
     event = http_event("POST", "/sessions", body=body)
     return handlers.run("create_session", event, environment={"OPEN_SESSIONS_PER_PERSON": str(limit)})
 
 
-def test_an_erasure_makes_no_room_for_more_open_sessions(handlers: Handlers, api: httpx.Client, person: str) -> None:
+def test_an_erasure_makes_no_room_for_more_open_sessions(
+    handlers: Handlers, api: httpx.Client, reference_id: str
+) -> None:
     for _ in range(2):
-        create_session(api, person)
-    assert api.post("/erasures", json={"reference_id": person}).status_code == httpx.codes.NO_CONTENT
-    run = start(handlers, person, 2)
+        create_session(api, reference_id)
+    assert api.post("/erasures", json={"reference_id": reference_id}).status_code == httpx.codes.NO_CONTENT
+    run = start(handlers, reference_id, 2)
     assert (run.status, run.json["code"]) == (429, "too_many_sessions")
     assert run.result is not None
     assert 3000 < int(run.result["headers"]["retry-after"]) <= 3600
-    assert start(handlers, person, 3).status == 201
+    assert start(handlers, reference_id, 3).status == 201
 
 
 def test_sessions_that_came_back_before_an_erasure_do_not_count_after_it(
-    handlers: Handlers, api: httpx.Client, browser: httpx.Client, person: str
+    handlers: Handlers, api: httpx.Client, browser: httpx.Client, reference_id: str
 ) -> None:
-    session = create_session(api, person)
+    session = create_session(api, reference_id)
     assert browser.get(decide(session["auth_url"], "deny")).status_code in {200, 303}
-    assert api.post("/erasures", json={"reference_id": person}).status_code == httpx.codes.NO_CONTENT
-    assert start(handlers, person, 1).status == 201
+    assert api.post("/erasures", json={"reference_id": reference_id}).status_code == httpx.codes.NO_CONTENT
+    assert start(handlers, reference_id, 1).status == 201

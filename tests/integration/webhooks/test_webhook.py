@@ -54,10 +54,10 @@ def test_a_repeated_delivery_changes_nothing(
     browser: httpx.Client,
     tables: Tables,
     webhook: Make,
-    person: str,
+    reference_id: str,
     repeat: Callable[[Webhook], Webhook],
 ) -> None:
-    first = webhook(deauth_event(user_id := new_user_id(), person), ordering=now_s() * 1000 - 60_000)
+    first = webhook(deauth_event(user_id := new_user_id(), reference_id), ordering=now_s() * 1000 - 60_000)
     assert told(first.post(browser)) == (200, "accepted")
     before = tables.connection(user_id)
     for _ in range(2):
@@ -68,18 +68,18 @@ def test_a_repeated_delivery_changes_nothing(
 
 
 def test_a_delivery_without_a_trace_id_is_known_by_what_was_signed(
-    browser: httpx.Client, tables: Tables, webhook: Make, person: str
+    browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
-    first = webhook(auth_event(new_user_id(), person), trace_id=None)
+    first = webhook(auth_event(new_user_id(), reference_id), trace_id=None)
     assert told(first.post(browser)) == (200, "accepted")
     assert told(first.post(browser)) == (200, "duplicate")
     assert len(tables.deliveries(first.keys)) == 1
 
 
 def test_a_delivery_signed_anew_without_a_trace_id_changes_nothing_either(
-    browser: httpx.Client, tables: Tables, webhook: Make, person: str
+    browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
-    first = webhook(auth_event(user_id := new_user_id(), person), trace_id=None, ordering=now_s() * 1000 - 60_000)
+    first = webhook(auth_event(user_id := new_user_id(), reference_id), trace_id=None, ordering=now_s() * 1000 - 60_000)
     first.post(browser)
     before = tables.facts(user_id)
     assert told(first.but(t=first.t + 5).post(browser)) == (200, "accepted")
@@ -87,9 +87,9 @@ def test_a_delivery_signed_anew_without_a_trace_id_changes_nothing_either(
 
 
 def test_the_same_delivery_32_times_at_once_is_taken_once(
-    stack: Stack, tables: Tables, webhook: Make, person: str
+    stack: Stack, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
-    delivery = webhook(auth_event(user_id := new_user_id(), person))
+    delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
     limits = httpx.Limits(max_connections=32)
     with httpx.Client(base_url=stack.api_url, timeout=60, limits=limits) as client:
         answers = [told(answer) for answer in at_once([lambda: delivery.post(client)] * 32)]
@@ -101,11 +101,11 @@ def test_the_same_delivery_32_times_at_once_is_taken_once(
 
 
 def test_32_different_events_for_one_connection_at_once_all_count(
-    stack: Stack, browser: httpx.Client, tables: Tables, webhook: Make, person: str
+    stack: Stack, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     user_id, start = new_user_id(), now_s() * 1000 - 100_000
     deliveries = [
-        webhook((auth_event if n % 2 else deauth_event)(user_id, f"{person}-{n}"), ordering=start + n * 1000)
+        webhook((auth_event if n % 2 else deauth_event)(user_id, f"{reference_id}-{n}"), ordering=start + n * 1000)
         for n in range(32)
     ]
     limits = httpx.Limits(max_connections=32)
@@ -120,13 +120,13 @@ def test_32_different_events_for_one_connection_at_once_all_count(
     assert facts["facts"]["connected"]["at"] == start + 31_000
     assert facts["facts"]["revoked"]["at"] == start + 30_000
     assert facts["first_connected"] == start + 1000
-    assert facts["reference_id"] == f"{person}-31"
+    assert facts["reference_id"] == f"{reference_id}-31"
 
 
 def test_a_record_of_a_delivery_holds_nothing_personal_and_outlives_its_signature(
-    browser: httpx.Client, tables: Tables, webhook: Make, person: str
+    browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
-    delivery = webhook(auth_event(new_user_id(), person))
+    delivery = webhook(auth_event(new_user_id(), reference_id))
     began = time.time()
     delivery.post(browser)
     records = tables.deliveries(delivery.keys)
@@ -136,41 +136,41 @@ def test_a_record_of_a_delivery_holds_nothing_personal_and_outlives_its_signatur
         assert record["type"] == "auth"
         assert began - 1 <= int(record["received_at"]) / 1000 <= time.time() + 1
         assert record["ttl"] > began + MAX_AGE_S + MAX_AHEAD_S
-        assert person not in str(record)
+        assert reference_id not in str(record)
 
 
-def test_an_odd_trace_id_is_a_key_all_the_same(browser: httpx.Client, webhook: Make, person: str) -> None:
+def test_an_odd_trace_id_is_a_key_all_the_same(browser: httpx.Client, webhook: Make, reference_id: str) -> None:
     for trace_id in ("x" * 5000, "spaces in it", "caf\u00e9", "a:chunk:1"):
-        first = webhook(auth_event(new_user_id(), person))
+        first = webhook(auth_event(new_user_id(), reference_id))
         for delivery, status in ((first, "accepted"), (first.but(t=first.t - 1), "duplicate")):
             headers = {name.encode(): value.encode() for name, value in delivery.headers.items()}
             headers[b"x-terra-trace-id"] = trace_id.encode()
             assert told(browser.post("/webhooks/terra", content=delivery.body, headers=headers)) == (200, status)
 
 
-def test_chunks_of_one_large_request_are_deliveries_of_their_own(terra: Terra, person: str) -> None:
+def test_chunks_of_one_large_request_are_deliveries_of_their_own(terra: Terra, reference_id: str) -> None:
     answers = [
         terra.deliver(
-            {"type": "activity", "user": {"user_id": new_user_id(), "reference_id": person}, "data": [n]},
+            {"type": "activity", "user": {"user_id": new_user_id(), "reference_id": reference_id}, "data": [n]},
             reference="one-reference-for-all",
-            trace_id=f"{person}:chunk:{n}",
+            trace_id=f"{reference_id}:chunk:{n}",
         )[0]
         for n in range(3)
     ]
     assert ["accepted" in answer["body"] for answer in answers] == [True] * 3
 
 
-def test_a_webhook_costs_two_round_trips(handlers: Handlers, webhook: Make, person: str) -> None:
-    run = handlers.run("terra_webhook", webhook(auth_event(new_user_id(), person)).event())
+def test_a_webhook_costs_two_round_trips(handlers: Handlers, webhook: Make, reference_id: str) -> None:
+    run = handlers.run("terra_webhook", webhook(auth_event(new_user_id(), reference_id)).event())
     assert run.json == {"status": "accepted"}
     assert run.trips == ["dynamodb.BatchGetItem", "dynamodb.TransactWriteItems"]
 
 
-def test_the_log_names_nobody(handlers: Handlers, webhook: Make, person: str) -> None:
-    delivery = webhook(auth_event(new_user_id(), person))
+def test_the_log_names_nobody(handlers: Handlers, webhook: Make, reference_id: str) -> None:
+    delivery = webhook(auth_event(new_user_id(), reference_id))
     run = handlers.run("terra_webhook", delivery.event())
     assert '"type":"auth"' in run.log
-    assert person not in run.log
+    assert reference_id not in run.log
     assert delivery.signature not in run.log
 
 
@@ -196,17 +196,17 @@ def test_dynamodb_failing_in_the_middle_is_503_and_terras_repeat_heals_it(
     browser: httpx.Client,
     tables: Tables,
     webhook: Make,
-    person: str,
+    reference_id: str,
     at: str,
     trouble: Callable[[str], Rule],
 ) -> None:
-    delivery = webhook(auth_event(user_id := new_user_id(), person))
+    delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
     run = handlers.run("terra_webhook", delivery.event(), trouble(at))
     assert run.status == 503
     assert run.json["code"] == "storage_unavailable"
     assert run.result is not None
     assert run.result["headers"]["retry-after"]
-    assert person not in run.result["body"]
+    assert reference_id not in run.result["body"]
     assert tables.connection(user_id) is None
     assert tables.deliveries(delivery.keys) == []
     assert told(delivery.post(browser)) == (200, "accepted")
@@ -215,26 +215,28 @@ def test_dynamodb_failing_in_the_middle_is_503_and_terras_repeat_heals_it(
     assert item["version"] == 1
 
 
-def test_terra_retries_until_the_stack_can_keep_it(stack: Stack, terra: Terra, api: httpx.Client, person: str) -> None:
+def test_terra_retries_until_the_stack_can_keep_it(
+    stack: Stack, terra: Terra, api: httpx.Client, reference_id: str
+) -> None:
     user_id = new_user_id()
-    body = auth_event(user_id, person)
+    body = auth_event(user_id, reference_id)
     # A first URL on which nothing listens stands for a stack that is down.
     terra.settings(webhook_url="http://127.0.0.1:9/webhooks/terra")
     [first] = terra.deliver(body, retry=True)
     assert first["status"] is None
     terra.settings(webhook_url=f"{stack.api_url}/webhooks/terra")
     eventually(lambda: terra.deliveries(trace_id=first["trace_id"])[0]["state"] == "delivered")
-    assert [c["user_id"] for c in connections_of(api, person)] == [user_id]
+    assert [c["user_id"] for c in connections_of(api, reference_id)] == [user_id]
 
 
 @pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["trace record", "signed record", "connection"])
 def test_contention_is_tried_again_and_is_no_duplicate(
-    handlers: Handlers, tables: Tables, webhook: Make, person: str, code: str, place: int
+    handlers: Handlers, tables: Tables, webhook: Make, reference_id: str, code: str, place: int
 ) -> None:
     codes = ["None", "None", "None"]
     codes[place] = code
-    delivery = webhook(auth_event(user_id := new_user_id(), person))
+    delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
     run = handlers.run("terra_webhook", delivery.event(), cancelled(*codes, times=3))
     assert (run.status, run.json) == (200, {"status": "accepted"})
     assert run.trips.count("dynamodb.TransactWriteItems") == 4
@@ -242,17 +244,19 @@ def test_contention_is_tried_again_and_is_no_duplicate(
     assert tables.connection(user_id) is not None
 
 
-def test_a_cancellation_that_is_no_contention_is_503_at_once(handlers: Handlers, webhook: Make, person: str) -> None:
-    delivery = webhook(auth_event(new_user_id(), person))
+def test_a_cancellation_that_is_no_contention_is_503_at_once(
+    handlers: Handlers, webhook: Make, reference_id: str
+) -> None:
+    delivery = webhook(auth_event(new_user_id(), reference_id))
     run = handlers.run("terra_webhook", delivery.event(), cancelled("None", "None", "ValidationError"))
     assert (run.status, run.json["code"]) == (503, "storage_unavailable")
     assert run.trips.count("dynamodb.TransactWriteItems") == 1
 
 
 def test_contention_that_does_not_end_is_503_in_time_for_terra(
-    handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, person: str
+    handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
-    delivery = webhook(auth_event(user_id := new_user_id(), person))
+    delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
     run = handlers.run("terra_webhook", delivery.event(), cancelled("None", "None", "TransactionConflict"))
     assert (run.status, run.json["code"]) == (503, "not_durable")
     assert 4 < run.seconds < 5 + BUSY
@@ -262,9 +266,9 @@ def test_contention_that_does_not_end_is_503_in_time_for_terra(
 
 
 def test_keys_that_dynamodb_does_not_process_are_asked_for_with_pauses(
-    handlers: Handlers, tables: Tables, webhook: Make, person: str, stack: Stack
+    handlers: Handlers, tables: Tables, webhook: Make, reference_id: str, stack: Stack
 ) -> None:
-    delivery = webhook(auth_event(user_id := new_user_id(), person))
+    delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
     unprocessed = {stack.tables.connections: {"Keys": [{"user_id": {"S": user_id}}], "ConsistentRead": True}}
     empty = {"Responses": {stack.tables.connections: []}, "UnprocessedKeys": unprocessed}
     run = handlers.run("terra_webhook", delivery.event(), instead(READ, empty, times=200))
@@ -281,9 +285,9 @@ def test_a_key_that_is_processed_at_the_second_asking_is_read(handlers: Handlers
 
 
 def test_a_write_whose_answer_was_lost_is_taken_by_the_second_try(
-    handlers: Handlers, tables: Tables, webhook: Make, person: str
+    handlers: Handlers, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
-    delivery = webhook(auth_event(user_id := new_user_id(), person))
+    delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
     run = handlers.run("terra_webhook", delivery.event(), lose(WRITE))
     assert (run.status, run.json) == (200, {"status": "accepted"})
     item = tables.connection(user_id)
@@ -292,28 +296,33 @@ def test_a_write_whose_answer_was_lost_is_taken_by_the_second_try(
 
 
 def test_a_write_whose_answers_were_all_lost_is_503_and_then_a_duplicate(
-    handlers: Handlers, browser: httpx.Client, api: httpx.Client, webhook: Make, person: str
+    handlers: Handlers, browser: httpx.Client, api: httpx.Client, webhook: Make, reference_id: str
 ) -> None:
-    delivery = webhook(auth_event(new_user_id(), person))
+    delivery = webhook(auth_event(new_user_id(), reference_id))
     assert handlers.run("terra_webhook", delivery.event(), lose(WRITE, times=2)).status == 503
     assert told(delivery.post(browser)) == (200, "duplicate")
-    assert len(connections_of(api, person)) == 1
+    assert len(connections_of(api, reference_id)) == 1
 
 
-def test_an_own_first_try_that_is_still_running_is_waited_for(handlers: Handlers, webhook: Make, person: str) -> None:
-    delivery = webhook(auth_event(new_user_id(), person))
+def test_an_own_first_try_that_is_still_running_is_waited_for(
+    handlers: Handlers, webhook: Make, reference_id: str
+) -> None:
+    delivery = webhook(auth_event(new_user_id(), reference_id))
     run = handlers.run("terra_webhook", delivery.event(), refused(WRITE, "TransactionInProgressException", times=2))
     assert (run.status, run.json) == (200, {"status": "accepted"})
 
 
 def test_an_event_that_comes_between_reading_and_writing_is_not_lost(
-    handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, person: str
+    handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     user_id, now = new_user_id(), now_s() * 1000
-    slow = webhook(auth_event(user_id, person), ordering=now - 2000)
+    slow = webhook(auth_event(user_id, reference_id), ordering=now - 2000)
     with handlers.start("terra_webhook", slow.event(), pause("dynamodb.TransactWriteItems:before")) as running:
         running.until_paused()
-        assert told(webhook(deauth_event(user_id, person), ordering=now - 1000).post(browser)) == (200, "accepted")
+        assert told(webhook(deauth_event(user_id, reference_id), ordering=now - 1000).post(browser)) == (
+            200,
+            "accepted",
+        )
         running.go_on()
         run = running.end()
     assert (run.status, run.json) == (200, {"status": "accepted"})
@@ -323,9 +332,9 @@ def test_an_event_that_comes_between_reading_and_writing_is_not_lost(
 
 
 def test_the_slower_of_two_equal_deliveries_is_a_duplicate(
-    handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, person: str
+    handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
-    delivery = webhook(auth_event(user_id := new_user_id(), person))
+    delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
     with handlers.start("terra_webhook", delivery.event(), pause("dynamodb.TransactWriteItems:before")) as running:
         running.until_paused()
         assert told(delivery.post(browser)) == (200, "accepted")
@@ -338,9 +347,9 @@ def test_the_slower_of_two_equal_deliveries_is_a_duplicate(
 
 
 def test_without_its_signing_secrets_the_webhook_opens_to_nobody(
-    handlers: Handlers, tables: Tables, webhook: Make, person: str
+    handlers: Handlers, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
-    delivery = webhook(auth_event(new_user_id(), person))
+    delivery = webhook(auth_event(new_user_id(), reference_id))
     for rule in (
         refused("secrets-manager.*:before", "ResourceNotFoundException"),
         broken("secrets-manager.*:before", "reset"),
@@ -357,8 +366,8 @@ def test_without_its_signing_secrets_the_webhook_opens_to_nobody(
     assert tables.deliveries(delivery.keys) == []
 
 
-def test_two_signing_secrets_are_valid_during_a_rotation(handlers: Handlers, webhook: Make, person: str) -> None:
+def test_two_signing_secrets_are_valid_during_a_rotation(handlers: Handlers, webhook: Make, reference_id: str) -> None:
     both = instead("secrets-manager.*:before", {"SecretString": '{"old": "one", "new": "two"}'})
     for secret, status in (("one", 200), ("two", 200), ("three", 401)):
-        delivery = webhook(auth_event(new_user_id(), person)).but(secret=secret)
+        delivery = webhook(auth_event(new_user_id(), reference_id)).but(secret=secret)
         assert handlers.run("terra_webhook", delivery.event(), both).status == status

@@ -102,12 +102,12 @@ OTHER_TYPES = [
 
 @pytest.mark.parametrize("type_", OTHER_TYPES)
 def test_any_other_type_is_recorded_and_changes_no_connection(
-    browser: httpx.Client, tables: Tables, webhook: Make, person: str, type_: str
+    browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str, type_: str
 ) -> None:
-    webhook(auth_event(user_id := new_user_id(), person)).post(browser)
-    webhook(deauth_event(user_id, person)).post(browser)
+    webhook(auth_event(user_id := new_user_id(), reference_id)).post(browser)
+    webhook(deauth_event(user_id, reference_id)).post(browser)
     known, before = tables.connection(user_id), tables.count()
-    user = {"user_id": user_id, "reference_id": f"{person}-other", "provider": "OURA", "active": True}
+    user = {"user_id": user_id, "reference_id": f"{reference_id}-other", "provider": "OURA", "active": True}
     for subject in (user, {**user, "user_id": new_user_id()}):
         delivery = webhook({"type": type_, "status": "success", "user": subject, "data": [{"x": 1}]})
         assert delivery.post(browser).json() == {"status": "accepted"}
@@ -142,15 +142,15 @@ def test_oddities_of_a_user_do_not_hinder_the_connection(
     browser: httpx.Client,
     api: httpx.Client,
     webhook: Make,
-    person: str,
+    reference_id: str,
     user: dict[str, Any],
     scopes: list[str],
     provider: str,
 ) -> None:
-    event = auth_event(new_user_id(), person)
+    event = auth_event(new_user_id(), reference_id)
     event["user"].update(user)
     assert webhook(event).post(browser).json() == {"status": "accepted"}
-    [connection] = connections_of(api, person)
+    [connection] = connections_of(api, reference_id)
     assert (connection["scopes"], connection["provider"]) == (scopes, provider)
 
 
@@ -175,17 +175,17 @@ def test_of_duplicate_keys_the_last_is_read(browser: httpx.Client, api: httpx.Cl
 
 
 def test_numbers_that_dynamodb_cannot_hold_do_no_harm(
-    browser: httpx.Client, api: httpx.Client, webhook: Make, person: str
+    browser: httpx.Client, api: httpx.Client, webhook: Make, reference_id: str
 ) -> None:
-    event = json.dumps(auth_event(new_user_id(), person))
+    event = json.dumps(auth_event(new_user_id(), reference_id))
     for number in ("9" * 60, "1e400", "-1e-400", "NaN", "-Infinity", "1." + "3" * 80):
         body = f'{{"n": {number}, "flow_id": {number}, "widget_session_id": {number}, {event[1:]}'
         assert webhook(body.encode()).post(browser).json() == {"status": "accepted"}
-    assert len(connections_of(api, person)) == 1
+    assert len(connections_of(api, reference_id)) == 1
 
 
-def test_a_large_body_is_taken(browser: httpx.Client, webhook: Make, person: str) -> None:
-    event = auth_event(new_user_id(), person, padding="x" * 4_000_000)
+def test_a_large_body_is_taken(browser: httpx.Client, webhook: Make, reference_id: str) -> None:
+    event = auth_event(new_user_id(), reference_id, padding="x" * 4_000_000)
     assert webhook(event).post(browser).json() == {"status": "accepted"}
 
 

@@ -25,9 +25,9 @@ POINTS = [
 IS_WRITTEN = {"dynamodb.TransactWriteItems:after", "return"}
 
 
-def failure(user_id: str, person: str) -> dict[str, Any]:
+def failure(user_id: str, reference_id: str) -> dict[str, Any]:
     """Build a failure in the older format, which changes two tables besides the deliveries."""
-    return {**auth_event(user_id, person), "status": "error", "reason": "x", "widget_session_id": f"w-{user_id}"}
+    return {**auth_event(user_id, reference_id), "status": "error", "reason": "x", "widget_session_id": f"w-{user_id}"}
 
 
 EVENTS: dict[str, Callable[[str, str], dict[str, Any]]] = {
@@ -36,9 +36,9 @@ EVENTS: dict[str, Callable[[str, str], dict[str, Any]]] = {
 }
 
 
-def test_no_step_is_missing_below(handlers: Handlers, webhook: Make, person: str) -> None:
+def test_no_step_is_missing_below(handlers: Handlers, webhook: Make, reference_id: str) -> None:
     for event in EVENTS.values():
-        assert handlers.run("terra_webhook", webhook(event(new_user_id(), person)).event()).points == POINTS
+        assert handlers.run("terra_webhook", webhook(event(new_user_id(), reference_id)).event()).points == POINTS
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -48,7 +48,7 @@ def test_a_crash_leaves_all_or_nothing_and_terras_repeat_heals_it(
     browser: httpx.Client,
     tables: Tables,
     webhook: Make,
-    person: str,
+    reference_id: str,
     event: str,
     point: str,
 ) -> None:
@@ -57,9 +57,9 @@ def test_a_crash_leaves_all_or_nothing_and_terras_repeat_heals_it(
     at = t * 1000 - 5000
     for user_id in (crashed, undisturbed):
         # A fact is stored already, so that a write replaces an item.
-        assert webhook(auth_event(user_id, person), t=t - 1, ordering=at - 1000).post(browser).status_code == 200
+        assert webhook(auth_event(user_id, reference_id), t=t - 1, ordering=at - 1000).post(browser).status_code == 200
     before = tables.connection(crashed)
-    delivery = webhook(EVENTS[event](crashed, person), t=t, ordering=at)
+    delivery = webhook(EVENTS[event](crashed, reference_id), t=t, ordering=at)
 
     run = handlers.run("terra_webhook", delivery.event(), kill(point))
 
@@ -72,16 +72,16 @@ def test_a_crash_leaves_all_or_nothing_and_terras_repeat_heals_it(
 
     answer = delivery.post(browser)
     assert (answer.status_code, answer.json()) == (200, {"status": "duplicate" if is_written else "accepted"})
-    webhook(EVENTS[event](undisturbed, person), t=t, ordering=at).post(browser)
+    webhook(EVENTS[event](undisturbed, reference_id), t=t, ordering=at).post(browser)
     assert tables.facts(crashed) == tables.facts(undisturbed)
     assert len(tables.deliveries(delivery.keys)) == 2
 
 
 @pytest.mark.parametrize("point", POINTS[3:])
 def test_a_crash_while_the_repeat_is_already_under_way_harms_neither(
-    handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, person: str, point: str
+    handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str, point: str
 ) -> None:
-    delivery = webhook(auth_event(user_id := new_user_id(), person))
+    delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
     with handlers.start("terra_webhook", delivery.event(), pause(point), kill(point)) as running:
         running.until_paused()
         assert delivery.post(browser).status_code == 200
@@ -94,9 +94,9 @@ def test_a_crash_while_the_repeat_is_already_under_way_harms_neither(
 
 
 def test_crash_after_crash_is_healed_by_the_one_delivery_that_ends(
-    handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, person: str
+    handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
-    delivery = webhook(auth_event(user_id := new_user_id(), person))
+    delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
     for point in POINTS[:5]:
         assert handlers.run("terra_webhook", delivery.event(), kill(point)).was_killed
     assert tables.connection(user_id) is None

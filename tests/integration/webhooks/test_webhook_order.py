@@ -36,16 +36,16 @@ def take(browser: httpx.Client, *deliveries: Webhook) -> None:
 
 
 def test_every_order_of_the_same_events_gives_the_same_view(
-    api: httpx.Client, browser: httpx.Client, tables: Tables, webhook: Make, person: str, second: int
+    api: httpx.Client, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str, second: int
 ) -> None:
     views: list[dict[str, Any] | None] = []
     facts: list[dict[str, Any] | None] = []
     for order in permutations(range(4)):
         user_id = new_user_id()
         events = [
-            webhook(auth_event(user_id, person), ordering=second),
-            webhook(deauth_event(user_id, person), ordering=second + 1000),
-            webhook(auth_event(user_id, f"{person}-new", provider="OURA"), ordering=second + 2000),
+            webhook(auth_event(user_id, reference_id), ordering=second),
+            webhook(deauth_event(user_id, reference_id), ordering=second + 1000),
+            webhook(auth_event(user_id, f"{reference_id}-new", provider="OURA"), ordering=second + 2000),
             webhook({**auth_event(user_id, None), "status": "error", "reason": "x"}, ordering=second + 3000),
         ]
         take(browser, *(events[place] for place in order))
@@ -56,33 +56,33 @@ def test_every_order_of_the_same_events_gives_the_same_view(
     assert all(view == views[0] for view in views)
     assert all(fact == facts[0] for fact in facts)
     assert views[0] is not None
-    assert (views[0]["status"], views[0]["reference_id"]) == ("connected", f"{person}-new")
+    assert (views[0]["status"], views[0]["reference_id"]) == ("connected", f"{reference_id}-new")
 
 
 def test_a_deauth_that_comes_first_is_not_forgotten(
-    api: httpx.Client, browser: httpx.Client, webhook: Make, person: str, second: int
+    api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     user_id = new_user_id()
-    take(browser, webhook(deauth_event(user_id, person), ordering=second + 1))
+    take(browser, webhook(deauth_event(user_id, reference_id), ordering=second + 1))
     assert seen(api, user_id) is None
-    assert connections_of(api, person, include="revoked") == []
-    take(browser, webhook(auth_event(user_id, person), ordering=second))
+    assert connections_of(api, reference_id, include="revoked") == []
+    take(browser, webhook(auth_event(user_id, reference_id), ordering=second))
     view = seen(api, user_id)
     assert view is not None
     assert view["status"] == "revoked"
-    assert connections_of(api, person) == []
-    assert len(connections_of(api, person, include="revoked")) == 1
+    assert connections_of(api, reference_id) == []
+    assert len(connections_of(api, reference_id, include="revoked")) == 1
 
 
 def test_a_newer_auth_connects_again_and_keeps_the_first_moment(
-    api: httpx.Client, browser: httpx.Client, webhook: Make, person: str, second: int
+    api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     user_id = new_user_id()
-    take(browser, webhook(auth_event(user_id, person), ordering=second))
+    take(browser, webhook(auth_event(user_id, reference_id), ordering=second))
     first = seen(api, user_id)
-    take(browser, webhook(deauth_event(user_id, person), ordering=second + 1))
+    take(browser, webhook(deauth_event(user_id, reference_id), ordering=second + 1))
     # Signed in another second, because equal bytes signed in the same second count as one delivery.
-    take(browser, webhook(auth_event(user_id, person), t=now_s() + 1, ordering=second + 2))
+    take(browser, webhook(auth_event(user_id, reference_id), t=now_s() + 1, ordering=second + 2))
     again = seen(api, user_id)
     assert first is not None
     assert again is not None
@@ -93,12 +93,12 @@ def test_a_newer_auth_connects_again_and_keeps_the_first_moment(
 
 @pytest.mark.parametrize("first", ["auth", "deauth"])
 def test_at_equal_positions_revoking_wins(
-    api: httpx.Client, browser: httpx.Client, webhook: Make, person: str, second: int, first: str
+    api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int, first: str
 ) -> None:
     user_id = new_user_id()
     deliveries = [
-        webhook(auth_event(user_id, person), ordering=second),
-        webhook(deauth_event(user_id, person), ordering=second),
+        webhook(auth_event(user_id, reference_id), ordering=second),
+        webhook(deauth_event(user_id, reference_id), ordering=second),
     ]
     take(browser, *(deliveries if first == "auth" else reversed(deliveries)))
     view = seen(api, user_id)
@@ -107,12 +107,12 @@ def test_at_equal_positions_revoking_wins(
 
 
 def test_at_equal_positions_every_order_names_the_same_owner(
-    api: httpx.Client, browser: httpx.Client, webhook: Make, person: str, second: int
+    api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     owners = set()
     for order in permutations(["a", "b", "\u00e9"]):
         user_id = new_user_id()
-        take(browser, *(webhook(auth_event(user_id, f"{person}{x}"), ordering=second) for x in order))
+        take(browser, *(webhook(auth_event(user_id, f"{reference_id}{x}"), ordering=second) for x in order))
         view = seen(api, user_id)
         assert view is not None
         owners.add(view["reference_id"])
@@ -124,9 +124,9 @@ def test_at_equal_positions_every_order_names_the_same_owner(
     [None, "", "soon", "-1", "1.5", "1e3", "0x10", "\u0661\u0662", "9" * 16, "9" * 400, "1,1", "NaN", "+5", "1_000"],
 )
 def test_without_a_readable_ordering_timestamp_the_signed_second_counts(
-    browser: httpx.Client, tables: Tables, webhook: Make, person: str, ordering: str | None
+    browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str, ordering: str | None
 ) -> None:
-    delivery = webhook(auth_event(user_id := new_user_id(), person), ordering=None)
+    delivery = webhook(auth_event(user_id := new_user_id(), reference_id), ordering=None)
     headers = [(name.encode(), value.encode()) for name, value in delivery.headers.items()]
     if ordering is not None:
         headers.append((b"x-terra-ordering-timestamp", ordering.encode()))
@@ -138,15 +138,15 @@ def test_without_a_readable_ordering_timestamp_the_signed_second_counts(
 
 @pytest.mark.parametrize("ahead_ms", [1000, 3_600_000, 10**14])
 def test_a_forged_ordering_timestamp_does_not_pass_the_signed_second(
-    browser: httpx.Client, api: httpx.Client, tables: Tables, webhook: Make, person: str, ahead_ms: int
+    browser: httpx.Client, api: httpx.Client, tables: Tables, webhook: Make, reference_id: str, ahead_ms: int
 ) -> None:
     t = now_s() - 600
-    forged = webhook(auth_event(user_id := new_user_id(), person), t=t, ordering=t * 1000 + ahead_ms)
+    forged = webhook(auth_event(user_id := new_user_id(), reference_id), t=t, ordering=t * 1000 + ahead_ms)
     take(browser, forged)
     facts = tables.facts(user_id)
     assert facts is not None
     assert facts["facts"]["connected"]["at"] == t * 1000 + 999
-    take(browser, webhook(deauth_event(user_id, person), t=t + 1, ordering=t * 1000 + 1000))
+    take(browser, webhook(deauth_event(user_id, reference_id), t=t + 1, ordering=t * 1000 + 1000))
     view = seen(api, user_id)
     assert view is not None
     assert view["status"] == "revoked"
@@ -154,11 +154,11 @@ def test_a_forged_ordering_timestamp_does_not_pass_the_signed_second(
 
 @pytest.mark.parametrize("backwards_ms", [None, 26 * 3_600_000, 3_600_000])
 def test_a_captured_disconnect_that_is_delivered_first_swallows_no_disconnect(
-    browser: httpx.Client, api: httpx.Client, webhook: Make, person: str, second: int, backwards_ms: int | None
+    browser: httpx.Client, api: httpx.Client, webhook: Make, reference_id: str, second: int, backwards_ms: int | None
 ) -> None:
     user_id = new_user_id()
-    genuine = webhook(deauth_event(user_id, person), ordering=second)
-    take(browser, webhook(auth_event(user_id, person), ordering=second - 1000))
+    genuine = webhook(deauth_event(user_id, reference_id), ordering=second)
+    take(browser, webhook(auth_event(user_id, reference_id), ordering=second - 1000))
     forged = 0 if backwards_ms is None else second - backwards_ms
     assert genuine.but(ordering=forged).post(browser).json() == {"status": "accepted"}
     assert genuine.post(browser).json() == {"status": "duplicate"}
@@ -168,11 +168,11 @@ def test_a_captured_disconnect_that_is_delivered_first_swallows_no_disconnect(
 
 
 def test_a_captured_body_under_the_trace_id_of_a_disconnect_swallows_no_disconnect(
-    browser: httpx.Client, api: httpx.Client, webhook: Make, person: str, second: int
+    browser: httpx.Client, api: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     user_id = new_user_id()
-    genuine = webhook(deauth_event(user_id, person), ordering=second)
-    take(browser, webhook(auth_event(user_id, person), ordering=second - 1000, trace_id=genuine.trace_id))
+    genuine = webhook(deauth_event(user_id, reference_id), ordering=second)
+    take(browser, webhook(auth_event(user_id, reference_id), ordering=second - 1000, trace_id=genuine.trace_id))
     assert genuine.post(browser).json() == {"status": "duplicate"}
     view = seen(api, user_id)
     assert view is not None
@@ -180,11 +180,11 @@ def test_a_captured_body_under_the_trace_id_of_a_disconnect_swallows_no_disconne
 
 
 def test_a_captured_body_under_a_new_trace_id_revives_nothing(
-    browser: httpx.Client, api: httpx.Client, webhook: Make, person: str, second: int
+    browser: httpx.Client, api: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     user_id = new_user_id()
-    captured = webhook(auth_event(user_id, person), ordering=second)
-    take(browser, captured, webhook(deauth_event(user_id, person), ordering=second + 1))
+    captured = webhook(auth_event(user_id, reference_id), ordering=second)
+    take(browser, captured, webhook(deauth_event(user_id, reference_id), ordering=second + 1))
     replayed = captured.but(trace_id="fresh", ordering=now_s() * 1000)
     assert replayed.post(browser).json() == {"status": "duplicate"}
     view = seen(api, user_id)
@@ -193,12 +193,12 @@ def test_a_captured_body_under_a_new_trace_id_revives_nothing(
 
 
 def test_a_captured_body_revives_nothing_even_where_its_record_is_gone(
-    browser: httpx.Client, api: httpx.Client, webhook: Make, person: str
+    browser: httpx.Client, api: httpx.Client, webhook: Make, reference_id: str
 ) -> None:
     """Deduplication only saves work; correctness rests on positions alone. A new signature simulates a lost record."""
     user_id, t = new_user_id(), now_s() - 100
-    captured = webhook(auth_event(user_id, person), t=t, ordering=(t - 3) * 1000)
-    take(browser, captured, webhook(deauth_event(user_id, person), t=t + 50, ordering=(t + 50) * 1000))
+    captured = webhook(auth_event(user_id, reference_id), t=t, ordering=(t - 3) * 1000)
+    take(browser, captured, webhook(deauth_event(user_id, reference_id), t=t + 50, ordering=(t + 50) * 1000))
     take(browser, captured.but(trace_id="fresh", t=t + 1, ordering=now_s() * 1000))
     view = seen(api, user_id)
     assert view is not None
@@ -210,7 +210,13 @@ def test_a_captured_body_revives_nothing_even_where_its_record_is_gone(
 
 @pytest.mark.parametrize("none", [None, "", "null"])
 def test_the_owner_may_come_later(
-    api: httpx.Client, browser: httpx.Client, tables: Tables, webhook: Make, person: str, second: int, none: str | None
+    api: httpx.Client,
+    browser: httpx.Client,
+    tables: Tables,
+    webhook: Make,
+    reference_id: str,
+    second: int,
+    none: str | None,
 ) -> None:
     user_id = new_user_id()
     event = auth_event(user_id, None)
@@ -221,53 +227,53 @@ def test_the_owner_may_come_later(
     assert item is not None
     assert (view["status"], view["reference_id"]) == ("connected", None)
     assert "reference_id" not in item
-    assert connections_of(api, person) == []
-    take(browser, webhook(auth_event(user_id, person), ordering=second + 1))
-    assert [c["user_id"] for c in connections_of(api, person)] == [user_id]
+    assert connections_of(api, reference_id) == []
+    take(browser, webhook(auth_event(user_id, reference_id), ordering=second + 1))
+    assert [c["user_id"] for c in connections_of(api, reference_id)] == [user_id]
 
 
 def test_a_later_event_without_an_owner_takes_none_away(
-    api: httpx.Client, browser: httpx.Client, webhook: Make, person: str, second: int
+    api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     user_id = new_user_id()
-    take(browser, webhook(auth_event(user_id, person), ordering=second))
+    take(browser, webhook(auth_event(user_id, reference_id), ordering=second))
     take(browser, webhook(auth_event(user_id, None), ordering=second + 1))
-    assert [c["user_id"] for c in connections_of(api, person)] == [user_id]
+    assert [c["user_id"] for c in connections_of(api, reference_id)] == [user_id]
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
 def test_a_connection_moves_with_its_owner_and_is_never_under_two(
-    api: httpx.Client, browser: httpx.Client, webhook: Make, person: str, second: int, *, newest_first: bool
+    api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int, *, newest_first: bool
 ) -> None:
-    user_id, other = new_user_id(), f"{person}-other"
+    user_id, other = new_user_id(), f"{reference_id}-other"
     moves = [
-        webhook(auth_event(user_id, person), ordering=second),
+        webhook(auth_event(user_id, reference_id), ordering=second),
         webhook(auth_event(user_id, other), ordering=second + 1),
     ]
     for delivery in reversed(moves) if newest_first else moves:
         take(browser, delivery)
-        listed = [len(connections_of(api, owner, include="revoked")) for owner in (person, other)]
+        listed = [len(connections_of(api, owner, include="revoked")) for owner in (reference_id, other)]
         assert sum(listed) == 1
     assert [c["user_id"] for c in connections_of(api, other)] == [user_id]
-    assert connections_of(api, person) == []
+    assert connections_of(api, reference_id) == []
 
 
 def test_the_older_shape_names_the_owner_beside_the_user(
-    api: httpx.Client, browser: httpx.Client, webhook: Make, person: str
+    api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str
 ) -> None:
-    event = {**auth_event(user_id := new_user_id(), None), "reference_id": person}
+    event = {**auth_event(user_id := new_user_id(), None), "reference_id": reference_id}
     take(browser, webhook(event))
-    assert [c["user_id"] for c in connections_of(api, person)] == [user_id]
+    assert [c["user_id"] for c in connections_of(api, reference_id)] == [user_id]
 
 
 # -- failed logins -----------------------------------------------------------------------------------------------------
 
 
 def test_a_cancellation_is_kept_by_its_widget_session(
-    browser: httpx.Client, tables: Tables, webhook: Make, person: str
+    browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     widget = new_user_id()
-    event = {"type": "auth_cancelled", "status": "error", "reason": "access_denied", "reference_id": person}
+    event = {"type": "auth_cancelled", "status": "error", "reason": "access_denied", "reference_id": reference_id}
     take(browser, webhook({**event, "widget_session_id": widget}))
     take(browser, webhook({**event, "widget_session_id": widget, "reason": "\ud800 anything"}))
     outcome = tables.session(f"widget:{widget}")
@@ -277,28 +283,28 @@ def test_a_cancellation_is_kept_by_its_widget_session(
 
 
 def test_what_is_remembered_of_a_login_is_bounded_and_every_connection_is_kept(
-    api: httpx.Client, browser: httpx.Client, tables: Tables, webhook: Make, person: str
+    api: httpx.Client, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     widget = new_user_id()
-    take(browser, webhook({**auth_event(new_user_id(), person), "widget_session_id": widget}))
+    take(browser, webhook({**auth_event(new_user_id(), reference_id), "widget_session_id": widget}))
     tables.change_session(f"widget:{widget}", user_ids={f"u{number}" for number in range(100)})
-    take(browser, webhook({**auth_event(user_id := new_user_id(), person), "widget_session_id": widget}))
+    take(browser, webhook({**auth_event(user_id := new_user_id(), reference_id), "widget_session_id": widget}))
     outcome = tables.session(f"widget:{widget}")
     assert outcome is not None
     assert len(outcome["user_ids"]) == 100
-    assert user_id in [connection["user_id"] for connection in connections_of(api, person)]
+    assert user_id in [connection["user_id"] for connection in connections_of(api, reference_id)]
 
 
 def test_an_item_that_is_as_large_as_dynamodb_takes_is_revoked_all_the_same(
-    api: httpx.Client, browser: httpx.Client, tables: Tables, webhook: Make, person: str
+    api: httpx.Client, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     user_id, at = new_user_id(), now_s() * 1000 - 60_000
-    take(browser, webhook(auth_event(user_id, person), ordering=at))
+    take(browser, webhook(auth_event(user_id, reference_id), ordering=at))
     item = tables.connection(user_id)
     assert item is not None
     longer = {f"scope:{number}{'x' * 25_000}": {"at": at + 1, "value": "added"} for number in range(15)}
     tables.add_connections([{**item, "facts": item["facts"] | longer}])
-    take(browser, webhook(deauth_event(user_id, person), ordering=at + 2))
+    take(browser, webhook(deauth_event(user_id, reference_id), ordering=at + 2))
     view = seen(api, user_id)
     assert view is not None
     assert view["status"] == "revoked"
@@ -306,15 +312,15 @@ def test_an_item_that_is_as_large_as_dynamodb_takes_is_revoked_all_the_same(
 
 @pytest.mark.parametrize("widget", [None, "", 7, "a b", "x" * 129, "../x"])
 def test_a_cancellation_without_an_id_changes_nothing(
-    api: httpx.Client, browser: httpx.Client, tables: Tables, webhook: Make, person: str, widget: object
+    api: httpx.Client, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str, widget: object
 ) -> None:
-    session, before = create_session(api, person), tables.count()
+    session, before = create_session(api, reference_id), tables.count()
     delivery = webhook(
         {
             "type": "auth_cancelled",
             "status": "error",
             "reason": "access_denied",
-            "reference_id": person,
+            "reference_id": reference_id,
             "widget_session_id": widget,
         }
     )
@@ -335,26 +341,32 @@ def test_a_cancellation_without_an_id_changes_nothing(
     ],
 )
 def test_the_older_failure_fails_the_session_of_its_user(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, webhook: Make, person: str, reason: str | None, shown: str
+    api: httpx.Client,
+    browser: httpx.Client,
+    terra: Terra,
+    webhook: Make,
+    reference_id: str,
+    reason: str | None,
+    shown: str,
 ) -> None:
     assert terra
-    session = create_session(api, person)
+    session = create_session(api, reference_id)
     user_id = terra.client.get("/_control/logins").json()[-1]["user_id"]
-    event = {**auth_event(user_id, person), "status": "error", "reason": reason, "provider": "FITBIT"}
+    event = {**auth_event(user_id, reference_id), "status": "error", "reason": reason, "provider": "FITBIT"}
     take(browser, webhook(event))
     failed = session_status(api, session)
     assert (failed["status"], failed["reason"], failed["user_id"]) == ("failed", shown, None)
-    assert connections_of(api, person, include="revoked") == []
-    take(browser, webhook(auth_event(user_id, person), ordering=(now_s() - 60) * 1000))
+    assert connections_of(api, reference_id, include="revoked") == []
+    take(browser, webhook(auth_event(user_id, reference_id), ordering=(now_s() - 60) * 1000))
     connected = session_status(api, session)
     assert (connected["status"], connected["reason"], connected["user_id"]) == ("connected", None, user_id)
 
 
 def test_a_failed_login_ends_no_connection(
-    api: httpx.Client, browser: httpx.Client, webhook: Make, person: str, second: int
+    api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     user_id = new_user_id()
-    take(browser, webhook(auth_event(user_id, person), ordering=second))
-    failure = {**auth_event(user_id, person), "status": "error", "reason": "access_denied"}
+    take(browser, webhook(auth_event(user_id, reference_id), ordering=second))
+    failure = {**auth_event(user_id, reference_id), "status": "error", "reason": "access_denied"}
     take(browser, webhook(failure, ordering=second + 1))
-    assert [c["status"] for c in connections_of(api, person)] == ["connected"]
+    assert [c["status"] for c in connections_of(api, reference_id)] == ["connected"]

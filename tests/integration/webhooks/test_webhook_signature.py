@@ -83,17 +83,17 @@ def sent(delivery: Webhook, headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.mark.parametrize("form", VALID)
-def test_a_valid_signature_opens(browser: httpx.Client, webhook: Make, person: str, form: str) -> None:
-    delivery = webhook(auth_event(new_user_id(), person))
+def test_a_valid_signature_opens(browser: httpx.Client, webhook: Make, reference_id: str, form: str) -> None:
+    delivery = webhook(auth_event(new_user_id(), reference_id))
     answer = browser.post(PATH, content=delivery.body, headers=sent(delivery, VALID[form](delivery)))
     assert (answer.status_code, answer.json()) == (200, {"status": "accepted"})
 
 
 @pytest.mark.parametrize("form", INVALID)
 def test_anything_else_is_401_without_detail_and_writes_nothing(
-    browser: httpx.Client, stack: Stack, tables: Tables, webhook: Make, person: str, form: str
+    browser: httpx.Client, stack: Stack, tables: Tables, webhook: Make, reference_id: str, form: str
 ) -> None:
-    delivery = webhook(auth_event(user_id := new_user_id(), person))
+    delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
     answer = browser.post(PATH, content=delivery.body, headers=sent(delivery, INVALID[form](delivery)))
     assert answer.status_code == 401
     assert answer.json() == {
@@ -119,47 +119,49 @@ def test_anything_else_is_401_without_detail_and_writes_nothing(
     ],
 )
 def test_a_signature_may_be_so_old_and_so_far_ahead(
-    browser: httpx.Client, tables: Tables, webhook: Make, person: str, shift: int, status: int
+    browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str, shift: int, status: int
 ) -> None:
-    delivery = webhook(auth_event(user_id := new_user_id(), person), t=now_s() + shift)
+    delivery = webhook(auth_event(user_id := new_user_id(), reference_id), t=now_s() + shift)
     assert delivery.post(browser).status_code == status
     assert (tables.connection(user_id) is not None) == (status == 200)
 
 
-def test_a_stack_can_be_stricter(handlers: Handlers, webhook: Make, person: str) -> None:
+def test_a_stack_can_be_stricter(handlers: Handlers, webhook: Make, reference_id: str) -> None:
     strict = {"SIGNATURE_MAX_AGE_SECONDS": "300", "SIGNATURE_MAX_AHEAD_SECONDS": "1"}
     for shift, status in ((-290, 200), (-310, 401), (30, 401)):
-        delivery = webhook(auth_event(new_user_id(), person), t=now_s() + shift)
+        delivery = webhook(auth_event(new_user_id(), reference_id), t=now_s() + shift)
         assert handlers.run("terra_webhook", delivery.event(), environment=strict).status == status
 
 
 @pytest.mark.parametrize("place", [0, 10, -1])
-def test_a_body_changed_by_one_byte_is_refused(browser: httpx.Client, webhook: Make, person: str, place: int) -> None:
-    delivery = webhook(auth_event(new_user_id(), person))
+def test_a_body_changed_by_one_byte_is_refused(
+    browser: httpx.Client, webhook: Make, reference_id: str, place: int
+) -> None:
+    delivery = webhook(auth_event(new_user_id(), reference_id))
     changed = bytearray(delivery.body)
     changed[place] ^= 1
     assert browser.post(PATH, content=bytes(changed), headers=delivery.headers).status_code == 401
 
 
-def test_equal_json_written_otherwise_is_refused(browser: httpx.Client, webhook: Make, person: str) -> None:
-    delivery = webhook(auth_event(new_user_id(), person))
+def test_equal_json_written_otherwise_is_refused(browser: httpx.Client, webhook: Make, reference_id: str) -> None:
+    delivery = webhook(auth_event(new_user_id(), reference_id))
     assert browser.post(PATH, content=delivery.body + b"\n", headers=delivery.headers).status_code == 401
     assert browser.post(PATH, content=delivery.body.replace(b": ", b":"), headers=delivery.headers).status_code == 401
 
 
 @pytest.mark.parametrize("content_type", ["application/octet-stream", "application/x-www-form-urlencoded", None])
 def test_bytes_that_the_gateway_encodes_are_verified_as_they_were_sent(
-    browser: httpx.Client, webhook: Make, person: str, content_type: str | None
+    browser: httpx.Client, webhook: Make, reference_id: str, content_type: str | None
 ) -> None:
-    delivery = webhook(auth_event(new_user_id(), f"{person} \u00e9\U0001f600"))
+    delivery = webhook(auth_event(new_user_id(), f"{reference_id} \u00e9\U0001f600"))
     headers = {name: value for name, value in delivery.headers.items() if name != "content-type"}
     if content_type is not None:
         headers["content-type"] = content_type
     assert delivery.post(browser, headers).json() == {"status": "accepted"}
 
 
-def test_an_encoded_event_is_decoded_once(handlers: Handlers, webhook: Make, person: str) -> None:
-    delivery = webhook(auth_event(new_user_id(), person))
+def test_an_encoded_event_is_decoded_once(handlers: Handlers, webhook: Make, reference_id: str) -> None:
+    delivery = webhook(auth_event(new_user_id(), reference_id))
     body = base64.b64encode(delivery.body).decode()
     encoded = http_event("POST", PATH, headers=delivery.headers, body=body, is_base64=True)
     assert handlers.run("terra_webhook", encoded).json == {"status": "accepted"}
@@ -167,8 +169,8 @@ def test_an_encoded_event_is_decoded_once(handlers: Handlers, webhook: Make, per
     assert handlers.run("terra_webhook", plain).status == 401
 
 
-def test_header_names_are_read_as_the_runtime_gives_them(handlers: Handlers, webhook: Make, person: str) -> None:
-    delivery = webhook(auth_event(new_user_id(), person))
+def test_header_names_are_read_as_the_runtime_gives_them(handlers: Handlers, webhook: Make, reference_id: str) -> None:
+    delivery = webhook(auth_event(new_user_id(), reference_id))
     for spell in (str.upper, str.title, str.lower):
         headers = {spell(name): value for name, value in delivery.headers.items()}
         event = http_event("POST", PATH, headers=headers, body=delivery.body.decode())
@@ -176,13 +178,13 @@ def test_header_names_are_read_as_the_runtime_gives_them(handlers: Handlers, web
 
 
 @pytest.mark.parametrize("setting", ["both", "new", "old"])
-def test_what_the_simulator_signs_is_taken(terra: Terra, stack: Stack, person: str, setting: str) -> None:
+def test_what_the_simulator_signs_is_taken(terra: Terra, stack: Stack, reference_id: str, setting: str) -> None:
     terra.settings(signature_headers=setting)
-    [answer] = terra.deliver(auth_event(new_user_id(), person))
+    [answer] = terra.deliver(auth_event(new_user_id(), reference_id))
     assert (answer["status"], "accepted" in answer["body"]) == (200, True)
-    [forged] = terra.deliver(auth_event(new_user_id(), person), secret=stack.service_key)
+    [forged] = terra.deliver(auth_event(new_user_id(), reference_id), secret=stack.service_key)
     assert forged["status"] == 401
-    [rotated] = terra.deliver(auth_event(new_user_id(), person), secrets=["unknown here", stack.signing_secret])
+    [rotated] = terra.deliver(auth_event(new_user_id(), reference_id), secrets=["unknown here", stack.signing_secret])
     assert rotated["status"] == 200
 
 

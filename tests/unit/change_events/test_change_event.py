@@ -72,8 +72,8 @@ class Table:
         """Return the events for these changes, with everything else in its current state."""
         return [event for change in changes for event in published.change_events(change, self.now)]
 
-    def listed(self, person: ReferenceId = ADA) -> list[Connection]:
-        return listed_connections(person, self.now, include_revoked=False)
+    def listed(self, reference_id: ReferenceId = ADA) -> list[Connection]:
+        return listed_connections(reference_id, self.now, include_revoked=False)
 
 
 def types(events: Iterable[ChangeEvent]) -> list[str]:
@@ -385,15 +385,15 @@ def test_whose_list_changes_is_told_what_has_changed_and_nobody_else_is_told(sto
     table, listener = Table(), Listener()
     note("\n".join(map(repr, story)))
     for step in story:
-        before = {person: seen(table.listed(person)) for person in (ADA, BOB)}
+        before = {reference_id: seen(table.listed(reference_id)) for reference_id in (ADA, BOB)}
         events = table.told(take(table, step))
         for event in events:
             listener.hear(event)
-        for person, shown in before.items():
-            now = seen(table.listed(person))
+        for reference_id, shown in before.items():
+            now = seen(table.listed(reference_id))
             if step:
-                assert (shown != now) == bool([e for e in events if e.reference_id == person])
-            assert sorted(map(repr, seen(listener.lists[person].values()))) == sorted(map(repr, now))
+                assert (shown != now) == bool([e for e in events if e.reference_id == reference_id])
+            assert sorted(map(repr, seen(listener.lists[reference_id].values()))) == sorted(map(repr, now))
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
@@ -404,7 +404,7 @@ def test_records_that_come_late_still_tell_of_every_connection(story: list[list[
         table.write(*step)
     # Only records of one item keep their order.
     events = table.told(sorted(table.stream, key=lambda change: shards.index(change.user_id)))
-    for person in (ADA, BOB):
-        told = {e.connection.user_id for e in events if e.reference_id == person}
-        assert {connection.user_id for connection in table.listed(person)} <= told
+    for reference_id in (ADA, BOB):
+        told = {e.connection.user_id for e in events if e.reference_id == reference_id}
+        assert {connection.user_id for connection in table.listed(reference_id)} <= told
     assert len({e.event_id for e in events}) == len(events)

@@ -187,7 +187,7 @@ def expected(heard: frozenset[Heard], attempts: tuple[Attempt, ...]) -> Expected
     world = World(heard)
     return (
         [(user_id, world.connection(user_id)) for user_id in sorted(world.user_ids)],
-        [world.listing(person, include_revoked=include_revoked) for person, include_revoked in LISTS],
+        [world.listing(reference_id, include_revoked=include_revoked) for reference_id, include_revoked in LISTS],
         [world.outcome(attempt) for attempt in attempts],
     )
 
@@ -201,8 +201,8 @@ def shown(known: Known, heard: frozenset[Heard], attempts: Iterable[Attempt], ri
         connection = store.family_of([UserId(user_id)]).view(UserId(user_id))
         assert IDENTITIES.seen(connection, seen) == seen
         pictures.append(connection)
-    for (person, include_revoked), listed in zip(LISTS, lists, strict=True):
-        whose = ReferenceId(person)
+    for (reference_id, include_revoked), listed in zip(LISTS, lists, strict=True):
+        whose = ReferenceId(reference_id)
         theirs = listed_connections(whose, store.of_user(whose), include_revoked=include_revoked)
         assert [connection.user_id for connection in theirs] == [seen.user_id for seen in listed]
         assert [IDENTITIES.seen(*pair) for pair in zip(theirs, listed, strict=True)] == listed
