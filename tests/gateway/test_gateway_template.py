@@ -307,9 +307,10 @@ class TestTheProjectsTemplate:
         assert authorizer.reauthorize_every <= timedelta(seconds=60)
 
     def test_the_environment_is_resolved(self, stack: Stack) -> None:
+        environment = stack.functions["CreateSession"].environment
+        assert environment["CONNECTIONS_TABLE"] == "Connections"
+        assert environment["TERRA_SECRET_ARN"] == "arn:terra"
+        assert environment["PSEUDONYM_KEY"] == "the stack's own"
+        assert environment["PUBLIC_BASE_URL"] == "http://127.0.0.1:3000"
         for function in stack.functions.values():
-            assert function.environment["CONNECTIONS_TABLE"] == "Connections"
-            assert function.environment["TERRA_SECRET_ARN"] == "arn:terra"
-            assert function.environment["PSEUDONYM_KEY"] == "the stack's own"
-            assert function.environment["PUBLIC_BASE_URL"] == "http://127.0.0.1:3000"
             assert function.environment["AWS_ENDPOINT_URL_DYNAMODB"] == ""
