@@ -5,7 +5,7 @@ import re
 from tools.environment import ROOT
 
 TEXT = (ROOT / "docs/threat-model.md").read_text()
-NAMED = re.compile(r"^- `(tests/\S+\.py)::(\w+)`$", re.MULTILINE)
+NAMED = re.compile(r"^- `((?:simulator/)?tests/\S+\.py)::(\w+)`$", re.MULTILINE)
 
 
 def test_every_test_that_it_names_exists() -> None:
