@@ -38,6 +38,7 @@ class HttpServer(uvicorn.Server):
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE,
+            # For clients that are still sending; other requests end with their functions.
             timeout_graceful_shutdown=5,
             h11_max_incomplete_event_size=head_limit,
         )
