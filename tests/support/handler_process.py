@@ -42,6 +42,7 @@ import botocore.session
 import httpx
 import pydantic
 from aws_lambda_powertools import logging, metrics
+from aws_lambda_powertools.utilities import batch
 from boto3.dynamodb import types
 from botocore import exceptions
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -54,7 +55,7 @@ from tools.setup import BYTE_CODE
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers/terra_connections"
-LOADED_BEFORE_THE_FORK = (boto3, httpx, logging, metrics, pydantic, types)
+LOADED_BEFORE_THE_FORK = (batch, boto3, httpx, logging, metrics, pydantic, types)
 MODELS = create_loader()
 """botocore's service models: large files, read once."""
 BREAKS: Mapping[str, type[exceptions.BotoCoreError]] = {
@@ -197,7 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("socket", type=Path)
     path = parser.parse_args().socket
-    for service in ("dynamodb", "secretsmanager"):
+    for service in ("dynamodb", "events", "secretsmanager", "sqs"):
         # Makes botocore load now what it would load at first use. No connection is made.
         new_session().create_client(
             service, region_name="local", aws_access_key_id="local", aws_secret_access_key="local"
