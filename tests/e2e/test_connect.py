@@ -11,9 +11,7 @@ from tests.support.terra import Terra
 from tests.support.waiting import eventually
 
 
-def test_a_person_connects_a_wearable(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
-) -> None:
+def test_a_user_connects_a_wearable(api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str) -> None:
     session = create_session(api, reference_id)
     assert session["status"] == "pending"
     assert session_status(api, session)["status"] == "pending"
@@ -34,7 +32,7 @@ def test_a_person_connects_a_wearable(
     eventually(lambda: [delivery["state"] for delivery in terra.deliveries(type="auth")] == ["delivered"])
 
 
-def test_the_webhook_alone_connects_when_the_browser_never_comes_back(
+def test_the_webhook_alone_connects_a_user_who_does_not_return(
     api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     session = create_session(api, reference_id)
@@ -45,7 +43,7 @@ def test_the_webhook_alone_connects_when_the_browser_never_comes_back(
 
 
 @pytest.mark.parametrize("return_to", ["web", "ios", "android"])
-def test_the_app_gets_its_session_back_and_nothing_else(
+def test_the_app_receives_its_session_and_nothing_else(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, return_to: str
 ) -> None:
     session = create_session(api, reference_id, return_to=return_to)

@@ -71,7 +71,7 @@ def test_the_commands_of_the_readme_connect_a_wearable(terra: Terra, tmp_path: P
     assert terra.deliveries(type="auth")
 
 
-def test_the_commands_that_make_run_prints_end_on_a_page_that_says_connected(
+def test_the_commands_printed_by_make_run_connect_a_wearable(
     stack: Stack, terra: Terra, browser: httpx.Client, tmp_path: Path
 ) -> None:
     start, list_ = re.findall(r"^ +(curl (?:.*\\\n)?.*)$", stack.output.read_text(), re.MULTILINE)

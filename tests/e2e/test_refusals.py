@@ -12,13 +12,13 @@ PRIVATE = [("POST", "/sessions"), ("GET", "/sessions/some"), ("GET", "/connectio
 
 
 @pytest.mark.parametrize(("method", "path"), PRIVATE)
-def test_a_caller_without_a_key_is_refused(browser: httpx.Client, method: str, path: str) -> None:
+def test_a_caller_without_a_key_is_rejected(browser: httpx.Client, method: str, path: str) -> None:
     answer = browser.request(method, path)
     assert answer.status_code == 401
 
 
 @pytest.mark.parametrize(("method", "path"), PRIVATE)
-def test_a_caller_with_a_wrong_key_is_refused(stack: Stack, browser: httpx.Client, method: str, path: str) -> None:
+def test_a_caller_with_a_wrong_key_is_rejected(stack: Stack, browser: httpx.Client, method: str, path: str) -> None:
     answer = browser.request(method, path, headers={"authorization": f"Bearer {stack.service_key}x"})
     assert answer.status_code == 403
 
@@ -34,7 +34,9 @@ def test_a_caller_with_a_wrong_key_is_refused(stack: Stack, browser: httpx.Clien
         (b'{"reference_id": "somebody", "resource": 7}', "resource"),
     ],
 )
-def test_bad_input_is_refused_and_the_field_is_named(api: httpx.Client, terra: Terra, body: bytes, field: str) -> None:
+def test_invalid_input_is_rejected_with_the_name_of_the_field(
+    api: httpx.Client, terra: Terra, body: bytes, field: str
+) -> None:
     answer = api.post("/sessions", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
@@ -42,17 +44,17 @@ def test_bad_input_is_refused_and_the_field_is_named(api: httpx.Client, terra: T
     assert terra.calls("/authenticateUser") == []
 
 
-def test_a_resource_that_terra_does_not_have_is_the_callers_mistake(api: httpx.Client, reference_id: str) -> None:
+def test_a_resource_unknown_to_terra_is_422(api: httpx.Client, reference_id: str) -> None:
     answer = api.post("/sessions", json={"reference_id": reference_id, "resource": "NOSUCH"})
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_resource")
 
 
-def test_what_is_not_there_is_not_found(api: httpx.Client) -> None:
+def test_an_unknown_session_or_connection_is_404(api: httpx.Client) -> None:
     for path in ("/sessions/some", f"/connections/{new_user_id()}"):
         assert api.get(path).status_code == 404
 
 
-def test_a_redirect_with_an_invented_state_changes_nothing(
+def test_a_redirect_with_a_forged_state_changes_nothing(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     session = create_session(api, reference_id)

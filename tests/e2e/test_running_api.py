@@ -35,12 +35,12 @@ def drive(stack: Stack, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_running_api_keeps_its_contract(stack: Stack) -> None:
+def test_the_running_api_conforms_to_its_contract(stack: Stack) -> None:
     run = drive(stack)
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
 
 
-def test_a_handler_that_breaks_the_contract_is_found_out(tmp_path: Path) -> None:
+def test_a_handler_that_breaks_the_contract_is_detected(tmp_path: Path) -> None:
     for name in ("functions", "layers"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "template.yaml", tmp_path)

@@ -25,7 +25,7 @@ def measured(stack: Stack) -> dict[int, Invocations]:
     return found
 
 
-def test_every_kind_of_request_consumes_the_same_on_a_small_and_on_a_large_table(
+def test_each_kind_of_request_consumes_equal_units_on_a_small_and_a_large_table(
     measured: dict[int, Invocations],
 ) -> None:
     small, large = ({kind: [each.calls for each in of] for kind, of in found.items()} for found in measured.values())
@@ -35,7 +35,9 @@ def test_every_kind_of_request_consumes_the_same_on_a_small_and_on_a_large_table
     assert len([calls for calls in small.values() if calls[0]]) == len(small) - len({"authorize", "list providers"})
 
 
-def test_a_scan_would_be_noticed(measured: dict[int, Invocations], dynamodb: "DynamoDBClient") -> None:
+def test_a_scan_consumes_more_units_on_a_large_table(
+    measured: dict[int, Invocations], dynamodb: "DynamoDBClient"
+) -> None:
     def units(size: int) -> float:
         answer = dynamodb.scan(TableName=f"Connections{size}", ReturnConsumedCapacity="TOTAL")
         return answer["ConsumedCapacity"]["CapacityUnits"]

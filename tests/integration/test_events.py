@@ -134,7 +134,7 @@ HTTP = [function for function, event in FILES.items() if "requestContext" in eve
 
 
 @pytest.mark.parametrize("function", HTTP)
-def test_an_event_of_a_route_is_what_the_gateway_builds(
+def test_the_event_of_a_route_has_the_shape_that_the_gateway_builds(
     template: GatewayStack, handlers: Handlers, stack: Stack, function: str
 ) -> None:
     event = FILES[function]
@@ -148,7 +148,7 @@ def test_an_event_of_a_route_is_what_the_gateway_builds(
     assert shape(event) == shape(fresh)
 
 
-def test_the_authorizer_s_event_is_what_the_gateway_builds(template: GatewayStack) -> None:
+def test_the_authorizer_event_has_the_shape_that_the_gateway_builds(template: GatewayStack) -> None:
     event = FILES["authorize"]
     request = request_of(event, event["headers"])
     _, of_the_route = fresh_http_event(template, request, b"", {})
@@ -157,7 +157,7 @@ def test_the_authorizer_s_event_is_what_the_gateway_builds(template: GatewayStac
     assert shape(event) == shape(fresh)
 
 
-def test_the_webhook_s_event_is_what_terra_sends(
+def test_the_webhook_event_has_the_shape_that_terra_sends(
     template: GatewayStack, stack: Stack, terra: Terra, reference_id: str
 ) -> None:
     with Receiver() as receiver:
@@ -170,12 +170,14 @@ def test_the_webhook_s_event_is_what_terra_sends(
     assert shape(event) == shape(fresh)
 
 
-def test_the_schedule_s_event_is_what_the_gateway_builds(template: GatewayStack) -> None:
+def test_the_schedule_event_has_the_shape_that_the_gateway_builds(template: GatewayStack) -> None:
     [trigger] = [trigger for trigger in template.triggers if isinstance(trigger, ScheduleTrigger)]
     assert shape(FILES["reconcile"]) == shape(schedules.event(trigger, ACCOUNT_ID, template.region))
 
 
-def test_the_message_s_event_is_what_the_gateway_receives(template: GatewayStack, stack: Stack, own: Sweeping) -> None:
+def test_the_queue_event_has_the_shape_that_the_gateway_receives(
+    template: GatewayStack, stack: Stack, own: Sweeping
+) -> None:
     [trigger] = [trigger for trigger in template.triggers if isinstance(trigger, QueueTrigger)]
     # The AWS SDK sends the trace header of the function that sends a message.
     own.sqs.send_message(
@@ -197,7 +199,7 @@ def test_the_message_s_event_is_what_the_gateway_receives(template: GatewayStack
     assert shape(FILES["sweep_page"]["Records"]) == shape(received[0]["Records"])
 
 
-def test_the_stream_s_event_is_what_the_gateway_reads(
+def test_the_stream_event_has_the_shape_that_the_gateway_reads(
     template: GatewayStack,
     handlers: Handlers,
     stack: Stack,

@@ -48,7 +48,7 @@ def test_a_forged_webhook_is_counted(handlers: Handlers, webhook: Callable[..., 
         ("disconnect", {}, "none", 1),
     ],
 )
-def test_terras_answers_are_counted_and_timed(
+def test_the_responses_of_terra_are_counted_and_timed(
     handlers: Handlers, terra: Terra, reference_id: str, kind: str, details: dict[str, Any], outcome: str, failures: int
 ) -> None:
     terra.fault("/auth/authenticateUser", kind, times=1, **details)
@@ -60,7 +60,7 @@ def test_terras_answers_are_counted_and_timed(
     assert len(counted.get("TerraFailures", [])) == failures
 
 
-def test_no_line_of_any_door_tells_who_it_was_about_or_what_opens_it(
+def test_no_log_line_contains_a_reference_id_or_a_secret(
     handlers: Handlers, api: httpx.Client, terra: Terra, webhook: Callable[..., Webhook], reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -96,7 +96,7 @@ def test_no_line_of_any_door_tells_who_it_was_about_or_what_opens_it(
         assert [name for name, secret in secrets.items() if secret in run.log] == []
 
 
-def test_every_request_is_one_line_that_can_be_followed(handlers: Handlers, reference_id: str) -> None:
+def test_every_request_is_logged_in_one_line_with_its_request_id(handlers: Handlers, reference_id: str) -> None:
     run = handlers.run("list_connections", http_event("GET", "/connections", query=f"reference_id={reference_id}"))
     [line] = [json.loads(line) for line in run.log.splitlines() if "_aws" not in line]
     assert line["message"] == "list_connections"

@@ -86,7 +86,7 @@ def upgraded(handlers: Handlers, dynamodb: "DynamoDBClient") -> Iterator[Upgrade
 
 
 @pytest.mark.parametrize("reference_id", WRITTEN["lists"])
-def test_a_users_connections_are_those_of_before(upgraded: Upgraded, reference_id: str) -> None:
+def test_a_user_has_the_same_connections_as_before(upgraded: Upgraded, reference_id: str) -> None:
     query = urlencode({"reference_id": reference_id, "include": "revoked"})
     listed = upgraded.get("list_connections", "/connections", query)["connections"]
 
@@ -99,12 +99,12 @@ def test_a_users_connections_are_those_of_before(upgraded: Upgraded, reference_i
 
 
 @pytest.mark.parametrize("label", WRITTEN["sessions"])
-def test_a_session_has_the_status_of_before(upgraded: Upgraded, label: str) -> None:
+def test_a_session_has_the_same_status_as_before(upgraded: Upgraded, label: str) -> None:
     session = WRITTEN["sessions"][label]
     assert upgraded.status(session) == session["status"]
 
 
-def test_a_login_that_began_before_fails_by_its_own_secret_only(upgraded: Upgraded) -> None:
+def test_a_login_started_before_the_upgrade_fails_by_its_own_secret_only(upgraded: Upgraded) -> None:
     for label in ("pending", "widget_pending"):
         session = WRITTEN["sessions"][label]
         assert upgraded.redirect("failure", session, session["state"]).status == httpx.codes.BAD_REQUEST
@@ -113,7 +113,9 @@ def test_a_login_that_began_before_fails_by_its_own_secret_only(upgraded: Upgrad
         assert upgraded.status(session) == "failed"
 
 
-def test_a_login_that_began_before_connects(upgraded: Upgraded, terra: Terra, webhook: Callable[..., Webhook]) -> None:
+def test_a_login_started_before_the_upgrade_connects(
+    upgraded: Upgraded, terra: Terra, webhook: Callable[..., Webhook]
+) -> None:
     session = WRITTEN["sessions"]["pending"]
     terra.settings(send_webhooks=False)
     terra.connect("ada", user_id=session["user_id"], provider="OURA")
@@ -123,7 +125,7 @@ def test_a_login_that_began_before_connects(upgraded: Upgraded, terra: Terra, we
     assert upgraded.status(session) == "connected"
 
 
-def test_a_repeated_request_gets_the_session_of_before(upgraded: Upgraded) -> None:
+def test_a_repeated_request_gets_the_session_created_before_the_upgrade(upgraded: Upgraded) -> None:
     first = WRITTEN["idempotency"]
     headers = {"content-type": "application/json", "idempotency-key": first["key"]}
     event = http_event("POST", "/sessions", headers=headers, body=json.dumps(first["body"], separators=(",", ":")))
@@ -140,7 +142,7 @@ def test_an_erased_user_stays_erased(upgraded: Upgraded, webhook: Callable[..., 
 
 
 @pytest.mark.parametrize("number", range(len(WRITTEN["sweep"]["messages"])))
-def test_a_step_of_a_sweep_is_run_from_the_state_of_before(
+def test_a_sweep_step_continues_from_the_state_before_the_upgrade(
     handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack, number: int
 ) -> None:
     message = WRITTEN["sweep"]["messages"][number]

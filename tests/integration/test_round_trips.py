@@ -41,7 +41,7 @@ def test_a_webhook_that_concerns_no_connection_only_writes(
     assert handlers.run("terra_webhook", webhook(data).event()).trips == [WRITE]
 
 
-def test_a_duplicate_costs_what_the_first_did_and_of_a_disconnect_one_read_more(
+def test_a_duplicate_costs_as_much_as_the_first_delivery_and_a_disconnect_one_more_read(
     handlers: Handlers, webhook: Callable[..., Webhook], reference_id: str
 ) -> None:
     user_id = new_user_id()
@@ -52,7 +52,7 @@ def test_a_duplicate_costs_what_the_first_did_and_of_a_disconnect_one_read_more(
         assert (again.json["status"], again.trips) == ("duplicate", [BATCH, WRITE, *trips])
 
 
-def test_a_redirect_whose_webhook_was_first_reads_twice(
+def test_a_redirect_after_its_webhook_reads_twice(
     handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -60,7 +60,7 @@ def test_a_redirect_whose_webhook_was_first_reads_twice(
     assert handlers.run("auth_success", begun.event("success")).trips == [GET, BATCH]
 
 
-def test_a_redirect_whose_webhook_was_lost_asks_terra_once(
+def test_a_redirect_without_its_webhook_sends_terra_one_request(
     handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
@@ -74,7 +74,7 @@ def test_a_forged_redirect_costs_one_read(handlers: Handlers) -> None:
     assert handlers.run("auth_success", event).trips == [GET]
 
 
-def test_a_new_session_costs_a_count_and_a_write_and_a_key_a_write_more(
+def test_a_new_session_costs_a_read_and_a_write_and_a_key_costs_another_write(
     handlers: Handlers, terra: Terra, reference_id: str
 ) -> None:
     body = json.dumps({"reference_id": reference_id, "resource": "FITBIT"})
@@ -86,7 +86,7 @@ def test_a_new_session_costs_a_count_and_a_write_and_a_key_a_write_more(
     assert len(terra.calls("/auth/authenticateUser")) == 2
 
 
-def test_a_list_is_one_query_and_one_connection_one_read(
+def test_a_list_costs_one_query_and_a_single_connection_one_read(
     handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     user = terra.connect(reference_id)
@@ -97,7 +97,7 @@ def test_a_list_is_one_query_and_one_connection_one_read(
     assert handlers.run("get_connection", one).trips == [BATCH]
 
 
-def test_a_redirect_that_terra_confirms_costs_six_and_one_question(
+def test_a_redirect_that_terra_confirms_costs_six_calls_to_dynamodb_and_one_to_terra(
     handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
@@ -107,7 +107,7 @@ def test_a_redirect_that_terra_confirms_costs_six_and_one_question(
     assert run.trips == [GET, BATCH, QUERY, UPDATE, "terra.userInfo", BATCH, WRITE]
 
 
-def test_a_disconnect_costs_three_and_one_question(
+def test_a_disconnect_costs_three_calls_to_dynamodb_and_one_to_terra(
     handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     user = terra.connect(reference_id)
@@ -119,7 +119,7 @@ def test_a_disconnect_costs_three_and_one_question(
     assert (run.status, run.trips) == (204, [BATCH, "terra.deauthenticateUser", BATCH, WRITE])
 
 
-def test_a_sync_costs_five_and_a_question_for_each_connection(
+def test_a_sync_costs_five_calls_to_dynamodb_one_list_and_one_request_per_connection(
     handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.connect(reference_id)

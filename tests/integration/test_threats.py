@@ -14,7 +14,7 @@ def as_user(stack: Stack, browser: httpx.Client, reference_id: str, path: str) -
     return browser.get(path, headers={"authorization": f"Bearer {answer.json()['access_token']}"})
 
 
-def test_a_login_by_somebody_else_s_link_is_told_apart_by_the_app(
+def test_the_app_detects_a_login_through_another_user_s_link(
     stack: Stack, api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     attacker, victim = f"{reference_id}-attacker", f"{reference_id}-victim"
@@ -29,7 +29,7 @@ def test_a_login_by_somebody_else_s_link_is_told_apart_by_the_app(
     assert connections_of(api, victim) == []
 
 
-def test_opening_somebody_else_s_redirect_attaches_nothing_to_me(
+def test_opening_another_user_s_redirect_connects_nothing(
     stack: Stack, api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     attacker, victim = f"{reference_id}-attacker", f"{reference_id}-victim"
@@ -43,7 +43,7 @@ def test_opening_somebody_else_s_redirect_attaches_nothing_to_me(
     assert [found["reference_id"] for found in connections_of(api, attacker)] == [attacker]
 
 
-def test_a_bot_that_opens_every_link_first_spoils_nothing(
+def test_a_bot_that_opens_every_link_first_does_not_disturb_the_login(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)

@@ -219,7 +219,7 @@ def send(client: httpx.Client, mistake: Mistake) -> httpx.Response:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
-def test_a_mistake_is_answered_with_what_is_wrong_and_what_to_do(
+def test_a_mistake_gets_a_message_with_the_error_and_the_remedy(
     api: httpx.Client, stack: Stack, terra: Terra, mistake: Mistake
 ) -> None:
     answer = send(api, mistake)
@@ -237,7 +237,7 @@ def test_a_mistake_is_answered_with_what_is_wrong_and_what_to_do(
     assert terra.calls("/auth") == []
 
 
-def test_the_type_of_a_problem_is_a_link_to_what_to_do(api: httpx.Client) -> None:
+def test_the_type_of_a_problem_links_to_its_documentation(api: httpx.Client) -> None:
     link = httpx.URL(api.get("/sessions/nosuch").json()["type"])
     page = httpx.get(link, timeout=30)
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
@@ -258,7 +258,7 @@ def test_the_type_of_a_problem_is_a_link_to_what_to_do(api: httpx.Client) -> Non
         ("POST /sessions/", {"Authorization": "Bearer {key}"}, 404, "Not Found"),
     ],
 )
-def test_what_api_gateway_refuses_has_its_own_shape(
+def test_a_request_rejected_by_api_gateway_has_the_format_of_api_gateway(
     browser: httpx.Client, stack: Stack, path: str, headers: dict[str, str], status: int, message: str
 ) -> None:
     filled = {name: value.format(key=stack.service_key) for name, value in headers.items()}
@@ -267,7 +267,7 @@ def test_what_api_gateway_refuses_has_its_own_shape(
     assert (answer.status_code, answer.json()) == (status, {"message": message})
 
 
-def test_another_user_is_refused_to_a_user_s_token(browser: httpx.Client, stack: Stack) -> None:
+def test_a_user_token_is_rejected_for_another_user(browser: httpx.Client, stack: Stack) -> None:
     token = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": "alice"}, timeout=30).json()["access_token"]
     headers = {"Authorization": f"Bearer {token}"}
     for answer in (
@@ -281,7 +281,7 @@ def test_another_user_is_refused_to_a_user_s_token(browser: httpx.Client, stack:
 
 
 @pytest.mark.parametrize("resource", ["fitbit", "Fitbit", "FITBIT"])
-def test_a_provider_s_code_is_accepted_in_any_case(
+def test_a_provider_code_is_accepted_in_any_case(
     api: httpx.Client, terra: Terra, reference_id: str, resource: str
 ) -> None:
     session = create_session(api, reference_id, resource=resource)
@@ -290,7 +290,7 @@ def test_a_provider_s_code_is_accepted_in_any_case(
     assert call["query"] == {"resource": "FITBIT"}
 
 
-def test_codes_in_a_list_are_accepted_in_any_case_and_once_each(
+def test_provider_codes_in_a_list_are_accepted_in_any_case_and_sent_once(
     api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     answer = api.post("/sessions", json={"reference_id": reference_id, "resources": ["garmin", "Oura", "GARMIN"]})
@@ -299,12 +299,12 @@ def test_codes_in_a_list_are_accepted_in_any_case_and_once_each(
     assert call["body"]["providers"] == "GARMIN,OURA"
 
 
-def test_null_is_the_same_as_left_out_in_every_field(api: httpx.Client, reference_id: str) -> None:
+def test_null_in_any_field_equals_a_missing_field(api: httpx.Client, reference_id: str) -> None:
     body = {"reference_id": reference_id, "resource": None, "resources": None, "return_to": None, "language": None}
     assert api.post("/sessions", json=body).status_code == 201
 
 
-def test_a_connection_id_in_a_path_is_named_as_such_and_tells_nothing_else(
+def test_a_connection_id_in_a_path_is_404_with_a_hint_to_use_the_user_id(
     api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.deliver(auth_event(new_user_id(), reference_id))
@@ -320,7 +320,9 @@ def test_a_connection_id_in_a_path_is_named_as_such_and_tells_nothing_else(
     assert len(connections_of(api, reference_id)) == 1
 
 
-def test_a_repeat_is_marked_as_one_and_another_body_is_told_what_to_do(api: httpx.Client, reference_id: str) -> None:
+def test_a_repeat_is_marked_and_another_body_gets_a_message_with_the_remedy(
+    api: httpx.Client, reference_id: str
+) -> None:
     headers = {"Idempotency-Key": str(uuid4())}
     body = {"reference_id": reference_id, "resource": "FITBIT"}
     first, again = (api.post("/sessions", json=body, headers=headers) for _ in range(2))
@@ -332,14 +334,16 @@ def test_a_repeat_is_marked_as_one_and_another_body_is_told_what_to_do(api: http
     assert other.json()["detail"] == "A repeat has the same body, byte for byte. Use a new key for a new request."
 
 
-def test_a_wait_is_said_in_the_detail_as_well(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+def test_the_detail_contains_the_wait_of_the_retry_after_header(
+    api: httpx.Client, terra: Terra, reference_id: str
+) -> None:
     terra.fault("/auth/authenticateUser", "rate_limit", retry_after=17)
     answer = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "17")
     assert answer.json()["detail"] == "Terra's rate limit is used up. Try again in 17 seconds."
 
 
-def test_the_21st_open_login_is_refused_with_the_minutes_to_wait(api: httpx.Client, reference_id: str) -> None:
+def test_the_21st_open_login_is_rejected_with_the_minutes_to_wait(api: httpx.Client, reference_id: str) -> None:
     for _ in range(20):
         create_session(api, reference_id)
     answer = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
@@ -349,7 +353,7 @@ def test_the_21st_open_login_is_refused_with_the_minutes_to_wait(api: httpx.Clie
     )
 
 
-def test_a_body_of_nothing_but_mistakes_is_answered_shortly(api: httpx.Client) -> None:
+def test_a_body_with_many_mistakes_gets_a_short_response(api: httpx.Client) -> None:
     body = {f"{'x' * 200}{number}": number for number in range(250)}
     answer = api.post("/sessions", json=body)
     assert answer.status_code == 400

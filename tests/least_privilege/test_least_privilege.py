@@ -25,18 +25,18 @@ def needed(resources: rights.Resources) -> set[rights.Right]:
     return rights.needed_by_lambda(resources).union(*by_functions)
 
 
-def test_every_call_that_a_function_made_is_allowed_to_it(
-    needed: set[rights.Right], resources: rights.Resources
-) -> None:
+def test_every_aws_call_of_a_function_is_allowed(needed: set[rights.Right], resources: rights.Resources) -> None:
     missing = rights.not_allowed(needed, rights.granted(resources))
     assert missing == [], "add these to the Policies of the function in template.yaml, or do without the call"
 
 
-def test_a_right_to_one_kind_of_item_says_which(needed: set[rights.Right], resources: rights.Resources) -> None:
+def test_a_permission_for_one_kind_of_item_has_a_leading_keys_condition(
+    needed: set[rights.Right], resources: rights.Resources
+) -> None:
     wide = rights.too_wide(rights.granted(resources), needed)
     assert wide == [], "add a dynamodb:LeadingKeys condition to these statements in template.yaml"
 
 
-def test_every_right_that_a_function_has_was_used(needed: set[rights.Right], resources: rights.Resources) -> None:
+def test_every_permission_of_a_function_is_used(needed: set[rights.Right], resources: rights.Resources) -> None:
     unused = rights.not_needed(rights.granted(resources), needed)
     assert unused == [], "remove these from the Policies of the function in template.yaml, or test what needs them"

@@ -9,5 +9,5 @@ from tests.support.events import ANSWERS, answer_of
 
 
 @pytest.mark.parametrize("function", ANSWERS)
-def test_a_function_takes_its_event_in_a_container(stack: Stack, function: str) -> None:
+def test_a_function_accepts_its_event_in_a_container(stack: Stack, function: str) -> None:
     assert answer_of(sam_local.invoke(function, event_of(function, stack), stack)) == ANSWERS[function]

@@ -29,14 +29,14 @@ def presenting(*identity: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_without_a_key_it_is_401(browser: httpx.Client, method: str, path: str) -> None:
+def test_a_request_without_a_key_is_401(browser: httpx.Client, method: str, path: str) -> None:
     answer = browser.request(method, path)
     assert (answer.status_code, answer.json()) == (401, {"message": "Unauthorized"})
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 @pytest.mark.parametrize("scheme", ["Bearer wrong", "Basic {key}", "{key}", "Bearer", "Bearer {key}x", "Token {key}"])
-def test_with_anything_but_a_key_it_is_403(
+def test_an_invalid_authorization_header_is_403(
     stack: Stack, browser: httpx.Client, method: str, path: str, scheme: str
 ) -> None:
     headers = {"authorization": scheme.format(key=stack.service_key)}
@@ -45,12 +45,12 @@ def test_with_anything_but_a_key_it_is_403(
 
 
 @pytest.mark.parametrize("scheme", ["Bearer {key}", "bearer {key}", "BEARER {key}", "Bearer  {key}"])
-def test_a_key_opens_however_the_scheme_is_spelled(stack: Stack, browser: httpx.Client, scheme: str) -> None:
+def test_a_key_is_accepted_with_any_spelling_of_the_scheme(stack: Stack, browser: httpx.Client, scheme: str) -> None:
     headers = {"authorization": scheme.format(key=stack.service_key)}
     assert browser.get("/sessions/unknown", headers=headers).status_code == 404
 
 
-def test_public_routes_ask_for_no_key(browser: httpx.Client) -> None:
+def test_public_routes_require_no_key(browser: httpx.Client) -> None:
     assert browser.get("/auth/success").status_code == 400
     assert browser.get("/auth/failure").status_code == 400
     assert browser.post("/webhooks/terra").json()["code"] == "not_signed"
@@ -64,7 +64,7 @@ def test_several_keys_are_valid_at_once(handlers: Handlers) -> None:
         assert run.result["isAuthorized"] is is_authorized
 
 
-def test_a_withdrawn_key_opens_no_more(handlers: Handlers) -> None:
+def test_a_withdrawn_key_is_rejected(handlers: Handlers) -> None:
     assert handlers.run("authorize", presenting("Bearer one"), keys(old="one", new="two")).result == {
         "isAuthorized": True,
         "context": {"caller": "service"},
@@ -73,7 +73,7 @@ def test_a_withdrawn_key_opens_no_more(handlers: Handlers) -> None:
 
 
 @pytest.mark.parametrize("values", [{}, {"old": ""}])
-def test_an_empty_secret_opens_to_nobody(handlers: Handlers, values: dict[str, str]) -> None:
+def test_an_empty_secret_authorizes_no_caller(handlers: Handlers, values: dict[str, str]) -> None:
     for identity in (["Bearer"], ["Bearer "], ["Bearer  "], ["Bearer old"], ["bearer \t"]):
         run = handlers.run("authorize", presenting(*identity), keys(**values))
         assert run.result is None
@@ -85,7 +85,7 @@ def test_an_empty_secret_opens_to_nobody(handlers: Handlers, values: dict[str, s
 @pytest.mark.parametrize(
     "identity", [[], [""], [" "], ["Bearer"], ["Bearer  "], ["\ud800"], ["Bearer \ud800\x00"], ["Bearer caf\u00e9"]]
 )
-def test_an_odd_header_is_refused_and_breaks_nothing(handlers: Handlers, identity: list[str]) -> None:
+def test_a_malformed_header_is_rejected_without_an_error(handlers: Handlers, identity: list[str]) -> None:
     assert handlers.run("authorize", presenting(*identity)).result == {"isAuthorized": False}
 
 
@@ -99,7 +99,7 @@ def test_an_odd_header_is_refused_and_breaks_nothing(handlers: Handlers, identit
         instead(SECRET, {"SecretString": '["key"]'}),
     ],
 )
-def test_without_its_keys_the_authorizer_raises_and_opens_to_nobody(
+def test_the_authorizer_without_its_keys_raises_and_authorizes_no_caller(
     handlers: Handlers, stack: Stack, trouble: dict[str, Any]
 ) -> None:
     run = handlers.run("authorize", presenting(f"Bearer {stack.service_key}"), trouble)
@@ -123,21 +123,21 @@ def token(stack: Stack, subject: str, **asked: object) -> str:
     return said
 
 
-def test_a_user_s_token_opens_for_its_subject(handlers: Handlers, stack: Stack, reference_id: str) -> None:
+def test_a_user_token_authorizes_its_subject(handlers: Handlers, stack: Stack, reference_id: str) -> None:
     run = handlers.run("authorize", presenting(f"bearer {token(stack, reference_id)}"))
     assert run.result == {"isAuthorized": True, "context": {"caller": "user", "reference_id": reference_id}}
     assert '"accepted"' in run.log
     assert reference_id not in run.log
 
 
-def test_why_a_token_was_refused_is_counted(handlers: Handlers, stack: Stack, reference_id: str) -> None:
+def test_rejected_tokens_are_counted_by_their_error(handlers: Handlers, stack: Stack, reference_id: str) -> None:
     run = handlers.run("authorize", presenting(f"Bearer {token(stack, reference_id, expires_in=-60)}"))
     assert run.result == {"isAuthorized": False}
     assert '"ExpiredSignatureError"' in run.log
     assert reference_id not in run.log
 
 
-def test_a_service_key_opens_while_the_issuer_is_down_and_a_token_is_not_decided_on(
+def test_a_service_key_is_accepted_and_a_token_is_undecided_while_the_issuer_is_down(
     handlers: Handlers, stack: Stack, reference_id: str, other_issuer: str
 ) -> None:
     down = {"OIDC_ISSUER": other_issuer}
@@ -149,7 +149,7 @@ def test_a_service_key_opens_while_the_issuer_is_down_and_a_token_is_not_decided
     assert "IssuerUnreachable" in (by_token.error or "")
 
 
-def test_without_an_issuer_there_are_no_users(handlers: Handlers, stack: Stack, reference_id: str) -> None:
+def test_without_an_issuer_every_token_is_rejected(handlers: Handlers, stack: Stack, reference_id: str) -> None:
     run = handlers.run("authorize", presenting(f"Bearer {token(stack, reference_id)}"), environment={"OIDC_ISSUER": ""})
     assert run.result == {"isAuthorized": False}
 
@@ -163,7 +163,7 @@ def test_without_an_issuer_there_are_no_users(handlers: Handlers, stack: Stack, 
         {"OIDC_JWKS_URL": "http://login.example.com/jwks"},
     ],
 )
-def test_an_issuer_that_is_configured_unsafely_is_told_at_once_and_opens_to_nobody(
+def test_an_unsafe_issuer_configuration_raises_and_authorizes_no_caller(
     handlers: Handlers, stack: Stack, mistake: dict[str, str]
 ) -> None:
     run = handlers.run("authorize", presenting(f"Bearer {stack.service_key}"), environment=mistake)
@@ -171,7 +171,7 @@ def test_an_issuer_that_is_configured_unsafely_is_told_at_once_and_opens_to_nobo
     assert "Misconfigured" in (run.error or "")
 
 
-def test_what_the_authorizer_says_does_not_depend_on_the_route(handlers: Handlers, stack: Stack) -> None:
+def test_the_result_of_the_authorizer_does_not_depend_on_the_route(handlers: Handlers, stack: Stack) -> None:
     answers = [
         handlers.run("authorize", {**presenting(f"Bearer {stack.service_key}"), "routeKey": f"{method} {path}"}).result
         for method, path in ROUTES
@@ -179,7 +179,7 @@ def test_what_the_authorizer_says_does_not_depend_on_the_route(handlers: Handler
     assert answers == [{"isAuthorized": True, "context": {"caller": "service"}}] * len(ROUTES)
 
 
-def test_the_functions_trust_no_event_without_an_authorizer(handlers: Handlers) -> None:
+def test_the_functions_reject_an_event_without_an_authorizer(handlers: Handlers) -> None:
     event = {
         "headers": {"authorization": "Bearer anything"},
         "body": '{"reference_id": "a", "resource": "FITBIT"}',

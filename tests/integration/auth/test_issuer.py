@@ -96,12 +96,12 @@ def server() -> Iterator[Server]:
     thread.join()
 
 
-def test_the_keys_are_where_the_issuer_says(server: Server) -> None:
+def test_the_keys_are_read_from_the_url_of_the_discovery_document(server: Server) -> None:
     assert server.issuer().jwks() == KEYS
     assert server.asked == [DISCOVERY, "/jwks"]
 
 
-def test_the_keys_are_where_the_deployment_says(server: Server) -> None:
+def test_the_keys_are_read_from_the_configured_url(server: Server) -> None:
     server.answers["/elsewhere"] = as_json({"keys": [1]})
     assert server.issuer(jwks_url=f"{server.url}/elsewhere").jwks() == [1]
     assert server.asked == ["/elsewhere"]
@@ -127,7 +127,7 @@ def test_an_issuer_with_a_path_or_a_slash_is_found(server: Server) -> None:
         {"issuer": "{url}", "jwks_uri": "https://[/jwks"},
     ],
 )
-def test_a_configuration_of_another_issuer_or_of_unsafe_keys_is_not_believed(
+def test_a_discovery_document_of_another_issuer_or_with_an_unsafe_key_url_is_rejected(
     server: Server, document: dict[str, str | None]
 ) -> None:
     server.answers[DISCOVERY] = as_bytes(json.dumps(document).replace("{url}", server.url).encode())
@@ -156,7 +156,7 @@ def test_a_configuration_of_another_issuer_or_of_unsafe_keys_is_not_believed(
         as_bytes(b'{"keys": ["' + b"a" * 600_000 + b'"]}'),
     ],
 )
-def test_an_answer_that_is_no_set_of_keys_proves_nothing(server: Server, answer: Answer) -> None:
+def test_a_response_that_is_not_a_key_set_is_rejected(server: Server, answer: Answer) -> None:
     server.answers["/jwks"] = answer
     with pytest.raises(IssuerUnreachable):
         server.issuer().jwks()
@@ -165,7 +165,7 @@ def test_an_answer_that_is_no_set_of_keys_proves_nothing(server: Server, answer:
 
 @pytest.mark.parametrize("answer", [silent, dripping])
 @pytest.mark.parametrize("path", [DISCOVERY, "/jwks"])
-def test_it_is_not_waited_for_longer_than_a_person_waits(server: Server, path: str, answer: Answer) -> None:
+def test_a_request_to_a_slow_issuer_ends_at_the_time_limit(server: Server, path: str, answer: Answer) -> None:
     server.answers[path] = answer
     began = time.monotonic()
     with pytest.raises(IssuerUnreachable):
@@ -174,7 +174,7 @@ def test_it_is_not_waited_for_longer_than_a_person_waits(server: Server, path: s
     assert time.monotonic() - began < FETCH_TIMEOUT.total_seconds() + 1 + BUSY
 
 
-def test_a_certificate_that_nobody_vouches_for_is_not_believed(server: Server, tmp_path: Path) -> None:
+def test_an_untrusted_certificate_is_rejected(server: Server, tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -198,7 +198,7 @@ def test_a_certificate_that_nobody_vouches_for_is_not_believed(server: Server, t
     assert server.asked == []
 
 
-def test_an_issuer_that_is_not_there_is_unreachable() -> None:
+def test_an_issuer_that_does_not_listen_is_unreachable() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -226,13 +226,13 @@ def test_proxies_in_the_environment_are_not_used(server: Server, monkeypatch: py
         ("https://login.example.com", "file:///jwks", "OidcJwksUrl"),
     ],
 )
-def test_keys_are_only_ever_asked_for_by_https(address: str, jwks_url: str, wrong: str) -> None:
+def test_an_issuer_or_key_url_without_https_is_misconfigured(address: str, jwks_url: str, wrong: str) -> None:
     for is_local in (True, False):
         with pytest.raises(Misconfigured, match=wrong):
             Issuer(address, jwks_url=jwks_url, is_local=is_local)
 
 
-def test_only_a_stack_on_a_laptop_may_ask_itself_by_http() -> None:
+def test_only_a_local_stack_reads_keys_by_http() -> None:
     Issuer("http://127.0.0.1:5001", jwks_url="http://localhost:5001/jwks", is_local=True)
     # The address of this machine, as a function in a container sees it.
     for bridge in ("172.17.0.1", "host.docker.internal"):

@@ -36,7 +36,7 @@ def put_signing_secrets(stack: Stack) -> Iterator[Put]:
     client.put_secret_value(SecretId=arn, SecretString=before)
 
 
-def test_both_secrets_count_while_one_replaces_the_other(
+def test_both_secrets_are_accepted_during_a_rotation(
     handlers: Handlers, webhook: Callable[..., Webhook], put_signing_secrets: Put, reference_id: str
 ) -> None:
     put_signing_secrets({"old": "one", "new": "two"})
@@ -46,7 +46,7 @@ def test_both_secrets_count_while_one_replaces_the_other(
         assert [signature["secret"] for signature in metrics(run)["Signatures"]] == [name]
 
 
-def test_a_withdrawn_secret_counts_no_more(
+def test_a_withdrawn_secret_is_rejected(
     handlers: Handlers, webhook: Callable[..., Webhook], put_signing_secrets: Put, reference_id: str
 ) -> None:
     put_signing_secrets({"new": "two"})

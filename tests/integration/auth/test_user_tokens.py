@@ -138,7 +138,7 @@ def call(browser: httpx.Client, route: str, token: str, *, of: Person, named: st
 # -- every route ------------------------------------------------------------------------------------------------------
 
 
-def test_the_routes_are_those_that_are_known_here() -> None:
+def test_every_secured_route_is_covered_here() -> None:
     """A new route must be added here, with a decision about whose data it shows."""
     assert sorted([*NAMING, *SHOWING, *NOBODY_S]) == SECURED
 
@@ -150,7 +150,7 @@ WELL = {200, 201, 204}
 
 
 @pytest.mark.parametrize("route", SECURED)
-def test_a_token_opens_what_is_its_subject_s(
+def test_a_token_gives_access_to_the_data_of_its_subject(
     browser: httpx.Client, issuer: Issuer, two: tuple[Person, Person], route: str
 ) -> None:
     own, _ = two
@@ -164,7 +164,7 @@ def test_a_token_opens_what_is_its_subject_s(
 
 
 @pytest.mark.parametrize("route", NAMING)
-def test_naming_somebody_else_is_forbidden_and_does_nothing(
+def test_a_request_for_another_user_is_forbidden_and_changes_nothing(
     api: httpx.Client, browser: httpx.Client, issuer: Issuer, terra: Terra, two: tuple[Person, Person], route: str
 ) -> None:
     own, other = two
@@ -176,7 +176,7 @@ def test_naming_somebody_else_is_forbidden_and_does_nothing(
 
 
 @pytest.mark.parametrize("route", SHOWING)
-def test_what_is_somebody_else_s_answers_as_what_does_not_exist(
+def test_another_user_s_resource_gets_the_response_of_a_missing_one(
     api: httpx.Client, browser: httpx.Client, issuer: Issuer, two: tuple[Person, Person], route: str
 ) -> None:
     own, other = two
@@ -197,7 +197,7 @@ def told(answer: httpx.Response) -> tuple[int, dict[str, str], str]:
 
 @pytest.mark.parametrize("route", SECURED)
 @pytest.mark.parametrize("kind", FORGED)
-def test_a_token_that_proves_nothing_opens_nothing(
+def test_an_invalid_token_is_rejected_on_every_route(
     browser: httpx.Client, issuer: Issuer, kind: str, route: str
 ) -> None:
     someone = Person(f"person-{uuid4()}", "some", "some")
@@ -208,7 +208,7 @@ def test_a_token_that_proves_nothing_opens_nothing(
 # -- further cases ----------------------------------------------------------------------------------------------------
 
 
-def test_a_foreign_thing_costs_what_a_missing_one_does(
+def test_another_user_s_resource_costs_the_same_calls_as_a_missing_one(
     api: httpx.Client, handlers: Handlers, terra: Terra, two: tuple[Person, Person]
 ) -> None:
     own, other = two
@@ -240,7 +240,7 @@ def test_a_foreign_thing_costs_what_a_missing_one_does(
     assert trips("get_session", "session_id", other.session_id) == missing == ["dynamodb.GetItem"]
 
 
-def test_a_connection_of_nobody_is_nobody_s_to_see(
+def test_a_connection_without_an_owner_is_not_found_with_a_user_token(
     api: httpx.Client, browser: httpx.Client, issuer: Issuer, terra: Terra, reference_id: str
 ) -> None:
     user_id = new_user_id()
@@ -251,7 +251,7 @@ def test_a_connection_of_nobody_is_nobody_s_to_see(
     assert call(browser, "DELETE /connections/{user_id}", issuer.token(reference_id), of=whose).status_code == 404
 
 
-def test_a_service_key_has_to_name_somebody(api: httpx.Client) -> None:
+def test_a_request_with_a_service_key_requires_a_reference_id(api: httpx.Client) -> None:
     answers = [
         api.post("/sessions", json={"resource": "FITBIT"}),
         api.get("/connections"),
@@ -263,7 +263,7 @@ def test_a_service_key_has_to_name_somebody(api: httpx.Client) -> None:
         assert answer.json()["errors"] == [{"field": "reference_id", "message": "is required with a service key"}]
 
 
-def test_two_people_may_use_the_same_idempotency_key(browser: httpx.Client, issuer: Issuer) -> None:
+def test_two_users_can_use_the_same_idempotency_key(browser: httpx.Client, issuer: Issuer) -> None:
     def begin(token: str) -> httpx.Response:
         headers = {"authorization": f"Bearer {token}", "idempotency-key": "1"}
         return browser.post("/sessions", json={"resource": "FITBIT"}, headers=headers)
@@ -275,7 +275,7 @@ def test_two_people_may_use_the_same_idempotency_key(browser: httpx.Client, issu
     assert begin(ada).json() == first.json()
 
 
-def test_what_a_back_end_began_for_somebody_they_see(
+def test_a_user_sees_a_session_that_a_back_end_started_for_them(
     api: httpx.Client, browser: httpx.Client, issuer: Issuer, reference_id: str
 ) -> None:
     session = create_session(api, reference_id)
@@ -285,7 +285,7 @@ def test_what_a_back_end_began_for_somebody_they_see(
 
 
 @pytest.mark.parametrize("name", ["ada@example.com/ü b+c", "auth0|5f7c", "名前-" + "x" * 200])
-def test_a_subject_may_be_any_reference_id(browser: httpx.Client, issuer: Issuer, name: str) -> None:
+def test_a_subject_can_be_any_reference_id(browser: httpx.Client, issuer: Issuer, name: str) -> None:
     subject = f"{name}-{uuid4()}"[-256:]
     answer = browser.post(
         "/sessions", json={"resource": "FITBIT"}, headers={"authorization": f"Bearer {issuer.token(subject)}"}
@@ -293,7 +293,7 @@ def test_a_subject_may_be_any_reference_id(browser: httpx.Client, issuer: Issuer
     assert (answer.status_code, answer.json()["reference_id"]) == (201, subject)
 
 
-def test_the_person_s_browser_chooses_the_language_and_a_back_end_s_header_says_nothing(
+def test_the_user_s_browser_sets_the_language_and_a_back_end_s_header_is_ignored(
     api: httpx.Client, browser: httpx.Client, issuer: Issuer, terra: Terra, reference_id: str
 ) -> None:
     def asked(client: httpx.Client, body: dict[str, str], **headers: str) -> str | None:

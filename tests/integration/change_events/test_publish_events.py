@@ -120,7 +120,7 @@ def reauth_event(new: str, old: str, reference_id: str, *, new_person: str | Non
 class TestOnTheRunningStack:
     """A webhook causes an event on the bus."""
 
-    def test_a_connection_s_whole_life_is_told(
+    def test_every_change_of_a_connection_is_published(
         self, api: httpx.Client, terra: Terra, listener: Listener, reference_id: str
     ) -> None:
         first, second = new_user_id(), new_user_id()
@@ -158,7 +158,7 @@ class TestOnTheRunningStack:
         ids = [event["event_id"] for event in listener.of(reference_id)]
         assert len(set(ids)) == len(ids)
 
-    def test_a_reconnect_after_its_own_auth_is_told_once(
+    def test_a_reconnect_after_its_own_auth_is_published_once(
         self, terra: Terra, listener: Listener, reference_id: str
     ) -> None:
         old, new = new_user_id(), new_user_id()
@@ -174,7 +174,7 @@ class TestOnTheRunningStack:
         assert told[-1]["connection"]["connection_id"] == reconnected["connection"]["connection_id"]
         assert [c["user_id"] for c in told[-1]["connections"]] == [new]
 
-    def test_a_successor_whose_owner_was_never_named_is_erased_for_its_user(
+    def test_the_erasure_of_a_successor_without_a_reference_id_is_published_for_its_user(
         self, api: httpx.Client, terra: Terra, listener: Listener, reference_id: str
     ) -> None:
         old, new = new_user_id(), new_user_id()
@@ -186,7 +186,9 @@ class TestOnTheRunningStack:
         assert api.post("/erasures", json={"reference_id": reference_id}).status_code == httpx.codes.NO_CONTENT
         assert listener.hears(reference_id, "connected", "reconnected", "erased")[-1]["connection"]["user_id"] == new
 
-    def test_a_connection_that_moves_is_told_to_both(self, terra: Terra, listener: Listener, reference_id: str) -> None:
+    def test_a_move_of_a_connection_is_published_for_both_users(
+        self, terra: Terra, listener: Listener, reference_id: str
+    ) -> None:
         user_id, other = new_user_id(), f"{reference_id}-other"
         deliver(terra, auth_event(user_id, reference_id))
         listener.hears(reference_id, "connected")
@@ -196,7 +198,7 @@ class TestOnTheRunningStack:
         assert (ended["connections"], ended["connection"]["status"]) == ([], "revoked")
         assert [c["user_id"] for c in begun["connections"]] == [user_id]
 
-    def test_facts_that_change_nothing_to_be_seen_are_silent(
+    def test_facts_that_change_no_visible_value_are_not_published(
         self, terra: Terra, listener: Listener, reference_id: str
     ) -> None:
         user_id = new_user_id()
@@ -209,7 +211,7 @@ class TestOnTheRunningStack:
         deliver(terra, of_user("connection_error", user_id, reference_id))
         listener.hears(reference_id, "connected", "needs_reauth")
 
-    def test_disconnecting_is_told(
+    def test_a_disconnect_is_published(
         self, api: httpx.Client, terra: Terra, listener: Listener, reference_id: str
     ) -> None:
         user_id = terra.connect(reference_id)["user_id"]
@@ -217,7 +219,7 @@ class TestOnTheRunningStack:
         assert api.delete(f"/connections/{user_id}").is_success
         listener.hears(reference_id, "connected", "disconnected")
 
-    def test_the_stack_shows_what_is_published(self, stack: Stack, terra: Terra, reference_id: str) -> None:
+    def test_the_local_stack_prints_the_published_events(self, stack: Stack, terra: Terra, reference_id: str) -> None:
         deliver(terra, auth_event(new_user_id(), reference_id))
         eventually(lambda: "[event on the bus] connected FITBIT" in stack.output.read_text())
 
@@ -274,7 +276,7 @@ def three(people: Sequence[str]) -> dict[str, Any]:
     return stream(*(record(n, new=image(new_user_id(), reference_id)) for n, reference_id in enumerate(people, 1)))
 
 
-def test_what_eventbridge_refuses_comes_again_and_the_others_do_not_wait(
+def test_an_event_rejected_by_eventbridge_is_retried_and_the_others_are_published(
     handlers: Handlers, listener: Listener, people: list[str], three: dict[str, Any]
 ) -> None:
     entry = {"ErrorCode": "InternalFailure", "ErrorMessage": "ordered by a test"}
@@ -317,7 +319,7 @@ def test_a_replay_has_the_same_ids(
         assert once == twice
 
 
-def test_a_reconnect_whose_records_come_in_two_batches_is_told_once(
+def test_a_reconnect_whose_records_come_in_two_batches_is_published_once(
     handlers: Handlers, terra: Terra, listener: Listener, reference_id: str, dynamodb: "DynamoDBClient", stack: Stack
 ) -> None:
     """The running stack wrote the items. The test recognizes the stack's own events by their ids."""
@@ -345,7 +347,7 @@ def item(dynamodb: "DynamoDBClient", stack: Stack, user_id: str) -> Record:
 
 
 @pytest.mark.parametrize("change", ["put", "removed by DynamoDB"])
-def test_a_tombstone_is_no_connection(handlers: Handlers, change: str) -> None:
+def test_a_tombstone_causes_no_event(handlers: Handlers, change: str) -> None:
     stone = {"user_id": {"S": "erased:" + "0" * 64}, "ttl": {"N": "1"}}
     told = record(1, new=stone) if change == "put" else record(1, old=stone)
     told["userIdentity"] = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
@@ -354,7 +356,9 @@ def test_a_tombstone_is_no_connection(handlers: Handlers, change: str) -> None:
     assert PUT not in run.trips
 
 
-def test_a_silent_change_costs_one_read_and_a_told_one_two_and_an_event(handlers: Handlers, reference_id: str) -> None:
+def test_an_unpublished_change_costs_one_read_and_a_published_one_two_reads_and_an_event(
+    handlers: Handlers, reference_id: str
+) -> None:
     user_id = new_user_id()
     before = image(user_id, reference_id)
     later = image(user_id, reference_id, version=2, widget_session_id={"at": LONG_AGO + 1, "value": "w"})
@@ -364,7 +368,7 @@ def test_a_silent_change_costs_one_read_and_a_told_one_two_and_an_event(handlers
     assert told.trips == ["dynamodb.BatchGetItem", "dynamodb.Query", PUT]
 
 
-def test_the_log_says_what_was_told_and_not_of_whom(handlers: Handlers, reference_id: str) -> None:
+def test_the_log_contains_the_types_of_the_events_and_no_reference_id(handlers: Handlers, reference_id: str) -> None:
     run = handlers.run("publish_events", stream(record(1, new=image(new_user_id(), reference_id))))
     lines = [json.loads(line) for line in run.log.splitlines()]
     assert [line["types"] for line in lines if line["message"] == "publish"] == [["connected"]]

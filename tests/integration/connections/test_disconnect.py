@@ -15,7 +15,7 @@ def user_id(api: httpx.Client, terra: Terra, reference_id: str) -> str:
     return str(user["user_id"])
 
 
-def test_a_disconnect_ends_it_at_terra_and_here(
+def test_a_disconnect_ends_the_connection_at_terra_and_here(
     api: httpx.Client, terra: Terra, reference_id: str, user_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
@@ -35,7 +35,7 @@ def test_the_deauth_webhook_that_follows_changes_nothing(
     assert connections_of(api, reference_id) == []
 
 
-def test_a_repeat_is_done_and_what_terra_has_forgotten_is_done(
+def test_a_disconnect_and_its_repeat_succeed_for_a_connection_that_terra_has_deleted(
     api: httpx.Client, terra: Terra, reference_id: str, user_id: str
 ) -> None:
     terra.client.delete(f"/_control/users/{user_id}")
@@ -72,7 +72,7 @@ def test_if_terra_fails_nothing_changes_and_a_repeat_is_safe(
     assert api.delete(f"/connections/{user_id}").status_code == httpx.codes.NO_CONTENT
 
 
-def test_a_replaced_id_disconnects_its_replacement(
+def test_a_disconnect_of_a_replaced_user_id_ends_its_successor(
     api: httpx.Client, terra: Terra, reference_id: str, user_id: str
 ) -> None:
     again = terra.connect(reference_id)
@@ -84,7 +84,7 @@ def test_a_replaced_id_disconnects_its_replacement(
 
 
 @pytest.mark.parametrize("unknown", ["nobody", "x" * 200, "a%20b"])
-def test_an_unknown_connection_is_not_found_and_terra_is_not_asked(
+def test_an_unknown_connection_is_not_found_and_terra_gets_no_request(
     api: httpx.Client, terra: Terra, unknown: str
 ) -> None:
     answer = api.delete(f"/connections/{unknown}")

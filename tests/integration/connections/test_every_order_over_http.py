@@ -92,7 +92,7 @@ def webhook_of(told: Told, secret: str) -> Webhook:
 
 
 @pytest.mark.parametrize("half", [0, 1])
-def test_whatever_order_webhooks_come_in_the_api_answers_what_the_oracle_says(
+def test_the_api_returns_the_oracle_s_view_for_any_order_of_webhooks(
     api: httpx.Client,
     browser: httpx.Client,
     webhook: Callable[..., Webhook],
@@ -203,7 +203,7 @@ class Login:
         return item
 
 
-def test_redirects_and_syncs_among_the_webhooks_of_a_reconnect_make_no_difference_that_the_oracle_does_not_know(
+def test_the_api_returns_the_oracle_s_view_with_redirects_and_syncs_during_a_reconnect(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, webhook: Callable[..., Webhook]
 ) -> None:
     secret = webhook({}).secret
@@ -226,7 +226,7 @@ def test_redirects_and_syncs_among_the_webhooks_of_a_reconnect_make_no_differenc
 
 
 @pytest.mark.parametrize("name_of_story", ["a chain that is ended", "auth first", "the new one moves away"])
-def test_a_process_killed_at_any_point_leaves_what_was_durable_and_a_redelivery_completes_it(
+def test_a_killed_process_leaves_the_durable_facts_and_a_redelivery_completes_them(
     handlers: Handlers,
     api: httpx.Client,
     browser: httpx.Client,

@@ -31,7 +31,7 @@ CONNECTION = {
 }
 
 
-def test_two_wearables_of_one_person_are_two_connections(
+def test_two_wearables_of_one_user_are_two_connections(
     api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str
 ) -> None:
     start = (now_s() - 100) * 1000
@@ -57,7 +57,7 @@ def test_two_accounts_of_one_provider_at_terra_are_two_connections(
     assert {c["user_id"] for c in connections_of(api, reference_id)} == ids
 
 
-def test_what_was_revoked_is_listed_on_request_only(
+def test_a_revoked_connection_is_listed_only_with_include_revoked(
     api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str
 ) -> None:
     kept, gone = new_user_id(), new_user_id()
@@ -70,13 +70,13 @@ def test_what_was_revoked_is_listed_on_request_only(
     assert api.get(f"/connections/{gone}").json()["status"] == "revoked"
 
 
-def test_an_unknown_person_has_none(api: httpx.Client, reference_id: str) -> None:
+def test_an_unknown_user_has_no_connections(api: httpx.Client, reference_id: str) -> None:
     answer = api.get("/connections", params={"reference_id": reference_id})
     assert (answer.status_code, answer.json()) == (200, {"connections": []})
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_what_terra_never_connected_is_not_known(api: httpx.Client, browser: httpx.Client, webhook: Make) -> None:
+def test_a_user_id_that_was_never_connected_is_404(api: httpx.Client, browser: httpx.Client, webhook: Make) -> None:
     user_id = new_user_id()
     assert api.get(f"/connections/{user_id}").json()["code"] == "not_found"
     webhook(deauth_event(user_id, "somebody")).post(browser)
@@ -85,11 +85,11 @@ def test_what_terra_never_connected_is_not_known(api: httpx.Client, browser: htt
 
 @pytest.mark.parametrize("odd", ["a%2Fb", "a%20b", "x" * 129, "%00", "%ff", "a:b", "caf%C3%A9", "..%2F..", "%0a"])
 @pytest.mark.parametrize("route", ["sessions", "connections"])
-def test_an_odd_id_is_not_found(api: httpx.Client, route: str, odd: str) -> None:
+def test_a_malformed_id_is_not_found(api: httpx.Client, route: str, odd: str) -> None:
     assert api.get(f"/{route}/{odd}").status_code == 404
 
 
-def test_a_claim_or_an_outcome_is_no_session(
+def test_the_key_of_a_widget_outcome_is_not_found_as_a_session(
     api: httpx.Client, browser: httpx.Client, handlers: Handlers, webhook: Make
 ) -> None:
     widget = new_user_id()
@@ -123,7 +123,7 @@ REFERENCES = [
 
 
 @pytest.mark.parametrize("reference", REFERENCES, ids=lambda text: ascii(text)[:24])
-def test_a_person_may_be_called_almost_anything(
+def test_a_reference_id_can_contain_almost_any_character(
     api: httpx.Client, browser: httpx.Client, webhook: Make, reference: str
 ) -> None:
     user_id = new_user_id()
@@ -191,7 +191,7 @@ def stored(user_id: str, reference_id: str, at: int, *, scopes: int) -> dict[str
     }
 
 
-def test_the_items_that_tests_write_are_as_the_webhook_writes_them(
+def test_the_items_written_by_these_tests_equal_those_of_the_webhook(
     browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     at = (now_s() - 10) * 1000
@@ -227,7 +227,7 @@ def test_a_list_costs_one_round_trip(
 # -- a stale index, and a failing database -----------------------------------------------------------------------------
 
 
-def test_an_index_that_lags_hides_nothing_from_consistent_reads(
+def test_a_stale_index_does_not_affect_consistent_reads(
     api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, webhook: Make, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -240,7 +240,7 @@ def test_an_index_that_lags_hides_nothing_from_consistent_reads(
     assert handlers.run("list_connections", listed, NOTHING_FOUND_BY_INDEX).json == {"connections": []}
 
 
-def test_an_index_that_lags_makes_a_redirect_ask_terra_and_no_more(
+def test_a_redirect_with_a_stale_index_is_verified_with_terra(
     api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, webhook: Make, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False, final_user_id="other")
@@ -275,7 +275,7 @@ def test_reads_are_consistent(api: httpx.Client, terra: Terra, browser: httpx.Cl
     ],
     ids=["session", "connection", "list"],
 )
-def test_a_database_that_does_not_answer_is_503_with_no_detail(
+def test_a_failing_database_is_503_without_detail(
     handlers: Handlers, function: str, event: dict[str, Any], how: str
 ) -> None:
     at = "dynamodb.*:before"
@@ -292,7 +292,7 @@ def test_a_database_that_does_not_answer_is_503_with_no_detail(
     assert time.monotonic() - began < 7 + BUSY
 
 
-def test_a_session_without_a_login_is_pending_and_says_nothing_secret(
+def test_a_session_without_a_login_is_pending_and_contains_no_secret(
     api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -311,7 +311,7 @@ def test_a_session_without_a_login_is_pending_and_says_nothing_secret(
     assert begun.state not in str(begun.session)
 
 
-def test_a_connection_made_by_some_other_way_since_then_finishes_the_session(
+def test_a_later_connection_of_the_same_provider_completes_the_session(
     api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)

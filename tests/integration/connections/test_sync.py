@@ -52,7 +52,7 @@ def test_absence_does_not_outrank_a_webhook_of_the_last_two_minutes(
     assert [c["user_id"] for c in sync(api, reference_id)] == [user_id]
 
 
-def test_an_old_connection_that_terra_has_forgotten_is_revoked(
+def test_an_old_connection_that_terra_does_not_know_is_revoked(
     api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     user_id = new_user_id()
@@ -64,15 +64,13 @@ def test_an_old_connection_that_terra_has_forgotten_is_revoked(
     assert revoked["status"] == "revoked"
 
 
-def test_people_who_never_finished_a_login_are_not_connected(
-    api: httpx.Client, terra: Terra, reference_id: str
-) -> None:
+def test_an_unfinished_login_is_not_connected(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
     assert sync(api, reference_id) == []
     assert terra.calls("/userInfo")
 
 
-def test_a_list_that_names_somebody_elses_connection_moves_nothing_by_itself(
+def test_another_user_s_connection_in_terras_list_keeps_its_owner(
     api: httpx.Client, terra: Terra, reference_id: str, user_id: str
 ) -> None:
     stranger = f"{reference_id}-stranger"
@@ -96,7 +94,7 @@ def test_a_list_that_names_somebody_elses_connection_moves_nothing_by_itself(
     ],
 )
 @pytest.mark.parametrize("times", [1, 2])
-def test_an_answer_that_proves_nothing_changes_nothing(
+def test_an_unusable_response_of_terra_changes_nothing(
     api: httpx.Client,
     terra: Terra,
     reference_id: str,
@@ -117,7 +115,9 @@ def test_an_answer_that_proves_nothing_changes_nothing(
     assert [c["status"] for c in connections_of(api, reference_id)] == ["connected"]
 
 
-def test_an_error_is_healed_by_terras_word(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+def test_a_sync_clears_an_error_of_an_authenticated_connection(
+    api: httpx.Client, terra: Terra, reference_id: str
+) -> None:
     user = terra.connect(reference_id, silent=True)
     event = auth_event(user["user_id"], reference_id)
     terra.deliver(event, ordering_timestamp=AN_HOUR_AGO)
@@ -127,6 +127,6 @@ def test_an_error_is_healed_by_terras_word(api: httpx.Client, terra: Terra, refe
     assert [c["status"] for c in sync(api, reference_id)] == ["connected"]
 
 
-def test_nobody_has_nothing(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+def test_a_sync_of_an_unknown_user_returns_no_connections(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     assert sync(api, reference_id) == []
     assert len(terra.calls("/userInfo")) == 1

@@ -179,16 +179,14 @@ def finished(log: list[str]) -> bool:
 
 
 @pytest.mark.timeout(600)
-def test_a_sweep_of_more_than_17_pages_comes_to_its_end(
-    stack: Stack, dynamodb: "DynamoDBClient", tmp_path: Path
-) -> None:
+def test_a_sweep_of_more_than_17_pages_is_completed(stack: Stack, dynamodb: "DynamoDBClient", tmp_path: Path) -> None:
     with sweeping(stack, tmp_path, loops="Allow") as (_, table, _, log):
         assert until(lambda: finished(log), PATIENCE), log[-20:]
         assert found(dynamodb, table) == {f"user-{number}" for number in range(PAGES)}
 
 
 @pytest.mark.timeout(600)
-def test_without_the_setting_lambda_would_stop_it_after_16_pages(
+def test_lambda_stops_a_sweep_after_16_pages_without_the_setting(
     stack: Stack, dynamodb: "DynamoDBClient", tmp_path: Path
 ) -> None:
     with sweeping(stack, tmp_path, loops=None) as (_, table, dead, log):

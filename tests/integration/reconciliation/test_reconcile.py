@@ -113,7 +113,7 @@ def test_a_sweep_of_two_sides_that_agree_writes_nothing(sweeping: Sweeping, terr
     assert terra.calls("/userInfo") == []
 
 
-def test_who_was_absent_and_is_listed_again_is_no_longer_revoked(sweeping: Sweeping, terra: Terra) -> None:
+def test_an_absent_connection_that_terra_lists_again_is_no_longer_revoked(sweeping: Sweeping, terra: Terra) -> None:
     [back, waiting] = connect_at_terra(terra, 2)
     absent = {"absent": {"at": LONG_AGO + 1}}
     sweeping.load([connection_item(back, absent), connection_item(waiting, absent)])
@@ -126,7 +126,7 @@ def test_who_was_absent_and_is_listed_again_is_no_longer_revoked(sweeping: Sweep
     assert counted(runs, "Drift") == {"lost_here": 2}
 
 
-def test_presence_is_not_written_where_it_undoes_nothing(sweeping: Sweeping, terra: Terra) -> None:
+def test_presence_is_written_only_if_it_ends_an_absence(sweeping: Sweeping, terra: Terra) -> None:
     [here, disconnected, troubled] = connect_at_terra(terra, 3)
     items = [
         connection_item(here),
@@ -138,7 +138,7 @@ def test_presence_is_not_written_where_it_undoes_nothing(sweeping: Sweeping, ter
     assert [sweeping.connection(item["user_id"]) for item in items] == items
 
 
-def test_who_never_finished_a_login_stays_unconnected_and_is_not_asked_about_in_every_sweep(
+def test_an_unfinished_login_stays_unconnected_and_is_not_verified_in_every_sweep(
     sweeping: Sweeping, terra: Terra, stack: Stack, reference_id: str
 ) -> None:
     user_id = pending_login(terra, stack, reference_id)
@@ -160,14 +160,16 @@ def test_who_never_finished_a_login_stays_unconnected_and_is_not_asked_about_in_
     assert sweeping.facts(user_id)["owner"]["value"] == reference_id
 
 
-def test_a_connection_without_an_owner_is_not_made(sweeping: Sweeping, terra: Terra, reference_id: str) -> None:
+def test_a_connection_without_an_owner_is_not_created(sweeping: Sweeping, terra: Terra, reference_id: str) -> None:
     user_id = terra.connect(reference_id)["user_id"]
     terra.change(user_id, reference_id=None)
     assert counted(sweeping.sweep(), "Drift") == {}
     assert sweeping.connection(user_id) is None
 
 
-def test_an_announced_user_counts_as_unknown(sweeping: Sweeping, terra: Terra, stack: Stack, reference_id: str) -> None:
+def test_an_announced_user_id_counts_as_unknown(
+    sweeping: Sweeping, terra: Terra, stack: Stack, reference_id: str
+) -> None:
     finished, pending = terra.connect(reference_id)["user_id"], pending_login(terra, stack, reference_id)
     fact = {"announced_for": {"at": LONG_AGO, "value": reference_id}}
     items = [
@@ -185,7 +187,7 @@ def test_an_announced_user_counts_as_unknown(sweeping: Sweeping, terra: Terra, s
     assert sweeping.connection(pending) == items[1]
 
 
-def test_what_is_erased_here_and_alive_at_terra_is_deauthenticated(
+def test_an_erased_connection_that_exists_at_terra_is_deauthenticated(
     sweeping: Sweeping, terra: Terra, reference_id: str
 ) -> None:
     erased, other = (terra.connect(who)["user_id"] for who in (reference_id, f"{reference_id}-other"))
@@ -206,7 +208,7 @@ def list_user_ids(sweeping: Sweeping) -> UserStore:
     )
 
 
-def test_what_an_erasure_has_left_is_erased_here_and_at_terra(
+def test_connections_left_by_an_erasure_are_erased_here_and_at_terra(
     sweeping: Sweeping, terra: Terra, reference_id: str
 ) -> None:
     left, buried, other = (
@@ -227,7 +229,7 @@ def test_what_an_erasure_has_left_is_erased_here_and_at_terra(
     assert counted(runs, "Drift")["erased_alive"] >= 2
 
 
-def test_what_terra_lists_of_a_user_who_was_just_erased_is_not_kept(
+def test_a_connection_that_terra_lists_for_a_just_erased_user_is_not_stored(
     sweeping: Sweeping, terra: Terra, reference_id: str
 ) -> None:
     users = list_user_ids(sweeping)
@@ -242,7 +244,7 @@ def test_what_terra_lists_of_a_user_who_was_just_erased_is_not_kept(
     assert user_id not in users_at_terra(terra)
 
 
-def test_who_was_erased_since_a_backup_does_not_come_back_with_it(
+def test_a_restored_backup_does_not_restore_users_erased_since(
     sweeping: Sweeping, terra: Terra, dynamodb: "DynamoDBClient", handlers: Handlers, stack: Stack, reference_id: str
 ) -> None:
     kept, erased, returned, tombstone = (f"{reference_id}-{number}" for number in range(4))
@@ -272,7 +274,7 @@ def test_who_was_erased_since_a_backup_does_not_come_back_with_it(
     assert set(ids.values()) & users_at_terra(terra) == {ids[kept]}
 
 
-def test_a_replaced_connection_is_neither_looked_for_nor_brought_back(sweeping: Sweeping, terra: Terra) -> None:
+def test_a_replaced_connection_is_neither_verified_nor_restored(sweeping: Sweeping, terra: Terra) -> None:
     [new, old_alive] = connect_at_terra(terra, 2)
     old_gone = new_user_id()
     replaced = {"replaced_by": {"at": LONG_AGO + 1, "value": new}}
@@ -286,7 +288,7 @@ def test_a_replaced_connection_is_neither_looked_for_nor_brought_back(sweeping: 
 # -- implausible responses of Terra ------------------------------------------------------------------------------------
 
 
-def test_too_many_missing_connections_are_not_believed(sweeping: Sweeping, terra: Terra) -> None:
+def test_a_sweep_with_too_many_missing_connections_revokes_nothing(sweeping: Sweeping, terra: Terra) -> None:
     user_ids = on_both_sides(sweeping, terra, 30)
     for user_id in user_ids[:11]:
         vanish(terra, user_id)
@@ -302,7 +304,7 @@ def test_too_many_missing_connections_are_not_believed(sweeping: Sweeping, terra
     assert sweeping.revoked() == set(user_ids[:11])
 
 
-def test_that_everybody_is_missing_is_not_believed(sweeping: Sweeping, terra: Terra) -> None:
+def test_a_sweep_with_all_connections_missing_revokes_nothing(sweeping: Sweeping, terra: Terra) -> None:
     user_ids = [new_user_id() for _ in range(4)]
     sweeping.load([connection_item(user_id) for user_id in user_ids])
     runs = sweeping.sweep(limit="100")
@@ -311,7 +313,7 @@ def test_that_everybody_is_missing_is_not_believed(sweeping: Sweeping, terra: Te
     assert terra.calls("/userInfo") == []
 
 
-def test_a_list_without_anybody_revokes_nothing(sweeping: Sweeping, terra: Terra) -> None:
+def test_an_empty_list_of_terra_revokes_nothing(sweeping: Sweeping, terra: Terra) -> None:
     on_both_sides(sweeping, terra, 4)
     terra.fault("/bulkUserInfo", "wrong_shape", body=[])
     terra.fault("/subscriptions", "wrong_shape", body={"data": {"next": None, "max_page": 0, "results": []}})
@@ -320,7 +322,7 @@ def test_a_list_without_anybody_revokes_nothing(sweeping: Sweeping, terra: Terra
     assert counted(runs, "Sweeps") == {"refused": 1}
 
 
-def test_who_a_list_leaves_out_and_terra_knows_is_not_revoked(sweeping: Sweeping, terra: Terra) -> None:
+def test_a_connection_missing_from_the_list_but_known_to_terra_is_not_revoked(sweeping: Sweeping, terra: Terra) -> None:
     [left_out, listed] = on_both_sides(sweeping, terra, 2)
     terra.fault("/bulkUserInfo", "wrong_shape", body=[{"user_id": listed}])
     runs = sweeping.sweep()
@@ -329,7 +331,7 @@ def test_who_a_list_leaves_out_and_terra_knows_is_not_revoked(sweeping: Sweeping
     assert [call["query"]["user_id"] for call in terra.calls("/userInfo")] == [left_out]
 
 
-def test_a_404_of_the_whole_list_is_taken_apart(sweeping: Sweeping, terra: Terra) -> None:
+def test_a_list_request_with_a_404_is_split(sweeping: Sweeping, terra: Terra) -> None:
     user_ids = on_both_sides(sweeping, terra, 12)
     vanish(terra, user_ids[0])
     terra.fault("/bulkUserInfo", "problem", status=404, times=1)
@@ -357,7 +359,7 @@ NONSENSE: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("path", "task"), [("/bulkUserInfo", "ours"), ("/subscriptions", "theirs")])
-def test_a_list_that_cannot_be_used_sends_its_page_back(sweeping: Sweeping, terra: Terra, path: str, task: str) -> None:
+def test_an_unusable_list_returns_its_page_to_the_queue(sweeping: Sweeping, terra: Terra, path: str, task: str) -> None:
     gone, *_ = on_both_sides(sweeping, terra, 20)
     vanish(terra, gone)
     assert sweeping.has_started()
@@ -375,7 +377,7 @@ def test_a_list_that_cannot_be_used_sends_its_page_back(sweeping: Sweeping, terr
     assert counted(runs, "Sweeps") == {"finished": 1}
 
 
-def test_while_a_list_stays_unusable_nothing_is_revoked(sweeping: Sweeping, terra: Terra) -> None:
+def test_an_unusable_list_revokes_nothing(sweeping: Sweeping, terra: Terra) -> None:
     gone, *_ = on_both_sides(sweeping, terra, 3)
     vanish(terra, gone)
     terra.fault("/subscriptions", "html")
@@ -389,7 +391,7 @@ def test_while_a_list_stays_unusable_nothing_is_revoked(sweeping: Sweeping, terr
     assert counted(runs, "Sweeps") == {}
 
 
-def test_an_answer_about_a_candidate_that_cannot_be_used_revokes_nobody(sweeping: Sweeping, terra: Terra) -> None:
+def test_an_unusable_response_about_a_candidate_revokes_nothing(sweeping: Sweeping, terra: Terra) -> None:
     gone, *_ = on_both_sides(sweeping, terra, 2)
     vanish(terra, gone)
     assert sweeping.has_started()
@@ -403,7 +405,7 @@ def test_an_answer_about_a_candidate_that_cannot_be_used_revokes_nobody(sweeping
     assert sweeping.revoked() == {gone}
 
 
-def test_a_retry_after_is_waited_for_by_every_message(sweeping: Sweeping, terra: Terra) -> None:
+def test_every_message_waits_for_the_retry_after(sweeping: Sweeping, terra: Terra) -> None:
     gone, *_ = on_both_sides(sweeping, terra, 2)
     vanish(terra, gone)
     terra.fault("/bulkUserInfo", "rate_limit", retry_after=15, times=1)
@@ -431,7 +433,7 @@ def test_a_retry_after_is_waited_for_by_every_message(sweeping: Sweeping, terra:
     assert counted(runs, "Sweeps") == {"finished": 1}
 
 
-def test_a_long_retry_after_is_waited_for_in_hops_of_a_quarter_of_an_hour(sweeping: Sweeping, terra: Terra) -> None:
+def test_a_long_retry_after_is_split_into_waits_of_15_minutes(sweeping: Sweeping, terra: Terra) -> None:
     on_both_sides(sweeping, terra, 1)
     terra.fault("/subscriptions", "rate_limit", retry_after=3000)
     assert sweeping.has_started()
@@ -470,7 +472,7 @@ def test_thousands_of_connections_are_swept_in_pages(sweeping: Sweeping, terra: 
     assert [user_id for user_id in user_ids if user_id in str(sweeping.kept())] == []
 
 
-def test_messages_that_come_twice_count_once(sweeping: Sweeping, terra: Terra) -> None:
+def test_a_message_that_is_delivered_twice_counts_once(sweeping: Sweeping, terra: Terra) -> None:
     user_ids = on_both_sides(sweeping, terra, 40)
     for user_id in user_ids[:3]:
         vanish(terra, user_id)
@@ -483,7 +485,7 @@ def test_messages_that_come_twice_count_once(sweeping: Sweeping, terra: Terra) -
     assert counted(runs, "Drift") == {"lost_at_terra": 3}
 
 
-def test_messages_that_come_twice_at_once_count_once(sweeping: Sweeping, terra: Terra) -> None:
+def test_a_message_that_is_processed_twice_concurrently_counts_once(sweeping: Sweeping, terra: Terra) -> None:
     gone, *_ = on_both_sides(sweeping, terra, 12)
     vanish(terra, gone)
     assert sweeping.has_started()
@@ -524,9 +526,7 @@ POINTS = (
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_step_that_dies_half_way_is_done_again(
-    sweeping: Sweeping, terra: Terra, reference_id: str, point: str
-) -> None:
+def test_a_killed_step_is_repeated(sweeping: Sweeping, terra: Terra, reference_id: str, point: str) -> None:
     gone, *others = on_both_sides(sweeping, terra, 12)
     vanish(terra, gone)
     lost = terra.connect(reference_id)["user_id"]
@@ -548,7 +548,7 @@ def test_a_step_that_dies_half_way_is_done_again(
     assert all(sweeping.connection(other) == connection_item(other) for other in others)
 
 
-def test_a_schedule_that_dies_half_way_is_repeated(sweeping: Sweeping, terra: Terra) -> None:
+def test_a_killed_schedule_is_repeated(sweeping: Sweeping, terra: Terra) -> None:
     gone, *_ = on_both_sides(sweeping, terra, 3)
     vanish(terra, gone)
     assert sweeping.start("one", kill("sqs.SendMessage#3:before")).was_killed
@@ -559,7 +559,7 @@ def test_a_schedule_that_dies_half_way_is_repeated(sweeping: Sweeping, terra: Te
     assert sweeping.revoked() == {gone}
 
 
-def test_a_sweep_that_lost_a_message_revokes_nothing_and_the_next_one_takes_its_place(
+def test_a_sweep_that_lost_a_message_revokes_nothing_and_is_superseded_by_the_next_one(
     sweeping: Sweeping, terra: Terra
 ) -> None:
     gone, *_ = on_both_sides(sweeping, terra, 3)
@@ -596,7 +596,7 @@ def test_a_sweep_does_not_begin_while_another_runs(sweeping: Sweeping, terra: Te
     assert counted(sweeping.work_all(), "Sweeps") == {"finished": 1}
 
 
-def test_two_sweeps_that_begin_at_once_are_one(sweeping: Sweeping, terra: Terra) -> None:
+def test_concurrent_starts_begin_one_sweep(sweeping: Sweeping, terra: Terra) -> None:
     on_both_sides(sweeping, terra, 3)
     with ExitStack() as running:
         starts = [
@@ -631,13 +631,15 @@ def test_steps_of_an_older_sweep_change_nothing_in_a_newer_one(sweeping: Sweepin
     assert counted(sweeping.work_all(), "Sweeps") == {"finished": 1}
 
 
-def test_a_message_that_is_no_step_is_sent_back(sweeping: Sweeping) -> None:
+def test_a_message_that_is_not_a_step_is_returned_to_the_queue(sweeping: Sweeping) -> None:
     run = sweeping.work({"MessageId": "m", "Body": "{}"})
     assert run.result == {"batchItemFailures": [{"itemIdentifier": "m"}]}
     assert notes(run)["error"] == "ValueError"
 
 
-def test_no_line_of_a_sweep_s_log_names_anybody(sweeping: Sweeping, terra: Terra, reference_id: str) -> None:
+def test_the_log_of_a_sweep_contains_no_reference_id_and_no_user_id(
+    sweeping: Sweeping, terra: Terra, reference_id: str
+) -> None:
     gone, *_ = on_both_sides(sweeping, terra, 2)
     vanish(terra, gone)
     terra.connect(reference_id)
@@ -652,7 +654,7 @@ def test_no_line_of_a_sweep_s_log_names_anybody(sweeping: Sweeping, terra: Terra
 # -- the running stack -------------------------------------------------------------------------------------------------
 
 
-def test_the_schedule_of_the_running_stack_finds_what_its_webhooks_lost(
+def test_the_schedule_of_the_running_stack_finds_a_connection_without_a_webhook(
     stack: Stack, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)

@@ -13,7 +13,7 @@ from tools.environment import ROOT
 SIZE = 1_203
 
 
-def test_a_short_sweep_is_worked_to_its_end(stack: Stack, terra: Terra) -> None:
+def test_a_short_sweep_is_processed_completely(stack: Stack, terra: Terra) -> None:
     sweep = work(stack, terra, SIZE)
     assert {task: len(pages) for task, pages in sweep.invocations.items()} == {
         "ours": len(sweep.invocations["ours"]),
@@ -26,7 +26,7 @@ def test_a_short_sweep_is_worked_to_its_end(stack: Stack, terra: Terra) -> None:
     assert f"pages for {SIZE:,}" in section(sweep, "3.13")
 
 
-def test_the_formula_is_what_is_written() -> None:
+def test_the_estimate_equals_the_documented_formula() -> None:
     ours = Invocation(ms=0, cpu_ms=10, calls=[Call("Scan", {}), Call("TransactWriteItems", {})], terra_calls=3)
     theirs = Invocation(ms=0, cpu_ms=20, calls=[Call("BatchGetItem", {})], terra_calls=1)
     sweep = Sweep(100_000, {"ours": [ours] * 336, "theirs": [theirs] * 200, "verdict": [], "revoke": []}, 100.0)

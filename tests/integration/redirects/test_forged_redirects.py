@@ -92,7 +92,7 @@ def test_a_valid_session_with_a_foreign_user_id_stays_pending(
     assert len(terra.calls("/userInfo")) == (1 if candidate is no_id_at_all else 2)
 
 
-def test_a_victim_who_is_known_already_is_not_touched(
+def test_a_stored_connection_of_the_victim_does_not_change(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     victim = terra.connect(f"{reference_id}-victim")["user_id"]
@@ -106,7 +106,7 @@ def test_a_victim_who_is_known_already_is_not_touched(
 
 
 @pytest.mark.parametrize("fault", ["status", "html", "malformed", "disconnect", "slow"])
-def test_a_terra_in_trouble_proves_nothing_for_an_attacker(
+def test_a_failed_verification_connects_nothing_for_an_attacker(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str, fault: str
 ) -> None:
     victim = victim_of_another_person(terra, reference_id)
@@ -118,7 +118,7 @@ def test_a_terra_in_trouble_proves_nothing_for_an_attacker(
     assert tables.count() == before
 
 
-def test_an_answer_about_somebody_else_is_not_taken_for_the_one_that_was_asked_about(
+def test_a_verification_response_about_another_user_id_is_rejected(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -131,7 +131,7 @@ def test_an_answer_about_somebody_else_is_not_taken_for_the_one_that_was_asked_a
 
 
 @pytest.mark.parametrize("authenticated", ["true", 1, None, [True], {}])
-def test_only_a_true_that_is_one_connects(
+def test_only_the_json_value_true_connects(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, authenticated: object
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -141,7 +141,7 @@ def test_only_a_true_that_is_one_connects(
     assert session_status(api, begun.session)["status"] == "pending"
 
 
-def test_a_webhook_of_another_person_connects_no_session_of_mine(
+def test_a_webhook_about_another_user_does_not_connect_the_session(
     api: httpx.Client, browser: httpx.Client, terra: Terra, webhook: Make, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -184,7 +184,7 @@ LINKS: dict[str, Callable[[Begun], str]] = {
 
 @pytest.mark.parametrize("outcome", ["success", "failure"])
 @pytest.mark.parametrize("link", LINKS)
-def test_an_invalid_link_shows_one_page_asks_nobody_and_writes_nothing(
+def test_an_invalid_link_shows_one_page_sends_no_request_and_writes_nothing(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str, outcome: str, link: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -207,7 +207,7 @@ def test_a_wrong_state_costs_one_read(api: httpx.Client, terra: Terra, handlers:
             assert handlers.run(f"auth_{outcome}", event).trips == ["dynamodb.GetItem"]
 
 
-def test_the_secret_of_one_redirect_does_not_open_the_other(
+def test_the_secret_of_one_redirect_is_rejected_by_the_other(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -248,7 +248,7 @@ HOSTILE = {
 @pytest.mark.parametrize("return_to", [None, "web", "ios"])
 @pytest.mark.parametrize("outcome", ["success", "failure"])
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_values_never_show_up(
+def test_hostile_query_values_are_never_shown(
     api: httpx.Client,
     browser: httpx.Client,
     terra: Terra,
@@ -280,7 +280,7 @@ def test_hostile_values_never_show_up(
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
 
 
-def test_the_app_is_told_nothing_that_the_query_said(
+def test_the_app_receives_no_value_of_the_redirect_s_query(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
@@ -295,7 +295,7 @@ def test_the_app_is_told_nothing_that_the_query_said(
     assert answer.content == b""
 
 
-def test_host_headers_choose_no_address(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+def test_host_headers_do_not_affect_the_redirect_urls(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     forged = {"host": "evil.example.com", "x-forwarded-host": "evil.example.com", "x-forwarded-proto": "https"}
     body = {"reference_id": reference_id, "resource": "FITBIT"}
     assert api.post("/sessions", json=body, headers=forged).status_code == 201

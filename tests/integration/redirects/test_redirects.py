@@ -35,7 +35,7 @@ def allow_again(tables: Tables, begun: Begun) -> None:
 # -- webhook and redirect, in either order -----------------------------------------------------------------------------
 
 
-def test_the_webhook_comes_first(
+def test_a_webhook_before_the_redirect_connects(
     api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
@@ -48,7 +48,7 @@ def test_the_webhook_comes_first(
     assert run.trips == ["dynamodb.GetItem", "dynamodb.BatchGetItem"]
 
 
-def test_the_redirect_comes_first(
+def test_a_redirect_before_the_webhook_connects(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -63,7 +63,7 @@ def test_the_redirect_comes_first(
     assert [c["user_id"] for c in connections_of(api, reference_id)] == [begun.user_id]
 
 
-def test_a_lost_webhook_is_made_up_for_by_asking_terra(
+def test_a_verification_replaces_a_lost_webhook(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
@@ -81,7 +81,7 @@ def test_a_lost_webhook_is_made_up_for_by_asking_terra(
 
 
 @pytest.mark.parametrize(("before_asking_s", "status"), [(60, "revoked"), (300, "connected")])
-def test_what_terra_answers_is_taken_for_two_minutes_old(
+def test_a_verification_has_a_position_two_minutes_before_the_request(
     api: httpx.Client,
     browser: httpx.Client,
     terra: Terra,
@@ -101,7 +101,7 @@ def test_what_terra_answers_is_taken_for_two_minutes_old(
     assert session_status(api, begun.session)["status"] == "connected"
 
 
-def test_a_final_user_id_that_nobody_announced_is_found_by_the_query_hint(
+def test_an_unannounced_final_user_id_is_found_by_the_query_hint(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False, final_user_id="other")
@@ -114,7 +114,7 @@ def test_a_final_user_id_that_nobody_announced_is_found_by_the_query_hint(
     assert [call["query"]["user_id"] for call in terra.calls("/userInfo")] == [begun.user_id, final]
 
 
-def test_a_final_user_id_that_nobody_announced_is_found_by_its_webhook(
+def test_an_unannounced_final_user_id_is_found_by_its_webhook(
     api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(final_user_id="other")
@@ -128,7 +128,7 @@ def test_a_final_user_id_that_nobody_announced_is_found_by_its_webhook(
 @pytest.mark.parametrize(
     "omits", [["user_id"], ["resource"], ["reference_id"], ["user_id", "resource", "reference_id"]]
 )
-def test_terras_parameters_may_be_missing(
+def test_the_parameters_of_terra_can_be_missing(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, omits: list[str]
 ) -> None:
     terra.settings(send_webhooks=False, redirect_omits=omits)
@@ -139,7 +139,7 @@ def test_terras_parameters_may_be_missing(
 # -- confirmation by Terra ---------------------------------------------------------------------------------------------
 
 
-def test_reloading_asks_terra_at_most_once_in_five_seconds(
+def test_reloads_send_terra_at_most_one_request_in_five_seconds(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -176,7 +176,7 @@ FAULTS: list[dict[str, object]] = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_an_answer_that_proves_nothing_leaves_the_session_pending(
+def test_an_unusable_response_of_terra_leaves_the_session_pending(
     api: httpx.Client,
     browser: httpx.Client,
     terra: Terra,
@@ -197,7 +197,7 @@ def test_an_answer_that_proves_nothing_leaves_the_session_pending(
     assert CONNECTED in browser.get(address).text
 
 
-def test_a_slow_terra_keeps_nobody_waiting(
+def test_a_slow_response_of_terra_does_not_delay_the_page(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
@@ -215,7 +215,7 @@ def test_a_slow_terra_keeps_nobody_waiting(
     [drip, drip_head, stall_after(2.5), talk_forever],
     ids=["drips", "drips its head", "stalls", "talks forever"],
 )
-def test_a_terra_that_does_not_come_to_an_end_keeps_nobody_waiting(
+def test_an_endless_response_of_terra_does_not_delay_the_page(
     api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str, talk: Callable[..., None]
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -226,7 +226,7 @@ def test_a_terra_that_does_not_come_to_an_end_keeps_nobody_waiting(
     assert run.seconds < 3 + BUSY
 
 
-def test_a_terra_that_cannot_be_connected_to_keeps_nobody_waiting(
+def test_an_unreachable_terra_does_not_delay_the_page(
     api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -252,7 +252,7 @@ def test_a_terra_that_cannot_be_connected_to_keeps_nobody_waiting(
         (None, "unknown", "That did not work"),
     ],
 )
-def test_a_failure_is_told_by_a_reason_of_the_closed_list(
+def test_a_failure_is_shown_with_a_reason_of_the_closed_list(
     api: httpx.Client,
     browser: httpx.Client,
     terra: Terra,
@@ -289,7 +289,7 @@ BESIDE_THE_SECRET = {
 
 @pytest.mark.parametrize("outcome", ["success", "failure"])
 @pytest.mark.parametrize("query", BESIDE_THE_SECRET.values(), ids=BESIDE_THE_SECRET)
-def test_nothing_else_in_the_query_keeps_a_user_from_coming_back(
+def test_other_query_parameters_do_not_affect_the_redirect(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, query: str, outcome: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
@@ -305,7 +305,7 @@ def test_nothing_else_in_the_query_keeps_a_user_from_coming_back(
     assert session_status(api, begun.session)["status"] == expected
 
 
-def test_of_several_reasons_the_most_telling_one_stays(
+def test_of_several_reasons_the_most_specific_one_is_kept(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -315,7 +315,7 @@ def test_of_several_reasons_the_most_telling_one_stays(
 
 
 @pytest.mark.parametrize("shape", ["new", "old"])
-def test_a_denied_login_from_end_to_end(
+def test_a_denied_login_fails_the_session_and_connects_nothing(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, shape: str
 ) -> None:
     terra.settings(cancel_shape=shape)
@@ -361,7 +361,7 @@ def test_a_success_redirect_after_a_failure_that_terra_does_not_confirm_stays_fa
     assert session_status(api, begun.session)["status"] == "failed"
 
 
-def test_two_tabs_and_the_back_button_are_harmless(
+def test_two_tabs_and_the_back_button_do_not_disturb_a_session(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
@@ -379,7 +379,7 @@ def test_two_tabs_and_the_back_button_are_harmless(
 # -- time --------------------------------------------------------------------------------------------------------------
 
 
-def test_an_expired_session_is_expired_on_reading_and_connects_all_the_same(
+def test_an_expired_session_is_shown_as_expired_and_still_connects(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -392,7 +392,7 @@ def test_an_expired_session_is_expired_on_reading_and_connects_all_the_same(
     assert CONNECTED in begun.come_back(browser).text
 
 
-def test_a_session_past_its_time_is_gone_although_its_item_is_there(
+def test_a_session_past_its_ttl_is_not_found_although_its_item_exists(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -412,7 +412,7 @@ def test_a_session_past_its_time_is_gone_although_its_item_is_there(
 # -- return targets ----------------------------------------------------------------------------------------------------
 
 
-def test_what_the_app_gets_is_added_to_the_targets_own_query(
+def test_the_parameters_for_the_app_are_added_to_the_query_of_the_target(
     api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id, return_to="web")
@@ -432,7 +432,7 @@ def test_what_the_app_gets_is_added_to_the_targets_own_query(
     ]
 
 
-def test_a_target_that_is_configured_no_longer_gives_way_to_the_page(
+def test_a_page_replaces_a_return_target_that_was_removed(
     api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id, return_to="ios")
@@ -453,7 +453,7 @@ def test_a_target_that_is_configured_no_longer_gives_way_to_the_page(
         '{"a": 1}',
     ],
 )
-def test_a_wrong_return_target_is_seen_when_a_function_starts(
+def test_an_invalid_return_target_is_reported_when_a_function_starts(
     handlers: Handlers, stack: Stack, reference_id: str, targets: str
 ) -> None:
     assert stack
@@ -497,7 +497,7 @@ FAILING = [
 ]
 
 
-def test_no_step_is_missing_above(api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str) -> None:
+def test_the_list_of_steps_is_complete(api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str) -> None:
     terra.settings(send_webhooks=False)
     begun = begin(api, terra, reference_id)
     decide(begun.session["auth_url"], "allow")
@@ -507,7 +507,7 @@ def test_no_step_is_missing_above(api: httpx.Client, terra: Terra, handlers: Han
 
 
 @pytest.mark.parametrize("point", CONFIRMING)
-def test_a_crash_while_confirming_is_healed_by_a_reload(
+def test_a_reload_completes_a_confirmation_after_a_crash(
     api: httpx.Client,
     browser: httpx.Client,
     terra: Terra,
@@ -533,7 +533,7 @@ def test_a_crash_while_confirming_is_healed_by_a_reload(
 
 
 @pytest.mark.parametrize("point", FAILING)
-def test_a_crash_while_failing_is_healed_by_a_reload(
+def test_a_reload_completes_a_failure_after_a_crash(
     api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str, point: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -544,7 +544,7 @@ def test_a_crash_while_failing_is_healed_by_a_reload(
     assert session_status(api, begun.session)["reason"] == "access_denied"
 
 
-def test_an_auth_webhook_after_a_crash_needs_no_redirect(
+def test_an_auth_webhook_after_a_crash_connects_without_a_redirect(
     api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, webhook: Make, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)

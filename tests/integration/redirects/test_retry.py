@@ -46,7 +46,7 @@ def secret_of(call: Mapping[str, Any]) -> dict[str, str]:
     return query_of(call["body"]["auth_failure_redirect_url"])
 
 
-def test_a_failed_login_is_tried_again_for_the_same(
+def test_a_retry_starts_a_login_for_the_same_user_and_provider(
     api: httpx.Client, browser: httpx.Client, terra: Terra, stack: Stack, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id, resource="GARMIN", language="de-CH", return_to="ios")
@@ -74,7 +74,7 @@ def test_a_failed_login_is_tried_again_for_the_same(
 
 
 @pytest.mark.parametrize("resources", [[], ["GARMIN", "OURA"]])
-def test_on_terras_page_the_same_can_be_picked_again(
+def test_a_retry_of_a_widget_session_offers_the_same_providers(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, resources: list[str]
 ) -> None:
     begun = begin_widget(api, terra, reference_id, **({"resources": resources} if resources else {}))
@@ -87,7 +87,7 @@ def test_on_terras_page_the_same_can_be_picked_again(
     assert (shown["status"], shown["reference_id"], shown["resource"]) == ("pending", reference_id, None)
 
 
-def test_pressing_again_leads_to_the_same_login(
+def test_repeated_retries_lead_to_the_same_login(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -98,7 +98,7 @@ def test_pressing_again_leads_to_the_same_login(
     assert len(terra.calls(LOGIN)) == 2
 
 
-def test_pressing_twice_at_once_leads_to_the_same_login(
+def test_concurrent_retries_lead_to_the_same_login(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -111,7 +111,7 @@ def test_pressing_twice_at_once_leads_to_the_same_login(
     assert len(terra.calls(LOGIN)) == 2
 
 
-def test_what_failed_twice_is_tried_a_third_time(
+def test_a_login_that_failed_twice_can_be_retried_again(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -127,7 +127,7 @@ def test_what_failed_twice_is_tried_a_third_time(
 
 
 @pytest.mark.parametrize("outcome", ["success", "failure"])
-def test_the_address_of_a_redirect_begins_no_login(
+def test_the_url_of_a_redirect_starts_no_login(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, outcome: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -140,7 +140,7 @@ def test_the_address_of_a_redirect_begins_no_login(
     assert len(terra.calls(LOGIN)) == 1
 
 
-def test_the_page_of_the_success_address_has_no_button_although_the_login_failed(
+def test_the_page_of_the_success_redirect_has_no_retry_button_after_a_failure(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
@@ -152,7 +152,7 @@ def test_the_page_of_the_success_address_has_no_button_although_the_login_failed
     assert "You can start again from the app." in page.text
 
 
-def test_a_page_that_is_loaded_again_has_a_button_that_works(
+def test_a_reloaded_page_has_a_working_retry_button(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -166,7 +166,7 @@ def test_a_page_that_is_loaded_again_has_a_button_that_works(
     assert not any(fields["secret"] in item for fields in (first, second))
 
 
-def test_a_button_works_once_and_a_page_that_is_loaded_later_has_none(
+def test_a_retry_button_works_once_and_a_page_loaded_later_has_none(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -177,7 +177,7 @@ def test_a_button_works_once_and_a_page_that_is_loaded_later_has_none(
     assert len(terra.calls(LOGIN)) == 2
 
 
-def test_a_button_of_one_session_is_of_no_use_for_another(
+def test_the_retry_button_of_one_session_is_rejected_for_another(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     mine, theirs = begin(api, terra, f"{reference_id}-attacker"), begin(api, terra, reference_id)
@@ -186,7 +186,7 @@ def test_a_button_of_one_session_is_of_no_use_for_another(
     assert len(terra.calls(LOGIN)) == 2
 
 
-def test_a_page_that_is_loaded_without_end_adds_no_more_secrets(
+def test_a_session_stores_at_most_50_retry_secrets(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -196,7 +196,7 @@ def test_a_page_that_is_loaded_without_end_adds_no_more_secrets(
     assert try_again(browser, buttons[0]).status_code == 303
 
 
-def test_what_is_connected_is_not_begun_anew(
+def test_a_connected_session_is_not_retried(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -207,7 +207,7 @@ def test_what_is_connected_is_not_begun_anew(
     assert len(terra.calls(LOGIN)) == 1
 
 
-def test_what_failed_long_ago_is_begun_anew_in_the_app_only(
+def test_an_expired_session_is_not_retried(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -219,7 +219,7 @@ def test_what_failed_long_ago_is_begun_anew_in_the_app_only(
     assert len(terra.calls(LOGIN)) == 1
 
 
-def test_an_app_with_a_page_of_its_own_gets_no_button(
+def test_an_app_with_its_own_page_gets_no_retry_button(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id, return_to="web")
@@ -228,7 +228,7 @@ def test_an_app_with_a_page_of_its_own_gets_no_button(
     assert "retry_hashes" not in (tables.session(begun.session_id) or {"retry_hashes"})
 
 
-def test_a_wrong_secret_begins_nothing_and_tells_nothing(
+def test_a_wrong_secret_starts_no_login_and_gets_one_page(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, handlers: Handlers, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -245,7 +245,7 @@ def test_a_wrong_secret_begins_nothing_and_tells_nothing(
     assert len(terra.calls(LOGIN)) == 1
 
 
-def test_only_a_pressed_button_begins_a_login(
+def test_only_a_pressed_button_starts_a_login(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -269,7 +269,7 @@ def test_the_secret_of_a_button_is_in_no_log(
 # -- failures ----------------------------------------------------------------------------------------------------------
 
 
-def test_as_many_logins_may_be_open_as_for_the_app(
+def test_a_retry_counts_against_the_limit_of_open_sessions(
     api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -299,7 +299,7 @@ def test_if_terra_fails_the_button_can_be_pressed_again(
         assert try_again(browser, again).status_code == 303
 
 
-def test_an_erasure_takes_what_a_repeat_would_be_answered_with(
+def test_an_erasure_deletes_the_stored_response_of_a_retry(
     api: httpx.Client, browser: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -313,9 +313,7 @@ def test_an_erasure_takes_what_a_repeat_would_be_answered_with(
     assert try_again(browser, fields).status_code == 400
 
 
-def test_a_login_that_was_tried_again_connects_like_any_other(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
-) -> None:
+def test_a_retried_login_connects(api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str) -> None:
     begun = begin(api, terra, reference_id)
     decide(try_again(browser, fail(browser, begun)).headers["location"], "allow")
     [connection] = eventually(lambda: connections_of(api, reference_id))

@@ -28,7 +28,7 @@ def age(tables: Tables, begun: Attempt, *, by_s: int) -> None:
 
 
 @FLOWS
-def test_it_expires_when_it_is_read_and_nothing_was_written(
+def test_a_session_expires_on_reading_without_a_write(
     api: httpx.Client, terra: Terra, tables: Tables, reference_id: str, begin_one: Begin
 ) -> None:
     begun = begin_one(api, terra, reference_id)
@@ -43,7 +43,7 @@ def test_it_expires_when_it_is_read_and_nothing_was_written(
 
 @FLOWS
 @pytest.mark.parametrize("days", [0, 6])
-def test_a_webhook_that_comes_after_that_still_connects(
+def test_a_webhook_still_connects_an_expired_session(
     api: httpx.Client,
     browser: httpx.Client,
     terra: Terra,
@@ -66,7 +66,7 @@ def test_a_webhook_that_comes_after_that_still_connects(
     assert (shown["status"], shown["user_id"], shown["resource"]) == ("connected", event["user"]["user_id"], "FITBIT")
 
 
-def test_a_redirect_that_comes_after_that_still_connects(
+def test_a_redirect_still_connects_an_expired_session(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
@@ -77,7 +77,7 @@ def test_a_redirect_that_comes_after_that_still_connects(
     assert session_status(api, begun.session)["status"] == "connected"
 
 
-def test_a_redirect_from_terras_page_that_comes_after_that_still_connects(
+def test_a_redirect_from_the_widget_still_connects_an_expired_session(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
@@ -88,7 +88,7 @@ def test_a_redirect_from_terras_page_that_comes_after_that_still_connects(
     assert session_status(api, begun.session)["resource"] == "GARMIN"
 
 
-def test_whoever_comes_back_late_with_nothing_is_told_so(
+def test_a_late_redirect_without_a_login_shows_the_expiry(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -98,7 +98,7 @@ def test_whoever_comes_back_late_with_nothing_is_told_so(
 
 
 @FLOWS
-def test_a_failure_that_comes_after_that_is_shown(
+def test_a_failure_of_an_expired_session_is_shown(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str, begin_one: Begin
 ) -> None:
     begun = begin_one(api, terra, reference_id)
@@ -109,7 +109,7 @@ def test_a_failure_that_comes_after_that_is_shown(
 
 
 @FLOWS
-def test_after_a_week_it_is_forgotten(
+def test_a_session_is_not_found_after_a_week(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str, begin_one: Begin
 ) -> None:
     begun = begin_one(api, terra, reference_id)

@@ -49,7 +49,7 @@ def of_provider(user_id: str, reference_id: str | None, provider: str | None) ->
 # -- an owner that no event names --------------------------------------------------------------------------------------
 
 
-def test_an_auth_that_names_no_user_belongs_to_the_user_it_was_announced_for(
+def test_an_auth_event_without_a_reference_id_belongs_to_the_announced_user(
     stack: Stack, api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -65,7 +65,7 @@ def test_an_auth_that_names_no_user_belongs_to_the_user_it_was_announced_for(
     assert connections_of(api, reference_id) == []
 
 
-def test_a_webhook_that_is_quicker_than_the_session_is_merged_with_the_announcement(
+def test_a_webhook_before_the_session_is_stored_is_merged_with_the_announcement(
     api: httpx.Client, terra: Terra, handlers: Handlers, tables: Tables, reference_id: str
 ) -> None:
     event = http_event("POST", "/sessions", body=json.dumps({"reference_id": reference_id, "resource": "FITBIT"}))
@@ -107,7 +107,7 @@ def test_the_announcement_is_written_with_its_session_or_not_at_all(
 # -- only an announcement ----------------------------------------------------------------------------------------------
 
 
-def test_an_announcement_alone_goes_with_its_session_and_is_in_no_list(
+def test_an_announcement_alone_expires_with_its_session_and_is_not_listed(
     stack: Stack, api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -142,7 +142,7 @@ def test_the_first_fact_about_an_announced_user_keeps_the_item(
     assert item["reference_id"] == reference_id
 
 
-def test_an_announcement_past_its_ttl_says_nothing_although_it_is_still_there(
+def test_an_announcement_past_its_ttl_is_ignored_although_its_item_exists(
     api: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     user_id = new_user_id()
@@ -166,7 +166,7 @@ def test_an_announcement_past_its_ttl_says_nothing_although_it_is_still_there(
 
 
 @pytest.mark.parametrize("name", ["INSERT", "REMOVE"])
-def test_what_is_only_announced_is_published_to_nobody(
+def test_an_announcement_alone_is_not_published(
     handlers: Handlers, terra: Terra, api: httpx.Client, tables: Tables, reference_id: str, name: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -180,7 +180,7 @@ def test_what_is_only_announced_is_published_to_nobody(
     assert run.result == {"batchItemFailures": []}
 
 
-def test_a_sync_does_not_take_an_unfinished_login_for_a_connection(
+def test_a_sync_does_not_count_an_unfinished_login_as_a_connection(
     api: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     terra.settings(lists_include_pending=True)
@@ -191,7 +191,7 @@ def test_a_sync_does_not_take_an_unfinished_login_for_a_connection(
     assert tables.connection(begun.user_id) == before
 
 
-def test_an_erasure_takes_the_announcement(
+def test_an_erasure_deletes_the_announcement(
     api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -235,14 +235,16 @@ def test_session_list_and_token_agree_when_the_owner_changes(
             assert answer.status_code == (httpx.codes.OK if user == owner else httpx.codes.NOT_FOUND)
 
 
-def test_a_failure_of_another_user_is_not_this_session_s(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+def test_a_failure_of_another_user_does_not_fail_the_session(
+    api: httpx.Client, terra: Terra, reference_id: str
+) -> None:
     begun = begin(api, terra, reference_id)
     failure = {**auth_event(begun.user_id, f"{reference_id}-other"), "status": "error", "reason": "access_denied"}
     terra.deliver(failure)
     assert seen(api, begun.session) == ("pending", None)
 
 
-def test_a_page_s_session_never_shows_another_user_s_connection(
+def test_a_widget_session_never_shows_another_user_s_connection(
     stack: Stack, api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     victim, begun = f"{reference_id}-victim", begin_widget(api, terra, reference_id)
@@ -255,7 +257,7 @@ def test_a_page_s_session_never_shows_another_user_s_connection(
     assert seen(api, begun.session) == ("connected", user_id)
 
 
-def test_a_redirect_does_not_connect_what_an_event_has_just_given_to_another_user(
+def test_a_redirect_does_not_connect_a_user_id_that_an_event_moved_to_another_user(
     api: httpx.Client,
     terra: Terra,
     handlers: Handlers,
@@ -292,7 +294,7 @@ def test_a_redirect_does_not_connect_what_an_event_has_just_given_to_another_use
         ("GOOGLE", "FITBIT", False),
     ],
 )
-def test_the_announced_connection_counts_if_its_provider_is_not_another_one(
+def test_an_announced_connection_counts_unless_its_provider_differs(
     api: httpx.Client, terra: Terra, reference_id: str, asked: str, came: str | None, *, is_connected: bool
 ) -> None:
     begun = begin(api, terra, reference_id, resource=asked)
@@ -304,7 +306,7 @@ def test_the_announced_connection_counts_if_its_provider_is_not_another_one(
     ("asked", "came", "is_connected"),
     [("GOOGLE", "GOOGLEFIT", True), ("GOOGLE", "googlefit", True), ("FITBIT", None, False), ("FITBIT", "OURA", False)],
 )
-def test_a_connection_under_an_id_that_was_not_announced_must_name_the_provider(
+def test_a_connection_with_an_unannounced_user_id_must_name_the_provider(
     api: httpx.Client, terra: Terra, reference_id: str, asked: str, came: str | None, *, is_connected: bool
 ) -> None:
     begun, user_id = begin(api, terra, reference_id, resource=asked), new_user_id()
@@ -313,7 +315,7 @@ def test_a_connection_under_an_id_that_was_not_announced_must_name_the_provider(
 
 
 @pytest.mark.parametrize(("came", "is_connected"), [("GOOGLEFIT", True), (None, True), ("FITBIT", False)])
-def test_a_page_is_connected_by_the_providers_that_it_offered(
+def test_a_widget_session_is_connected_only_by_an_offered_provider(
     api: httpx.Client, terra: Terra, reference_id: str, came: str | None, *, is_connected: bool
 ) -> None:
     begun, user_id = begin_widget(api, terra, reference_id, resources=["GOOGLE", "OURA"]), new_user_id()

@@ -42,7 +42,7 @@ def the_claim(tables: Tables, before: list[Item]) -> Item | None:
     return new[0] if new else None
 
 
-def test_the_same_request_has_the_same_answer_and_asks_terra_once(
+def test_a_repeated_request_gets_the_same_response_and_terra_gets_one_request(
     api: httpx.Client, terra: Terra, reference_id: str, key: str
 ) -> None:
     first = ask(api, key, body_for(reference_id))
@@ -86,7 +86,7 @@ def test_an_empty_key_is_400(api: httpx.Client, terra: Terra, reference_id: str)
 
 
 @pytest.mark.parametrize("requests", [2, 16])
-def test_requests_at_once_ask_terra_once(
+def test_concurrent_requests_send_terra_one_request(
     stack: Stack, terra: Terra, reference_id: str, key: str, requests: int
 ) -> None:
     terra.fault("/authenticateUser", "slow", delay_s=0.3)
@@ -105,7 +105,7 @@ def test_requests_at_once_ask_terra_once(
     assert len(terra.calls("/authenticateUser")) == 1
 
 
-def test_while_the_first_runs_the_second_is_409_and_another_body_422(
+def test_a_repeat_during_the_first_request_is_409_and_another_body_is_422(
     api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str, key: str
 ) -> None:
     body = body_for(reference_id)
@@ -132,7 +132,7 @@ def test_while_the_first_runs_the_second_is_409_and_another_body_422(
     ],
     ids=str,
 )
-def test_a_call_that_failed_releases_the_key(
+def test_a_failed_request_releases_the_key(
     api: httpx.Client, terra: Terra, tables: Tables, reference_id: str, key: str, fault: dict[str, Any]
 ) -> None:
     before = tables.claims()
@@ -144,7 +144,7 @@ def test_a_call_that_failed_releases_the_key(
 
 
 @pytest.mark.parametrize("body", [b"{}", b"no JSON", json.dumps({"reference_id": "a", "resource": "x"}).encode()])
-def test_a_malformed_request_claims_nothing(
+def test_a_malformed_request_does_not_claim_the_key(
     api: httpx.Client, tables: Tables, reference_id: str, key: str, body: bytes
 ) -> None:
     before = tables.claims()
@@ -190,13 +190,13 @@ POINTS = [
 ]
 
 
-def test_no_step_is_missing_above(terra: Terra, handlers: Handlers, reference_id: str, key: str) -> None:
+def test_the_list_of_steps_is_complete(terra: Terra, handlers: Handlers, reference_id: str, key: str) -> None:
     assert terra
     assert handlers.run("create_session", event_for(key, body_for(reference_id))).points == POINTS
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_crash_frees_the_key_after_its_lease(
+def test_a_crash_releases_the_key_after_its_lease(
     api: httpx.Client,
     terra: Terra,
     handlers: Handlers,
@@ -230,7 +230,7 @@ def test_a_crash_frees_the_key_after_its_lease(
     assert len(terra.calls("/authenticateUser")) == asked + 1
 
 
-def test_a_request_that_outlived_its_lease_keeps_nothing(
+def test_a_request_that_outlived_its_lease_stores_nothing(
     api: httpx.Client, terra: Terra, handlers: Handlers, tables: Tables, reference_id: str, key: str
 ) -> None:
     before, body = tables.claims(), body_for(reference_id)
@@ -250,7 +250,7 @@ def test_a_request_that_outlived_its_lease_keeps_nothing(
     assert len(terra.calls("/authenticateUser")) == 2
 
 
-def test_a_claim_whose_answer_was_lost_is_still_ours(
+def test_a_claim_whose_response_was_lost_is_recognized(
     terra: Terra, handlers: Handlers, reference_id: str, key: str
 ) -> None:
     run = handlers.run("create_session", event_for(key, body_for(reference_id)), lose("dynamodb.PutItem:before"))
@@ -258,7 +258,7 @@ def test_a_claim_whose_answer_was_lost_is_still_ours(
     assert len(terra.calls("/authenticateUser")) == 1
 
 
-def test_a_session_whose_answer_was_lost_is_the_answer_to_the_repeat(
+def test_a_session_whose_response_was_lost_is_returned_to_the_repeat(
     api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str, key: str
 ) -> None:
     lost = lose("dynamodb.TransactWriteItems*:before", times=2)
@@ -277,7 +277,7 @@ def test_a_session_whose_answer_was_lost_is_the_answer_to_the_repeat(
     ],
     ids=["500", "throttled", "reset"],
 )
-def test_a_session_that_cannot_be_kept_releases_the_key(
+def test_a_session_that_cannot_be_stored_releases_the_key(
     api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str, key: str, trouble: dict[str, Any]
 ) -> None:
     run = handlers.run("create_session", event_for(key, body_for(reference_id)), trouble)
@@ -288,7 +288,7 @@ def test_a_session_that_cannot_be_kept_releases_the_key(
 
 @pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError"])
 @pytest.mark.parametrize("place", [0, 1], ids=["session", "claim"])
-def test_a_session_whose_write_met_a_conflict_is_kept_or_can_be_repeated(
+def test_a_session_whose_write_conflicted_is_stored_or_can_be_repeated(
     api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str, key: str, code: str, place: int
 ) -> None:
     codes = ["None", "None"]
@@ -304,7 +304,7 @@ def test_a_session_whose_write_met_a_conflict_is_kept_or_can_be_repeated(
     assert len(terra.calls("/authenticateUser")) == (1 if run.status == 201 else 2)
 
 
-def test_a_release_that_fails_as_well_does_not_hide_the_first_trouble(
+def test_a_failed_release_does_not_hide_the_first_error(
     api: httpx.Client, terra: Terra, handlers: Handlers, tables: Tables, reference_id: str, key: str
 ) -> None:
     before = tables.claims()

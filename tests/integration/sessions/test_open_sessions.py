@@ -39,7 +39,7 @@ def age(tables: Tables, session: Mapping[str, Any], *, seconds: int) -> None:
     tables.change_session(session["session_id"], **moved)
 
 
-def test_as_many_as_may_be_open_and_then_none_until_the_oldest_ends(
+def test_a_session_above_the_limit_is_rejected_until_the_oldest_expires(
     handlers: Handlers, api: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     first, second = create_session(api, reference_id), create_session(api, reference_id)
@@ -56,7 +56,7 @@ def test_as_many_as_may_be_open_and_then_none_until_the_oldest_ends(
     assert tables.session(second["session_id"]) is not None
 
 
-def test_with_more_than_may_be_open_the_wait_is_until_there_is_room(
+def test_the_wait_lasts_until_the_open_sessions_are_below_the_limit(
     handlers: Handlers, api: httpx.Client, tables: Tables, reference_id: str
 ) -> None:
     for seconds in (3500, 3000, 2000):
@@ -65,7 +65,7 @@ def test_with_more_than_may_be_open_the_wait_is_until_there_is_room(
     assert 1500 < refused(start(handlers, reference_id, limit=1)) <= 1600
 
 
-def test_whoever_comes_back_has_room_again(
+def test_a_completed_login_does_not_count_against_the_limit(
     handlers: Handlers, api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -75,19 +75,19 @@ def test_whoever_comes_back_has_room_again(
     assert refused(start(handlers, reference_id, limit=1))
 
 
-def test_another_person_has_their_own_room(handlers: Handlers, api: httpx.Client, reference_id: str) -> None:
+def test_each_user_has_a_separate_limit(handlers: Handlers, api: httpx.Client, reference_id: str) -> None:
     create_session(api, reference_id)
     assert refused(start(handlers, reference_id, limit=1))
     assert start(handlers, f"{reference_id}-other", limit=1).status == 201
 
 
-def test_zero_is_no_limit_and_costs_nothing(handlers: Handlers, reference_id: str) -> None:
+def test_zero_disables_the_limit_and_costs_no_read(handlers: Handlers, reference_id: str) -> None:
     for _ in range(3):
         run = start(handlers, reference_id, limit=0)
         assert (run.status, run.trips) == (201, ["terra.authenticateUser", "dynamodb.TransactWriteItems"])
 
 
-def test_a_repeat_is_answered_all_the_same_and_a_refusal_frees_its_key(
+def test_a_repeat_is_accepted_at_the_limit_and_a_rejection_releases_its_key(
     handlers: Handlers, tables: Tables, reference_id: str
 ) -> None:
     first = start(handlers, reference_id, limit=1, headers={"idempotency-key": f"{reference_id}-1"})
@@ -99,14 +99,12 @@ def test_a_repeat_is_answered_all_the_same_and_a_refusal_frees_its_key(
     assert start(handlers, reference_id, limit=1, headers=another).status == 201
 
 
-def test_an_index_that_lags_lets_one_more_through_and_never_one_less(
-    handlers: Handlers, api: httpx.Client, reference_id: str
-) -> None:
+def test_a_stale_index_can_only_allow_more_sessions(handlers: Handlers, api: httpx.Client, reference_id: str) -> None:
     create_session(api, reference_id)
     assert start(handlers, reference_id, NOTHING_FOUND_BY_INDEX, limit=1).status == 201
 
 
-def test_the_stack_as_it_is_deployed_has_a_limit(browser: httpx.Client, stack: Stack, reference_id: str) -> None:
+def test_the_default_configuration_limits_open_sessions(browser: httpx.Client, stack: Stack, reference_id: str) -> None:
     said = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": reference_id}, timeout=30).json()["access_token"]
     headers = {"authorization": f"Bearer {said}"}
     began = time.monotonic()

@@ -22,7 +22,7 @@ def refusal(answer: httpx.Response) -> tuple[int, str, set[str]]:
     return answer.status_code, problem["code"], {error["field"] for error in problem.get("errors", [])}
 
 
-def test_a_session_is_answered_as_the_contract_says(
+def test_the_response_to_a_new_session_conforms_to_the_contract(
     api: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     answer = api.post("/sessions", json={**GOOD, "reference_id": reference_id, "language": "de-CH"})
@@ -94,7 +94,7 @@ FIELD_ERRORS: list[tuple[dict[str, Any], set[str]]] = [
 @pytest.mark.parametrize(
     ("body", "fields"), FIELD_ERRORS, ids=lambda value: str(value)[:60] if isinstance(value, dict) else ""
 )
-def test_a_wrong_field_is_400_and_is_named(
+def test_an_invalid_field_is_400_and_is_named(
     api: httpx.Client, terra: Terra, tables: Tables, body: dict[str, Any], fields: set[str]
 ) -> None:
     before = tables.count()
@@ -129,7 +129,7 @@ BODIES: dict[str, bytes] = {
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/octet-stream"])
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-def test_a_body_that_cannot_be_read_is_400(api: httpx.Client, terra: Terra, body: bytes, content_type: str) -> None:
+def test_an_unreadable_body_is_400(api: httpx.Client, terra: Terra, body: bytes, content_type: str) -> None:
     answer = api.post("/sessions", content=body, headers={"content-type": content_type})
     status, code, fields = refusal(answer)
     assert (status, code) == (400, "invalid_request")
@@ -150,7 +150,7 @@ def test_almost_any_text_is_a_reference_id(api: httpx.Client, terra: Terra, refe
     assert call["body"]["reference_id"] == reference
 
 
-def test_null_is_the_same_as_silence(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+def test_null_equals_a_missing_field(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     create_session(api, reference_id, resources=None, return_to=None, language=None)
     [call] = terra.calls("/authenticateUser")
     assert set(call["body"]) == {"reference_id", "auth_success_redirect_url", "auth_failure_redirect_url"}
@@ -159,7 +159,7 @@ def test_null_is_the_same_as_silence(api: httpx.Client, terra: Terra, reference_
 @pytest.mark.parametrize(
     "name", ["nowhere", "WEB", "https://evil.example.com", f"https://{'x' * 90}", "", "..", "web ", "__class__"]
 )
-def test_an_unknown_return_target_is_422_before_terra_is_asked(
+def test_an_unknown_return_target_is_422_and_terra_gets_no_request(
     api: httpx.Client, terra: Terra, reference_id: str, name: str
 ) -> None:
     answer = api.post("/sessions", json={**GOOD, "reference_id": reference_id, "return_to": name})
@@ -209,7 +209,7 @@ def test_a_session_costs_one_trip_to_terra_and_two_to_dynamodb(
     assert "auth_url" not in run.log
 
 
-def test_a_session_that_cannot_be_kept_is_503(handlers: Handlers, terra: Terra, reference_id: str) -> None:
+def test_a_session_that_cannot_be_stored_is_503(handlers: Handlers, terra: Terra, reference_id: str) -> None:
     event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": reference_id}))
     at = "dynamodb.TransactWriteItems*:before"
     for trouble in (refused(at, "InternalServerError", status=500), broken(at, "silence"), broken(at, "reset")):
@@ -219,7 +219,7 @@ def test_a_session_that_cannot_be_kept_is_503(handlers: Handlers, terra: Terra, 
     assert terra.calls("/authenticateUser")
 
 
-def test_a_session_whose_writes_answer_was_lost_is_kept_by_the_second_try(
+def test_a_session_whose_write_response_was_lost_is_stored_by_the_retry(
     handlers: Handlers, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": reference_id}))
@@ -229,21 +229,21 @@ def test_a_session_whose_writes_answer_was_lost_is_kept_by_the_second_try(
     assert len(terra.calls("/authenticateUser")) == 1
 
 
-def test_without_terras_key_it_is_misconfigured(handlers: Handlers, terra: Terra) -> None:
+def test_a_stack_without_the_key_of_terra_is_misconfigured(handlers: Handlers, terra: Terra) -> None:
     event = http_event("POST", "/sessions", body=json.dumps(GOOD))
     run = handlers.run("create_session", event, refused("secrets-manager.*:before", "ResourceNotFoundException"))
     assert (run.status, run.json["code"]) == (503, "misconfigured")
     assert terra.calls("/authenticateUser") == []
 
 
-def test_the_person_is_sent_exactly_where_terra_said(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+def test_a_login_at_the_auth_url_redirects_to_the_api(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     assert terra
     session = create_session(api, reference_id)
     assert decide(session["auth_url"], "deny").startswith(f"{api.base_url}".rstrip("/"))
 
 
 @pytest.mark.parametrize("key", ["\u201ckey\u201d", "key\u00a0", "key\n", "k ey"])
-def test_with_a_key_that_was_pasted_with_something_else_it_is_misconfigured_and_terra_is_not_asked(
+def test_a_malformed_key_of_terra_is_misconfigured_and_terra_gets_no_request(
     handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str, key: str
 ) -> None:
     begun = begin(api, terra, reference_id)

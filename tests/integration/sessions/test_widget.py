@@ -42,7 +42,7 @@ def view(api: httpx.Client, begun: OnTerrasPage) -> tuple[str, str | None, str |
 # -- a new session -----------------------------------------------------------------------------------------------------
 
 
-def test_without_a_resource_terras_own_page_is_opened(
+def test_a_session_without_a_resource_uses_the_widget(
     api: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     begun = begin_widget(api, terra, reference_id, language="de-CH", return_to="web")
@@ -66,7 +66,7 @@ def test_without_a_resource_terras_own_page_is_opened(
     assert begun.state not in str(item)
 
 
-def test_what_may_be_picked_is_told_as_one_text(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+def test_the_offered_providers_are_sent_as_one_string(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     begin_widget(api, terra, reference_id, resources=["GARMIN", "OURA", "GARMIN"])
     [call] = terra.calls(WIDGET)
     assert call["body"]["providers"] == "GARMIN,OURA"
@@ -84,7 +84,7 @@ def test_what_may_be_picked_is_told_as_one_text(api: httpx.Client, terra: Terra,
     ],
     ids=lambda value: str(value)[:50] if isinstance(value, dict) else "",
 )
-def test_wrong_resources_are_400_and_named(
+def test_invalid_resources_are_400_and_named(
     api: httpx.Client, terra: Terra, reference_id: str, fields: dict[str, Any], wrong: set[str]
 ) -> None:
     answer = api.post("/sessions", json={"reference_id": reference_id, **fields})
@@ -93,7 +93,7 @@ def test_wrong_resources_are_400_and_named(
     assert terra.calls(WIDGET) == []
 
 
-def test_any_success_of_terras_counts(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+def test_any_success_status_of_terra_is_accepted(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     terra.settings(widget_status=200)
     assert view(api, begin_widget(api, terra, reference_id)) == ("pending", None, None)
 
@@ -108,7 +108,7 @@ def test_a_session_expires_with_its_link_and_within_an_hour(
 
 
 @pytest.mark.parametrize("expires_in", [None, "soon", 0, -1, True, 10**12])
-def test_a_life_that_terra_does_not_tell_is_fifteen_minutes(
+def test_a_session_without_a_valid_expiry_of_terra_expires_after_15_minutes(
     api: httpx.Client, terra: Terra, reference_id: str, expires_in: object
 ) -> None:
     url = f"{terra.client.base_url}/widget/session/x"
@@ -120,7 +120,7 @@ def test_a_life_that_terra_does_not_tell_is_fifteen_minutes(
 
 
 @pytest.mark.parametrize("status", [410, 404])
-def test_a_retired_endpoint_is_told_with_what_to_set(
+def test_a_retired_endpoint_is_502_and_the_detail_names_the_setting(
     api: httpx.Client, terra: Terra, reference_id: str, status: int
 ) -> None:
     terra.fault(WIDGET, "status", status=status)
@@ -143,7 +143,7 @@ def test_a_retired_endpoint_is_told_with_what_to_set(
         {"status": "success", "session_id": "x", "url": "https://widget.example.com/\r\nx"},
     ],
 )
-def test_an_answer_without_what_it_must_hold_is_none(
+def test_a_response_without_a_required_member_is_503(
     api: httpx.Client, terra: Terra, tables: Tables, reference_id: str, body: object
 ) -> None:
     before = tables.count()
@@ -153,7 +153,7 @@ def test_an_answer_without_what_it_must_hold_is_none(
     assert tables.count() == before
 
 
-def test_the_same_key_has_the_same_session_and_opens_one_page(
+def test_a_repeated_key_returns_the_same_session_and_opens_one_widget(
     terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
     event = http_event(
@@ -169,7 +169,7 @@ def test_the_same_key_has_the_same_session_and_opens_one_page(
 # -- the outcome -------------------------------------------------------------------------------------------------------
 
 
-def test_the_webhook_comes_first_and_no_index_is_asked(
+def test_a_webhook_before_the_redirect_connects_without_an_index(
     api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
@@ -187,7 +187,7 @@ def test_the_webhook_comes_first_and_no_index_is_asked(
     assert terra.calls("/userInfo") == []
 
 
-def test_the_redirect_comes_first(
+def test_a_redirect_before_the_webhook_connects(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     begun = begin_widget(api, terra, reference_id)
@@ -205,7 +205,7 @@ def test_the_redirect_comes_first(
     assert item["user_ids"] == {user_id}
 
 
-def test_a_webhook_that_names_a_page_reads_once_and_writes_once(
+def test_a_webhook_with_a_widget_session_id_reads_once_and_writes_once(
     handlers: Handlers, webhook: Make, tables: Tables, reference_id: str
 ) -> None:
     user_id, widget = new_user_id(), new_user_id()
@@ -219,7 +219,7 @@ def test_a_webhook_that_names_a_page_reads_once_and_writes_once(
     assert item["user_ids"] == {user_id}
 
 
-def test_the_app_learns_what_was_picked_and_no_more(
+def test_the_app_receives_only_the_session_its_status_and_the_provider(
     api: httpx.Client, browser: httpx.Client, terra: Terra, stack: Stack, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
@@ -232,7 +232,7 @@ def test_the_app_learns_what_was_picked_and_no_more(
     )
 
 
-def test_two_pages_of_one_person_do_not_settle_each_other(
+def test_two_widget_sessions_of_one_user_do_not_affect_each_other(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
@@ -246,7 +246,7 @@ def test_two_pages_of_one_person_do_not_settle_each_other(
     assert view(api, first)[:2] == ("connected", "OURA")
 
 
-def test_what_a_reconnect_made_of_it_is_shown(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+def test_a_session_shows_the_successor_of_its_connection(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     terra.settings(redirect_waits_for_webhook=True)
     begun = begin_widget(api, terra, reference_id)
     begun.allow("FITBIT", account="the same")
@@ -259,7 +259,7 @@ def test_what_a_reconnect_made_of_it_is_shown(api: httpx.Client, terra: Terra, r
     assert len(connections_of(api, reference_id)) == 1
 
 
-def test_a_failure_that_terra_tells_by_the_page_fails_its_session(
+def test_a_failure_event_with_a_widget_session_id_fails_its_session(
     api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(cancel_shape="old", cancel_reason="missing_scopes", redirect_waits_for_webhook=True)
@@ -269,7 +269,7 @@ def test_a_failure_that_terra_tells_by_the_page_fails_its_session(
     assert (shown["status"], shown["reason"], shown["resource"]) == ("failed", "missing_scopes", None)
 
 
-def test_giving_up_on_the_page_fails_the_session(
+def test_a_cancelled_widget_fails_the_session(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin_widget(api, terra, reference_id)
@@ -281,7 +281,7 @@ def test_giving_up_on_the_page_fails_the_session(
 # -- a hint is untrusted -----------------------------------------------------------------------------------------------
 
 
-def test_somebody_elses_connection_connects_nobody(
+def test_another_user_s_connection_does_not_connect_the_session(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     theirs = terra.connect(f"{reference_id}-other")["user_id"]
@@ -290,7 +290,7 @@ def test_somebody_elses_connection_connects_nobody(
     assert view(api, begun) == ("pending", None, None)
 
 
-def test_a_login_that_nobody_has_finished_connects_nobody(
+def test_an_unfinished_login_does_not_connect_the_session(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     pending = begin(api, terra, reference_id)
@@ -300,7 +300,7 @@ def test_a_login_that_nobody_has_finished_connects_nobody(
 
 
 @pytest.mark.parametrize(("offered", "status"), [(["OURA", "GARMIN"], "pending"), (["OURA", "FITBIT"], "connected")])
-def test_what_was_not_offered_cannot_have_been_picked(
+def test_only_an_offered_provider_connects_the_session(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, offered: list[str], status: str
 ) -> None:
     begun = begin_widget(api, terra, reference_id, resources=offered)
@@ -310,7 +310,7 @@ def test_what_was_not_offered_cannot_have_been_picked(
     assert view(api, begun)[0] == status
 
 
-def test_a_wrong_state_reads_once_and_asks_nobody(
+def test_a_wrong_state_costs_one_read_and_sends_terra_no_request(
     api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
     begun = begin_widget(api, terra, reference_id)
@@ -325,7 +325,7 @@ def test_a_wrong_state_reads_once_and_asks_nobody(
 # -- sources that need a mobile app ------------------------------------------------------------------------------------
 
 
-def test_a_source_of_a_phones_app_needs_the_app(
+def test_a_source_of_a_mobile_app_needs_the_app(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin_widget(api, terra, reference_id)
@@ -338,7 +338,7 @@ def test_a_source_of_a_phones_app_needs_the_app(
 
 @pytest.mark.parametrize("query", NOBODY, ids=str)
 @pytest.mark.parametrize("unknown", ["empty", "not_found"])
-def test_however_terra_writes_nobody(
+def test_a_redirect_without_a_valid_user_id_needs_the_app(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, query: dict[str, str], unknown: str
 ) -> None:
     terra.settings(unknown_reference=unknown, userinfo_reference_shape="object")
@@ -362,7 +362,7 @@ TROUBLES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: str(trouble)[:40])
-def test_while_terra_says_nothing_that_counts_it_stays_pending(
+def test_an_unusable_response_of_terra_leaves_the_session_pending(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, trouble: dict[str, Any]
 ) -> None:
     begun = begin_widget(api, terra, reference_id)
@@ -371,7 +371,7 @@ def test_while_terra_says_nothing_that_counts_it_stays_pending(
     assert view(api, begun) == ("pending", None, None)
 
 
-def test_one_that_terra_lists_and_says_nothing_about_leaves_it_pending(
+def test_a_listed_connection_that_cannot_be_verified_leaves_the_session_pending(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
@@ -383,7 +383,7 @@ def test_one_that_terra_lists_and_says_nothing_about_leaves_it_pending(
     assert view(api, begun) == ("pending", None, None)
 
 
-def test_more_candidates_than_there_is_time_for_leave_it_pending(
+def test_too_many_candidates_for_the_time_limit_leave_the_session_pending(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     for _ in range(13):
@@ -394,7 +394,7 @@ def test_more_candidates_than_there_is_time_for_leave_it_pending(
     assert view(api, begun) == ("pending", None, None)
 
 
-def test_logins_that_nobody_has_finished_are_nothing_new(
+def test_unfinished_logins_do_not_count_as_new_connections(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     for _ in range(3):
@@ -404,7 +404,7 @@ def test_logins_that_nobody_has_finished_are_nothing_new(
     assert len(terra.calls("/userInfo")) == 4
 
 
-def test_what_was_connected_before_is_nothing_new_and_not_asked_about(
+def test_an_earlier_connection_does_not_count_as_new_and_is_not_verified(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.connect(reference_id)
@@ -414,7 +414,7 @@ def test_what_was_connected_before_is_nothing_new_and_not_asked_about(
     assert len(terra.calls("/userInfo")) == 1
 
 
-def test_something_new_that_terra_lists_connects_it(
+def test_a_new_connection_in_terras_list_connects_the_session(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.connect(reference_id, provider="FITBIT")
@@ -427,7 +427,7 @@ def test_something_new_that_terra_lists_connects_it(
     assert {c["user_id"] for c in connections_of(api, reference_id)} > {new}
 
 
-def test_terra_is_asked_once_in_five_seconds(
+def test_terra_gets_one_request_in_five_seconds(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     begun = begin_widget(api, terra, reference_id)
@@ -441,7 +441,7 @@ def test_terra_is_asked_once_in_five_seconds(
     assert len(terra.calls("/userInfo")) == 2
 
 
-def test_its_webhook_connects_it_after_all(
+def test_a_webhook_connects_a_session_that_needed_the_app(
     api: httpx.Client, browser: httpx.Client, terra: Terra, webhook: Make, reference_id: str
 ) -> None:
     begun = begin_widget(api, terra, reference_id)
@@ -454,7 +454,7 @@ def test_its_webhook_connects_it_after_all(
     assert view(api, begun) == ("connected", "APPLE", user_id)
 
 
-def test_a_failure_outranks_it_in_either_order(
+def test_a_failure_outranks_needs_app_in_either_order(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     for order in (["success", "failure"], ["failure", "success"]):
@@ -464,7 +464,7 @@ def test_a_failure_outranks_it_in_either_order(
         assert view(api, begun)[0] == "failed"
 
 
-def test_what_needs_the_app_is_no_longer_open(
+def test_a_session_that_needs_the_app_does_not_count_as_open(
     api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str
 ) -> None:
     begun = begin_widget(api, terra, reference_id)
@@ -475,7 +475,7 @@ def test_what_needs_the_app_is_no_longer_open(
     assert handlers.run("create_session", event, environment=one_at_a_time).status == 201
 
 
-def test_only_a_person_who_picked_can_need_the_app(
+def test_only_a_widget_session_can_need_the_app(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     begun = begin(api, terra, reference_id)
@@ -486,7 +486,7 @@ def test_only_a_person_who_picked_can_need_the_app(
 # -- erasure -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_erasure_takes_what_was_told_of_the_page_and_a_late_webhook_brings_nothing_back(
+def test_an_erasure_deletes_the_widget_report_and_a_late_webhook_restores_nothing(
     api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
@@ -506,7 +506,7 @@ def test_an_erasure_takes_what_was_told_of_the_page_and_a_late_webhook_brings_no
         assert items_containing(dynamodb, stack, word) == []
 
 
-def test_a_login_on_terras_page_that_finishes_after_the_erasure_brings_nobody_back(
+def test_a_widget_login_finished_after_the_erasure_restores_nothing(
     api: httpx.Client, browser: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
@@ -524,7 +524,7 @@ def test_a_login_on_terras_page_that_finishes_after_the_erasure_brings_nobody_ba
 
 
 @pytest.mark.parametrize("is_known", [False, True])
-def test_an_erasure_while_the_webhook_is_being_taken_wins(
+def test_an_erasure_during_the_processing_of_a_webhook_wins(
     api: httpx.Client,
     terra: Terra,
     handlers: Handlers,
@@ -549,7 +549,7 @@ def test_an_erasure_while_the_webhook_is_being_taken_wins(
         assert items_containing(dynamodb, stack, word) == []
 
 
-def test_what_was_told_outlives_its_session_and_is_erased_all_the_same(
+def test_a_widget_report_without_a_session_is_erased(
     api: httpx.Client,
     browser: httpx.Client,
     webhook: Make,

@@ -48,7 +48,7 @@ def test_a_mobile_sdk_connects_with_the_token_once(api: httpx.Client, terra: Ter
     assert terra.client.post("/_control/users", json=connection).status_code == httpx.codes.CONFLICT
 
 
-def test_each_call_makes_another_token(api: httpx.Client, terra: Terra, named: dict[str, str]) -> None:
+def test_each_request_creates_another_token(api: httpx.Client, terra: Terra, named: dict[str, str]) -> None:
     tokens = {api.post("/mobile-tokens", json=named).json()["token"] for _ in range(3)}
 
     assert len(tokens) == len(terra.calls(PATH)) == 3
@@ -58,7 +58,7 @@ def test_each_call_makes_another_token(api: httpx.Client, terra: Terra, named: d
 
 
 @pytest.mark.parametrize("reference", ["anna", "a+b@c.d/e f", "auth0|5", "x&reference_id=victim", "\U0001f600", "%41"])
-def test_terra_is_given_the_user_in_the_query(api: httpx.Client, terra: Terra, reference: str) -> None:
+def test_the_reference_id_is_sent_to_terra_in_the_query(api: httpx.Client, terra: Terra, reference: str) -> None:
     answer = api.post("/mobile-tokens", json={"reference_id": reference})
 
     assert answer.status_code == httpx.codes.CREATED
@@ -68,7 +68,7 @@ def test_terra_is_given_the_user_in_the_query(api: httpx.Client, terra: Terra, r
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"reference_id": null}'], ids=str)
-def test_a_service_key_has_to_name_a_user(api: httpx.Client, terra: Terra, body: bytes) -> None:
+def test_a_request_with_a_service_key_requires_a_reference_id(api: httpx.Client, terra: Terra, body: bytes) -> None:
     answer = api.post("/mobile-tokens", content=body)
 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
@@ -79,7 +79,7 @@ def test_a_service_key_has_to_name_a_user(api: httpx.Client, terra: Terra, body:
 @pytest.mark.parametrize(
     "body", [b"no JSON", b"\xff\x00", b"[]", b'{"reference_id": ""}', b'{"reference": "a"}'], ids=str
 )
-def test_a_body_that_is_wrong_gets_no_token(api: httpx.Client, terra: Terra, body: bytes) -> None:
+def test_an_invalid_body_gets_no_token(api: httpx.Client, terra: Terra, body: bytes) -> None:
     answer = api.post("/mobile-tokens", content=body)
 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
@@ -87,7 +87,7 @@ def test_a_body_that_is_wrong_gets_no_token(api: httpx.Client, terra: Terra, bod
 
 
 @pytest.mark.parametrize("is_named", [True, False])
-def test_a_user_s_token_is_bound_to_its_own_subject(
+def test_a_mobile_token_is_bound_to_the_subject_of_the_user_token(
     stack: Stack, browser: httpx.Client, terra: Terra, named: dict[str, str], *, is_named: bool
 ) -> None:
     headers = as_user(stack, named["reference_id"])
@@ -97,7 +97,7 @@ def test_a_user_s_token_is_bound_to_its_own_subject(
     assert [call["query"] for call in terra.calls(PATH)] == [named]
 
 
-def test_a_user_s_token_gets_none_for_another_user(
+def test_a_user_token_gets_no_mobile_token_for_another_user(
     stack: Stack, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     victim = f"{reference_id}-victim"
@@ -107,7 +107,7 @@ def test_a_user_s_token_gets_none_for_another_user(
     assert terra.calls(PATH) == []
 
 
-def test_a_user_attaches_a_device_to_no_other_user_and_takes_over_none_of_theirs(
+def test_a_user_cannot_attach_a_device_to_another_user_or_replace_their_connection(
     stack: Stack, api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     victim, attacker = f"{reference_id}-victim", f"{reference_id}-attacker"
@@ -176,7 +176,7 @@ def test_the_older_spelling_of_the_path_can_be_configured(
     ],
     ids=str,
 )
-def test_each_trouble_with_terra_has_its_answer_and_is_not_repeated(
+def test_each_error_of_terra_has_its_response_and_is_not_retried(
     api: httpx.Client, terra: Terra, named: dict[str, str], trouble: dict[str, Any], status: int, code: str
 ) -> None:
     terra.fault(PATH, **trouble)
@@ -195,7 +195,7 @@ def test_each_trouble_with_terra_has_its_answer_and_is_not_repeated(
     assert api.post("/mobile-tokens", json=named).status_code == httpx.codes.CREATED
 
 
-def test_only_callers_with_a_key_get_one(browser: httpx.Client, terra: Terra) -> None:
+def test_only_authorized_callers_get_a_token(browser: httpx.Client, terra: Terra) -> None:
     assert browser.post("/mobile-tokens").status_code == httpx.codes.UNAUTHORIZED
     wrong = browser.post("/mobile-tokens", headers={"authorization": "Bearer wrong"})
     assert wrong.status_code == httpx.codes.FORBIDDEN
@@ -212,7 +212,9 @@ def test_the_token_and_its_user_are_in_no_log(handlers: Handlers, named: dict[st
     assert '"status":201' in run.log
 
 
-def test_a_stack_without_terras_key_says_so(handlers: Handlers, terra: Terra, named: dict[str, str]) -> None:
+def test_a_stack_without_the_key_of_terra_is_misconfigured(
+    handlers: Handlers, terra: Terra, named: dict[str, str]
+) -> None:
     empty = instead("secrets-manager.GetSecretValue*:before", {"SecretString": "{}"})
 
     event = http_event("POST", "/mobile-tokens", body=json.dumps(named))

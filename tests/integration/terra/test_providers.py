@@ -139,7 +139,7 @@ def test_the_enabled_providers_are_listed_by_name(cold: Api, terra: Terra) -> No
     assert [call["path"] for call in terra.calls("")] == [f"/api/v2{DETAILED}", f"/api/v2{NAMES}"]
 
 
-def test_terra_is_not_asked_again_while_the_list_is_fresh(cold: Api, terra: Terra) -> None:
+def test_a_fresh_list_is_served_without_a_request_to_terra(cold: Api, terra: Terra) -> None:
     began = time.monotonic()
     answers = [cold.get().content for _ in range(5)]
 
@@ -147,7 +147,7 @@ def test_terra_is_not_asked_again_while_the_list_is_fresh(cold: Api, terra: Terr
     assert len(terra.calls(DETAILED)) <= 1 + int(time.monotonic() - began)
 
 
-def test_a_provider_that_is_switched_on_shows_after_a_while(cold: Api, terra: Terra) -> None:
+def test_an_enabled_provider_is_listed_after_the_cache_time(cold: Api, terra: Terra) -> None:
     assert "GARMIN" not in cold.listed()
     terra.settings(enabled_providers=["GARMIN"])
     turn_stale()
@@ -172,9 +172,7 @@ def told(trouble: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=told)
-def test_trouble_with_terra_is_503_only_while_nothing_was_ever_read(
-    cold: Api, terra: Terra, trouble: dict[str, Any]
-) -> None:
+def test_an_error_of_terra_is_503_only_with_an_empty_cache(cold: Api, terra: Terra, trouble: dict[str, Any]) -> None:
     terra.fault(DETAILED, **trouble)
     began = time.monotonic()
     refused = cold.get()
@@ -199,7 +197,7 @@ def test_trouble_with_terra_is_503_only_while_nothing_was_ever_read(
     assert during.headers["etag"] == before.headers["etag"]
 
 
-def test_the_second_question_may_fail_as_well_as_the_first(cold: Api, terra: Terra) -> None:
+def test_a_failure_of_the_second_request_keeps_the_cached_list(cold: Api, terra: Terra) -> None:
     before = cold.listed()
     terra.fault("/v2/integrations", kind="status", status=500)
     turn_stale()
@@ -218,7 +216,7 @@ def test_a_list_that_was_stale_becomes_fresh_again(cold: Api, terra: Terra) -> N
     assert cold.get().headers["cache-control"] == "private, max-age=300"
 
 
-def test_a_strange_entry_does_not_lose_the_others(cold: Api, terra: Terra) -> None:
+def test_a_malformed_entry_does_not_remove_the_others(cold: Api, terra: Terra) -> None:
     entries = [None, {"provider": 7}, {"provider": "FITBIT", "icon": "http://plain.example/x.png"}, "OURA"]
     terra.fault(DETAILED, kind="wrong_shape", body={"status": "success", "providers": entries})
     assert cold.get().json() == {
@@ -237,7 +235,7 @@ def test_concurrent_cold_calls_all_get_the_list(cold: Api) -> None:
     assert {(answer.status_code, answer.content) for answer in answers} == {(200, answers[0].content)}
 
 
-def test_who_has_the_list_already_is_not_sent_it_again(cold: Api, terra: Terra) -> None:
+def test_a_client_with_the_current_list_gets_304(cold: Api, terra: Terra) -> None:
     first = cold.get()
     etag = first.headers["etag"]
     for known in (etag, f"W/{etag}", "*", f'"another", {etag}'):
@@ -253,13 +251,13 @@ def test_who_has_the_list_already_is_not_sent_it_again(cold: Api, terra: Terra) 
     assert changed.headers["etag"] != etag
 
 
-def test_no_shared_cache_may_keep_it_and_nobody_reads_it_without_a_key(cold: Api) -> None:
+def test_the_list_is_private_and_requires_a_key(cold: Api) -> None:
     assert cold.get().headers["cache-control"].startswith("private")
     assert cold.client.get("/providers", headers={"authorization": "Bearer wrong"}).status_code == httpx.codes.FORBIDDEN
     with httpx.Client(base_url=cold.client.base_url) as stranger:
         assert stranger.get("/providers").status_code == httpx.codes.UNAUTHORIZED
 
 
-def test_the_running_stack_has_it_too(api: httpx.Client) -> None:
+def test_the_running_stack_lists_the_providers(api: httpx.Client) -> None:
     providers = api.get("/providers").json()["providers"]
     assert {"resource", "name", "type", "icon_url"} == set().union(*providers)

@@ -132,7 +132,7 @@ MAPPED: list[tuple[dict[str, Any], int, str]] = [
 
 
 @pytest.mark.parametrize(("fault", "status", "code"), MAPPED, ids=str)
-def test_each_answer_of_terra_has_its_code(
+def test_each_response_of_terra_has_its_code(
     api: httpx.Client, terra: Terra, tables: Tables, reference_id: str, fault: dict[str, Any], status: int, code: str
 ) -> None:
     terra.fault("/authenticateUser", **fault)
@@ -147,7 +147,7 @@ def test_each_answer_of_terra_has_its_code(
 
 
 @pytest.mark.parametrize(("asked", "told"), [(0, "1"), (7, "7"), (100_000, "3600")])
-def test_terras_rate_limit_is_handed_on(
+def test_the_rate_limit_of_terra_is_passed_on(
     api: httpx.Client, terra: Terra, reference_id: str, asked: int, told: str
 ) -> None:
     terra.fault("/authenticateUser", "rate_limit", retry_after=asked)
@@ -158,7 +158,7 @@ def test_terras_rate_limit_is_handed_on(
 
 
 @pytest.mark.parametrize("retry_after", ["Wed, 21 Oct 2026 07:28:00 GMT", "", "-1", "1.5", "\u00b2", "9" * 5000])
-def test_an_odd_retry_after_is_a_short_wait(handlers: Handlers, reference_id: str, retry_after: str) -> None:
+def test_an_invalid_retry_after_becomes_a_valid_wait(handlers: Handlers, reference_id: str, retry_after: str) -> None:
     limited = f"HTTP/1.1 429 Slow\r\nretry-after: {retry_after}\r\ncontent-length: 0\r\n\r\n".encode("latin-1")
     with hostile(answer(limited)) as (url, _):
         run = handlers.run("create_session", asking(reference_id), environment=at(url))
@@ -179,7 +179,7 @@ TALKS: dict[str, Talk] = {
 
 
 @pytest.mark.parametrize("talk", TALKS.values(), ids=TALKS)
-def test_an_answer_that_is_none_is_unavailable_and_terra_was_asked_once(
+def test_an_invalid_http_response_is_unavailable_and_terra_gets_one_request(
     handlers: Handlers, reference_id: str, talk: Talk
 ) -> None:
     with hostile(talk) as (url, heard):
@@ -194,20 +194,20 @@ def test_a_terra_that_refuses_connections_is_unavailable(handlers: Handlers, ref
     assert (run.status, run.json["code"]) == (503, "terra_unavailable")
 
 
-def test_a_slow_terra_is_waited_for(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+def test_a_slow_response_of_terra_is_awaited(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     terra.fault("/authenticateUser", "slow", delay_s=4)
     assert api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"}).status_code == 201
     assert len(terra.calls("/authenticateUser")) == 1
 
 
-def test_wrong_credentials_are_not_the_callers_fault(handlers: Handlers, terra: Terra, reference_id: str) -> None:
+def test_wrong_credentials_are_502(handlers: Handlers, terra: Terra, reference_id: str) -> None:
     run = handlers.run("create_session", asking(reference_id), environment={"TERRA_DEV_ID": "somebody-else"})
     assert (run.status, run.json["code"]) == (502, "terra_rejected")
     assert len(terra.calls("/authenticateUser")) == 1
 
 
 @pytest.mark.parametrize("how", ["is silent", "drips", "drips its head", "stalls", "lets nobody connect"])
-def test_a_terra_that_takes_too_long_is_unavailable_while_there_is_time_to_say_so(
+def test_a_timeout_of_terra_is_reported_before_the_function_times_out(
     patience: Mapping[str, Future[Run]], how: str
 ) -> None:
     run = patience[how].result()

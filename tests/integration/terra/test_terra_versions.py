@@ -63,7 +63,7 @@ def credential(stack: Stack, terra: Terra, request: pytest.FixtureRequest) -> It
     secrets.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
 
 
-def test_every_call_of_terra_is_understood_and_no_log_has_the_credential(
+def test_every_call_to_terra_succeeds_and_no_log_contains_the_credential(
     handlers: Handlers, terra: Terra, version: str, credential: dict[str, str], reference_id: str
 ) -> None:
     user_id = terra.connect(reference_id)["user_id"]
@@ -171,7 +171,7 @@ def test_the_same_key_gives_the_same_warnings(handlers: Handlers, terra: Terra, 
     assert handlers.run("create_session", event).json == first.json
 
 
-def test_where_terra_offers_none_of_the_providers_the_caller_is_told(
+def test_a_session_with_only_unknown_providers_is_422(
     api: httpx.Client, terra: Terra, version: str, reference_id: str
 ) -> None:
     answer = api.post("/sessions", json={"reference_id": reference_id, "resources": ["NOSUCH", "FITBITT"]})
@@ -181,7 +181,7 @@ def test_where_terra_offers_none_of_the_providers_the_caller_is_told(
     assert len(terra.calls(WIDGET)) == 1
 
 
-def test_a_widget_whose_providers_cannot_be_looked_up_is_made_with_its_warnings(
+def test_a_widget_whose_providers_cannot_be_looked_up_is_created_with_its_warnings(
     handlers: Handlers, terra: Terra, reference_id: str
 ) -> None:
     terra.fault("/integrations/detailed", "status", status=500)
@@ -204,7 +204,7 @@ WARNINGS: list[tuple[object, list[str] | None]] = [
 
 
 @pytest.mark.parametrize(("warnings", "told"), WARNINGS, ids=lambda value: str(value)[:40])
-def test_warnings_in_any_form_spoil_no_session(
+def test_malformed_warnings_do_not_fail_a_session(
     api: httpx.Client, terra: Terra, reference_id: str, warnings: object, told: list[str] | None
 ) -> None:
     body = {"session_id": "x", "url": "https://widget.example.com/x", "expires_in": 900, "warnings": warnings}
@@ -223,7 +223,7 @@ def test_warnings_in_any_form_spoil_no_session(
         (404, {"message": "no", "status": "error"}, 502, "terra_rejected"),
     ],
 )
-def test_the_widgets_refusals_are_told_apart(
+def test_each_rejection_of_the_widget_has_its_code(
     api: httpx.Client, terra: Terra, reference_id: str, status: int, body: object, ours: int, code: str
 ) -> None:
     terra.fault(WIDGET, "wrong_shape", body=body, status=status)
@@ -235,7 +235,7 @@ def test_the_widgets_refusals_are_told_apart(
 
 
 @pytest.mark.parametrize("resource", ["APPLE", "SAMSUNG"])
-def test_a_provider_of_the_phone_sdks_is_422_with_what_to_do_instead(
+def test_an_sdk_provider_is_422_and_the_detail_names_mobile_tokens(
     handlers: Handlers, terra: Terra, reference_id: str, resource: str
 ) -> None:
     assert terra
@@ -247,7 +247,7 @@ def test_a_provider_of_the_phone_sdks_is_422_with_what_to_do_instead(
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
-def test_whichever_status_terra_refuses_a_provider_with_the_catalogue_explains_it(
+def test_the_catalogue_explains_a_rejected_provider_for_any_status_of_terra(
     handlers: Handlers, terra: Terra, reference_id: str, status: int
 ) -> None:
     terra.fault("/authenticateUser", "status", status=status)
@@ -263,9 +263,7 @@ def test_whichever_status_terra_refuses_a_provider_with_the_catalogue_explains_i
     }
 
 
-def test_an_unknown_provider_is_422_with_the_one_that_was_meant(
-    api: httpx.Client, terra: Terra, reference_id: str
-) -> None:
+def test_an_unknown_provider_is_422_with_a_suggestion(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     assert terra
     answer = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBITT"})
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_resource")
@@ -274,7 +272,7 @@ def test_an_unknown_provider_is_422_with_the_one_that_was_meant(
 
 
 @pytest.mark.parametrize(("resource", "code"), [("APPLE", "refused_by_terra"), ("NOSUCH", "unknown_resource")])
-def test_without_a_catalogue_terras_refusal_is_still_the_callers(
+def test_a_rejection_of_terra_is_422_without_the_catalogue(
     handlers: Handlers, terra: Terra, reference_id: str, resource: str, code: str
 ) -> None:
     terra.fault("/integrations/detailed", "status", status=500)
@@ -282,9 +280,7 @@ def test_without_a_catalogue_terras_refusal_is_still_the_callers(
     assert (run.status, run.json["code"]) == (422, code)
 
 
-def test_an_address_of_terra_that_is_wrong_is_the_operators_fault(
-    handlers: Handlers, terra: Terra, reference_id: str
-) -> None:
+def test_a_wrong_url_of_terra_is_502(handlers: Handlers, terra: Terra, reference_id: str) -> None:
     elsewhere = {"TERRA_API_URL": f"{terra.client.base_url}/api/v9"}
     run = handlers.run("create_session", asking(reference_id, resource="FITBIT"), environment=elsewhere)
     assert (run.status, run.json["code"]) == (502, "terra_rejected")
@@ -303,7 +299,7 @@ def test_an_address_of_terra_that_is_wrong_is_the_operators_fault(
         ("authorization_unavailable", 503, "terra_authorization_unavailable", "cannot check at the moment"),
     ],
 )
-def test_what_is_wrong_with_the_account_has_its_code_says_what_to_do_and_is_counted(
+def test_an_account_error_has_its_code_and_remedy_and_is_counted(
     handlers: Handlers,
     terra: Terra,
     reference_id: str,

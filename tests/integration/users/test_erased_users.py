@@ -64,7 +64,7 @@ def users(handlers: Handlers, stack: Stack, dynamodb: "DynamoDBClient") -> UserS
 # --- a stale index ---------------------------------------------------------------------------------------------------
 
 
-def test_a_session_that_no_index_shows_yet_does_not_survive(
+def test_an_erasure_deletes_a_session_missing_from_a_stale_index(
     handlers: Handlers, api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     session = create_session(api, reference_id)
@@ -74,7 +74,7 @@ def test_a_session_that_no_index_shows_yet_does_not_survive(
     assert at_terra(terra, reference_id) == []
 
 
-def test_a_login_on_terras_page_that_no_index_shows_yet_connects_nothing(
+def test_a_widget_login_missing_from_a_stale_index_connects_nothing_after_an_erasure(
     handlers: Handlers,
     api: httpx.Client,
     browser: httpx.Client,
@@ -93,7 +93,7 @@ def test_a_login_on_terras_page_that_no_index_shows_yet_connects_nothing(
     assert items_containing(dynamodb, stack, reference_id) == []
 
 
-def test_a_connection_that_neither_an_index_nor_terras_list_shows_does_not_survive(
+def test_an_erasure_deletes_a_connection_missing_from_the_index_and_from_terras_list(
     handlers: Handlers, api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     user_id = str(terra.connect(reference_id)["user_id"])
@@ -108,7 +108,7 @@ def test_a_connection_that_neither_an_index_nor_terras_list_shows_does_not_survi
 # --- operations that began before the erasure ------------------------------------------------------------------------
 
 
-def test_while_a_user_is_being_erased_they_begin_nothing(
+def test_a_user_starts_no_session_during_their_erasure(
     handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     create_session(api, reference_id)
@@ -126,7 +126,7 @@ def test_while_a_user_is_being_erased_they_begin_nothing(
     assert create_session(api, reference_id)["status"] == "pending"
 
 
-def test_a_session_that_was_begun_before_an_erasure_is_not_kept_after_it(
+def test_a_session_started_before_an_erasure_is_not_stored_after_it(
     handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     beginning = event("/sessions", reference_id, resource="FITBIT")
@@ -139,7 +139,7 @@ def test_a_session_that_was_begun_before_an_erasure_is_not_kept_after_it(
     assert items_containing(dynamodb, stack, reference_id) == []
 
 
-def test_a_login_under_an_id_that_was_never_announced_connects_nothing_after_an_erasure(
+def test_a_login_with_an_unannounced_user_id_connects_nothing_after_an_erasure(
     handlers: Handlers, api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     assert handlers.run("erase_person", event("/erasures", reference_id)).status == httpx.codes.NO_CONTENT
@@ -156,7 +156,7 @@ def test_a_login_under_an_id_that_was_never_announced_connects_nothing_after_an_
     assert items_containing(dynamodb, stack, late) == []
 
 
-def test_who_comes_back_is_connected_by_the_new_login_and_not_by_the_old_one(
+def test_an_erased_user_is_connected_by_a_new_login_and_not_by_an_old_one(
     handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     old = begin(api, terra, reference_id)
@@ -168,7 +168,7 @@ def test_who_comes_back_is_connected_by_the_new_login_and_not_by_the_old_one(
     assert [connection["user_id"] for connection in connections_of(api, reference_id)] == [new.user_id]
 
 
-def test_hours_after_an_erasure_a_connection_needs_no_session_to_explain_it(
+def test_hours_after_an_erasure_a_connection_is_accepted_without_a_session(
     handlers: Handlers, terra: Terra, api: httpx.Client, users: UserStore, stack: Stack, reference_id: str
 ) -> None:
     assert handlers.run("erase_person", event("/erasures", reference_id)).status == httpx.codes.NO_CONTENT
@@ -184,7 +184,7 @@ def test_hours_after_an_erasure_a_connection_needs_no_session_to_explain_it(
     assert [connection["user_id"] for connection in connections_of(api, reference_id)] == [user_id]
 
 
-def test_the_tombstone_of_a_user_names_nobody_and_outlives_every_backup(
+def test_the_tombstone_of_a_user_contains_no_reference_id_and_outlives_every_backup(
     handlers: Handlers, dynamodb: "DynamoDBClient", stack: Stack, users: UserStore, reference_id: str
 ) -> None:
     assert handlers.run("erase_person", event("/erasures", reference_id)).status == httpx.codes.NO_CONTENT
@@ -196,7 +196,7 @@ def test_the_tombstone_of_a_user_names_nobody_and_outlives_every_backup(
 # --- at Terra --------------------------------------------------------------------------------------------------------
 
 
-def test_a_list_that_names_another_user_s_connection_ends_nothing(
+def test_an_erasure_ignores_another_user_s_connection_in_terras_list(
     api: httpx.Client, handlers: Handlers, terra: Terra, reference_id: str
 ) -> None:
     victim = f"{reference_id}-victim"
@@ -215,7 +215,7 @@ def test_a_list_that_names_another_user_s_connection_ends_nothing(
     assert {connection["user_id"] for connection in connections_of(api, victim)} == {user_id, unheard}
 
 
-def test_what_terra_refuses_stays_and_what_it_confirms_is_gone(
+def test_an_erasure_deletes_only_the_connections_that_terra_has_deauthenticated(
     api: httpx.Client, handlers: Handlers, terra: Terra, reference_id: str
 ) -> None:
     for number in range(4):
@@ -265,7 +265,7 @@ class Budget(Deadline):
         return at_most if self._steps >= 0 else timedelta(0)
 
 
-def test_an_erasure_that_does_not_fit_its_time_goes_on_by_repeats_and_ends(
+def test_an_erasure_that_exceeds_its_deadline_is_completed_by_repeated_requests(
     erase_in_process: partial[int], terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
@@ -299,7 +299,7 @@ class CutShort(Deadline):
         return at_most if self._left >= 0 else timedelta(0)
 
 
-def test_an_erasure_whose_time_ends_under_a_request_is_unfinished_and_no_outage_of_terra_s(
+def test_an_erasure_whose_deadline_ends_during_a_request_is_reported_as_unfinished(
     erase_in_process: partial[int], terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
@@ -312,7 +312,7 @@ def test_an_erasure_whose_time_ends_under_a_request_is_unfinished_and_no_outage_
     assert items_containing(dynamodb, stack, reference_id) == []
 
 
-def test_a_terra_that_does_not_answer_does_not_outlast_the_time_of_an_erasure(
+def test_an_erasure_ends_at_its_deadline_when_terra_does_not_respond(
     erase_in_process: partial[int], terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)

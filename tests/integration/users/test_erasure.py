@@ -24,7 +24,7 @@ def user_id(api: httpx.Client, terra: Terra, reference_id: str) -> str:
     return str(user["user_id"])
 
 
-def test_an_erased_person_leaves_nothing_but_tombstones(
+def test_an_erasure_leaves_only_tombstones(
     api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str, user_id: str
 ) -> None:
     keyed = api.post(
@@ -51,7 +51,7 @@ def test_a_late_webhook_recreates_nothing(
     assert api.get(f"/connections/{user_id}").status_code == httpx.codes.NOT_FOUND
 
 
-def test_a_login_in_flight_does_not_bring_the_person_back(
+def test_a_login_in_progress_does_not_restore_an_erased_user(
     api: httpx.Client,
     browser: httpx.Client,
     terra: Terra,
@@ -69,7 +69,7 @@ def test_a_login_in_flight_does_not_bring_the_person_back(
     assert browser.get(f"/auth/success?session={session['session_id']}&state=x").status_code == httpx.codes.BAD_REQUEST
 
 
-def test_what_a_late_reconnect_made_of_an_erased_connection_is_erased_in_either_order(
+def test_the_successor_of_an_erased_connection_is_erased_in_either_order(
     api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str, user_id: str
 ) -> None:
     assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
@@ -90,7 +90,7 @@ def test_what_a_late_reconnect_made_of_an_erased_connection_is_erased_in_either_
         assert items_containing(dynamodb, stack, heir) == []
 
 
-def test_if_terra_fails_it_is_no_204_and_a_repeat_goes_on(
+def test_an_erasure_is_503_if_terra_fails_and_a_repeat_completes_it(
     api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str, user_id: str
 ) -> None:
     terra.fault("/auth/deauthenticateUser", "status", status=500, times=1)
@@ -101,14 +101,16 @@ def test_if_terra_fails_it_is_no_204_and_a_repeat_goes_on(
     assert items_containing(dynamodb, stack, reference_id) == []
 
 
-def test_terra_knows_of_connections_that_we_never_heard_of(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+def test_an_erasure_ends_connections_that_only_terra_knows(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     terra.settings(send_webhooks=False)
     terra.connect(reference_id)
     assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
     assert len(terra.calls("/auth/deauthenticateUser")) == 1
 
 
-def test_somebody_else_keeps_everything(api: httpx.Client, terra: Terra, reference_id: str, user_id: str) -> None:
+def test_an_erasure_keeps_the_connections_of_other_users(
+    api: httpx.Client, terra: Terra, reference_id: str, user_id: str
+) -> None:
     other = f"{reference_id}-other"
     terra.connect(other)
     eventually(lambda: connections_of(api, other))
@@ -116,7 +118,7 @@ def test_somebody_else_keeps_everything(api: httpx.Client, terra: Terra, referen
     assert [c["user_id"] for c in connections_of(api, reference_id)] == [user_id]
 
 
-def test_an_erased_person_may_come_back_by_a_new_login(
+def test_an_erased_user_can_connect_again_by_a_new_login(
     api: httpx.Client, terra: Terra, reference_id: str, user_id: str
 ) -> None:
     assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
@@ -127,7 +129,9 @@ def test_an_erased_person_may_come_back_by_a_new_login(
     assert terra.deliveries(type="auth")
 
 
-def test_erasing_nobody_is_done_and_can_be_repeated(api: httpx.Client, terra: Terra, reference_id: str) -> None:
+def test_the_erasure_of_an_unknown_user_succeeds_and_can_be_repeated(
+    api: httpx.Client, terra: Terra, reference_id: str
+) -> None:
     for _ in range(2):
         assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
     assert terra.calls("/auth/deauthenticateUser") == []
@@ -137,6 +141,6 @@ def test_erasing_nobody_is_done_and_can_be_repeated(api: httpx.Client, terra: Te
     "body",
     [b"", b"{", b"{}", b"[]", b'{"reference_id": ""}', b'{"reference_id": "null"}', b'{"reference_id": "a", "b": 1}'],
 )
-def test_a_malformed_request_erases_nobody(api: httpx.Client, body: bytes) -> None:
+def test_a_malformed_request_erases_no_user(api: httpx.Client, body: bytes) -> None:
     answer = api.post("/erasures", content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")

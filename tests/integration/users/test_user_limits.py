@@ -46,7 +46,7 @@ def asked_about(terra: Terra, reference_id: str) -> int:
 
 
 @pytest.mark.parametrize("function", LIMITS)
-def test_a_user_has_as_many_as_the_limit_allows_and_then_none(
+def test_requests_above_a_user_limit_are_rejected(
     handlers: Handlers, terra: Terra, reference_id: str, function: str
 ) -> None:
     window = LIMITS[function][2]
@@ -61,12 +61,14 @@ def test_a_user_has_as_many_as_the_limit_allows_and_then_none(
 
 
 @pytest.mark.parametrize("function", LIMITS)
-def test_zero_is_no_limit(handlers: Handlers, reference_id: str, function: str) -> None:
+def test_zero_disables_the_limit(handlers: Handlers, reference_id: str, function: str) -> None:
     assert not [run for run in (ask(handlers, function, reference_id, limit=0) for _ in range(3)) if run.status == 429]
 
 
 @pytest.mark.parametrize("function", ["sync_connections", "create_mobile_token"])
-def test_an_erasure_gives_nothing_back(handlers: Handlers, api: httpx.Client, reference_id: str, function: str) -> None:
+def test_an_erasure_does_not_reset_the_limits(
+    handlers: Handlers, api: httpx.Client, reference_id: str, function: str
+) -> None:
     window = LIMITS[function][2]
     in_one_window(window)
     ask(handlers, function, reference_id, limit=1)
@@ -80,7 +82,7 @@ def start(handlers: Handlers, reference_id: str, limit: int) -> Run:
     return handlers.run("create_session", event, environment={"OPEN_SESSIONS_PER_PERSON": str(limit)})
 
 
-def test_an_erasure_makes_no_room_for_more_open_sessions(
+def test_an_erasure_does_not_reset_the_limit_of_open_sessions(
     handlers: Handlers, api: httpx.Client, reference_id: str
 ) -> None:
     for _ in range(2):
@@ -93,7 +95,7 @@ def test_an_erasure_makes_no_room_for_more_open_sessions(
     assert start(handlers, reference_id, 3).status == 201
 
 
-def test_sessions_that_came_back_before_an_erasure_do_not_count_after_it(
+def test_sessions_completed_before_an_erasure_do_not_count_after_it(
     handlers: Handlers, api: httpx.Client, browser: httpx.Client, reference_id: str
 ) -> None:
     session = create_session(api, reference_id)

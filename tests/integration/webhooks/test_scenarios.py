@@ -367,7 +367,7 @@ class Stories(RuleBasedStateMachine):
         )
 
 
-def test_stories_that_hypothesis_invents(stack: Stack) -> None:
+def test_generated_scenarios_give_the_view_of_the_oracle(stack: Stack) -> None:
     class Here(Stories):
         stores = Stores(stack)
 

@@ -67,7 +67,7 @@ def test_a_repeated_delivery_changes_nothing(
     assert before["version"] == 1
 
 
-def test_a_delivery_without_a_trace_id_is_known_by_what_was_signed(
+def test_a_delivery_without_a_trace_id_is_recognized_by_its_signed_content(
     browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     first = webhook(auth_event(new_user_id(), reference_id), trace_id=None)
@@ -76,7 +76,7 @@ def test_a_delivery_without_a_trace_id_is_known_by_what_was_signed(
     assert len(tables.deliveries(first.keys)) == 1
 
 
-def test_a_delivery_signed_anew_without_a_trace_id_changes_nothing_either(
+def test_a_delivery_signed_again_without_a_trace_id_changes_nothing(
     browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     first = webhook(auth_event(user_id := new_user_id(), reference_id), trace_id=None, ordering=now_s() * 1000 - 60_000)
@@ -86,7 +86,7 @@ def test_a_delivery_signed_anew_without_a_trace_id_changes_nothing_either(
     assert tables.facts(user_id) == before
 
 
-def test_the_same_delivery_32_times_at_once_is_taken_once(
+def test_32_concurrent_copies_of_a_delivery_are_accepted_once(
     stack: Stack, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
@@ -100,7 +100,7 @@ def test_the_same_delivery_32_times_at_once_is_taken_once(
     assert item["version"] == 1
 
 
-def test_32_different_events_for_one_connection_at_once_all_count(
+def test_32_concurrent_events_for_one_connection_all_count(
     stack: Stack, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     user_id, start = new_user_id(), now_s() * 1000 - 100_000
@@ -123,7 +123,7 @@ def test_32_different_events_for_one_connection_at_once_all_count(
     assert facts["reference_id"] == f"{reference_id}-31"
 
 
-def test_a_record_of_a_delivery_holds_nothing_personal_and_outlives_its_signature(
+def test_a_record_of_a_delivery_contains_no_personal_data_and_outlives_its_signature(
     browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     delivery = webhook(auth_event(new_user_id(), reference_id))
@@ -139,7 +139,7 @@ def test_a_record_of_a_delivery_holds_nothing_personal_and_outlives_its_signatur
         assert reference_id not in str(record)
 
 
-def test_an_odd_trace_id_is_a_key_all_the_same(browser: httpx.Client, webhook: Make, reference_id: str) -> None:
+def test_an_unusual_trace_id_identifies_a_delivery(browser: httpx.Client, webhook: Make, reference_id: str) -> None:
     for trace_id in ("x" * 5000, "spaces in it", "caf\u00e9", "a:chunk:1"):
         first = webhook(auth_event(new_user_id(), reference_id))
         for delivery, status in ((first, "accepted"), (first.but(t=first.t - 1), "duplicate")):
@@ -148,7 +148,7 @@ def test_an_odd_trace_id_is_a_key_all_the_same(browser: httpx.Client, webhook: M
             assert told(browser.post("/webhooks/terra", content=delivery.body, headers=headers)) == (200, status)
 
 
-def test_chunks_of_one_large_request_are_deliveries_of_their_own(terra: Terra, reference_id: str) -> None:
+def test_chunks_of_one_large_request_are_separate_deliveries(terra: Terra, reference_id: str) -> None:
     answers = [
         terra.deliver(
             {"type": "activity", "user": {"user_id": new_user_id(), "reference_id": reference_id}, "data": [n]},
@@ -166,7 +166,9 @@ def test_a_webhook_costs_two_round_trips(handlers: Handlers, webhook: Make, refe
     assert run.trips == ["dynamodb.BatchGetItem", "dynamodb.TransactWriteItems"]
 
 
-def test_the_log_names_nobody(handlers: Handlers, webhook: Make, reference_id: str) -> None:
+def test_the_log_contains_no_reference_id_and_no_signature(
+    handlers: Handlers, webhook: Make, reference_id: str
+) -> None:
     delivery = webhook(auth_event(new_user_id(), reference_id))
     run = handlers.run("terra_webhook", delivery.event())
     assert '"type":"auth"' in run.log
@@ -191,7 +193,7 @@ TROUBLES: list[Callable[[str], Rule]] = [
 
 @pytest.mark.parametrize("at", [READ, WRITE], ids=["reading", "writing"])
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_dynamodb_failing_in_the_middle_is_503_and_terras_repeat_heals_it(
+def test_a_failure_of_dynamodb_is_503_and_a_redelivery_completes_the_write(
     handlers: Handlers,
     browser: httpx.Client,
     tables: Tables,
@@ -215,7 +217,7 @@ def test_dynamodb_failing_in_the_middle_is_503_and_terras_repeat_heals_it(
     assert item["version"] == 1
 
 
-def test_terra_retries_until_the_stack_can_keep_it(
+def test_terra_retries_until_the_stack_stores_the_delivery(
     stack: Stack, terra: Terra, api: httpx.Client, reference_id: str
 ) -> None:
     user_id = new_user_id()
@@ -231,7 +233,7 @@ def test_terra_retries_until_the_stack_can_keep_it(
 
 @pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["trace record", "signed record", "connection"])
-def test_contention_is_tried_again_and_is_no_duplicate(
+def test_a_write_conflict_is_retried_and_is_not_a_duplicate(
     handlers: Handlers, tables: Tables, webhook: Make, reference_id: str, code: str, place: int
 ) -> None:
     codes = ["None", "None", "None"]
@@ -244,7 +246,7 @@ def test_contention_is_tried_again_and_is_no_duplicate(
     assert tables.connection(user_id) is not None
 
 
-def test_a_cancellation_that_is_no_contention_is_503_at_once(
+def test_a_cancellation_without_a_conflict_is_503_without_a_retry(
     handlers: Handlers, webhook: Make, reference_id: str
 ) -> None:
     delivery = webhook(auth_event(new_user_id(), reference_id))
@@ -253,7 +255,7 @@ def test_a_cancellation_that_is_no_contention_is_503_at_once(
     assert run.trips.count("dynamodb.TransactWriteItems") == 1
 
 
-def test_contention_that_does_not_end_is_503_in_time_for_terra(
+def test_a_lasting_write_conflict_is_503_before_the_timeout_of_terra(
     handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
@@ -265,7 +267,7 @@ def test_contention_that_does_not_end_is_503_in_time_for_terra(
     assert told(delivery.post(browser)) == (200, "accepted")
 
 
-def test_keys_that_dynamodb_does_not_process_are_asked_for_with_pauses(
+def test_unprocessed_keys_are_read_again_with_backoff(
     handlers: Handlers, tables: Tables, webhook: Make, reference_id: str, stack: Stack
 ) -> None:
     delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
@@ -277,14 +279,14 @@ def test_keys_that_dynamodb_does_not_process_are_asked_for_with_pauses(
     assert len(tables.deliveries(delivery.keys)) == (2 if run.status == 200 else 0)
 
 
-def test_a_key_that_is_processed_at_the_second_asking_is_read(handlers: Handlers, webhook: Make, stack: Stack) -> None:
+def test_a_key_that_is_processed_at_the_second_attempt_is_read(handlers: Handlers, webhook: Make, stack: Stack) -> None:
     delivery = webhook(auth_event(user_id := new_user_id(), None))
     unprocessed = {stack.tables.connections: {"Keys": [{"user_id": {"S": user_id}}], "ConsistentRead": True}}
     once = instead(READ, {"Responses": {}, "UnprocessedKeys": unprocessed}, times=1)
     assert handlers.run("terra_webhook", delivery.event(), once).json == {"status": "accepted"}
 
 
-def test_a_write_whose_answer_was_lost_is_taken_by_the_second_try(
+def test_a_write_whose_response_was_lost_is_accepted_by_the_retry(
     handlers: Handlers, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
@@ -295,7 +297,7 @@ def test_a_write_whose_answer_was_lost_is_taken_by_the_second_try(
     assert item["version"] == 1
 
 
-def test_a_write_whose_answers_were_all_lost_is_503_and_then_a_duplicate(
+def test_a_write_whose_responses_were_all_lost_is_503_and_then_a_duplicate(
     handlers: Handlers, browser: httpx.Client, api: httpx.Client, webhook: Make, reference_id: str
 ) -> None:
     delivery = webhook(auth_event(new_user_id(), reference_id))
@@ -304,15 +306,13 @@ def test_a_write_whose_answers_were_all_lost_is_503_and_then_a_duplicate(
     assert len(connections_of(api, reference_id)) == 1
 
 
-def test_an_own_first_try_that_is_still_running_is_waited_for(
-    handlers: Handlers, webhook: Make, reference_id: str
-) -> None:
+def test_a_transaction_that_is_still_running_is_awaited(handlers: Handlers, webhook: Make, reference_id: str) -> None:
     delivery = webhook(auth_event(new_user_id(), reference_id))
     run = handlers.run("terra_webhook", delivery.event(), refused(WRITE, "TransactionInProgressException", times=2))
     assert (run.status, run.json) == (200, {"status": "accepted"})
 
 
-def test_an_event_that_comes_between_reading_and_writing_is_not_lost(
+def test_a_concurrent_event_between_read_and_write_is_not_lost(
     handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     user_id, now = new_user_id(), now_s() * 1000
@@ -346,7 +346,7 @@ def test_the_slower_of_two_equal_deliveries_is_a_duplicate(
     assert item["version"] == 1
 
 
-def test_without_its_signing_secrets_the_webhook_opens_to_nobody(
+def test_without_its_signing_secrets_the_webhook_accepts_no_delivery(
     handlers: Handlers, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     delivery = webhook(auth_event(new_user_id(), reference_id))

@@ -138,7 +138,7 @@ def test_any_other_type_is_recorded_and_changes_no_connection(
         ({"active": "no", "created_at": 0, "last_webhook_update": []}, ["ACTIVITY", "SLEEP"], "FITBIT"),
     ],
 )
-def test_oddities_of_a_user_do_not_hinder_the_connection(
+def test_unusual_values_of_a_user_do_not_prevent_the_connection(
     browser: httpx.Client,
     api: httpx.Client,
     webhook: Make,
@@ -159,7 +159,9 @@ def test_oddities_of_a_user_do_not_hinder_the_connection(
     ["", "null", None, 7, ["a"], "x" * 257, "x" * 100_000, "a\x00b", "a\nb", "\x7f", "\ud800", "a\udfff"],
     ids=lambda odd: repr(odd)[:20],
 )
-def test_an_odd_reference_id_is_no_owner(browser: httpx.Client, api: httpx.Client, webhook: Make, odd: object) -> None:
+def test_an_invalid_reference_id_is_not_an_owner(
+    browser: httpx.Client, api: httpx.Client, webhook: Make, odd: object
+) -> None:
     event = auth_event(user_id := new_user_id(), None)
     event["user"]["reference_id"] = odd
     assert webhook(event).post(browser).json() == {"status": "accepted"}
@@ -174,7 +176,7 @@ def test_of_duplicate_keys_the_last_is_read(browser: httpx.Client, api: httpx.Cl
     assert api.get(f"/connections/{user_id}").json()["status"] == "connected"
 
 
-def test_numbers_that_dynamodb_cannot_hold_do_no_harm(
+def test_numbers_outside_the_range_of_dynamodb_are_accepted(
     browser: httpx.Client, api: httpx.Client, webhook: Make, reference_id: str
 ) -> None:
     event = json.dumps(auth_event(new_user_id(), reference_id))
@@ -184,7 +186,7 @@ def test_numbers_that_dynamodb_cannot_hold_do_no_harm(
     assert len(connections_of(api, reference_id)) == 1
 
 
-def test_a_large_body_is_taken(browser: httpx.Client, webhook: Make, reference_id: str) -> None:
+def test_a_large_body_is_accepted(browser: httpx.Client, webhook: Make, reference_id: str) -> None:
     event = auth_event(new_user_id(), reference_id, padding="x" * 4_000_000)
     assert webhook(event).post(browser).json() == {"status": "accepted"}
 

@@ -36,14 +36,14 @@ EVENTS: dict[str, Callable[[str, str], dict[str, Any]]] = {
 }
 
 
-def test_no_step_is_missing_below(handlers: Handlers, webhook: Make, reference_id: str) -> None:
+def test_the_list_of_steps_is_complete(handlers: Handlers, webhook: Make, reference_id: str) -> None:
     for event in EVENTS.values():
         assert handlers.run("terra_webhook", webhook(event(new_user_id(), reference_id)).event()).points == POINTS
 
 
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("point", POINTS)
-def test_a_crash_leaves_all_or_nothing_and_terras_repeat_heals_it(
+def test_a_crash_leaves_all_or_nothing_and_a_redelivery_completes_the_write(
     handlers: Handlers,
     browser: httpx.Client,
     tables: Tables,
@@ -78,7 +78,7 @@ def test_a_crash_leaves_all_or_nothing_and_terras_repeat_heals_it(
 
 
 @pytest.mark.parametrize("point", POINTS[3:])
-def test_a_crash_while_the_repeat_is_already_under_way_harms_neither(
+def test_a_crash_during_a_concurrent_redelivery_affects_neither(
     handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str, point: str
 ) -> None:
     delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
@@ -93,7 +93,7 @@ def test_a_crash_while_the_repeat_is_already_under_way_harms_neither(
     assert len(tables.deliveries(delivery.keys)) == 2
 
 
-def test_crash_after_crash_is_healed_by_the_one_delivery_that_ends(
+def test_one_complete_delivery_succeeds_after_repeated_crashes(
     handlers: Handlers, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     delivery = webhook(auth_event(user_id := new_user_id(), reference_id))

@@ -59,7 +59,7 @@ def test_every_order_of_the_same_events_gives_the_same_view(
     assert (views[0]["status"], views[0]["reference_id"]) == ("connected", f"{reference_id}-new")
 
 
-def test_a_deauth_that_comes_first_is_not_forgotten(
+def test_a_deauth_that_arrives_before_its_auth_counts(
     api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     user_id = new_user_id()
@@ -74,7 +74,7 @@ def test_a_deauth_that_comes_first_is_not_forgotten(
     assert len(connections_of(api, reference_id, include="revoked")) == 1
 
 
-def test_a_newer_auth_connects_again_and_keeps_the_first_moment(
+def test_a_newer_auth_connects_again_and_keeps_connected_at(
     api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     user_id = new_user_id()
@@ -92,7 +92,7 @@ def test_a_newer_auth_connects_again_and_keeps_the_first_moment(
 
 
 @pytest.mark.parametrize("first", ["auth", "deauth"])
-def test_at_equal_positions_revoking_wins(
+def test_a_revocation_wins_at_equal_positions(
     api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int, first: str
 ) -> None:
     user_id = new_user_id()
@@ -137,7 +137,7 @@ def test_without_a_readable_ordering_timestamp_the_signed_second_counts(
 
 
 @pytest.mark.parametrize("ahead_ms", [1000, 3_600_000, 10**14])
-def test_a_forged_ordering_timestamp_does_not_pass_the_signed_second(
+def test_a_forged_ordering_timestamp_does_not_exceed_the_signed_second(
     browser: httpx.Client, api: httpx.Client, tables: Tables, webhook: Make, reference_id: str, ahead_ms: int
 ) -> None:
     t = now_s() - 600
@@ -153,7 +153,7 @@ def test_a_forged_ordering_timestamp_does_not_pass_the_signed_second(
 
 
 @pytest.mark.parametrize("backwards_ms", [None, 26 * 3_600_000, 3_600_000])
-def test_a_captured_disconnect_that_is_delivered_first_swallows_no_disconnect(
+def test_a_captured_disconnect_that_is_delivered_first_does_not_suppress_the_genuine_one(
     browser: httpx.Client, api: httpx.Client, webhook: Make, reference_id: str, second: int, backwards_ms: int | None
 ) -> None:
     user_id = new_user_id()
@@ -167,7 +167,7 @@ def test_a_captured_disconnect_that_is_delivered_first_swallows_no_disconnect(
     assert view["status"] == "revoked"
 
 
-def test_a_captured_body_under_the_trace_id_of_a_disconnect_swallows_no_disconnect(
+def test_a_captured_body_under_the_trace_id_of_a_disconnect_does_not_suppress_it(
     browser: httpx.Client, api: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     user_id = new_user_id()
@@ -179,7 +179,7 @@ def test_a_captured_body_under_the_trace_id_of_a_disconnect_swallows_no_disconne
     assert view["status"] == "revoked"
 
 
-def test_a_captured_body_under_a_new_trace_id_revives_nothing(
+def test_a_captured_body_under_a_new_trace_id_does_not_reconnect(
     browser: httpx.Client, api: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     user_id = new_user_id()
@@ -192,7 +192,7 @@ def test_a_captured_body_under_a_new_trace_id_revives_nothing(
     assert view["status"] == "revoked"
 
 
-def test_a_captured_body_revives_nothing_even_where_its_record_is_gone(
+def test_a_captured_body_does_not_reconnect_after_its_record_has_expired(
     browser: httpx.Client, api: httpx.Client, webhook: Make, reference_id: str
 ) -> None:
     """Deduplication only saves work; correctness rests on positions alone. A new signature simulates a lost record."""
@@ -209,7 +209,7 @@ def test_a_captured_body_revives_nothing_even_where_its_record_is_gone(
 
 
 @pytest.mark.parametrize("none", [None, "", "null"])
-def test_the_owner_may_come_later(
+def test_a_later_event_can_name_the_owner(
     api: httpx.Client,
     browser: httpx.Client,
     tables: Tables,
@@ -232,7 +232,7 @@ def test_the_owner_may_come_later(
     assert [c["user_id"] for c in connections_of(api, reference_id)] == [user_id]
 
 
-def test_a_later_event_without_an_owner_takes_none_away(
+def test_a_later_event_without_an_owner_does_not_remove_the_owner(
     api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     user_id = new_user_id()
@@ -242,7 +242,7 @@ def test_a_later_event_without_an_owner_takes_none_away(
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-def test_a_connection_moves_with_its_owner_and_is_never_under_two(
+def test_a_connection_moves_with_its_owner_and_is_listed_for_one_user(
     api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int, *, newest_first: bool
 ) -> None:
     user_id, other = new_user_id(), f"{reference_id}-other"
@@ -258,7 +258,7 @@ def test_a_connection_moves_with_its_owner_and_is_never_under_two(
     assert connections_of(api, reference_id) == []
 
 
-def test_the_older_shape_names_the_owner_beside_the_user(
+def test_the_older_format_names_the_owner_beside_the_user(
     api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str
 ) -> None:
     event = {**auth_event(user_id := new_user_id(), None), "reference_id": reference_id}
@@ -269,7 +269,7 @@ def test_the_older_shape_names_the_owner_beside_the_user(
 # -- failed logins -----------------------------------------------------------------------------------------------------
 
 
-def test_a_cancellation_is_kept_by_its_widget_session(
+def test_a_cancellation_is_stored_under_its_widget_session(
     browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     widget = new_user_id()
@@ -282,7 +282,7 @@ def test_a_cancellation_is_kept_by_its_widget_session(
     assert outcome["ttl"] > now_s()
 
 
-def test_what_is_remembered_of_a_login_is_bounded_and_every_connection_is_kept(
+def test_a_widget_report_is_bounded_and_every_connection_is_stored(
     api: httpx.Client, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     widget = new_user_id()
@@ -295,7 +295,7 @@ def test_what_is_remembered_of_a_login_is_bounded_and_every_connection_is_kept(
     assert user_id in [connection["user_id"] for connection in connections_of(api, reference_id)]
 
 
-def test_an_item_that_is_as_large_as_dynamodb_takes_is_revoked_all_the_same(
+def test_an_item_of_the_largest_size_can_be_revoked(
     api: httpx.Client, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     user_id, at = new_user_id(), now_s() * 1000 - 60_000
@@ -340,7 +340,7 @@ def test_a_cancellation_without_an_id_changes_nothing(
         (None, "unknown"),
     ],
 )
-def test_the_older_failure_fails_the_session_of_its_user(
+def test_a_failure_in_the_older_format_fails_the_session_of_its_user(
     api: httpx.Client,
     browser: httpx.Client,
     terra: Terra,

@@ -83,14 +83,14 @@ def sent(delivery: Webhook, headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.mark.parametrize("form", VALID)
-def test_a_valid_signature_opens(browser: httpx.Client, webhook: Make, reference_id: str, form: str) -> None:
+def test_a_valid_signature_is_accepted(browser: httpx.Client, webhook: Make, reference_id: str, form: str) -> None:
     delivery = webhook(auth_event(new_user_id(), reference_id))
     answer = browser.post(PATH, content=delivery.body, headers=sent(delivery, VALID[form](delivery)))
     assert (answer.status_code, answer.json()) == (200, {"status": "accepted"})
 
 
 @pytest.mark.parametrize("form", INVALID)
-def test_anything_else_is_401_without_detail_and_writes_nothing(
+def test_an_invalid_signature_is_401_without_detail_and_writes_nothing(
     browser: httpx.Client, stack: Stack, tables: Tables, webhook: Make, reference_id: str, form: str
 ) -> None:
     delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
@@ -118,7 +118,7 @@ def test_anything_else_is_401_without_detail_and_writes_nothing(
         (10 * 365 * 86_400, 401),
     ],
 )
-def test_a_signature_may_be_so_old_and_so_far_ahead(
+def test_a_signature_is_accepted_within_the_tolerance(
     browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str, shift: int, status: int
 ) -> None:
     delivery = webhook(auth_event(user_id := new_user_id(), reference_id), t=now_s() + shift)
@@ -126,7 +126,7 @@ def test_a_signature_may_be_so_old_and_so_far_ahead(
     assert (tables.connection(user_id) is not None) == (status == 200)
 
 
-def test_a_stack_can_be_stricter(handlers: Handlers, webhook: Make, reference_id: str) -> None:
+def test_the_tolerance_can_be_configured(handlers: Handlers, webhook: Make, reference_id: str) -> None:
     strict = {"SIGNATURE_MAX_AGE_SECONDS": "300", "SIGNATURE_MAX_AHEAD_SECONDS": "1"}
     for shift, status in ((-290, 200), (-310, 401), (30, 401)):
         delivery = webhook(auth_event(new_user_id(), reference_id), t=now_s() + shift)
@@ -134,7 +134,7 @@ def test_a_stack_can_be_stricter(handlers: Handlers, webhook: Make, reference_id
 
 
 @pytest.mark.parametrize("place", [0, 10, -1])
-def test_a_body_changed_by_one_byte_is_refused(
+def test_a_body_changed_by_one_byte_is_rejected(
     browser: httpx.Client, webhook: Make, reference_id: str, place: int
 ) -> None:
     delivery = webhook(auth_event(new_user_id(), reference_id))
@@ -143,7 +143,7 @@ def test_a_body_changed_by_one_byte_is_refused(
     assert browser.post(PATH, content=bytes(changed), headers=delivery.headers).status_code == 401
 
 
-def test_equal_json_written_otherwise_is_refused(browser: httpx.Client, webhook: Make, reference_id: str) -> None:
+def test_equal_json_in_other_bytes_is_rejected(browser: httpx.Client, webhook: Make, reference_id: str) -> None:
     delivery = webhook(auth_event(new_user_id(), reference_id))
     assert browser.post(PATH, content=delivery.body + b"\n", headers=delivery.headers).status_code == 401
     assert browser.post(PATH, content=delivery.body.replace(b": ", b":"), headers=delivery.headers).status_code == 401
@@ -169,7 +169,7 @@ def test_an_encoded_event_is_decoded_once(handlers: Handlers, webhook: Make, ref
     assert handlers.run("terra_webhook", plain).status == 401
 
 
-def test_header_names_are_read_as_the_runtime_gives_them(handlers: Handlers, webhook: Make, reference_id: str) -> None:
+def test_header_names_are_read_in_any_case(handlers: Handlers, webhook: Make, reference_id: str) -> None:
     delivery = webhook(auth_event(new_user_id(), reference_id))
     for spell in (str.upper, str.title, str.lower):
         headers = {spell(name): value for name, value in delivery.headers.items()}
@@ -178,7 +178,9 @@ def test_header_names_are_read_as_the_runtime_gives_them(handlers: Handlers, web
 
 
 @pytest.mark.parametrize("setting", ["both", "new", "old"])
-def test_what_the_simulator_signs_is_taken(terra: Terra, stack: Stack, reference_id: str, setting: str) -> None:
+def test_the_signatures_of_the_simulator_are_accepted(
+    terra: Terra, stack: Stack, reference_id: str, setting: str
+) -> None:
     terra.settings(signature_headers=setting)
     [answer] = terra.deliver(auth_event(new_user_id(), reference_id))
     assert (answer["status"], "accepted" in answer["body"]) == (200, True)
