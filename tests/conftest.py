@@ -33,7 +33,7 @@ if not any("least_privilege" in argument for argument in sys.argv):
     collect_ignore.append("least_privilege")
 
 AWS_CALLS = ROOT / "build" / "aws-calls"
-"""What the functions asked of AWS in a run of all tests, a file per worker; tests/least_privilege reads it."""
+"""The AWS calls of the functions in a run of all tests, a file per worker; tests/least_privilege reads them."""
 STACK = pytest.StashKey[str]()
 LEFT_RUNNING = pytest.StashKey[list[str]]()
 RUNS_EVERYTHING = pytest.StashKey[bool]()
@@ -96,13 +96,13 @@ def dynamodb(stack: Stack) -> "DynamoDBClient":
 @pytest.fixture
 def reference_id() -> str:
     """A reference_id that no other test uses."""
-    return f"person-{uuid4()}"
+    return f"reference-{uuid4()}"
 
 
 def private_lines(stack: Stack) -> list[str]:
     """Return every line logged by the functions in the whole run that contains a reference_id, secret or signature."""
     secrets = "|".join(map(re.escape, (stack.service_key, stack.signing_secret, stack.terra_api_key)))
-    private = re.compile(rf"person-[0-9a-f]{{8}}-|v1=|state=|reference_id|{secrets}")
+    private = re.compile(rf"reference-[0-9a-f]{{8}}-|v1=|state=|reference_id|{secrets}")
     lines = (stack.directory / "log" / "functions.log").read_text().splitlines()
     return [line for line in lines if private.search(line)]
 
@@ -138,13 +138,13 @@ def left_out(reporter: pytest.TerminalReporter) -> Counter[str]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: "WorkerController") -> None:
-    """Pass on to a worker of pytest-xdist what only this process knows."""
+    """Inform a worker of pytest-xdist whether all tests run, which only this process knows."""
     node.workerinput["runs_everything"] = node.config.stash[RUNS_EVERYTHING]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: "WorkerController") -> None:
-    """Take over what a worker of pytest-xdist found."""
+    """Collect the results of a worker of pytest-xdist."""
     found: dict[str, Any] = getattr(node, "workeroutput", {})
     node.config.stash[LEFT_RUNNING].extend(found.get("left_running", ()))
     if found.get("stack"):

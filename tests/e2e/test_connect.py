@@ -47,18 +47,18 @@ def test_the_app_receives_its_session_and_nothing_else(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, return_to: str
 ) -> None:
     session = create_session(api, reference_id, return_to=return_to)
-    answer = browser.get(decide(session["auth_url"], "allow"))
+    response = browser.get(decide(session["auth_url"], "allow"))
     if return_to == "web":
-        assert answer.status_code == httpx.codes.SEE_OTHER
-        address = answer.headers["location"]
+        assert response.status_code == httpx.codes.SEE_OTHER
+        address = response.headers["location"]
     else:
-        assert answer.status_code == httpx.codes.OK
-        [address] = map(unescape, re.findall(r'href="([^"]*)"', answer.text))
+        assert response.status_code == httpx.codes.OK
+        [address] = map(unescape, re.findall(r'href="([^"]*)"', response.text))
     assert query_of(address) == {
         "session_id": session["session_id"],
         "status": "connected",
         "resource": "FITBIT",
     }
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["referrer-policy"] == "no-referrer"
     assert terra.deliveries(type="auth")

@@ -24,12 +24,12 @@ parser.add_argument("-X", "--request")
 parser.add_argument("-H", "--header", action="append", default=[])
 parser.add_argument("-d", "--data")
 parser.add_argument("url")
-asked = parser.parse_args()
-headers = httpx.Headers([header.split(": ", 1) for header in asked.header])
-if asked.data is not None:
+options = parser.parse_args()
+headers = httpx.Headers([header.split(": ", 1) for header in options.header])
+if options.data is not None:
     headers.setdefault("content-type", "application/x-www-form-urlencoded")
-method = asked.request or ("GET" if asked.data is None else "POST")
-print(httpx.request(method, asked.url, headers=headers, content=asked.data, timeout=60).text)
+method = options.request or ("GET" if options.data is None else "POST")
+print(httpx.request(method, options.url, headers=headers, content=options.data, timeout=60).text)
 """
 
 
@@ -52,22 +52,22 @@ def run(tmp_path: Path, *commands: str) -> dict[str, Any]:
     curl.chmod(0o700)
     path = f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin"
     shell = ["/bin/sh", "-euc", "\n".join(commands)]
-    done = subprocess.run(shell, env={"PATH": path}, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    finished = subprocess.run(shell, env={"PATH": path}, capture_output=True, text=True, timeout=120, check=False)
+    assert finished.returncode == 0, finished.stderr
+    response: dict[str, Any] = json.loads(finished.stdout)
+    return response
 
 
 def test_the_commands_of_the_readme_connect_a_wearable(terra: Terra, tmp_path: Path, commands: list[str]) -> None:
-    key, start, look, list_ = commands
+    key, start, show, list_ = commands
     session = run(tmp_path, key, start)
     assert session["status"] == "pending"
     decide(session["auth_url"], "allow")
-    asked = look.replace("SESSION_ID", session["session_id"])
-    assert asked != look
-    done = eventually(lambda: (said := run(tmp_path, key, asked))["status"] == "connected" and said)
+    poll = show.replace("SESSION_ID", session["session_id"])
+    assert poll != show
+    finished = eventually(lambda: (status := run(tmp_path, key, poll))["status"] == "connected" and status)
     connections = run(tmp_path, key, list_)["connections"]
-    assert done["user_id"] in {connection["user_id"] for connection in connections}
+    assert finished["user_id"] in {connection["user_id"] for connection in connections}
     assert terra.deliveries(type="auth")
 
 

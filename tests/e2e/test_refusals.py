@@ -13,14 +13,14 @@ PRIVATE = [("POST", "/sessions"), ("GET", "/sessions/some"), ("GET", "/connectio
 
 @pytest.mark.parametrize(("method", "path"), PRIVATE)
 def test_a_caller_without_a_key_is_rejected(browser: httpx.Client, method: str, path: str) -> None:
-    answer = browser.request(method, path)
-    assert answer.status_code == 401
+    response = browser.request(method, path)
+    assert response.status_code == 401
 
 
 @pytest.mark.parametrize(("method", "path"), PRIVATE)
 def test_a_caller_with_a_wrong_key_is_rejected(stack: Stack, browser: httpx.Client, method: str, path: str) -> None:
-    answer = browser.request(method, path, headers={"authorization": f"Bearer {stack.service_key}x"})
-    assert answer.status_code == 403
+    response = browser.request(method, path, headers={"authorization": f"Bearer {stack.service_key}x"})
+    assert response.status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -31,22 +31,22 @@ def test_a_caller_with_a_wrong_key_is_rejected(stack: Stack, browser: httpx.Clie
         (b"[]", "body"),
         (b'{"resource": "FITBIT"}', "reference_id"),
         (b'{"reference_id": "", "resource": "FITBIT"}', "reference_id"),
-        (b'{"reference_id": "somebody", "resource": 7}', "resource"),
+        (b'{"reference_id": "alice", "resource": 7}', "resource"),
     ],
 )
 def test_invalid_input_is_rejected_with_the_name_of_the_field(
     api: httpx.Client, terra: Terra, body: bytes, field: str
 ) -> None:
-    answer = api.post("/sessions", content=body, headers={"content-type": "application/json"})
-    assert answer.status_code == 400
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    response = api.post("/sessions", content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 400
+    assert response.headers["content-type"] == "application/problem+json"
+    assert [error["field"] for error in response.json()["errors"]] == [field]
     assert terra.calls("/authenticateUser") == []
 
 
 def test_a_resource_unknown_to_terra_is_422(api: httpx.Client, reference_id: str) -> None:
-    answer = api.post("/sessions", json={"reference_id": reference_id, "resource": "NOSUCH"})
-    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_resource")
+    response = api.post("/sessions", json={"reference_id": reference_id, "resource": "NOSUCH"})
+    assert (response.status_code, response.json()["code"]) == (422, "unknown_resource")
 
 
 def test_an_unknown_session_or_connection_is_404(api: httpx.Client) -> None:
@@ -61,9 +61,9 @@ def test_a_redirect_with_a_forged_state_changes_nothing(
     terra.settings(send_webhooks=False)
     came_back = httpx.URL(decide(session["auth_url"], "allow"))
 
-    answer = browser.get(came_back.copy_set_param("state", "0" * 43))
+    response = browser.get(came_back.copy_set_param("state", "0" * 43))
 
-    assert answer.status_code == 400
+    assert response.status_code == 400
     assert session_status(api, session)["status"] == "pending"
     assert connections_of(api, reference_id) == []
 
@@ -71,14 +71,14 @@ def test_a_redirect_with_a_forged_state_changes_nothing(
 def test_a_webhook_signed_with_another_secret_changes_nothing(
     api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    [answer] = terra.deliver(auth_event(new_user_id(), reference_id), secret="another")
-    assert answer["status"] == 401
+    [response] = terra.deliver(auth_event(new_user_id(), reference_id), secret="another")
+    assert response["status"] == 401
     assert connections_of(api, reference_id) == []
 
 
 def test_a_webhook_without_a_signature_changes_nothing(
     api: httpx.Client, browser: httpx.Client, reference_id: str
 ) -> None:
-    answer = browser.post("/webhooks/terra", json=auth_event(new_user_id(), reference_id))
-    assert (answer.status_code, answer.json()["code"]) == (401, "not_signed")
+    response = browser.post("/webhooks/terra", json=auth_event(new_user_id(), reference_id))
+    assert (response.status_code, response.json()["code"]) == (401, "not_signed")
     assert connections_of(api, reference_id) == []

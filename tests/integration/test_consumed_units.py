@@ -39,8 +39,8 @@ def test_a_scan_consumes_more_units_on_a_large_table(
     measured: dict[int, Invocations], dynamodb: "DynamoDBClient"
 ) -> None:
     def units(size: int) -> float:
-        answer = dynamodb.scan(TableName=f"Connections{size}", ReturnConsumedCapacity="TOTAL")
-        return answer["ConsumedCapacity"]["CapacityUnits"]
+        response = dynamodb.scan(TableName=f"Connections{size}", ReturnConsumedCapacity="TOTAL")
+        return response["ConsumedCapacity"]["CapacityUnits"]
 
     small, large = map(units, measured)
     assert large > 5 * small

@@ -26,7 +26,7 @@ from local.sam_invoke import EVENTS, event_of
 from local.testing import Stack
 from receiver import Receiver
 from terra_connections.reconciliation.sweep import first_steps
-from tests.support.events import ANSWERS, answer_of
+from tests.support.events import EXPECTED_RESULTS, result_of
 from tests.support.handlers import Handlers
 from tests.support.sweeps import Sweeping, own_sweeping
 from tests.support.terra import Terra
@@ -83,7 +83,7 @@ def shape(value: object) -> object:
 
 def test_every_function_has_an_event_without_a_secret() -> None:
     functions = {handler.parent.name for handler in (ROOT / "functions").glob("*/handler.py")}
-    assert FILES.keys() == ANSWERS.keys() == functions
+    assert FILES.keys() == EXPECTED_RESULTS.keys() == functions
     text = json.dumps(FILES)
     assert "Bearer " not in text.replace("Bearer SERVICE_KEY", "")
     assert "v1=" not in text.replace("v1=SIGNATURE", "")
@@ -91,11 +91,11 @@ def test_every_function_has_an_event_without_a_secret() -> None:
 
 def test_each_function_accepts_its_event(own: Sweeping, stack: Stack) -> None:
     results = {}
-    for function in ANSWERS:
+    for function in EXPECTED_RESULTS:
         run = own.handlers.run(function, event_of(function, stack), environment=own.environment)
         assert run.result is not None, run.error
-        results[function] = answer_of(run.result)
-    assert results == ANSWERS
+        results[function] = result_of(run.result)
+    assert results == EXPECTED_RESULTS
 
 
 # -- shapes -----------------------------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ def test_the_stream_event_has_the_shape_that_the_gateway_reads(
 
 
 async def until(poller: QueuePoller | StreamPoller, is_done: Callable[[], bool]) -> None:
-    """Poll until the function was invoked with what the test looks for."""
+    """Poll until the function was invoked with the expected event."""
     threads = Threads("events")
     async with asyncio.timeout(120):
         while not is_done():

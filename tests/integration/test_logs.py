@@ -63,27 +63,27 @@ def test_the_responses_of_terra_are_counted_and_timed(
 def test_no_log_line_contains_a_reference_id_or_a_secret(
     handlers: Handlers, api: httpx.Client, terra: Terra, webhook: Callable[..., Webhook], reference_id: str
 ) -> None:
-    begun = begin(api, terra, reference_id)
-    delivery = webhook(auth_event(begun.user_id, reference_id, secret="health-data"))
+    attempt = begin(api, terra, reference_id)
+    delivery = webhook(auth_event(attempt.user_id, reference_id, secret="health-data"))
     body = json.dumps({"reference_id": reference_id, "resource": "FITBIT"})
-    by_person = http_event("GET", "/connections", query=f"reference_id={reference_id}")
+    by_user = http_event("GET", "/connections", query=f"reference_id={reference_id}")
     runs = [
         handlers.run("create_session", http_event("POST", "/sessions", body=body)),
         handlers.run("create_session", http_event("POST", "/sessions", body=body.replace("FITBIT", "fitbit"))),
         handlers.run("terra_webhook", delivery.event()),
         handlers.run("terra_webhook", delivery.but(secret="wrong").event()),
-        handlers.run("auth_success", begun.event("success", user_id=reference_id, reference_id=reference_id)),
-        handlers.run("auth_failure", begun.event("failure", reason=reference_id)),
-        handlers.run("list_connections", by_person),
+        handlers.run("auth_success", attempt.event("success", user_id=reference_id, reference_id=reference_id)),
+        handlers.run("auth_failure", attempt.event("failure", reason=reference_id)),
+        handlers.run("list_connections", by_user),
         handlers.run(
             "sync_connections", http_event("POST", "/connections/sync", body=json.dumps({"reference_id": reference_id}))
         ),
         handlers.run("erase_person", http_event("POST", "/erasures", body=json.dumps({"reference_id": reference_id}))),
     ]
     secrets = {
-        "the person": reference_id,
-        "the state": begun.state,
-        "the failure's state": begun.failure_state,
+        "the reference_id": reference_id,
+        "the state": attempt.state,
+        "the failure's state": attempt.failure_state,
         "the signature": delivery.signature.partition("v1=")[2],
         "the body": "health-data",
         "the service key": handlers.stack.service_key,

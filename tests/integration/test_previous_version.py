@@ -129,9 +129,9 @@ def test_a_repeated_request_gets_the_session_created_before_the_upgrade(upgraded
     first = WRITTEN["idempotency"]
     headers = {"content-type": "application/json", "idempotency-key": first["key"]}
     event = http_event("POST", "/sessions", headers=headers, body=json.dumps(first["body"], separators=(",", ":")))
-    answer = upgraded.run("create_session", event)
-    assert answer.status == httpx.codes.CREATED, answer.result
-    again = answer.json
+    response = upgraded.run("create_session", event)
+    assert response.status == httpx.codes.CREATED, response.result
+    again = response.json
     assert (again["session_id"], again["auth_url"]) == (first["session_id"], first["auth_url"])
 
 
@@ -149,10 +149,12 @@ def test_a_sweep_step_continues_from_the_state_before_the_upgrade(
     with own_sweeping(handlers, dynamodb, stack) as sweep:
         sweep.load([connection_item(f"{number:08}-0000-4000-8000-000000000000") for number in range(3)])
         load(dynamodb, sweep.sessions_table, WRITTEN["sweep"]["states"][number])
-        run = sweep.work({"MessageId": "m", "Body": json.dumps(message)}, limit="100")
+        run = sweep.process({"MessageId": "m", "Body": json.dumps(message)}, limit="100")
         assert run.result == {"batchItemFailures": []}, run.log
         before = {item["session_id"]["S"] for item in WRITTEN["sweep"]["states"][number]}
-        assert {item["session_id"] for item in sweep.kept()} >= {key for key in before if key.startswith("sweep:")}
+        assert {item["session_id"] for item in sweep.sweep_items()} >= {
+            key for key in before if key.startswith("sweep:")
+        }
         if message["task"] == "revoke":
             assert sweep.revoked(), run.log
         else:

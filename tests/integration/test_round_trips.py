@@ -55,17 +55,17 @@ def test_a_duplicate_costs_as_much_as_the_first_delivery_and_a_disconnect_one_mo
 def test_a_redirect_after_its_webhook_reads_twice(
     handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, reference_id)
-    terra.deliver(auth_event(begun.user_id, reference_id))
-    assert handlers.run("auth_success", begun.event("success")).trips == [GET, BATCH]
+    attempt = begin(api, terra, reference_id)
+    terra.deliver(auth_event(attempt.user_id, reference_id))
+    assert handlers.run("auth_success", attempt.event("success")).trips == [GET, BATCH]
 
 
 def test_a_redirect_without_its_webhook_sends_terra_one_request(
     handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin(api, terra, reference_id)
-    run = handlers.run("auth_success", begun.event("success"))
+    attempt = begin(api, terra, reference_id)
+    run = handlers.run("auth_success", attempt.event("success"))
     assert run.trips == [GET, BATCH, QUERY, UPDATE, "terra.userInfo"]
 
 
@@ -101,9 +101,9 @@ def test_a_redirect_that_terra_confirms_costs_six_calls_to_dynamodb_and_one_to_t
     handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin(api, terra, reference_id)
-    decide(begun.session["auth_url"], "allow")
-    run = handlers.run("auth_success", begun.event("success"))
+    attempt = begin(api, terra, reference_id)
+    decide(attempt.session["auth_url"], "allow")
+    run = handlers.run("auth_success", attempt.event("success"))
     assert run.trips == [GET, BATCH, QUERY, UPDATE, "terra.userInfo", BATCH, WRITE]
 
 

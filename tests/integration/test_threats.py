@@ -10,8 +10,8 @@ from tests.support.waiting import eventually
 
 
 def as_user(stack: Stack, browser: httpx.Client, reference_id: str, path: str) -> httpx.Response:
-    answer = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": reference_id}, timeout=30).raise_for_status()
-    return browser.get(path, headers={"authorization": f"Bearer {answer.json()['access_token']}"})
+    response = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": reference_id}, timeout=30).raise_for_status()
+    return browser.get(path, headers={"authorization": f"Bearer {response.json()['access_token']}"})
 
 
 def test_the_app_detects_a_login_through_another_user_s_link(
@@ -46,21 +46,21 @@ def test_opening_another_user_s_redirect_connects_nothing(
 def test_a_bot_that_opens_every_link_first_does_not_disturb_the_login(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, reference_id)
+    attempt = begin(api, terra, reference_id)
 
     def bot() -> None:
-        assert httpx.get(begun.session["auth_url"], timeout=30).status_code == 200
+        assert httpx.get(attempt.session["auth_url"], timeout=30).status_code == 200
         for outcome in ("success", "failure"):
-            head = browser.head(f"/auth/{outcome}", params=begun.secret(outcome))
+            head = browser.head(f"/auth/{outcome}", params=attempt.secret(outcome))
             assert head.status_code == 404
-            assert begun.come_back(browser, outcome).status_code == 200
+            assert attempt.come_back(browser, outcome).status_code == 200
 
     bot()
-    assert session_status(api, begun.session)["status"] == "failed"
-    redirect_url = decide(begun.session["auth_url"], "allow")
+    assert session_status(api, attempt.session)["status"] == "failed"
+    redirect_url = decide(attempt.session["auth_url"], "allow")
     bot()
     assert browser.get(redirect_url).status_code == 200
-    eventually(lambda: session_status(api, begun.session)["status"] == "connected")
+    eventually(lambda: session_status(api, attempt.session)["status"] == "connected")
     bot()
-    assert session_status(api, begun.session)["status"] == "connected"
+    assert session_status(api, attempt.session)["status"] == "connected"
     assert len(connections_of(api, reference_id)) == 1

@@ -77,8 +77,8 @@ MISTAKES = [
     new("true", b"true", {"body": "must be a JSON object, not a boolean"}),
     new("too large", of_session(resource="F" * 70_000), {"body": "must have at most 64 kB"}),
     # --- reference_id
-    new("nobody named", {}, {"reference_id": "is required with a service key"}),
-    new("null named", {"reference_id": None}, {"reference_id": "is required with a service key"}),
+    new("no reference_id", {}, {"reference_id": "is required with a service key"}),
+    new("null as reference_id", {"reference_id": None}, {"reference_id": "is required with a service key"}),
     new("a number as reference_id", {"reference_id": 42}, {"reference_id": "must be a string, not a number"}),
     new("an object as reference_id", {"reference_id": {}}, {"reference_id": "must be a string, not an object"}),
     new("an array as reference_id", {"reference_id": ["a"]}, {"reference_id": "must be a string, not an array"}),
@@ -222,18 +222,18 @@ def send(client: httpx.Client, mistake: Mistake) -> httpx.Response:
 def test_a_mistake_gets_a_message_with_the_error_and_the_remedy(
     api: httpx.Client, stack: Stack, terra: Terra, mistake: Mistake
 ) -> None:
-    answer = send(api, mistake)
-    problem = answer.json()
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert (answer.status_code, problem["code"]) == (mistake.status, mistake.code)
+    response = send(api, mistake)
+    problem = response.json()
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (response.status_code, problem["code"]) == (mistake.status, mistake.code)
     assert problem["type"] == f"{stack.demo_url}/docs/problems.md#{mistake.code}"
     if isinstance(mistake.errors, str):
         assert problem.get("detail", "") == mistake.errors
     else:
         assert {error["field"]: error["message"] for error in problem["errors"]} == mistake.errors
         assert problem["detail"] == "; ".join(f"{name}: {sentence}" for name, sentence in mistake.errors.items())
-    said = {**problem, "type": ""}
-    assert not LIBRARY_WORDS.search(json.dumps(said, ensure_ascii=False)), said
+    content = {**problem, "type": ""}
+    assert not LIBRARY_WORDS.search(json.dumps(content, ensure_ascii=False)), content
     assert terra.calls("/auth") == []
 
 
@@ -262,22 +262,22 @@ def test_a_request_rejected_by_api_gateway_has_the_format_of_api_gateway(
     browser: httpx.Client, stack: Stack, path: str, headers: dict[str, str], status: int, message: str
 ) -> None:
     filled = {name: value.format(key=stack.service_key) for name, value in headers.items()}
-    answer = browser.request(*path.split(" "), headers=filled)
-    assert answer.headers["content-type"] == "application/json"
-    assert (answer.status_code, answer.json()) == (status, {"message": message})
+    response = browser.request(*path.split(" "), headers=filled)
+    assert response.headers["content-type"] == "application/json"
+    assert (response.status_code, response.json()) == (status, {"message": message})
 
 
 def test_a_user_token_is_rejected_for_another_user(browser: httpx.Client, stack: Stack) -> None:
     token = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": "alice"}, timeout=30).json()["access_token"]
     headers = {"Authorization": f"Bearer {token}"}
-    for answer in (
+    for response in (
         browser.post("/sessions", json={"reference_id": "bob"}, headers=headers),
         browser.get("/connections?reference_id=bob", headers=headers),
         browser.post("/connections/sync", json={"reference_id": "bob"}, headers=headers),
         browser.post("/erasures", json={"reference_id": "bob"}, headers=headers),
     ):
-        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
-        assert answer.json()["detail"] == "A user's token acts for its own subject only."
+        assert (response.status_code, response.json()["code"]) == (403, "forbidden")
+        assert response.json()["detail"] == "A user's token acts for its own subject only."
 
 
 @pytest.mark.parametrize("resource", ["fitbit", "Fitbit", "FITBIT"])
@@ -293,8 +293,8 @@ def test_a_provider_code_is_accepted_in_any_case(
 def test_provider_codes_in_a_list_are_accepted_in_any_case_and_sent_once(
     api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    answer = api.post("/sessions", json={"reference_id": reference_id, "resources": ["garmin", "Oura", "GARMIN"]})
-    assert answer.status_code == 201
+    response = api.post("/sessions", json={"reference_id": reference_id, "resources": ["garmin", "Oura", "GARMIN"]})
+    assert response.status_code == 201
     [call] = terra.calls("/widget/session")
     assert call["body"]["providers"] == "GARMIN,OURA"
 
@@ -311,10 +311,10 @@ def test_a_connection_id_in_a_path_is_404_with_a_hint_to_use_the_user_id(
     [connection] = connections_of(api, reference_id)
     for connection_id in (connection["connection_id"], f"con_{'0' * 24}"):
         for method in ("GET", "DELETE"):
-            answer = api.request(method, f"/connections/{connection_id}")
-            assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-            assert answer.json()["title"] == "Not found"
-            assert answer.json()["detail"] == (
+            response = api.request(method, f"/connections/{connection_id}")
+            assert (response.status_code, response.json()["code"]) == (404, "not_found")
+            assert response.json()["title"] == "Not found"
+            assert response.json()["detail"] == (
                 "There is no such connection. This is a connection_id: use the user_id of the connection instead."
             )
     assert len(connections_of(api, reference_id)) == 1
@@ -338,24 +338,25 @@ def test_the_detail_contains_the_wait_of_the_retry_after_header(
     api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.fault("/auth/authenticateUser", "rate_limit", retry_after=17)
-    answer = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
-    assert (answer.status_code, answer.headers["retry-after"]) == (429, "17")
-    assert answer.json()["detail"] == "Terra's rate limit is used up. Try again in 17 seconds."
+    response = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
+    assert (response.status_code, response.headers["retry-after"]) == (429, "17")
+    assert response.json()["detail"] == "Terra's rate limit is used up. Try again in 17 seconds."
 
 
 def test_the_21st_open_login_is_rejected_with_the_minutes_to_wait(api: httpx.Client, reference_id: str) -> None:
     for _ in range(20):
         create_session(api, reference_id)
-    answer = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
-    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_sessions")
+    response = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
+    assert (response.status_code, response.json()["code"]) == (429, "too_many_sessions")
     assert re.fullmatch(
-        r"This user has 20 unfinished logins, and may have 20\. Try again in (59|60) minutes\.", answer.json()["detail"]
+        r"This user has 20 unfinished logins, and may have 20\. Try again in (59|60) minutes\.",
+        response.json()["detail"],
     )
 
 
 def test_a_body_with_many_mistakes_gets_a_short_response(api: httpx.Client) -> None:
     body = {f"{'x' * 200}{number}": number for number in range(250)}
-    answer = api.post("/sessions", json=body)
-    assert answer.status_code == 400
-    assert len(answer.json()["errors"]) == 10
-    assert len(answer.content) < 8000
+    response = api.post("/sessions", json=body)
+    assert response.status_code == 400
+    assert len(response.json()["errors"]) == 10
+    assert len(response.content) < 8000

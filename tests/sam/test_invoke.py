@@ -5,9 +5,9 @@ import pytest
 from local import sam_local
 from local.sam_invoke import event_of
 from local.testing import Stack
-from tests.support.events import ANSWERS, answer_of
+from tests.support.events import EXPECTED_RESULTS, result_of
 
 
-@pytest.mark.parametrize("function", ANSWERS)
+@pytest.mark.parametrize("function", EXPECTED_RESULTS)
 def test_a_function_accepts_its_event_in_a_container(stack: Stack, function: str) -> None:
-    assert answer_of(sam_local.invoke(function, event_of(function, stack), stack)) == ANSWERS[function]
+    assert result_of(sam_local.invoke(function, event_of(function, stack), stack)) == EXPECTED_RESULTS[function]

@@ -1,4 +1,4 @@
-"""What a client of the API does: create a session, go through a login, read the result."""
+"""Actions of a client of the API: create a session, go through a login, read the result."""
 
 import re
 from collections.abc import Mapping
@@ -9,35 +9,35 @@ import httpx
 
 
 def create_session(api: httpx.Client, reference_id: str, **fields: object) -> dict[str, Any]:
-    answer = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT", **fields})
-    assert answer.status_code == httpx.codes.CREATED, answer.text
-    session: dict[str, Any] = answer.json()
+    response = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT", **fields})
+    assert response.status_code == httpx.codes.CREATED, response.text
+    session: dict[str, Any] = response.json()
     return session
 
 
 def decide(auth_url: str, decision: str, **fields: str) -> str:
     """Open the consent page and press a button. Return the redirect."""
-    with httpx.Client(timeout=30) as reference_id:
-        page = reference_id.get(auth_url)
+    with httpx.Client(timeout=30) as browser:
+        page = browser.get(auth_url)
         assert page.status_code == httpx.codes.OK, page.text
         action = re.search(r'<form[^>]*action="([^"]*)"', page.text)
         target = str(page.url.join(action.group(1))) if action else auth_url
-        answer = reference_id.post(target, data={**fields, "decision": decision})
-    assert answer.is_redirect, answer.text
-    return answer.headers["location"]
+        response = browser.post(target, data={**fields, "decision": decision})
+    assert response.is_redirect, response.text
+    return response.headers["location"]
 
 
 def session_status(api: httpx.Client, session: Mapping[str, Any]) -> dict[str, Any]:
-    answer = api.get(f"/sessions/{session['session_id']}")
-    assert answer.status_code == httpx.codes.OK, answer.text
-    status: dict[str, Any] = answer.json()
+    response = api.get(f"/sessions/{session['session_id']}")
+    assert response.status_code == httpx.codes.OK, response.text
+    status: dict[str, Any] = response.json()
     return status
 
 
 def connections_of(api: httpx.Client, reference_id: str, **query: str) -> list[dict[str, Any]]:
-    answer = api.get("/connections", params={"reference_id": reference_id, **query})
-    assert answer.status_code == httpx.codes.OK, answer.text
-    connections: list[dict[str, Any]] = answer.json()["connections"]
+    response = api.get("/connections", params={"reference_id": reference_id, **query})
+    assert response.status_code == httpx.codes.OK, response.text
+    connections: list[dict[str, Any]] = response.json()["connections"]
     return connections
 
 

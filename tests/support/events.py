@@ -2,7 +2,7 @@
 
 from typing import Any
 
-ANSWERS: dict[str, object] = {
+EXPECTED_RESULTS: dict[str, object] = {
     "authorize": True,
     "create_session": 201,
     "terra_webhook": 200,
@@ -24,9 +24,9 @@ ANSWERS: dict[str, object] = {
 }
 
 
-def answer_of(result: Any) -> object:  # noqa: ANN401 - JSON
+def result_of(result: Any) -> object:  # noqa: ANN401 - JSON
     """Return the status, the authorization result, the failed records or the sweep id."""
-    [answer] = [
+    [response] = [
         result[name] for name in ("statusCode", "isAuthorized", "batchItemFailures", "sweep_id") if name in result
     ]
-    return answer
+    return response

@@ -1,4 +1,4 @@
-"""Runs the project's handlers, each in its own process, which a test can kill or mislead at a named point.
+"""Runs the project's handlers, each in its own process, which a test can kill, pause or mock at a named point.
 
 A point is a step that is visible from outside: before and after each call to AWS (botocore's own events) and to
 Terra (around httpx), and `return`, when the handler is done but has not sent its result. Examples:
@@ -85,7 +85,7 @@ class Points:
 
     def passed(self, point: str) -> dict[str, Any] | None:
         """Report a point, and apply the rules that match it."""
-        self.say({"point": point})
+        self.send({"point": point})
         for rule in self._rules:
             if not fnmatchcase(point, rule["at"]) or rule.get("times") == 0:
                 continue
@@ -94,15 +94,15 @@ class Points:
             if rule["do"] == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             if rule["do"] == "pause":
-                self.say({"paused": point})
+                self.send({"paused": point})
                 self._in.readline()
                 continue
             return rule
         return None
 
-    def say(self, what: Mapping[str, Any]) -> None:
+    def send(self, message: Mapping[str, Any]) -> None:
         """Send one line of JSON to the test."""
-        self._out.write(json.dumps(what) + "\n")
+        self._out.write(json.dumps(message) + "\n")
         self._out.flush()
 
     def _numbered(self, trip: str) -> str:
@@ -117,7 +117,7 @@ class Points:
         if rule is None:
             return None
         if rule["do"] == "answer":
-            return answered(request, rule)
+            return aws_response(request, rule)
         if rule["do"] == "lose":
             URLLib3Session().send(request)
             raise exceptions.ReadTimeoutError(endpoint_url=request.url)
@@ -147,7 +147,7 @@ class _Raw(io.BytesIO):
         yield self.read()
 
 
-def answered(request: AWSPreparedRequest, rule: Mapping[str, Any]) -> AWSResponse:
+def aws_response(request: AWSPreparedRequest, rule: Mapping[str, Any]) -> AWSResponse:
     """Build a fake AWS response."""
     content = json.dumps(rule["body"]).encode()
     headers = HTTPHeaders.from_dict({"content-type": "application/x-amz-json-1.0"})
@@ -188,9 +188,9 @@ def run(connection: socket.socket) -> None:
             handler = load(ROOT / "functions" / job["function"])
             result = handler.lambda_handler(job["event"], None)
             points.passed("return")
-            points.say({"result": result, "log": printed.getvalue()})
+            points.send({"result": result, "log": printed.getvalue()})
         except Exception:  # noqa: BLE001 - the test must see every error
-            points.say({"error": traceback.format_exc(), "log": printed.getvalue()})
+            points.send({"error": traceback.format_exc(), "log": printed.getvalue()})
 
 
 def main() -> None:

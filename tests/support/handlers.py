@@ -23,7 +23,7 @@ from tools.environment import ROOT
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-PATIENCE = 60.0
+RUN_TIMEOUT_S = 60.0
 Rule = dict[str, Any]
 
 
@@ -36,36 +36,36 @@ def pause(at: str, *, times: int = 1) -> Rule:
     return {"at": at, "do": "pause", "times": times}
 
 
-def lose(at: str, *, times: int = 1) -> Rule:
+def lost_response(at: str, *, times: int = 1) -> Rule:
     """The request takes effect, but its response is lost."""
     return {"at": at, "do": "lose", "times": times}
 
 
-def broken(at: str, how: str) -> Rule:
+def broken_connection(at: str, how: str) -> Rule:
     """Break the connection; `how` is `no connection`, `reset` or `silence`."""
     return {"at": at, "do": "break", "how": how}
 
 
-def instead(at: str, body: Mapping[str, Any], *, status: int = 200, times: int | None = None) -> Rule:
+def fake_response(at: str, body: Mapping[str, Any], *, status: int = 200, times: int | None = None) -> Rule:
     """Return a fake AWS response; the request is not sent."""
     rule: Rule = {"at": at, "do": "answer", "status": status, "body": body}
     return rule if times is None else {**rule, "times": times}
 
 
-def refused(at: str, code: str, *, status: int = 400, times: int | None = None, **more: object) -> Rule:
+def aws_error(at: str, code: str, *, status: int = 400, times: int | None = None, **more: object) -> Rule:
     """Return an error from DynamoDB."""
     body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "ordered by a test", **more}
-    return instead(at, body, status=status, times=times)
+    return fake_response(at, body, status=status, times=times)
 
 
 def cancelled(*codes: str, times: int | None = None) -> Rule:
     """Cancel the transaction; `codes` holds one reason for each of its writes."""
     reasons = [{"Code": code} if code == "None" else {"Code": code, "Message": "ordered by a test"} for code in codes]
     at = "dynamodb.TransactWriteItems*:before"
-    return refused(at, "TransactionCanceledException", times=times, CancellationReasons=reasons)
+    return aws_error(at, "TransactionCanceledException", times=times, CancellationReasons=reasons)
 
 
-NOTHING_FOUND_BY_INDEX = instead("dynamodb.Query*:before", {"Items": [], "Count": 0, "ScannedCount": 0})
+STALE_INDEX = fake_response("dynamodb.Query*:before", {"Items": [], "Count": 0, "ScannedCount": 0})
 """The index is not up to date yet and returns nothing."""
 
 
@@ -124,32 +124,32 @@ class Running:
 
     def until_paused(self) -> str:
         """Wait until the run pauses, and return the point."""
-        for told in self._told():
-            if "paused" in told:
-                point: str = told["paused"]
+        for message in self._messages():
+            if "paused" in message:
+                point: str = message["paused"]
                 return point
         raise AssertionError(self._run)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         self._send("")
 
     def end(self) -> Run:
         """Wait until the run has ended, normally or by SIGKILL."""
-        for told in self._told():
-            self._run.result = told.get("result", self._run.result)
-            self._run.error = told.get("error", self._run.error)
-            self._run.log = told.get("log", self._run.log)
+        for message in self._messages():
+            self._run.result = message.get("result", self._run.result)
+            self._run.error = message.get("error", self._run.error)
+            self._run.log = message.get("log", self._run.log)
         self._run.seconds = time.monotonic() - self._began
         return self._run
 
-    def _told(self) -> Iterator[dict[str, Any]]:
+    def _messages(self) -> Iterator[dict[str, Any]]:
         try:
             for line in self._in:
-                told = json.loads(line)
-                if "point" in told:
-                    self._run.points.append(told["point"])
+                message = json.loads(line)
+                if "point" in message:
+                    self._run.points.append(message["point"])
                 else:
-                    yield told
+                    yield message
         except ConnectionResetError:
             return
 
@@ -174,7 +174,7 @@ class Handlers:
     ) -> Running:
         """Start a handler, named by its folder."""
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(PATIENCE)
+        connection.settimeout(RUN_TIMEOUT_S)
         connection.connect(str(self.path))
         variables = {**self.environments[function], **(environment or {})}
         calls = str(self.stack.aws_calls)
@@ -232,7 +232,7 @@ def environments(stack: Stack) -> dict[str, dict[str, str]]:
     ids = {"Connections": tables.connections, "Sessions": tables.sessions, "Deliveries": tables.deliveries}
     ids |= messages.physical_ids(ROOT / "template.yaml", stack.aws_url)
     ids[PSEUDONYM_KEY] = arns[PSEUDONYM_KEY]
-    secrets = {arns[PSEUDONYM_KEY]: held(stack, arns[PSEUDONYM_KEY])}
+    secrets = {arns[PSEUDONYM_KEY]: secret_value(stack, arns[PSEUDONYM_KEY])}
     template = read_stack(
         ROOT / "template.yaml", parameters=parameters, physical_ids=ids, region=stack.region, secrets=secrets
     )
@@ -255,7 +255,7 @@ def secret_arns(stack: Stack) -> dict[str, str]:
     return {secret["Name"].rpartition("/")[2]: secret["ARN"] for secret in found}
 
 
-def held(stack: Stack, secret: str) -> str:
+def secret_value(stack: Stack, secret: str) -> str:
     """Return the value of a secret."""
     return _secrets_manager(stack).get_secret_value(SecretId=secret)["SecretString"]
 
@@ -303,6 +303,6 @@ def http_event(
     return event
 
 
-def settled(runs: Sequence[Running]) -> list[Run]:
+def results_of(runs: Sequence[Running]) -> list[Run]:
     """Wait for concurrent runs and return their results."""
     return [running.end() for running in runs]

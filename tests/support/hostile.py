@@ -5,66 +5,66 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-Talk = Callable[[socket.socket, threading.Event], None]
+Behavior = Callable[[socket.socket, threading.Event], None]
 
 
 def head(length: int, *, status: str = "200 OK") -> bytes:
     return f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n".encode()
 
 
-def drip(connection: socket.socket, is_over: threading.Event) -> None:
+def drip(connection: socket.socket, is_stopped: threading.Event) -> None:
     """Send the response one byte at a time, with short pauses."""
     connection.sendall(head(100_000))
-    while not is_over.wait(0.3):
+    while not is_stopped.wait(0.3):
         connection.sendall(b" ")
 
 
-def drip_head(connection: socket.socket, is_over: threading.Event) -> None:
+def drip_head(connection: socket.socket, is_stopped: threading.Event) -> None:
     """Send the response's headers one byte at a time, without end."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nx-slow: ")
-    while not is_over.wait(0.3):
+    while not is_stopped.wait(0.3):
         connection.sendall(b"x")
 
 
-def stall_after(seconds: float) -> Talk:
+def stall_after(seconds: float) -> Behavior:
     """Send the headers after `seconds`, and then nothing."""
 
-    def talk(connection: socket.socket, is_over: threading.Event) -> None:
-        if not is_over.wait(seconds):
+    def behave(connection: socket.socket, is_stopped: threading.Event) -> None:
+        if not is_stopped.wait(seconds):
             connection.sendall(head(100))
-            is_over.wait()
+            is_stopped.wait()
 
-    return talk
+    return behave
 
 
-def talk_forever(connection: socket.socket, is_over: threading.Event) -> None:
+def send_forever(connection: socket.socket, is_stopped: threading.Event) -> None:
     """Send a response without end."""
     connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")
-    while not is_over.is_set():
+    while not is_stopped.is_set():
         connection.sendall(b" " * 65_536)
 
 
-def answer(content: bytes) -> Talk:
+def send_bytes(content: bytes) -> Behavior:
     """Send the bytes unchanged."""
 
-    def talk(connection: socket.socket, is_over: threading.Event) -> None:
-        del is_over
+    def behave(connection: socket.socket, is_stopped: threading.Event) -> None:
+        del is_stopped
         connection.sendall(content)
 
-    return talk
+    return behave
 
 
 @contextmanager
-def hostile(talk: Talk) -> Iterator[tuple[str, list[bytes]]]:
+def hostile(behave: Behavior) -> Iterator[tuple[str, list[bytes]]]:
     """Serve on a free port. Yield its URL and the received requests."""
-    is_over = threading.Event()
-    heard: list[bytes] = []
+    is_stopped = threading.Event()
+    received: list[bytes] = []
 
     def serve(connection: socket.socket) -> None:
         with connection:
             try:
-                heard.append(connection.recv(65_536))
-                talk(connection, is_over)
+                received.append(connection.recv(65_536))
+                behave(connection, is_stopped)
             except OSError:
                 return  # the client gave up, as the test expects
 
@@ -82,8 +82,8 @@ def hostile(talk: Talk) -> Iterator[tuple[str, list[bytes]]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         accepting = threading.Thread(target=accept, daemon=True)
         accepting.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", heard
-        is_over.set()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", received
+        is_stopped.set()
         listener.shutdown(socket.SHUT_RDWR)
     for thread in (accepting, *threads):
         thread.join(5)
@@ -92,12 +92,12 @@ def hostile(talk: Talk) -> Iterator[tuple[str, list[bytes]]]:
 @contextmanager
 def unreachable() -> Iterator[str]:
     """Yield a URL that neither accepts nor rejects a connection: its queue is full and never served."""
-    with ExitStack() as held:
-        listener = held.enter_context(socket.socket())
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
         for _ in range(4):
-            filler = held.enter_context(socket.socket())
+            filler = stack.enter_context(socket.socket())
             filler.settimeout(0)
             filler.connect_ex(listener.getsockname())
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -14,7 +14,7 @@ from tests.support.terra import Terra
 
 
 @dataclass(frozen=True)
-class Attempt:
+class LoginAttempt:
     """A new session, with the states of its two redirects, which were sent only to Terra."""
 
     session: dict[str, Any]
@@ -37,14 +37,14 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Begun(Attempt):
+class ProviderAttempt(LoginAttempt):
     """A login at one provider; `user_id` is the one that Terra issued for it in advance."""
 
     user_id: str
 
 
 @dataclass(frozen=True)
-class OnTerrasPage(Attempt):
+class WidgetAttempt(LoginAttempt):
     """A login at a provider that the user picks; `widget_session_id` is Terra's."""
 
     widget_session_id: str
@@ -62,28 +62,30 @@ class OnTerrasPage(Attempt):
 
     def _press(self, **button: str) -> str:
         url: str = self.session["auth_url"]
-        answer = httpx.post(url, data=button, timeout=30)
-        assert answer.is_redirect, answer.text
-        return urljoin(url, answer.headers["location"])
+        response = httpx.post(url, data=button, timeout=30)
+        assert response.is_redirect, response.text
+        return urljoin(url, response.headers["location"])
 
 
-def begin_widget(api: httpx.Client, terra: Terra, reference_id: str, **fields: object) -> OnTerrasPage:
+def begin_widget(api: httpx.Client, terra: Terra, reference_id: str, **fields: object) -> WidgetAttempt:
     """Start a session without a provider."""
-    answer = api.post("/sessions", json={"reference_id": reference_id, **fields})
-    assert answer.status_code == httpx.codes.CREATED, answer.text
-    session: dict[str, Any] = answer.json()
-    asked = terra.calls("/widget/session")[-1]["body"]
-    success, failure = (query_of(asked[f"auth_{outcome}_redirect_url"])["state"] for outcome in ("success", "failure"))
-    return OnTerrasPage(session, success, failure, session["auth_url"].rpartition("/")[2])
+    response = api.post("/sessions", json={"reference_id": reference_id, **fields})
+    assert response.status_code == httpx.codes.CREATED, response.text
+    session: dict[str, Any] = response.json()
+    request_body = terra.calls("/widget/session")[-1]["body"]
+    success, failure = (
+        query_of(request_body[f"auth_{outcome}_redirect_url"])["state"] for outcome in ("success", "failure")
+    )
+    return WidgetAttempt(session, success, failure, session["auth_url"].rpartition("/")[2])
 
 
-def begin(api: httpx.Client, terra: Terra, reference_id: str, **fields: object) -> Begun:
+def begin(api: httpx.Client, terra: Terra, reference_id: str, **fields: object) -> ProviderAttempt:
     """Start a session, and read what Terra received for it."""
     session = create_session(api, reference_id, **fields)
     login = logins(terra)[-1]
     assert login["auth_url"] == session["auth_url"]
     success, failure = (query_of(login[f"{outcome}_url"])["state"] for outcome in ("success", "failure"))
-    return Begun(session, success, failure, login["user_id"])
+    return ProviderAttempt(session, success, failure, login["user_id"])
 
 
 def button(page: httpx.Response) -> dict[str, str]:
@@ -96,10 +98,10 @@ def logins(terra: Terra) -> list[dict[str, Any]]:
     return found
 
 
-def page_and_headers(answer: httpx.Response) -> tuple[int, bytes, Mapping[str, str]]:
-    """Return everything by which a client could distinguish two responses."""
+def page_and_headers(response: httpx.Response) -> tuple[int, bytes, Mapping[str, str]]:
+    """Return every part of a response that a client can compare with another response's."""
     return (
-        answer.status_code,
-        answer.content,
-        {name: value for name, value in answer.headers.items() if name not in {"date", "apigw-requestid"}},
+        response.status_code,
+        response.content,
+        {name: value for name, value in response.headers.items() if name not in {"date", "apigw-requestid"}},
     )

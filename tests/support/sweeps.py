@@ -36,12 +36,12 @@ def connection_item(user_id: str, facts: Item | None = None) -> Item:
     kinds = {
         "connected": {"at": LONG_AGO},
         "provider": {"at": LONG_AGO, "value": "FITBIT"},
-        "owner": {"at": LONG_AGO, "value": "somebody"},
+        "owner": {"at": LONG_AGO, "value": "alice"},
         **(facts or {}),
     }
     return {
         "user_id": user_id,
-        "reference_id": "somebody",
+        "reference_id": "alice",
         "version": 1,
         "first_connected": LONG_AGO,
         "facts": kinds,
@@ -53,7 +53,7 @@ def event_of(message: Message) -> dict[str, Any]:
     return {"Records": [{"messageId": message["MessageId"], "body": message["Body"], "eventSource": "aws:sqs"}]}
 
 
-def counted(runs: Iterable[Run], name: str) -> dict[str, float]:
+def metric_sums(runs: Iterable[Run], name: str) -> dict[str, float]:
     """Sum a metric's values by its only dimension besides `service`."""
     found: dict[str, float] = {}
     for run in runs:
@@ -66,14 +66,14 @@ def counted(runs: Iterable[Run], name: str) -> dict[str, float]:
     return found
 
 
-def notes(run: Run) -> dict[str, Any]:
+def log_record(run: Run) -> dict[str, Any]:
     """Return the one line of a run's log that describes its work."""
     [line] = [record for line in run.log.splitlines() if "message_id" in (record := json.loads(line))]
     return dict(line)
 
 
 def outcomes(runs: Iterable[Run]) -> list[str]:
-    return [notes(run).get("outcome", "failed") for run in runs]
+    return [log_record(run).get("outcome", "failed") for run in runs]
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ class Sweeping:
                 rest = self.dynamodb.batch_write_item(RequestItems=rest)["UnprocessedItems"]
 
     def put_tombstones(self, user_id: str) -> None:
-        grave = f"erased:{hashlib.sha256(user_id.encode()).hexdigest()}"
-        self.load([{"user_id": grave, "ttl": int(time.time()) + 1000}])
+        key = f"erased:{hashlib.sha256(user_id.encode()).hexdigest()}"
+        self.load([{"user_id": key, "ttl": int(time.time()) + 1000}])
 
     def connection(self, user_id: str) -> Item | None:
         return self._get(self.connections_table, "user_id", user_id)
@@ -129,8 +129,8 @@ class Sweeping:
         assert state is not None
         return state
 
-    def kept(self) -> list[Item]:
-        """Return all items of sweeps. The table also lists what a user began, under the user's pseudonym."""
+    def sweep_items(self) -> list[Item]:
+        """Return all items of sweeps. The table also holds each user's list of operations, under a pseudonym."""
         return [item for item in self._all(self.sessions_table) if not item["session_id"].startswith("user:")]
 
     def change(self, session_id: str, **changes: object) -> None:
@@ -140,8 +140,8 @@ class Sweeping:
         self.dynamodb.put_item(TableName=self.sessions_table, Item=changed)
 
     def _get(self, table: str, key: str, value: str) -> Item | None:
-        answer = self.dynamodb.get_item(TableName=table, Key={key: {"S": value}}, ConsistentRead=True)
-        return {name: _read(stored) for name, stored in answer["Item"].items()} if "Item" in answer else None
+        response = self.dynamodb.get_item(TableName=table, Key={key: {"S": value}}, ConsistentRead=True)
+        return {name: _read(stored) for name, stored in response["Item"].items()} if "Item" in response else None
 
     def _all(self, table: str) -> list[Item]:
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
@@ -160,9 +160,9 @@ class Sweeping:
         has_started: bool = run.result["has_started"]
         return has_started
 
-    def take(self, *, patience: int = 1) -> Message | None:
+    def receive(self, *, wait_s: int = 1) -> Message | None:
         """Receive a message and delete it from the queue."""
-        found = self.sqs.receive_message(QueueUrl=self.queue_url, WaitTimeSeconds=patience).get("Messages", [])
+        found = self.sqs.receive_message(QueueUrl=self.queue_url, WaitTimeSeconds=wait_s).get("Messages", [])
         for message in found:
             self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
             return dict(message)
@@ -170,30 +170,30 @@ class Sweeping:
 
     def next_of(self, task: str) -> Message:
         """Return the next message of this task, after processing the messages before it."""
-        while (message := self.take()) is not None:
+        while (message := self.receive()) is not None:
             if json.loads(message["Body"])["task"] == task:
                 return message
-            self.work(message)
+            self.process(message)
         raise AssertionError(task)
 
-    def take_all(self) -> list[Message]:
-        taken = []
-        while (message := self.take(patience=0)) is not None:
-            taken.append(message)
-        return taken
+    def receive_all(self) -> list[Message]:
+        received = []
+        while (message := self.receive(wait_s=0)) is not None:
+            received.append(message)
+        return received
 
-    def work(self, message: Message, *rules: Rule, limit: str = "2") -> Run:
+    def process(self, message: Message, *rules: Rule, limit: str = "2") -> Run:
         """Pass a message to the function."""
         variables = {**self.environment, "SWEEP_REVOKES_BELOW_PERCENT": limit}
         return self.handlers.run("sweep_page", event_of(message), *rules, environment=variables)
 
-    def work_all(self, *, copies: int = 1, patience: int = 0, limit: str = "2") -> list[Run]:
+    def process_all(self, *, copies: int = 1, wait_s: int = 0, limit: str = "2") -> list[Run]:
         """Process every message in the queue and those that follow. Retry failed messages at once; fail at 500 runs."""
         runs: list[Run] = []
         again: list[Message] = []
-        while (message := again.pop() if again else self.take(patience=patience)) is not None:
+        while (message := again.pop() if again else self.receive(wait_s=wait_s)) is not None:
             for _ in range(copies):
-                run = self.work(message, limit=limit)
+                run = self.process(message, limit=limit)
                 assert run.result is not None, run.error
                 runs.append(run)
                 if run.result["batchItemFailures"]:
@@ -205,7 +205,7 @@ class Sweeping:
     def sweep(self, *, limit: str = "2") -> list[Run]:
         """Run a whole sweep."""
         assert self.has_started()
-        return self.work_all(limit=limit)
+        return self.process_all(limit=limit)
 
 
 @contextmanager
@@ -226,7 +226,7 @@ def connect_at_terra(terra: Terra, count: int, **details: object) -> list[str]:
     """Connect users at Terra."""
 
     def connect(number: int) -> str:
-        user = terra.connect(f"person-{number}", account=f"account-{number}", silent=True, **details)
+        user = terra.connect(f"reference-{number}", account=f"account-{number}", silent=True, **details)
         return str(user["user_id"])
 
     with ThreadPoolExecutor(8) as pool:

@@ -89,16 +89,16 @@ class Tables:
     def _write_connections(self, requests: Sequence["WriteRequestTypeDef"]) -> None:
         for start in range(0, len(requests), 25):
             batch = requests[start : start + 25]
-            answer = self._client.batch_write_item(RequestItems={self._names.connections: batch})
-            assert not answer["UnprocessedItems"]
+            response = self._client.batch_write_item(RequestItems={self._names.connections: batch})
+            assert not response["UnprocessedItems"]
 
     def _count(self, table: str) -> int:
         pages = self._client.get_paginator("scan").paginate(TableName=table, Select="COUNT", ConsistentRead=True)
         return sum(page["Count"] for page in pages)
 
     def _get(self, table: str, key: str, value: str) -> Item | None:
-        answer = self._client.get_item(TableName=table, Key={key: {"S": value}}, ConsistentRead=True)
-        item = answer.get("Item")
+        response = self._client.get_item(TableName=table, Key={key: {"S": value}}, ConsistentRead=True)
+        item = response.get("Item")
         return {name: _read(stored) for name, stored in item.items()} if item else None
 
 

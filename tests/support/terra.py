@@ -31,9 +31,9 @@ class Terra:
 
     def deliver(self, body: object = None, **details: object) -> list[dict[str, Any]]:
         """Send a signed webhook now, without retries. Return the stack's response to each copy."""
-        what = {"body": body} if body is not None else {}
-        answers: list[dict[str, Any]] = self._send("POST", "deliveries", {**what, **details})
-        return answers
+        event = {"body": body} if body is not None else {}
+        responses: list[dict[str, Any]] = self._send("POST", "deliveries", {**event, **details})
+        return responses
 
     def hold(self) -> None:
         self._send("POST", "hold")
@@ -44,8 +44,8 @@ class Terra:
 
     def connect(self, reference_id: str, **details: object) -> dict[str, Any]:
         """Connect a user outside the stack. Return Terra's user."""
-        made = self._send("POST", "users", {"reference_id": reference_id, **details})
-        user: dict[str, Any] = made["user"]
+        created = self._send("POST", "users", {"reference_id": reference_id, **details})
+        user: dict[str, Any] = created["user"]
         return user
 
     def change(self, user_id: str, **changes: object) -> None:
@@ -56,6 +56,6 @@ class Terra:
         self._send("POST", f"users/{user_id}/events", {"type": type_, **details})
 
     def _send(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
-        answer = self.client.request(method, f"/_control/{path}", json=body)
-        assert answer.is_success, answer.text
-        return answer.json() if answer.content else None
+        response = self.client.request(method, f"/_control/{path}", json=body)
+        assert response.is_success, response.text
+        return response.json() if response.content else None

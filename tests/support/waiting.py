@@ -1,4 +1,4 @@
-"""Waiting, with patience for a busy machine."""
+"""Waiting, with time limits for a busy machine."""
 
 import time
 from collections.abc import Callable
@@ -8,13 +8,13 @@ T = TypeVar("T")
 
 
 BUSY = 15.0
-"""Seconds that a busy machine may take on top of a time limit in a test."""
+"""Seconds that a busy machine may need in addition to a time limit in a test."""
 
 
-def eventually(look: Callable[[], T], *, within: float = 60) -> T:
-    """Call `look` until its result is true, and return the result."""
-    give_up_at = time.monotonic() + within
-    while not (seen := look()):
-        assert time.monotonic() < give_up_at, f"not within {within} s: {seen!r}"
+def eventually(read: Callable[[], T], *, within: float = 60) -> T:
+    """Call `read` until its result is true, and return the result."""
+    ends_at = time.monotonic() + within
+    while not (result := read()):
+        assert time.monotonic() < ends_at, f"not within {within} s: {result!r}"
         time.sleep(0.05)
-    return seen
+    return result

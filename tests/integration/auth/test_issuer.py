@@ -21,28 +21,28 @@ from tests.support.waiting import BUSY
 
 KEYS = [{"kty": "RSA", "kid": "1"}]
 DISCOVERY = "/.well-known/openid-configuration"
-Answer = Callable[[BaseHTTPRequestHandler], None]
+Respond = Callable[[BaseHTTPRequestHandler], None]
 
 
 class Server:
     """Returns the configured response for each path, and records the requests."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Answer] = {}
-        self.asked: list[str] = []
-        ours = self
+        self.responses: dict[str, Respond] = {}
+        self.requests: list[str] = []
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                ours.asked.append(self.path)
-                ours.answers[self.path](self)
+                server.requests.append(self.path)
+                server.responses[self.path](self)
 
             def log_message(self, *_: object) -> None:
                 """Print nothing."""
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}"
-        self.answers = {
+        self.responses = {
             DISCOVERY: as_json({"issuer": self.url, "jwks_uri": f"{self.url}/jwks"}),
             "/jwks": as_json({"keys": KEYS}),
         }
@@ -51,19 +51,19 @@ class Server:
         return Issuer(self.url, jwks_url=jwks_url, is_local=True)
 
 
-def as_json(content: object, *, status: int = 200) -> Answer:
+def as_json(content: object, *, status: int = 200) -> Respond:
     return as_bytes(json.dumps(content).encode(), status=status)
 
 
-def as_bytes(content: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
-    def answer(request: BaseHTTPRequestHandler) -> None:
+def as_bytes(content: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Respond:
+    def respond(request: BaseHTTPRequestHandler) -> None:
         request.send_response(status)
         for name, value in {"content-length": str(len(content)), **(headers or {})}.items():
             request.send_header(name, value)
         request.end_headers()
         request.wfile.write(content)
 
-    return answer
+    return respond
 
 
 def silent(request: BaseHTTPRequestHandler) -> None:
@@ -98,18 +98,18 @@ def server() -> Iterator[Server]:
 
 def test_the_keys_are_read_from_the_url_of_the_discovery_document(server: Server) -> None:
     assert server.issuer().jwks() == KEYS
-    assert server.asked == [DISCOVERY, "/jwks"]
+    assert server.requests == [DISCOVERY, "/jwks"]
 
 
 def test_the_keys_are_read_from_the_configured_url(server: Server) -> None:
-    server.answers["/elsewhere"] = as_json({"keys": [1]})
+    server.responses["/elsewhere"] = as_json({"keys": [1]})
     assert server.issuer(jwks_url=f"{server.url}/elsewhere").jwks() == [1]
-    assert server.asked == ["/elsewhere"]
+    assert server.requests == ["/elsewhere"]
 
 
 def test_an_issuer_with_a_path_or_a_slash_is_found(server: Server) -> None:
     address = f"{server.url}/realms/app/"
-    server.answers[f"/realms/app{DISCOVERY}"] = as_json({"issuer": address, "jwks_uri": f"{server.url}/jwks"})
+    server.responses[f"/realms/app{DISCOVERY}"] = as_json({"issuer": address, "jwks_uri": f"{server.url}/jwks"})
     assert Issuer(address, jwks_url="", is_local=True).jwks() == KEYS
 
 
@@ -130,14 +130,14 @@ def test_an_issuer_with_a_path_or_a_slash_is_found(server: Server) -> None:
 def test_a_discovery_document_of_another_issuer_or_with_an_unsafe_key_url_is_rejected(
     server: Server, document: dict[str, str | None]
 ) -> None:
-    server.answers[DISCOVERY] = as_bytes(json.dumps(document).replace("{url}", server.url).encode())
+    server.responses[DISCOVERY] = as_bytes(json.dumps(document).replace("{url}", server.url).encode())
     with pytest.raises(IssuerUnreachable):
         server.issuer().jwks()
-    assert "/jwks" not in server.asked
+    assert "/jwks" not in server.requests
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "respond",
     [
         as_json({"keys": KEYS}, status=500),
         as_json({"keys": KEYS}, status=404),
@@ -156,17 +156,17 @@ def test_a_discovery_document_of_another_issuer_or_with_an_unsafe_key_url_is_rej
         as_bytes(b'{"keys": ["' + b"a" * 600_000 + b'"]}'),
     ],
 )
-def test_a_response_that_is_not_a_key_set_is_rejected(server: Server, answer: Answer) -> None:
-    server.answers["/jwks"] = answer
+def test_a_response_that_is_not_a_key_set_is_rejected(server: Server, respond: Respond) -> None:
+    server.responses["/jwks"] = respond
     with pytest.raises(IssuerUnreachable):
         server.issuer().jwks()
-    assert server.asked == [DISCOVERY, "/jwks"]
+    assert server.requests == [DISCOVERY, "/jwks"]
 
 
-@pytest.mark.parametrize("answer", [silent, dripping])
+@pytest.mark.parametrize("respond", [silent, dripping])
 @pytest.mark.parametrize("path", [DISCOVERY, "/jwks"])
-def test_a_request_to_a_slow_issuer_ends_at_the_time_limit(server: Server, path: str, answer: Answer) -> None:
-    server.answers[path] = answer
+def test_a_request_to_a_slow_issuer_ends_at_the_time_limit(server: Server, path: str, respond: Respond) -> None:
+    server.responses[path] = respond
     began = time.monotonic()
     with pytest.raises(IssuerUnreachable):
         server.issuer().jwks()
@@ -195,7 +195,7 @@ def test_an_untrusted_certificate_is_rejected(server: Server, tmp_path: Path) ->
     with pytest.raises(IssuerUnreachable) as unreachable:
         Issuer("https://login.example.com", jwks_url=url, is_local=False).jwks()
     assert "CERTIFICATE_VERIFY_FAILED" in str(unreachable.value.__cause__)
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_an_issuer_that_does_not_listen_is_unreachable() -> None:

@@ -46,10 +46,10 @@ class Issuer:
     client: httpx.Client
     url: str
 
-    def token(self, subject: str, **asked: object) -> str:
-        answer = self.client.post("/token", json={"subject": subject, **asked})
-        said: str = answer.raise_for_status().json()["access_token"]
-        return said
+    def token(self, subject: str, **options: object) -> str:
+        response = self.client.post("/token", json={"subject": subject, **options})
+        access_token: str = response.raise_for_status().json()["access_token"]
+        return access_token
 
     def jwk(self) -> dict[str, str]:
         jwk: dict[str, str] = self.client.get("/jwks").json()["keys"][-1]
@@ -100,7 +100,7 @@ FORGED: dict[str, Forge] = {
 
 
 @dataclass(frozen=True)
-class Person:
+class User:
     """A user with an open session and a connection."""
 
     reference_id: str
@@ -109,19 +109,19 @@ class Person:
 
 
 @pytest.fixture
-def two(api: httpx.Client, terra: Terra) -> tuple[Person, Person]:
+def two_users(api: httpx.Client, terra: Terra) -> tuple[User, User]:
     """Two unrelated users."""
 
-    def somebody() -> Person:
-        name = f"person-{uuid4()}"
+    def new_user() -> User:
+        name = f"reference-{uuid4()}"
         session, user = create_session(api, name), terra.connect(name)
         eventually(lambda: connections_of(api, name))
-        return Person(name, session["session_id"], user["user_id"])
+        return User(name, session["session_id"], user["user_id"])
 
-    return somebody(), somebody()
+    return new_user(), new_user()
 
 
-def call(browser: httpx.Client, route: str, token: str, *, of: Person, named: str | None = None) -> httpx.Response:
+def call(browser: httpx.Client, route: str, token: str, *, of: User, named: str | None = None) -> httpx.Response:
     """Send a request about a user's data, with or without a reference_id."""
     method, _, path = route.partition(" ")
     path = path.replace("{session_id}", of.session_id).replace("{user_id}", of.user_id)
@@ -139,60 +139,66 @@ def call(browser: httpx.Client, route: str, token: str, *, of: Person, named: st
 
 
 def test_every_secured_route_is_covered_here() -> None:
-    """A new route must be added here, with a decision about whose data it shows."""
-    assert sorted([*NAMING, *SHOWING, *NOBODY_S]) == SECURED
+    """A new route must be added here, with a decision about the user that its data belongs to."""
+    assert sorted([*WITH_REFERENCE_ID, *WITH_ID, *WITHOUT_USER]) == SECURED
 
 
-NAMING = ["POST /sessions", "GET /connections", "POST /connections/sync", "POST /erasures", "POST /mobile-tokens"]
-SHOWING = ["GET /sessions/{session_id}", "GET /connections/{user_id}", "DELETE /connections/{user_id}"]
-NOBODY_S = ["GET /providers"]
-WELL = {200, 201, 204}
+WITH_REFERENCE_ID = [
+    "POST /sessions",
+    "GET /connections",
+    "POST /connections/sync",
+    "POST /erasures",
+    "POST /mobile-tokens",
+]
+WITH_ID = ["GET /sessions/{session_id}", "GET /connections/{user_id}", "DELETE /connections/{user_id}"]
+WITHOUT_USER = ["GET /providers"]
+SUCCESS = {200, 201, 204}
 
 
 @pytest.mark.parametrize("route", SECURED)
 def test_a_token_gives_access_to_the_data_of_its_subject(
-    browser: httpx.Client, issuer: Issuer, two: tuple[Person, Person], route: str
+    browser: httpx.Client, issuer: Issuer, two_users: tuple[User, User], route: str
 ) -> None:
-    own, _ = two
+    own, _ = two_users
     token = issuer.token(own.reference_id)
-    answer = call(browser, route, token, of=own)
-    assert answer.status_code in WELL, answer.text
-    if answer.content and route.endswith(("/sessions", "{session_id}", "{user_id}")):
-        assert answer.json()["reference_id"] == own.reference_id
-    if route in NAMING:
-        assert call(browser, route, token, of=own, named=own.reference_id).status_code in WELL
+    response = call(browser, route, token, of=own)
+    assert response.status_code in SUCCESS, response.text
+    if response.content and route.endswith(("/sessions", "{session_id}", "{user_id}")):
+        assert response.json()["reference_id"] == own.reference_id
+    if route in WITH_REFERENCE_ID:
+        assert call(browser, route, token, of=own, named=own.reference_id).status_code in SUCCESS
 
 
-@pytest.mark.parametrize("route", NAMING)
+@pytest.mark.parametrize("route", WITH_REFERENCE_ID)
 def test_a_request_for_another_user_is_forbidden_and_changes_nothing(
-    api: httpx.Client, browser: httpx.Client, issuer: Issuer, terra: Terra, two: tuple[Person, Person], route: str
+    api: httpx.Client, browser: httpx.Client, issuer: Issuer, terra: Terra, two_users: tuple[User, User], route: str
 ) -> None:
-    own, other = two
+    own, other = two_users
     before = (connections_of(api, other.reference_id), len(terra.calls("")))
-    answer = call(browser, route, issuer.token(own.reference_id), of=own, named=other.reference_id)
-    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
-    assert other.reference_id not in answer.text
+    response = call(browser, route, issuer.token(own.reference_id), of=own, named=other.reference_id)
+    assert (response.status_code, response.json()["code"]) == (403, "forbidden")
+    assert other.reference_id not in response.text
     assert (connections_of(api, other.reference_id), len(terra.calls(""))) == before
 
 
-@pytest.mark.parametrize("route", SHOWING)
+@pytest.mark.parametrize("route", WITH_ID)
 def test_another_user_s_resource_gets_the_response_of_a_missing_one(
-    api: httpx.Client, browser: httpx.Client, issuer: Issuer, two: tuple[Person, Person], route: str
+    api: httpx.Client, browser: httpx.Client, issuer: Issuer, two_users: tuple[User, User], route: str
 ) -> None:
-    own, other = two
+    own, other = two_users
     token = issuer.token(own.reference_id)
-    nothing = Person("", secrets.token_urlsafe(16), new_user_id())
-    foreign, missing = (call(browser, route, token, of=whose) for whose in (other, nothing))
+    nothing = User("", secrets.token_urlsafe(16), new_user_id())
+    foreign, missing = (call(browser, route, token, of=owner) for owner in (other, nothing))
     assert foreign.status_code == 404
-    assert told(foreign) == told(missing)
+    assert comparable(foreign) == comparable(missing)
     # The connection is unchanged.
     assert [c["status"] for c in connections_of(api, other.reference_id)] == ["connected"]
 
 
-def told(answer: httpx.Response) -> tuple[int, dict[str, str], str]:
+def comparable(response: httpx.Response) -> tuple[int, dict[str, str], str]:
     """Return a response without the fields that differ between any two."""
-    headers = {name: value for name, value in answer.headers.items() if name not in {"date", "apigw-requestid"}}
-    return answer.status_code, headers, answer.text
+    headers = {name: value for name, value in response.headers.items() if name not in {"date", "apigw-requestid"}}
+    return response.status_code, headers, response.text
 
 
 @pytest.mark.parametrize("route", SECURED)
@@ -200,18 +206,18 @@ def told(answer: httpx.Response) -> tuple[int, dict[str, str], str]:
 def test_an_invalid_token_is_rejected_on_every_route(
     browser: httpx.Client, issuer: Issuer, kind: str, route: str
 ) -> None:
-    someone = Person(f"person-{uuid4()}", "some", "some")
-    answer = call(browser, route, FORGED[kind](issuer, someone.reference_id), of=someone)
-    assert (answer.status_code, answer.json()) == (403, {"message": "Forbidden"})
+    user = User(f"reference-{uuid4()}", "some", "some")
+    response = call(browser, route, FORGED[kind](issuer, user.reference_id), of=user)
+    assert (response.status_code, response.json()) == (403, {"message": "Forbidden"})
 
 
 # -- further cases ----------------------------------------------------------------------------------------------------
 
 
 def test_another_user_s_resource_costs_the_same_calls_as_a_missing_one(
-    api: httpx.Client, handlers: Handlers, terra: Terra, two: tuple[Person, Person]
+    api: httpx.Client, handlers: Handlers, terra: Terra, two_users: tuple[User, User]
 ) -> None:
-    own, other = two
+    own, other = two_users
     # A user_id with a history. For its owner the links would be followed.
     new_id = new_user_id()
     terra.deliver(
@@ -246,21 +252,21 @@ def test_a_connection_without_an_owner_is_not_found_with_a_user_token(
     user_id = new_user_id()
     terra.deliver(auth_event(user_id, None))
     assert api.get(f"/connections/{user_id}").json()["reference_id"] is None
-    whose = Person(reference_id, "", user_id)
-    assert call(browser, "GET /connections/{user_id}", issuer.token(reference_id), of=whose).status_code == 404
-    assert call(browser, "DELETE /connections/{user_id}", issuer.token(reference_id), of=whose).status_code == 404
+    owner = User(reference_id, "", user_id)
+    assert call(browser, "GET /connections/{user_id}", issuer.token(reference_id), of=owner).status_code == 404
+    assert call(browser, "DELETE /connections/{user_id}", issuer.token(reference_id), of=owner).status_code == 404
 
 
 def test_a_request_with_a_service_key_requires_a_reference_id(api: httpx.Client) -> None:
-    answers = [
+    responses = [
         api.post("/sessions", json={"resource": "FITBIT"}),
         api.get("/connections"),
         api.post("/connections/sync", json={}),
         api.post("/erasures", json={}),
     ]
-    for answer in answers:
-        assert answer.status_code == 400
-        assert answer.json()["errors"] == [{"field": "reference_id", "message": "is required with a service key"}]
+    for response in responses:
+        assert response.status_code == 400
+        assert response.json()["errors"] == [{"field": "reference_id", "message": "is required with a service key"}]
 
 
 def test_two_users_can_use_the_same_idempotency_key(browser: httpx.Client, issuer: Issuer) -> None:
@@ -268,7 +274,7 @@ def test_two_users_can_use_the_same_idempotency_key(browser: httpx.Client, issue
         headers = {"authorization": f"Bearer {token}", "idempotency-key": "1"}
         return browser.post("/sessions", json={"resource": "FITBIT"}, headers=headers)
 
-    ada, bob = (issuer.token(f"person-{uuid4()}") for _ in range(2))
+    ada, bob = (issuer.token(f"reference-{uuid4()}") for _ in range(2))
     first, second = begin(ada), begin(bob)
     assert (first.status_code, second.status_code) == (201, 201)
     assert first.json()["session_id"] != second.json()["session_id"]
@@ -279,31 +285,31 @@ def test_a_user_sees_a_session_that_a_back_end_started_for_them(
     api: httpx.Client, browser: httpx.Client, issuer: Issuer, reference_id: str
 ) -> None:
     session = create_session(api, reference_id)
-    whose = Person(reference_id, session["session_id"], "")
-    answer = call(browser, "GET /sessions/{session_id}", issuer.token(reference_id), of=whose)
-    assert (answer.status_code, answer.json()["session_id"]) == (200, session["session_id"])
+    owner = User(reference_id, session["session_id"], "")
+    response = call(browser, "GET /sessions/{session_id}", issuer.token(reference_id), of=owner)
+    assert (response.status_code, response.json()["session_id"]) == (200, session["session_id"])
 
 
 @pytest.mark.parametrize("name", ["ada@example.com/ü b+c", "auth0|5f7c", "名前-" + "x" * 200])
 def test_a_subject_can_be_any_reference_id(browser: httpx.Client, issuer: Issuer, name: str) -> None:
     subject = f"{name}-{uuid4()}"[-256:]
-    answer = browser.post(
+    response = browser.post(
         "/sessions", json={"resource": "FITBIT"}, headers={"authorization": f"Bearer {issuer.token(subject)}"}
     )
-    assert (answer.status_code, answer.json()["reference_id"]) == (201, subject)
+    assert (response.status_code, response.json()["reference_id"]) == (201, subject)
 
 
 def test_the_user_s_browser_sets_the_language_and_a_back_end_s_header_is_ignored(
     api: httpx.Client, browser: httpx.Client, issuer: Issuer, terra: Terra, reference_id: str
 ) -> None:
-    def asked(client: httpx.Client, body: dict[str, str], **headers: str) -> str | None:
-        answer = client.post("/sessions", json={"resource": "FITBIT", **body}, headers=headers)
-        assert answer.status_code == 201, answer.text
+    def requested_language(client: httpx.Client, body: dict[str, str], **headers: str) -> str | None:
+        response = client.post("/sessions", json={"resource": "FITBIT", **body}, headers=headers)
+        assert response.status_code == 201, response.text
         language: str | None = terra.calls("/auth/authenticateUser")[-1]["body"].get("language")
         return language
 
     token = {"authorization": f"Bearer {issuer.token(reference_id)}", "accept-language": "tlh, fr-CH;q=0.9, en;q=0.8"}
-    assert asked(browser, {}, **token) == "fr"
-    assert asked(browser, {"language": "de"}, **token) == "de"
-    assert asked(browser, {}, **{**token, "accept-language": "tlh"}) is None
-    assert asked(api, {"reference_id": reference_id}, **{"accept-language": "fr"}) is None
+    assert requested_language(browser, {}, **token) == "fr"
+    assert requested_language(browser, {"language": "de"}, **token) == "de"
+    assert requested_language(browser, {}, **{**token, "accept-language": "tlh"}) is None
+    assert requested_language(api, {"reference_id": reference_id}, **{"accept-language": "fr"}) is None

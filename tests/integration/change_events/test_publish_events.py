@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from local import messages
 from local.testing import Stack
 from tests.support.api import connections_of
-from tests.support.handlers import Handlers, Run, instead, refused
+from tests.support.handlers import Handlers, Run, aws_error, fake_response
 from tests.support.terra import Terra
 from tests.support.terra_events import auth_event, deauth_event, new_user_id
 from tests.support.waiting import eventually
@@ -46,25 +46,25 @@ class Listener:
     def __init__(self, client: "SQSClient", queue_url: str) -> None:
         self._client = client
         self._queue_url = queue_url
-        self._heard: list[Event] = []
+        self._received: list[Event] = []
         self._validator = Draft202012Validator(schema(), format_checker=FormatChecker())
 
     def of(self, reference_id: str) -> list[Event]:
         """Return the details of all events about this user so far, after validating each against the schema."""
         while True:
-            answer = self._client.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10)
-            found = answer.get("Messages", [])
+            response = self._client.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10)
+            found = response.get("Messages", [])
             for message in found:
                 self._client.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
                 event = json.loads(message["Body"])
                 assert event["source"] == "terra-connections"
                 assert event["detail-type"] == event["detail"]["type"]
                 self._validator.validate(event["detail"])
-                self._heard.append(event["detail"])
+                self._received.append(event["detail"])
             if not found:
-                return [event for event in self._heard if event["reference_id"] == reference_id]
+                return [event for event in self._received if event["reference_id"] == reference_id]
 
-    def hears(self, reference_id: str, *types: str) -> list[Event]:
+    def expect(self, reference_id: str, *types: str) -> list[Event]:
         """Wait until exactly these events, in this order, were published about this user."""
         eventually(lambda: len(self.of(reference_id)) >= len(types))
         assert [event["type"] for event in self.of(reference_id)] == list(types)
@@ -99,21 +99,21 @@ def listener(stack: Stack) -> Iterator[Listener]:
 
 def deliver(terra: Terra, body: dict[str, Any]) -> None:
     # Equal bytes that are signed in the same second count as one delivery.
-    [answer] = terra.deliver({**body, "version": new_user_id()})
-    assert answer["status"] == httpx.codes.OK, answer
+    [response] = terra.deliver({**body, "version": new_user_id()})
+    assert response["status"] == httpx.codes.OK, response
 
 
 def of_user(type_: str, user_id: str, reference_id: str | None, **more: object) -> dict[str, Any]:
     return {**deauth_event(user_id, reference_id), "type": type_, **more}
 
 
-def reauth_event(new: str, old: str, reference_id: str, *, new_person: str | None = None) -> dict[str, Any]:
+def reauth_event(new: str, old: str, reference_id: str, *, new_reference_id: str | None = None) -> dict[str, Any]:
     user = {"provider": "FITBIT", "scopes": "ACTIVITY,SLEEP", "active": True}
     return {
         "type": "user_reauth",
         "status": "warning",
         "old_user": {**user, "user_id": old, "reference_id": reference_id},
-        "new_user": {**user, "user_id": new, "reference_id": new_person or reference_id},
+        "new_user": {**user, "user_id": new, "reference_id": new_reference_id or reference_id},
     }
 
 
@@ -124,36 +124,36 @@ class TestOnTheRunningStack:
         self, api: httpx.Client, terra: Terra, listener: Listener, reference_id: str
     ) -> None:
         first, second = new_user_id(), new_user_id()
-        told: list[str] = []
+        types: list[str] = []
 
-        def then(type_: str, *bodies: dict[str, Any]) -> Event:
+        def expect_next(type_: str, *bodies: dict[str, Any]) -> Event:
             time.sleep(0.01)  # advances Terra's clock
             for body in bodies:
                 deliver(terra, body)
-            told.append(type_)
-            event = listener.hears(reference_id, *told)[-1]
+            types.append(type_)
+            event = listener.expect(reference_id, *types)[-1]
             assert event["connections"] == connections_of(api, reference_id)
             return event
 
-        begun = then("connected", auth_event(first, reference_id))
-        assert begun["connection"] == connections_of(api, reference_id)[0]
+        connected = expect_next("connected", auth_event(first, reference_id))
+        assert connected["connection"] == connections_of(api, reference_id)[0]
         assert (
-            then("needs_reauth", of_user("connection_error", first, reference_id))["connection"]["status"]
+            expect_next("needs_reauth", of_user("connection_error", first, reference_id))["connection"]["status"]
             == "needs_reauth"
         )
-        then("recovered", auth_event(first, reference_id))
+        expect_next("recovered", auth_event(first, reference_id))
         scopes = of_user("permission_change", first, reference_id, scopes_added="BODY", scopes_removed="SLEEP")
-        assert then("scopes_changed", scopes)["connection"]["scopes"] == ["ACTIVITY", "BODY"]
-        again = then("reconnected", reauth_event(second, first, reference_id))
-        assert again["previous"] == {"connection_id": begun["connection"]["connection_id"], "user_id": first}
+        assert expect_next("scopes_changed", scopes)["connection"]["scopes"] == ["ACTIVITY", "BODY"]
+        again = expect_next("reconnected", reauth_event(second, first, reference_id))
+        assert again["previous"] == {"connection_id": connected["connection"]["connection_id"], "user_id": first}
         assert again["connection"]["user_id"] == second
-        assert again["connection"]["connection_id"] == begun["connection"]["connection_id"]
-        ended = then("disconnected", deauth_event(second, reference_id))
+        assert again["connection"]["connection_id"] == connected["connection"]["connection_id"]
+        ended = expect_next("disconnected", deauth_event(second, reference_id))
         assert (ended["connection"]["status"], ended["connections"]) == ("revoked", [])
-        then("connected", auth_event(second, reference_id))
-        answer = api.post("/erasures", json={"reference_id": reference_id})
-        assert answer.status_code == httpx.codes.NO_CONTENT, answer.text
-        erased = then("erased")
+        expect_next("connected", auth_event(second, reference_id))
+        response = api.post("/erasures", json={"reference_id": reference_id})
+        assert response.status_code == httpx.codes.NO_CONTENT, response.text
+        erased = expect_next("erased")
         assert erased["connection"]["user_id"] == second
         ids = [event["event_id"] for event in listener.of(reference_id)]
         assert len(set(ids)) == len(ids)
@@ -168,11 +168,11 @@ class TestOnTheRunningStack:
             reauth_event(new, old, reference_id),
         ):
             deliver(terra, body)
-        *_, reconnected = listener.hears(reference_id, "connected", "connected", "reconnected")
+        *_, reconnected = listener.expect(reference_id, "connected", "connected", "reconnected")
         deliver(terra, of_user("connection_error", new, reference_id))
-        told = listener.hears(reference_id, "connected", "connected", "reconnected", "needs_reauth")
-        assert told[-1]["connection"]["connection_id"] == reconnected["connection"]["connection_id"]
-        assert [c["user_id"] for c in told[-1]["connections"]] == [new]
+        published = listener.expect(reference_id, "connected", "connected", "reconnected", "needs_reauth")
+        assert published[-1]["connection"]["connection_id"] == reconnected["connection"]["connection_id"]
+        assert [c["user_id"] for c in published[-1]["connections"]] == [new]
 
     def test_the_erasure_of_a_successor_without_a_reference_id_is_published_for_its_user(
         self, api: httpx.Client, terra: Terra, listener: Listener, reference_id: str
@@ -182,21 +182,21 @@ class TestOnTheRunningStack:
         reauth = reauth_event(new, old, reference_id)
         del reauth["new_user"]["reference_id"]
         deliver(terra, reauth)
-        listener.hears(reference_id, "connected", "reconnected")
+        listener.expect(reference_id, "connected", "reconnected")
         assert api.post("/erasures", json={"reference_id": reference_id}).status_code == httpx.codes.NO_CONTENT
-        assert listener.hears(reference_id, "connected", "reconnected", "erased")[-1]["connection"]["user_id"] == new
+        assert listener.expect(reference_id, "connected", "reconnected", "erased")[-1]["connection"]["user_id"] == new
 
     def test_a_move_of_a_connection_is_published_for_both_users(
         self, terra: Terra, listener: Listener, reference_id: str
     ) -> None:
         user_id, other = new_user_id(), f"{reference_id}-other"
         deliver(terra, auth_event(user_id, reference_id))
-        listener.hears(reference_id, "connected")
+        listener.expect(reference_id, "connected")
         deliver(terra, auth_event(user_id, other))
-        [_, ended] = listener.hears(reference_id, "connected", "disconnected")
-        [begun] = listener.hears(other, "connected")
+        [_, ended] = listener.expect(reference_id, "connected", "disconnected")
+        [connected] = listener.expect(other, "connected")
         assert (ended["connections"], ended["connection"]["status"]) == ([], "revoked")
-        assert [c["user_id"] for c in begun["connections"]] == [user_id]
+        assert [c["user_id"] for c in connected["connections"]] == [user_id]
 
     def test_facts_that_change_no_visible_value_are_not_published(
         self, terra: Terra, listener: Listener, reference_id: str
@@ -209,15 +209,15 @@ class TestOnTheRunningStack:
         deliver(terra, of_user("activity", user_id, reference_id, data=[]))
         deliver(terra, failed)
         deliver(terra, of_user("connection_error", user_id, reference_id))
-        listener.hears(reference_id, "connected", "needs_reauth")
+        listener.expect(reference_id, "connected", "needs_reauth")
 
     def test_a_disconnect_is_published(
         self, api: httpx.Client, terra: Terra, listener: Listener, reference_id: str
     ) -> None:
         user_id = terra.connect(reference_id)["user_id"]
-        listener.hears(reference_id, "connected")
+        listener.expect(reference_id, "connected")
         assert api.delete(f"/connections/{user_id}").is_success
-        listener.hears(reference_id, "connected", "disconnected")
+        listener.expect(reference_id, "connected", "disconnected")
 
     def test_the_local_stack_prints_the_published_events(self, stack: Stack, terra: Terra, reference_id: str) -> None:
         deliver(terra, auth_event(new_user_id(), reference_id))
@@ -266,55 +266,59 @@ def failed(run: Run) -> list[str]:
 
 
 @pytest.fixture
-def people(reference_id: str) -> list[str]:
+def reference_ids(reference_id: str) -> list[str]:
     return [f"{reference_id}-{number}" for number in range(3)]
 
 
 @pytest.fixture
-def three(people: Sequence[str]) -> dict[str, Any]:
+def three_connections(reference_ids: Sequence[str]) -> dict[str, Any]:
     """The first connections of three users, in one batch."""
-    return stream(*(record(n, new=image(new_user_id(), reference_id)) for n, reference_id in enumerate(people, 1)))
+    return stream(
+        *(record(n, new=image(new_user_id(), reference_id)) for n, reference_id in enumerate(reference_ids, 1))
+    )
 
 
 def test_an_event_rejected_by_eventbridge_is_retried_and_the_others_are_published(
-    handlers: Handlers, listener: Listener, people: list[str], three: dict[str, Any]
+    handlers: Handlers, listener: Listener, reference_ids: list[str], three_connections: dict[str, Any]
 ) -> None:
     entry = {"ErrorCode": "InternalFailure", "ErrorMessage": "ordered by a test"}
-    refusal = instead(f"{PUT}#2:before", {"FailedEntryCount": 1, "Entries": [entry]})
-    run = handlers.run("publish_events", three, refusal)
+    refusal = fake_response(f"{PUT}#2:before", {"FailedEntryCount": 1, "Entries": [entry]})
+    run = handlers.run("publish_events", three_connections, refusal)
     assert failed(run) == ["2"]
     assert '"causes":["NotPublished"]' in run.log
-    for reference_id, types in zip(people, (["connected"], [], ["connected"]), strict=True):
-        listener.hears(reference_id, *types)
-    first = [event for reference_id in people for event in listener.of(reference_id)]
-    again = handlers.run("publish_events", stream(*three["Records"][1:]))
+    for reference_id, types in zip(reference_ids, (["connected"], [], ["connected"]), strict=True):
+        listener.expect(reference_id, *types)
+    first = [event for reference_id in reference_ids for event in listener.of(reference_id)]
+    again = handlers.run("publish_events", stream(*three_connections["Records"][1:]))
     assert failed(again) == []
-    listener.hears(people[1], "connected")
-    [once, twice] = listener.hears(people[2], "connected", "connected")
+    listener.expect(reference_ids[1], "connected")
+    [once, twice] = listener.expect(reference_ids[2], "connected", "connected")
     assert once["event_id"] == twice["event_id"] in [event["event_id"] for event in first]
 
 
-def test_an_error_of_eventbridge_is_a_failure_of_that_record(handlers: Handlers, three: dict[str, Any]) -> None:
-    run = handlers.run("publish_events", three, refused(f"{PUT}*:before", "AccessDeniedException"))
+def test_an_error_of_eventbridge_is_a_failure_of_that_record(
+    handlers: Handlers, three_connections: dict[str, Any]
+) -> None:
+    run = handlers.run("publish_events", three_connections, aws_error(f"{PUT}*:before", "AccessDeniedException"))
     assert failed(run) == ["1", "2", "3"]
 
 
 def test_a_record_that_cannot_be_read_fails_alone(
-    handlers: Handlers, listener: Listener, people: list[str], three: dict[str, Any]
+    handlers: Handlers, listener: Listener, reference_ids: list[str], three_connections: dict[str, Any]
 ) -> None:
-    del three["Records"][1]["dynamodb"]["NewImage"]["version"]
-    assert failed(handlers.run("publish_events", three)) == ["2"]
-    listener.hears(people[0], "connected")
-    listener.hears(people[2], "connected")
+    del three_connections["Records"][1]["dynamodb"]["NewImage"]["version"]
+    assert failed(handlers.run("publish_events", three_connections)) == ["2"]
+    listener.expect(reference_ids[0], "connected")
+    listener.expect(reference_ids[2], "connected")
 
 
 def test_a_replay_has_the_same_ids(
-    handlers: Handlers, listener: Listener, people: list[str], three: dict[str, Any]
+    handlers: Handlers, listener: Listener, reference_ids: list[str], three_connections: dict[str, Any]
 ) -> None:
     for _ in range(2):
-        assert failed(handlers.run("publish_events", three)) == []
-    for reference_id in people:
-        [once, twice] = listener.hears(reference_id, "connected", "connected")
+        assert failed(handlers.run("publish_events", three_connections)) == []
+    for reference_id in reference_ids:
+        [once, twice] = listener.expect(reference_id, "connected", "connected")
         assert once["event_id"] == twice["event_id"]
         assert once == twice
 
@@ -327,7 +331,7 @@ def test_a_reconnect_whose_records_come_in_two_batches_is_published_once(
     deliver(terra, auth_event(old, reference_id))
     before = item(dynamodb, stack, old)
     deliver(terra, reauth_event(new, old, reference_id))
-    [_, told] = listener.hears(reference_id, "connected", "reconnected")
+    [_, published] = listener.expect(reference_id, "connected", "reconnected")
     records = [record(1, old=before, new=item(dynamodb, stack, old)), record(2, new=item(dynamodb, stack, new))]
     for order in (records, records[::-1]):
         types = []
@@ -336,7 +340,7 @@ def test_a_reconnect_whose_records_come_in_two_batches_is_published_once(
             assert failed(run) == []
             types += [t for line in run.log.splitlines() for t in json.loads(line).get("types", [])]
         assert types == ["reconnected"]
-    assert {event["event_id"] for event in listener.of(reference_id)[1:]} == {told["event_id"]}
+    assert {event["event_id"] for event in listener.of(reference_id)[1:]} == {published["event_id"]}
 
 
 def item(dynamodb: "DynamoDBClient", stack: Stack, user_id: str) -> Record:
@@ -348,10 +352,10 @@ def item(dynamodb: "DynamoDBClient", stack: Stack, user_id: str) -> Record:
 
 @pytest.mark.parametrize("change", ["put", "removed by DynamoDB"])
 def test_a_tombstone_causes_no_event(handlers: Handlers, change: str) -> None:
-    stone = {"user_id": {"S": "erased:" + "0" * 64}, "ttl": {"N": "1"}}
-    told = record(1, new=stone) if change == "put" else record(1, old=stone)
-    told["userIdentity"] = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
-    run = handlers.run("publish_events", stream(told))
+    tombstone = {"user_id": {"S": "erased:" + "0" * 64}, "ttl": {"N": "1"}}
+    change_record = record(1, new=tombstone) if change == "put" else record(1, old=tombstone)
+    change_record["userIdentity"] = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+    run = handlers.run("publish_events", stream(change_record))
     assert failed(run) == []
     assert PUT not in run.trips
 
@@ -364,8 +368,8 @@ def test_an_unpublished_change_costs_one_read_and_a_published_one_two_reads_and_
     later = image(user_id, reference_id, version=2, widget_session_id={"at": LONG_AGO + 1, "value": "w"})
     silent = handlers.run("publish_events", stream(record(1, old=before, new=later)))
     assert silent.trips == ["dynamodb.BatchGetItem"]
-    told = handlers.run("publish_events", stream(record(1, new=before)))
-    assert told.trips == ["dynamodb.BatchGetItem", "dynamodb.Query", PUT]
+    published = handlers.run("publish_events", stream(record(1, new=before)))
+    assert published.trips == ["dynamodb.BatchGetItem", "dynamodb.Query", PUT]
 
 
 def test_the_log_contains_the_types_of_the_events_and_no_reference_id(handlers: Handlers, reference_id: str) -> None:

@@ -66,8 +66,8 @@ def test_if_terra_fails_nothing_changes_and_a_repeat_is_safe(
     code: str,
 ) -> None:
     terra.fault("/auth/deauthenticateUser", kind, times=1, **details)
-    answer = api.delete(f"/connections/{user_id}")
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    response = api.delete(f"/connections/{user_id}")
+    assert (response.status_code, response.json()["code"]) == (status, code)
     assert [c["status"] for c in connections_of(api, reference_id)] == ["connected"]
     assert api.delete(f"/connections/{user_id}").status_code == httpx.codes.NO_CONTENT
 
@@ -83,12 +83,12 @@ def test_a_disconnect_of_a_replaced_user_id_ends_its_successor(
     assert terra.calls("/auth/deauthenticateUser")[-1]["query"]["user_id"] == again["user_id"]
 
 
-@pytest.mark.parametrize("unknown", ["nobody", "x" * 200, "a%20b"])
+@pytest.mark.parametrize("unknown", ["unknown", "x" * 200, "a%20b"])
 def test_an_unknown_connection_is_not_found_and_terra_gets_no_request(
     api: httpx.Client, terra: Terra, unknown: str
 ) -> None:
-    answer = api.delete(f"/connections/{unknown}")
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    response = api.delete(f"/connections/{unknown}")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
     assert terra.calls("/auth/deauthenticateUser") == []
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.support.api import connections_of, session_status
-from tests.support.handlers import NOTHING_FOUND_BY_INDEX, Handlers, broken, http_event, refused
+from tests.support.handlers import STALE_INDEX, Handlers, aws_error, broken_connection, http_event
 from tests.support.redirects import begin
 from tests.support.tables import Tables
 from tests.support.terra import Terra
@@ -71,15 +71,15 @@ def test_a_revoked_connection_is_listed_only_with_include_revoked(
 
 
 def test_an_unknown_user_has_no_connections(api: httpx.Client, reference_id: str) -> None:
-    answer = api.get("/connections", params={"reference_id": reference_id})
-    assert (answer.status_code, answer.json()) == (200, {"connections": []})
-    assert answer.headers["cache-control"] == "no-store"
+    response = api.get("/connections", params={"reference_id": reference_id})
+    assert (response.status_code, response.json()) == (200, {"connections": []})
+    assert response.headers["cache-control"] == "no-store"
 
 
 def test_a_user_id_that_was_never_connected_is_404(api: httpx.Client, browser: httpx.Client, webhook: Make) -> None:
     user_id = new_user_id()
     assert api.get(f"/connections/{user_id}").json()["code"] == "not_found"
-    webhook(deauth_event(user_id, "somebody")).post(browser)
+    webhook(deauth_event(user_id, "alice")).post(browser)
     assert api.get(f"/connections/{user_id}").status_code == 404
 
 
@@ -130,8 +130,8 @@ def test_a_reference_id_can_contain_almost_any_character(
     webhook(auth_event(user_id, reference)).post(browser)
     listed = connections_of(api, reference)
     assert [c["reference_id"] for c in listed if c["user_id"] == user_id] == [reference]
-    by_hand = api.get(f"/connections?reference_id={quote(reference, safe='')}").json()["connections"]
-    assert by_hand == listed
+    escaped = api.get(f"/connections?reference_id={quote(reference, safe='')}").json()["connections"]
+    assert escaped == listed
     assert api.get(f"/connections/{user_id}").json()["reference_id"] == reference
 
 
@@ -166,9 +166,9 @@ def test_a_plus_sign_that_is_not_escaped_is_a_space(
     ids=lambda text: text[:40],
 )
 def test_a_malformed_query_is_400_and_names_the_field(api: httpx.Client, query: str, field: str) -> None:
-    answer = api.get(f"/connections?{query}")
-    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
-    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    response = api.get(f"/connections?{query}")
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
+    assert [error["field"] for error in response.json()["errors"]] == [field]
 
 
 # -- many items --------------------------------------------------------------------------------------------------------
@@ -230,39 +230,39 @@ def test_a_list_costs_one_round_trip(
 def test_a_stale_index_does_not_affect_consistent_reads(
     api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, webhook: Make, reference_id: str
 ) -> None:
-    begun = begin(api, terra, reference_id)
-    webhook(auth_event(begun.user_id, reference_id)).post(browser)
-    session = http_event("GET", "/sessions/x", path_parameters={"session_id": begun.session_id})
-    assert handlers.run("get_session", session, NOTHING_FOUND_BY_INDEX).json["status"] == "connected"
-    connection = http_event("GET", "/connections/x", path_parameters={"user_id": begun.user_id})
-    assert handlers.run("get_connection", connection, NOTHING_FOUND_BY_INDEX).json["status"] == "connected"
+    attempt = begin(api, terra, reference_id)
+    webhook(auth_event(attempt.user_id, reference_id)).post(browser)
+    session = http_event("GET", "/sessions/x", path_parameters={"session_id": attempt.session_id})
+    assert handlers.run("get_session", session, STALE_INDEX).json["status"] == "connected"
+    connection = http_event("GET", "/connections/x", path_parameters={"user_id": attempt.user_id})
+    assert handlers.run("get_connection", connection, STALE_INDEX).json["status"] == "connected"
     listed = http_event("GET", "/connections", query=f"reference_id={reference_id}")
-    assert handlers.run("list_connections", listed, NOTHING_FOUND_BY_INDEX).json == {"connections": []}
+    assert handlers.run("list_connections", listed, STALE_INDEX).json == {"connections": []}
 
 
 def test_a_redirect_with_a_stale_index_is_verified_with_terra(
     api: httpx.Client, browser: httpx.Client, terra: Terra, handlers: Handlers, webhook: Make, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False, final_user_id="other")
-    begun = begin(api, terra, reference_id)
+    attempt = begin(api, terra, reference_id)
     user = terra.connect(reference_id, silent=True)
     webhook(auth_event(user["user_id"], reference_id)).post(browser)
-    event = begun.event("success", user_id=user["user_id"])
-    run = handlers.run("auth_success", event, NOTHING_FOUND_BY_INDEX)
+    event = attempt.event("success", user_id=user["user_id"])
+    run = handlers.run("auth_success", event, STALE_INDEX)
     assert run.result is not None
     assert "Your wearable is connected" in run.result["body"]
-    again = http_event("GET", "/sessions/x", path_parameters={"session_id": begun.session_id})
-    view = handlers.run("get_session", again, NOTHING_FOUND_BY_INDEX).json
+    again = http_event("GET", "/sessions/x", path_parameters={"session_id": attempt.session_id})
+    view = handlers.run("get_session", again, STALE_INDEX).json
     assert (view["status"], view["user_id"]) == ("connected", user["user_id"])
 
 
 def test_reads_are_consistent(api: httpx.Client, terra: Terra, browser: httpx.Client, webhook: Make) -> None:
     for n in range(20):
         reference_id = f"consistent-{new_user_id()}"
-        begun = begin(api, terra, reference_id)
-        webhook(auth_event(begun.user_id, reference_id), t=now_s() - n % 2).post(browser)
-        assert session_status(api, begun.session)["status"] == "connected"
-        assert api.get(f"/connections/{begun.user_id}").json()["status"] == "connected"
+        attempt = begin(api, terra, reference_id)
+        webhook(auth_event(attempt.user_id, reference_id), t=now_s() - n % 2).post(browser)
+        assert session_status(api, attempt.session)["status"] == "connected"
+        assert api.get(f"/connections/{attempt.user_id}").json()["status"] == "connected"
 
 
 @pytest.mark.parametrize("how", ["silence", "reset", "no connection", "throttled", "broken"])
@@ -280,11 +280,11 @@ def test_a_failing_database_is_503_without_detail(
 ) -> None:
     at = "dynamodb.*:before"
     rules = {
-        "throttled": refused(at, "ProvisionedThroughputExceededException"),
-        "broken": refused(at, "InternalServerError", status=500),
+        "throttled": aws_error(at, "ProvisionedThroughputExceededException"),
+        "broken": aws_error(at, "InternalServerError", status=500),
     }
     began = time.monotonic()
-    run = handlers.run(function, event, rules.get(how) or broken(at, how))
+    run = handlers.run(function, event, rules.get(how) or broken_connection(at, how))
     assert (run.status, run.json["code"]) == (503, "storage_unavailable")
     assert "detail" not in run.json
     assert run.result is not None
@@ -295,8 +295,8 @@ def test_a_failing_database_is_503_without_detail(
 def test_a_session_without_a_login_is_pending_and_contains_no_secret(
     api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, reference_id)
-    shown = session_status(api, begun.session)
+    attempt = begin(api, terra, reference_id)
+    shown = session_status(api, attempt.session)
     assert set(shown) == {
         "session_id",
         "status",
@@ -307,17 +307,17 @@ def test_a_session_without_a_login_is_pending_and_contains_no_secret(
         "created_at",
         "expires_at",
     }
-    assert shown == {name: value for name, value in begun.session.items() if name != "auth_url"}
-    assert begun.state not in str(begun.session)
+    assert shown == {name: value for name, value in attempt.session.items() if name != "auth_url"}
+    assert attempt.state not in str(attempt.session)
 
 
 def test_a_later_connection_of_the_same_provider_completes_the_session(
     api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, reference_id)
+    attempt = begin(api, terra, reference_id)
     terra.connect(reference_id, provider="GARMIN")
-    assert session_status(api, begun.session)["status"] == "pending"
+    assert session_status(api, attempt.session)["status"] == "pending"
     user = terra.connect(reference_id)
-    status = eventually(lambda: (s := session_status(api, begun.session))["status"] == "connected" and s)
+    status = eventually(lambda: (s := session_status(api, attempt.session))["status"] == "connected" and s)
     assert status
     assert status["user_id"] == user["user_id"]

@@ -16,9 +16,9 @@ AN_HOUR_AGO = int(time.time() - 3600) * 1000
 
 
 def sync(api: httpx.Client, reference_id: str) -> list[dict[str, Any]]:
-    answer = api.post("/connections/sync", json={"reference_id": reference_id})
-    assert answer.status_code == httpx.codes.OK, answer.text
-    connections: list[dict[str, Any]] = answer.json()["connections"]
+    response = api.post("/connections/sync", json={"reference_id": reference_id})
+    assert response.status_code == httpx.codes.OK, response.text
+    connections: list[dict[str, Any]] = response.json()["connections"]
     assert connections_of(api, reference_id) == connections
     return connections
 
@@ -56,8 +56,8 @@ def test_an_old_connection_that_terra_does_not_know_is_revoked(
     api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     user_id = new_user_id()
-    [answer] = terra.deliver(auth_event(user_id, reference_id), ordering_timestamp=AN_HOUR_AGO)
-    assert answer["status"] == httpx.codes.OK
+    [response] = terra.deliver(auth_event(user_id, reference_id), ordering_timestamp=AN_HOUR_AGO)
+    assert response["status"] == httpx.codes.OK
     assert [c["user_id"] for c in connections_of(api, reference_id)] == [user_id]
     assert sync(api, reference_id) == []
     [revoked] = connections_of(api, reference_id, include="revoked")
@@ -110,8 +110,8 @@ def test_an_unusable_response_of_terra_changes_nothing(
         # The list request succeeds. The request for one connection fails.
         terra.fault("/userInfo", "wrong_shape", times=1, body=[])
     terra.fault("/userInfo", kind, times=1, **details)
-    answer = api.post("/connections/sync", json={"reference_id": reference_id})
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    response = api.post("/connections/sync", json={"reference_id": reference_id})
+    assert (response.status_code, response.json()["code"]) == (status, code)
     assert [c["status"] for c in connections_of(api, reference_id)] == ["connected"]
 
 

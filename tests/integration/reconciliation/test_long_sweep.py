@@ -24,14 +24,14 @@ from local.stack import PSEUDONYM_KEY
 from local.testing import Stack
 from tests.support import cloudformation
 from tests.support.gateway import until
-from tests.support.handlers import held, secret_arns
+from tests.support.handlers import secret_arns, secret_value
 from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 PAGES = 24
-PATIENCE = 500  # seconds
+TIMEOUT_S = 500  # seconds
 
 
 class Terra(BaseHTTPRequestHandler):
@@ -52,8 +52,8 @@ class Terra(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Report every requested user as known."""
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self._answer([user(int(user_id.rpartition("-")[2])) for user_id in asked])
+        user_ids = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self._answer([user(int(user_id.rpartition("-")[2])) for user_id in user_ids])
 
     def _answer(self, content: object) -> None:
         body = json.dumps(content).encode()
@@ -68,7 +68,7 @@ class Terra(BaseHTTPRequestHandler):
 
 
 def user(number: int) -> dict[str, Any]:
-    return {"user_id": f"user-{number}", "provider": "FITBIT", "reference_id": f"person-{number}", "active": True}
+    return {"user_id": f"user-{number}", "provider": "FITBIT", "reference_id": f"reference-{number}", "active": True}
 
 
 @contextmanager
@@ -140,7 +140,7 @@ def sweeping(stack: Stack, root: Path, *, loops: str | None) -> Iterator[tuple[G
                 PSEUDONYM_KEY: arns[PSEUDONYM_KEY],
                 **queues,
             },
-            secrets={arns[PSEUDONYM_KEY]: held(stack, arns[PSEUDONYM_KEY])},
+            secrets={arns[PSEUDONYM_KEY]: secret_value(stack, arns[PSEUDONYM_KEY])},
             port=0,
             python=Path(sys.executable),
             dependencies=Path(sysconfig.get_path("purelib")),
@@ -181,7 +181,7 @@ def finished(log: list[str]) -> bool:
 @pytest.mark.timeout(600)
 def test_a_sweep_of_more_than_17_pages_is_completed(stack: Stack, dynamodb: "DynamoDBClient", tmp_path: Path) -> None:
     with sweeping(stack, tmp_path, loops="Allow") as (_, table, _, log):
-        assert until(lambda: finished(log), PATIENCE), log[-20:]
+        assert until(lambda: finished(log), TIMEOUT_S), log[-20:]
         assert found(dynamodb, table) == {f"user-{number}" for number in range(PAGES)}
 
 
@@ -190,7 +190,7 @@ def test_lambda_stops_a_sweep_after_16_pages_without_the_setting(
     stack: Stack, dynamodb: "DynamoDBClient", tmp_path: Path
 ) -> None:
     with sweeping(stack, tmp_path, loops=None) as (_, table, dead, log):
-        assert until(lambda: any("RecursiveInvocationsDropped" in line for line in list(log)), PATIENCE), log[-20:]
+        assert until(lambda: any("RecursiveInvocationsDropped" in line for line in list(log)), TIMEOUT_S), log[-20:]
         sqs = messages.services(stack.dynamodb_url, stack.aws_url).queues()
         [message] = sqs.receive_message(QueueUrl=dead, WaitTimeSeconds=5)["Messages"]
         assert json.loads(message["Body"])["number"] == 16, "pages are counted from 0"

@@ -15,16 +15,16 @@ from terra_connections.ids import ReferenceId
 from terra_connections.users.pseudonym import Pseudonyms
 from terra_connections.users.store import UserStore
 from tests.support.api import connections_of
-from tests.support.handlers import Handlers, kill, pause, settled
+from tests.support.handlers import Handlers, kill, pause, results_of
 from tests.support.sweeps import (
     LONG_AGO,
     Message,
     Sweeping,
     connect_at_terra,
     connection_item,
-    counted,
     event_of,
-    notes,
+    log_record,
+    metric_sums,
     outcomes,
 )
 from tests.support.sweeps import own_sweeping as own_sweeping_of
@@ -60,14 +60,14 @@ def vanish(terra: Terra, user_id: str) -> None:
 
 def pending_login(terra: Terra, stack: Stack, reference_id: str) -> str:
     """Start a login that is never finished."""
-    answer = terra.client.post(
+    response = terra.client.post(
         "/api/v2/auth/authenticateUser",
         params={"resource": "FITBIT"},
         json={"reference_id": reference_id},
         headers={"dev-id": stack.terra_dev_id, "x-api-key": stack.terra_api_key},
     )
-    assert answer.is_success, answer.text
-    return str(answer.json()["user_id"])
+    assert response.is_success, response.text
+    return str(response.json()["user_id"])
 
 
 def users_at_terra(terra: Terra) -> set[str]:
@@ -87,9 +87,9 @@ def test_a_connection_whose_webhook_was_lost_is_found(sweeping: Sweeping, terra:
     assert set(item["facts"]) >= {"connected", "owner", "provider"}
     # The position is two minutes before the request to Terra.
     assert began - 121 <= item["facts"]["connected"]["at"] / 1000 <= time.time() - 120
-    assert counted(runs, "Drift") == {"lost_here": 1}
-    assert counted(runs, "Sweeps") == {"finished": 1}
-    assert counted(sweeping.sweep(), "Drift") == {}
+    assert metric_sums(runs, "Drift") == {"lost_here": 1}
+    assert metric_sums(runs, "Sweeps") == {"finished": 1}
+    assert metric_sums(sweeping.sweep(), "Drift") == {}
 
 
 def test_a_connection_that_vanished_at_terra_is_revoked(sweeping: Sweeping, terra: Terra) -> None:
@@ -99,17 +99,17 @@ def test_a_connection_that_vanished_at_terra_is_revoked(sweeping: Sweeping, terr
     runs = sweeping.sweep()
     assert sweeping.revoked() == {gone}
     assert began - 121 <= sweeping.facts(gone)["absent"]["at"] / 1000 <= time.time() - 120
-    assert counted(runs, "Drift") == {"lost_at_terra": 1}
-    assert counted(runs, "Sweeps") == {"finished": 1}
+    assert metric_sums(runs, "Drift") == {"lost_at_terra": 1}
+    assert metric_sums(runs, "Sweeps") == {"finished": 1}
     assert all(sweeping.connection(other) == connection_item(other) for other in others)
-    assert counted(sweeping.sweep(), "Drift") == {}
+    assert metric_sums(sweeping.sweep(), "Drift") == {}
 
 
 def test_a_sweep_of_two_sides_that_agree_writes_nothing(sweeping: Sweeping, terra: Terra) -> None:
     user_ids = on_both_sides(sweeping, terra, 3)
     runs = sweeping.sweep()
     assert [sweeping.connection(user_id) for user_id in user_ids] == [connection_item(user_id) for user_id in user_ids]
-    assert counted(runs, "Drift") == {}
+    assert metric_sums(runs, "Drift") == {}
     assert terra.calls("/userInfo") == []
 
 
@@ -123,7 +123,7 @@ def test_an_absent_connection_that_terra_lists_again_is_no_longer_revoked(sweepi
     # Terra lists it, but does not report it as authenticated: that only undoes the absence.
     assert sweeping.facts(waiting)["present"]["at"] > LONG_AGO + 1
     assert sweeping.facts(waiting)["connected"]["at"] == LONG_AGO
-    assert counted(runs, "Drift") == {"lost_here": 2}
+    assert metric_sums(runs, "Drift") == {"lost_here": 2}
 
 
 def test_presence_is_written_only_if_it_ends_an_absence(sweeping: Sweeping, terra: Terra) -> None:
@@ -142,10 +142,10 @@ def test_an_unfinished_login_stays_unconnected_and_is_not_verified_in_every_swee
     sweeping: Sweeping, terra: Terra, stack: Stack, reference_id: str
 ) -> None:
     user_id = pending_login(terra, stack, reference_id)
-    assert counted(sweeping.sweep(), "Drift") == {}
+    assert metric_sums(sweeping.sweep(), "Drift") == {}
     assert sweeping.connection(user_id) is None
     assert len(terra.calls("/userInfo")) == 1
-    [waiting] = [item for item in sweeping.kept() if item["session_id"].startswith("sweep:waiting:")]
+    [waiting] = [item for item in sweeping.sweep_items() if item["session_id"].startswith("sweep:waiting:")]
     assert user_id not in str(waiting)
     assert waiting["ttl"] > waiting["ask_at"]
     day = 24 * 60 * 60
@@ -156,14 +156,14 @@ def test_an_unfinished_login_stays_unconnected_and_is_not_verified_in_every_swee
     # The login finishes later, and the webhook is lost.
     terra.change(user_id, is_authenticated=True)
     sweeping.change(waiting["session_id"], ask_at=int(time.time()))
-    assert counted(sweeping.sweep(), "Drift") == {"lost_here": 1}
+    assert metric_sums(sweeping.sweep(), "Drift") == {"lost_here": 1}
     assert sweeping.facts(user_id)["owner"]["value"] == reference_id
 
 
 def test_a_connection_without_an_owner_is_not_created(sweeping: Sweeping, terra: Terra, reference_id: str) -> None:
     user_id = terra.connect(reference_id)["user_id"]
     terra.change(user_id, reference_id=None)
-    assert counted(sweeping.sweep(), "Drift") == {}
+    assert metric_sums(sweeping.sweep(), "Drift") == {}
     assert sweeping.connection(user_id) is None
 
 
@@ -178,8 +178,8 @@ def test_an_announced_user_id_counts_as_unknown(
     ]
     sweeping.load(items)
     runs = sweeping.sweep()
-    assert sum(notes(run).get("checked", 0) for run in runs) == 0
-    assert counted(runs, "Drift") == {"lost_here": 1}
+    assert sum(log_record(run).get("checked", 0) for run in runs) == 0
+    assert metric_sums(runs, "Drift") == {"lost_here": 1}
     assert set(sweeping.facts(finished)) >= {"announced_for", "connected", "owner"}
     item = sweeping.connection(finished)
     assert item is not None
@@ -190,16 +190,16 @@ def test_an_announced_user_id_counts_as_unknown(
 def test_an_erased_connection_that_exists_at_terra_is_deauthenticated(
     sweeping: Sweeping, terra: Terra, reference_id: str
 ) -> None:
-    erased, other = (terra.connect(who)["user_id"] for who in (reference_id, f"{reference_id}-other"))
+    erased, other = (terra.connect(user)["user_id"] for user in (reference_id, f"{reference_id}-other"))
     sweeping.load([connection_item(other)])
     sweeping.put_tombstones(erased)
     runs = sweeping.sweep()
     assert users_at_terra(terra) == {other}
     assert sweeping.connection(erased) is None
-    assert counted(runs, "Drift") == {"erased_alive": 1}
+    assert metric_sums(runs, "Drift") == {"erased_alive": 1}
 
 
-def list_user_ids(sweeping: Sweeping) -> UserStore:
+def user_store(sweeping: Sweeping) -> UserStore:
     return UserStore(
         sweeping.dynamodb,
         connections_table=sweeping.connections_table,
@@ -211,28 +211,28 @@ def list_user_ids(sweeping: Sweeping) -> UserStore:
 def test_connections_left_by_an_erasure_are_erased_here_and_at_terra(
     sweeping: Sweeping, terra: Terra, reference_id: str
 ) -> None:
-    left, buried, other = (
+    left, tombstoned, other = (
         str(terra.connect(name, silent=True)["user_id"]) for name in (reference_id, reference_id, f"{reference_id}-2")
     )
-    items = {user_id: connection_item(user_id) for user_id in (left, buried, other)}
+    items = {user_id: connection_item(user_id) for user_id in (left, tombstoned, other)}
     for user_id, item in items.items():
         item["reference_id"] = item["facts"]["owner"]["value"] = (
             f"{reference_id}-2" if user_id == other else reference_id
         )
     sweeping.load(list(items.values()))
-    list_user_ids(sweeping).begin_erasure(ReferenceId(reference_id))
-    sweeping.put_tombstones(buried)
+    user_store(sweeping).begin_erasure(ReferenceId(reference_id))
+    sweeping.put_tombstones(tombstoned)
     runs = sweeping.sweep()
-    assert [sweeping.connection(user_id) for user_id in (left, buried)] == [None, None]
+    assert [sweeping.connection(user_id) for user_id in (left, tombstoned)] == [None, None]
     assert sweeping.connection(other) is not None
-    assert {left, buried, other} & users_at_terra(terra) == {other}
-    assert counted(runs, "Drift")["erased_alive"] >= 2
+    assert {left, tombstoned, other} & users_at_terra(terra) == {other}
+    assert metric_sums(runs, "Drift")["erased_alive"] >= 2
 
 
 def test_a_connection_that_terra_lists_for_a_just_erased_user_is_not_stored(
     sweeping: Sweeping, terra: Terra, reference_id: str
 ) -> None:
-    users = list_user_ids(sweeping)
+    users = user_store(sweeping)
     users.begin_erasure(ReferenceId(reference_id))
     users.end_erasure(ReferenceId(reference_id), since=datetime.now(UTC))
     user_id = str(terra.connect(reference_id, silent=True)["user_id"])
@@ -255,7 +255,7 @@ def test_a_restored_backup_does_not_restore_users_erased_since(
     with own_sweeping_of(handlers, dynamodb, stack) as restored:
         restored.load(items)
         restored.put_tombstones(tombstone)
-        users = list_user_ids(sweeping)
+        users = user_store(sweeping)
         users.begin_erasure(ReferenceId(erased))
         users.end_erasure(ReferenceId(erased), since=datetime.now(UTC))
         sweeping.put_tombstones(ids[returned])
@@ -282,7 +282,7 @@ def test_a_replaced_connection_is_neither_verified_nor_restored(sweeping: Sweepi
     sweeping.load(items)
     runs = sweeping.sweep()
     assert [sweeping.connection(item["user_id"]) for item in items] == items
-    assert counted(runs, "Drift") == {}
+    assert metric_sums(runs, "Drift") == {}
 
 
 # -- implausible responses of Terra ------------------------------------------------------------------------------------
@@ -294,11 +294,11 @@ def test_a_sweep_with_too_many_missing_connections_revokes_nothing(sweeping: Swe
         vanish(terra, user_id)
     runs = sweeping.sweep()
     assert sweeping.revoked() == set()
-    assert counted(runs, "Sweeps") == {"refused": 1}
-    assert counted(runs, "Drift") == {}
+    assert metric_sums(runs, "Sweeps") == {"refused": 1}
+    assert metric_sums(runs, "Drift") == {}
     assert terra.calls("/userInfo") == []
     # The remaining items contain no user_id.
-    assert [user_id for user_id in user_ids if user_id in str(sweeping.kept())] == []
+    assert [user_id for user_id in user_ids if user_id in str(sweeping.sweep_items())] == []
     # With a higher limit, the next sweep queries Terra about them.
     sweeping.sweep(limit="50")
     assert sweeping.revoked() == set(user_ids[:11])
@@ -309,7 +309,7 @@ def test_a_sweep_with_all_connections_missing_revokes_nothing(sweeping: Sweeping
     sweeping.load([connection_item(user_id) for user_id in user_ids])
     runs = sweeping.sweep(limit="100")
     assert sweeping.revoked() == set()
-    assert counted(runs, "Sweeps") == {"refused": 1}
+    assert metric_sums(runs, "Sweeps") == {"refused": 1}
     assert terra.calls("/userInfo") == []
 
 
@@ -319,7 +319,7 @@ def test_an_empty_list_of_terra_revokes_nothing(sweeping: Sweeping, terra: Terra
     terra.fault("/subscriptions", "wrong_shape", body={"data": {"next": None, "max_page": 0, "results": []}})
     runs = sweeping.sweep(limit="100")
     assert sweeping.revoked() == set()
-    assert counted(runs, "Sweeps") == {"refused": 1}
+    assert metric_sums(runs, "Sweeps") == {"refused": 1}
 
 
 def test_a_connection_missing_from_the_list_but_known_to_terra_is_not_revoked(sweeping: Sweeping, terra: Terra) -> None:
@@ -327,7 +327,7 @@ def test_a_connection_missing_from_the_list_but_known_to_terra_is_not_revoked(sw
     terra.fault("/bulkUserInfo", "wrong_shape", body=[{"user_id": listed}])
     runs = sweeping.sweep()
     assert sweeping.revoked() == set()
-    assert counted(runs, "Sweeps") == {"finished": 1}
+    assert metric_sums(runs, "Sweeps") == {"finished": 1}
     assert [call["query"]["user_id"] for call in terra.calls("/userInfo")] == [left_out]
 
 
@@ -337,10 +337,10 @@ def test_a_list_request_with_a_404_is_split(sweeping: Sweeping, terra: Terra) ->
     terra.fault("/bulkUserInfo", "problem", status=404, times=1)
     runs = sweeping.sweep()
     assert sweeping.revoked() == {user_ids[0]}
-    assert counted(runs, "Sweeps") == {"finished": 1}
+    assert metric_sums(runs, "Sweeps") == {"finished": 1}
 
 
-NONSENSE: list[tuple[str, dict[str, Any]]] = [
+UNUSABLE: list[tuple[str, dict[str, Any]]] = [
     ("html", {}),
     ("html", {"status": 200}),
     ("empty", {}),
@@ -365,16 +365,16 @@ def test_an_unusable_list_returns_its_page_to_the_queue(sweeping: Sweeping, terr
     assert sweeping.has_started()
     message = sweeping.next_of(task)
     before = sweeping.state()
-    for kind, details in NONSENSE:
+    for kind, details in UNUSABLE:
         terra.fault(path, kind, times=1, **details)
-        run = sweeping.work(message)
+        run = sweeping.process(message)
         assert outcomes([run]) == ["failed"], (kind, details)
-        assert notes(run)["error"] in {"TerraUnavailable", "TerraRejected"}
-        assert notes(run)["task"] == task
+        assert log_record(run)["error"] in {"TerraUnavailable", "TerraRejected"}
+        assert log_record(run)["task"] == task
         assert sweeping.state() == before
-    runs = [sweeping.work(message), *sweeping.work_all()]
+    runs = [sweeping.process(message), *sweeping.process_all()]
     assert sweeping.revoked() == {gone}
-    assert counted(runs, "Sweeps") == {"finished": 1}
+    assert metric_sums(runs, "Sweeps") == {"finished": 1}
 
 
 def test_an_unusable_list_revokes_nothing(sweeping: Sweeping, terra: Terra) -> None:
@@ -382,13 +382,13 @@ def test_an_unusable_list_revokes_nothing(sweeping: Sweeping, terra: Terra) -> N
     vanish(terra, gone)
     terra.fault("/subscriptions", "html")
     assert sweeping.has_started()
-    for message in sweeping.take_all():
-        sweeping.work(message)
+    for message in sweeping.receive_all():
+        sweeping.process(message)
     # The page of Terra's list is dead; the others have reported.
-    runs = sweeping.work_all()
+    runs = sweeping.process_all()
     assert sweeping.state()["open_parts"] == 1
     assert sweeping.revoked() == set()
-    assert counted(runs, "Sweeps") == {}
+    assert metric_sums(runs, "Sweeps") == {}
 
 
 def test_an_unusable_response_about_a_candidate_revokes_nothing(sweeping: Sweeping, terra: Terra) -> None:
@@ -396,12 +396,12 @@ def test_an_unusable_response_about_a_candidate_revokes_nothing(sweeping: Sweepi
     vanish(terra, gone)
     assert sweeping.has_started()
     message = sweeping.next_of("revoke")
-    for kind, details in NONSENSE:
+    for kind, details in UNUSABLE:
         terra.fault("/userInfo", kind, times=1, **details)
-        assert outcomes([sweeping.work(message)]) == ["failed"], (kind, details)
+        assert outcomes([sweeping.process(message)]) == ["failed"], (kind, details)
         assert sweeping.revoked() == set()
         assert sweeping.state()["unsettled"] == 1
-    assert outcomes([sweeping.work(message)]) == ["finished"]
+    assert outcomes([sweeping.process(message)]) == ["finished"]
     assert sweeping.revoked() == {gone}
 
 
@@ -410,34 +410,34 @@ def test_every_message_waits_for_the_retry_after(sweeping: Sweeping, terra: Terr
     vanish(terra, gone)
     terra.fault("/bulkUserInfo", "rate_limit", retry_after=15, times=1)
     assert sweeping.has_started()
-    first = sweeping.take_all()
+    first = sweeping.receive_all()
     assert len(first) == PARTS
-    refused_at: float | None = None
+    limited_at: float | None = None
     for message in first:
-        run = sweeping.work(message)
-        if refused_at is not None:
-            assert notes(run)["outcome"] == "waits"
-        elif notes(run)["outcome"] == "waits":
-            refused_at = time.time()
-    assert refused_at is not None
-    asked = len(terra.client.get("/_control/requests").json())
-    assert sweeping.take(patience=0) is None
-    assert len(terra.client.get("/_control/requests").json()) == asked
+        run = sweeping.process(message)
+        if limited_at is not None:
+            assert log_record(run)["outcome"] == "waits"
+        elif log_record(run)["outcome"] == "waits":
+            limited_at = time.time()
+    assert limited_at is not None
+    requests = len(terra.client.get("/_control/requests").json())
+    assert sweeping.receive(wait_s=0) is None
+    assert len(terra.client.get("/_control/requests").json()) == requests
     wait_until = sweeping.state()["wait_until"]
-    assert wait_until >= refused_at + 10
-    seen = sweeping.take(patience=60)
+    assert wait_until >= limited_at + 10
+    seen = sweeping.receive(wait_s=60)
     assert seen is not None
     assert time.time() >= wait_until
-    runs = [sweeping.work(seen), *sweeping.work_all(patience=3)]
+    runs = [sweeping.process(seen), *sweeping.process_all(wait_s=3)]
     assert sweeping.revoked() == {gone}
-    assert counted(runs, "Sweeps") == {"finished": 1}
+    assert metric_sums(runs, "Sweeps") == {"finished": 1}
 
 
 def test_a_long_retry_after_is_split_into_waits_of_15_minutes(sweeping: Sweeping, terra: Terra) -> None:
     on_both_sides(sweeping, terra, 1)
     terra.fault("/subscriptions", "rate_limit", retry_after=3000)
     assert sweeping.has_started()
-    runs = sweeping.work_all()
+    runs = sweeping.process_all()
     assert "waits" in outcomes(runs)
     wait = float(sweeping.state()["wait_until"]) - time.time()
     assert 2900 < wait <= 3001
@@ -461,15 +461,15 @@ def test_thousands_of_connections_are_swept_in_pages(sweeping: Sweeping, terra: 
     runs = sweeping.sweep()
     assert sweeping.revoked() == set(lost_at_terra)
     assert all(sweeping.facts(user_id)["connected"] for user_id in lost_here)
-    assert counted(runs, "Drift") == {"lost_here": 4, "lost_at_terra": 5}
-    assert counted(runs, "Sweeps") == {"finished": 1}
+    assert metric_sums(runs, "Drift") == {"lost_here": 4, "lost_at_terra": 5}
+    assert metric_sums(runs, "Sweeps") == {"finished": 1}
     assert sweeping.state()["checked"] >= count
     assert outcomes(runs).count("reported") > count // 300 + count // 500
     assert max(run.seconds for run in runs) < 15 + BUSY
     assert max(len(call["body"]) for call in terra.calls("/bulkUserInfo")) == 100
     assert len(terra.calls("/userInfo")) == 9
     # The remaining items contain no user_id.
-    assert [user_id for user_id in user_ids if user_id in str(sweeping.kept())] == []
+    assert [user_id for user_id in user_ids if user_id in str(sweeping.sweep_items())] == []
 
 
 def test_a_message_that_is_delivered_twice_counts_once(sweeping: Sweeping, terra: Terra) -> None:
@@ -477,21 +477,21 @@ def test_a_message_that_is_delivered_twice_counts_once(sweeping: Sweeping, terra
     for user_id in user_ids[:3]:
         vanish(terra, user_id)
     assert sweeping.has_started()
-    runs = sweeping.work_all(copies=2)
+    runs = sweeping.process_all(copies=2)
     assert sweeping.state()["checked"] == 40
     assert sweeping.state()["candidates"] == 3
     assert sweeping.state()["open_parts"] == 0
     assert sweeping.revoked() == set(user_ids[:3])
-    assert counted(runs, "Drift") == {"lost_at_terra": 3}
+    assert metric_sums(runs, "Drift") == {"lost_at_terra": 3}
 
 
 def test_a_message_that_is_processed_twice_concurrently_counts_once(sweeping: Sweeping, terra: Terra) -> None:
     gone, *_ = on_both_sides(sweeping, terra, 12)
     vanish(terra, gone)
     assert sweeping.has_started()
-    for message in sweeping.take_all():
+    for message in sweeping.receive_all():
         with ExitStack() as running:
-            twins = [
+            copies = [
                 running.enter_context(
                     sweeping.handlers.start(
                         "sweep_page",
@@ -502,15 +502,15 @@ def test_a_message_that_is_processed_twice_concurrently_counts_once(sweeping: Sw
                 )
                 for _ in range(2)
             ]
-            for twin in twins:
-                twin.until_paused()
-            for twin in twins:
-                twin.go_on()
-            assert sorted(outcomes(settled(twins))) == ["repeated", "reported"]
-    runs = sweeping.work_all()
+            for copy in copies:
+                copy.until_paused()
+            for copy in copies:
+                copy.resume()
+            assert sorted(outcomes(results_of(copies))) == ["repeated", "reported"]
+    runs = sweeping.process_all()
     assert sweeping.state()["checked"] == 12
     assert sweeping.revoked() == {gone}
-    assert counted(runs, "Sweeps") == {"finished": 1}
+    assert metric_sums(runs, "Sweeps") == {"finished": 1}
 
 
 POINTS = (
@@ -531,20 +531,20 @@ def test_a_killed_step_is_repeated(sweeping: Sweeping, terra: Terra, reference_i
     vanish(terra, gone)
     lost = terra.connect(reference_id)["user_id"]
     assert sweeping.has_started()
-    died, runs = 0, []
-    while (message := sweeping.take(patience=0)) is not None:
-        first = sweeping.work(message, kill(point))
-        died += first.was_killed
+    killed, runs = 0, []
+    while (message := sweeping.receive(wait_s=0)) is not None:
+        first = sweeping.process(message, kill(point))
+        killed += first.was_killed
         # The queue cannot know whether the message was processed.
-        runs += [first, sweeping.work(message)]
-    assert died > 0
+        runs += [first, sweeping.process(message)]
+    assert killed > 0
     runs = [run for run in runs if not run.was_killed]
     # The lost connection may have been found before its segment was scanned.
     assert sweeping.state()["checked"] in (12, 13)
     assert sweeping.state()["open_parts"] == 0
     assert sweeping.revoked() == {gone}
     assert sweeping.facts(lost)["owner"]["value"] == reference_id
-    assert counted(runs, "Sweeps")["finished"] >= 1
+    assert metric_sums(runs, "Sweeps")["finished"] >= 1
     assert all(sweeping.connection(other) == connection_item(other) for other in others)
 
 
@@ -552,10 +552,10 @@ def test_a_killed_schedule_is_repeated(sweeping: Sweeping, terra: Terra) -> None
     gone, *_ = on_both_sides(sweeping, terra, 3)
     vanish(terra, gone)
     assert sweeping.start("one", kill("sqs.SendMessage#3:before")).was_killed
-    assert len(sweeping.take_all()) == 2
+    assert len(sweeping.receive_all()) == 2
     # Lambda retries an event that got no response.
     assert sweeping.has_started("one")
-    assert counted(sweeping.work_all(), "Sweeps") == {"finished": 1}
+    assert metric_sums(sweeping.process_all(), "Sweeps") == {"finished": 1}
     assert sweeping.revoked() == {gone}
 
 
@@ -565,18 +565,18 @@ def test_a_sweep_that_lost_a_message_revokes_nothing_and_is_superseded_by_the_ne
     gone, *_ = on_both_sides(sweeping, terra, 3)
     vanish(terra, gone)
     assert sweeping.has_started("first")
-    lost = sweeping.take()
+    lost = sweeping.receive()
     assert lost is not None
-    runs = sweeping.work_all()
-    assert counted(runs, "Sweeps") == {}
+    runs = sweeping.process_all()
+    assert metric_sums(runs, "Sweeps") == {}
     assert sweeping.revoked() == set()
     assert not sweeping.has_started("second")
     sweeping.change("sweep:current", moved_at=int(time.time()) - 3601)
     assert sweeping.has_started("second")
     # The lost message arrives after all, and is discarded.
-    assert notes(sweeping.work(lost))["outcome"] == "superseded"
-    runs = sweeping.work_all()
-    assert counted(runs, "Sweeps") == {"finished": 1}
+    assert log_record(sweeping.process(lost))["outcome"] == "superseded"
+    runs = sweeping.process_all()
+    assert metric_sums(runs, "Sweeps") == {"finished": 1}
     assert sweeping.revoked() == {gone}
 
 
@@ -584,16 +584,16 @@ def test_a_sweep_does_not_begin_while_another_runs(sweeping: Sweeping, terra: Te
     gone, *_ = on_both_sides(sweeping, terra, 3)
     vanish(terra, gone)
     assert sweeping.has_started("first")
-    messages = sweeping.take_all()
+    messages = sweeping.receive_all()
     for message in messages[:3]:
-        sweeping.work(message)
+        sweeping.process(message)
     assert not sweeping.has_started("second")
     assert sweeping.state()["sweep_id"] == "first"
-    runs = [sweeping.work(message) for message in messages[3:]]
-    runs += sweeping.work_all()
-    assert counted(runs, "Sweeps") == {"finished": 1}
+    runs = [sweeping.process(message) for message in messages[3:]]
+    runs += sweeping.process_all()
+    assert metric_sums(runs, "Sweeps") == {"finished": 1}
     assert sweeping.has_started("second")
-    assert counted(sweeping.work_all(), "Sweeps") == {"finished": 1}
+    assert metric_sums(sweeping.process_all(), "Sweeps") == {"finished": 1}
 
 
 def test_concurrent_starts_begin_one_sweep(sweeping: Sweeping, terra: Terra) -> None:
@@ -605,16 +605,16 @@ def test_concurrent_starts_begin_one_sweep(sweeping: Sweeping, terra: Terra) -> 
             )
             for number in range(4)
         ]
-        results = [run.result for run in settled(starts)]
+        results = [run.result for run in results_of(starts)]
     assert [result["has_started"] for result in results if result].count(True) == 1
-    assert len(sweeping.take_all()) == PARTS
+    assert len(sweeping.receive_all()) == PARTS
 
 
 def test_steps_of_an_older_sweep_change_nothing_in_a_newer_one(sweeping: Sweeping, terra: Terra) -> None:
     gone, *_ = on_both_sides(sweeping, terra, 3)
     vanish(terra, gone)
     assert sweeping.has_started("old")
-    old: list[Message] = sweeping.take_all()
+    old: list[Message] = sweeping.receive_all()
     sweeping.change("sweep:current", moved_at=int(time.time()) - 3601)
     # The sweep stalled in the middle of a page, for longer than an hour.
     with sweeping.handlers.start(
@@ -623,18 +623,18 @@ def test_steps_of_an_older_sweep_change_nothing_in_a_newer_one(sweeping: Sweepin
         running.until_paused()
         assert sweeping.has_started("new")
         before = sweeping.state()
-        running.go_on()
+        running.resume()
         assert outcomes([running.end()]) == ["repeated"]
     for message in old:
-        assert notes(sweeping.work(message))["outcome"] == "superseded"
+        assert log_record(sweeping.process(message))["outcome"] == "superseded"
     assert sweeping.state() == before
-    assert counted(sweeping.work_all(), "Sweeps") == {"finished": 1}
+    assert metric_sums(sweeping.process_all(), "Sweeps") == {"finished": 1}
 
 
 def test_a_message_that_is_not_a_step_is_returned_to_the_queue(sweeping: Sweeping) -> None:
-    run = sweeping.work({"MessageId": "m", "Body": "{}"})
+    run = sweeping.process({"MessageId": "m", "Body": "{}"})
     assert run.result == {"batchItemFailures": [{"itemIdentifier": "m"}]}
-    assert notes(run)["error"] == "ValueError"
+    assert log_record(run)["error"] == "ValueError"
 
 
 def test_the_log_of_a_sweep_contains_no_reference_id_and_no_user_id(
@@ -660,8 +660,8 @@ def test_the_schedule_of_the_running_stack_finds_a_connection_without_a_webhook(
     terra.settings(send_webhooks=False)
     user_id = terra.connect(reference_id)["user_id"]
     assert connections_of(api, reference_id) == []
-    answer = httpx.post(f"{stack.control_url}/schedules/Reconcile", timeout=60)
-    assert answer.is_success, answer.text
+    response = httpx.post(f"{stack.control_url}/schedules/Reconcile", timeout=60)
+    assert response.is_success, response.text
     [connection] = eventually(lambda: connections_of(api, reference_id), within=60)
     assert connection["user_id"] == user_id
     assert connection["status"] == "connected"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.api import connections_of, decide, query_of, session_status
 from tests.support.handlers import Handlers
-from tests.support.redirects import Begun, begin, button, page_and_headers
+from tests.support.redirects import ProviderAttempt, begin, button, page_and_headers
 from tests.support.tables import Tables
 from tests.support.terra import Terra
 from tests.support.terra_events import auth_event, new_user_id
@@ -20,18 +20,18 @@ Make = Callable[..., Webhook]
 # -- an attacker with a valid session ----------------------------------------------------------------------------------
 
 
-def victim_of_another_person(terra: Terra, attacker: str) -> str:
+def connection_of_another_user(terra: Terra, attacker: str) -> str:
     user_id: str = terra.connect(f"{attacker}-victim", silent=True)["user_id"]
     return user_id
 
 
-def victim_without_an_owner(terra: Terra, attacker: str) -> str:
+def connection_without_an_owner(terra: Terra, attacker: str) -> str:
     user_id: str = terra.connect(attacker, silent=True, account=f"{attacker}-x")["user_id"]
     terra.change(user_id, reference_id=None, is_authenticated=True)
     return user_id
 
 
-def victim_whose_owner_is_called_null(terra: Terra, attacker: str) -> str:
+def connection_of_the_owner_null(terra: Terra, attacker: str) -> str:
     user_id: str = terra.connect(attacker, silent=True, account=f"{attacker}-x")["user_id"]
     terra.change(user_id, reference_id="null", is_authenticated=True)
     return user_id
@@ -42,31 +42,31 @@ def own_connection_of_another_provider(terra: Terra, attacker: str) -> str:
     return user_id
 
 
-def own_user_who_never_finished(terra: Terra, attacker: str) -> str:
+def own_unfinished_login(terra: Terra, attacker: str) -> str:
     user_id: str = terra.connect(attacker, silent=True, account=f"{attacker}-x")["user_id"]
     terra.change(user_id, is_authenticated=False, active=True)
     return user_id
 
 
-def nobody(terra: Terra, attacker: str) -> str:
+def unknown_user_id(terra: Terra, attacker: str) -> str:
     assert terra
     assert attacker
     return new_user_id()
 
 
-def no_id_at_all(terra: Terra, attacker: str) -> str:
+def malformed_user_id(terra: Terra, attacker: str) -> str:
     assert terra
     return f"../{attacker}?user_id=x&"
 
 
 CANDIDATES = [
-    victim_of_another_person,
-    victim_without_an_owner,
-    victim_whose_owner_is_called_null,
+    connection_of_another_user,
+    connection_without_an_owner,
+    connection_of_the_owner_null,
     own_connection_of_another_provider,
-    own_user_who_never_finished,
-    nobody,
-    no_id_at_all,
+    own_unfinished_login,
+    unknown_user_id,
+    malformed_user_id,
 ]
 
 
@@ -80,16 +80,16 @@ def test_a_valid_session_with_a_foreign_user_id_stays_pending(
     candidate: Callable[[Terra, str], str],
 ) -> None:
     user_id = candidate(terra, reference_id)
-    begun = begin(api, terra, reference_id)
+    attempt = begin(api, terra, reference_id)
     before = tables.count()
-    page = begun.come_back(browser, user_id=user_id, resource="FITBIT", reference_id=reference_id)
+    page = attempt.come_back(browser, user_id=user_id, resource="FITBIT", reference_id=reference_id)
     assert (page.status_code, "Almost there" in page.text) == (200, True)
-    status = session_status(api, begun.session)
+    status = session_status(api, attempt.session)
     assert (status["status"], status["user_id"]) == ("pending", None)
     assert connections_of(api, reference_id, include="revoked") == []
-    assert tables.kinds(begun.user_id) == {"announced_for"}
+    assert tables.kinds(attempt.user_id) == {"announced_for"}
     assert tables.count() == before
-    assert len(terra.calls("/userInfo")) == (1 if candidate is no_id_at_all else 2)
+    assert len(terra.calls("/userInfo")) == (1 if candidate is malformed_user_id else 2)
 
 
 def test_a_stored_connection_of_the_victim_does_not_change(
@@ -98,10 +98,10 @@ def test_a_stored_connection_of_the_victim_does_not_change(
     victim = terra.connect(f"{reference_id}-victim")["user_id"]
     known = tables.connection(victim)
     assert known is not None
-    begun = begin(api, terra, reference_id)
-    begun.come_back(browser, user_id=victim, resource="FITBIT", reference_id=reference_id)
+    attempt = begin(api, terra, reference_id)
+    attempt.come_back(browser, user_id=victim, resource="FITBIT", reference_id=reference_id)
     assert tables.connection(victim) == known
-    assert session_status(api, begun.session)["status"] == "pending"
+    assert session_status(api, attempt.session)["status"] == "pending"
     assert connections_of(api, reference_id) == []
 
 
@@ -109,52 +109,52 @@ def test_a_stored_connection_of_the_victim_does_not_change(
 def test_a_failed_verification_connects_nothing_for_an_attacker(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str, fault: str
 ) -> None:
-    victim = victim_of_another_person(terra, reference_id)
-    begun = begin(api, terra, reference_id)
+    victim = connection_of_another_user(terra, reference_id)
+    attempt = begin(api, terra, reference_id)
     terra.fault("/userInfo", fault, delay_s=4 if fault == "slow" else 0)
     before = tables.count()
-    begun.come_back(browser, user_id=victim)
-    assert session_status(api, begun.session)["status"] == "pending"
+    attempt.come_back(browser, user_id=victim)
+    assert session_status(api, attempt.session)["status"] == "pending"
     assert tables.count() == before
 
 
 def test_a_verification_response_about_another_user_id_is_rejected(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, reference_id)
+    attempt = begin(api, terra, reference_id)
     user = {"user_id": new_user_id(), "provider": "FITBIT", "reference_id": reference_id}
     body = {"status": "success", "is_authenticated": True, "user": user}
     terra.fault("/userInfo", "wrong_shape", body=body)
-    begun.come_back(browser)
+    attempt.come_back(browser)
     assert tables.connection(user["user_id"]) is None
-    assert session_status(api, begun.session)["status"] == "pending"
+    assert session_status(api, attempt.session)["status"] == "pending"
 
 
 @pytest.mark.parametrize("authenticated", ["true", 1, None, [True], {}])
 def test_only_the_json_value_true_connects(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, authenticated: object
 ) -> None:
-    begun = begin(api, terra, reference_id)
-    user = {"user_id": begun.user_id, "provider": "FITBIT", "reference_id": reference_id, "active": True}
+    attempt = begin(api, terra, reference_id)
+    user = {"user_id": attempt.user_id, "provider": "FITBIT", "reference_id": reference_id, "active": True}
     terra.fault("/userInfo", "wrong_shape", body={"status": "success", "is_authenticated": authenticated, "user": user})
-    begun.come_back(browser)
-    assert session_status(api, begun.session)["status"] == "pending"
+    attempt.come_back(browser)
+    assert session_status(api, attempt.session)["status"] == "pending"
 
 
 def test_a_webhook_about_another_user_does_not_connect_the_session(
     api: httpx.Client, browser: httpx.Client, terra: Terra, webhook: Make, reference_id: str
 ) -> None:
-    begun = begin(api, terra, reference_id)
+    attempt = begin(api, terra, reference_id)
     webhook(auth_event(new_user_id(), f"{reference_id}-other")).post(browser)
     webhook(auth_event(new_user_id(), reference_id, provider="GARMIN")).post(browser)
     webhook(auth_event(new_user_id(), reference_id), ordering=(now_s() - 3600) * 1000).post(browser)
-    assert session_status(api, begun.session)["status"] == "pending"
+    assert session_status(api, attempt.session)["status"] == "pending"
 
 
 # -- invalid links -----------------------------------------------------------------------------------------------------
 
 OTHER_STATE = "A" * 43
-LINKS: dict[str, Callable[[Begun], str]] = {
+LINKS: dict[str, Callable[[ProviderAttempt], str]] = {
     "nothing": lambda _: "",
     "no state": lambda b: f"session={b.session_id}",
     "no session": lambda b: f"state={b.state}",
@@ -187,46 +187,46 @@ LINKS: dict[str, Callable[[Begun], str]] = {
 def test_an_invalid_link_shows_one_page_sends_no_request_and_writes_nothing(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str, outcome: str, link: str
 ) -> None:
-    begun = begin(api, terra, reference_id)
+    attempt = begin(api, terra, reference_id)
     reference = browser.get(f"/auth/{outcome}?session=unknown&state=unknown")
-    before = tables.session(begun.session_id)
-    its_own = begun if outcome == "success" else replace(begun, state=begun.failure_state)
-    answer = browser.get(f"/auth/{outcome}?{LINKS[link](its_own)}")
-    assert answer.status_code == 400
-    assert page_and_headers(answer) == page_and_headers(reference)
+    before = tables.session(attempt.session_id)
+    its_own = attempt if outcome == "success" else replace(attempt, state=attempt.failure_state)
+    response = browser.get(f"/auth/{outcome}?{LINKS[link](its_own)}")
+    assert response.status_code == 400
+    assert page_and_headers(response) == page_and_headers(reference)
     assert terra.calls("/userInfo") == []
-    assert tables.session(begun.session_id) == before
-    assert "max-age" not in answer.headers.get("cache-control", "")
+    assert tables.session(attempt.session_id) == before
+    assert "max-age" not in response.headers.get("cache-control", "")
 
 
 def test_a_wrong_state_costs_one_read(api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str) -> None:
-    begun = begin(api, terra, reference_id)
+    attempt = begin(api, terra, reference_id)
     for outcome, other in (("success", "failure"), ("failure", "success")):
-        for changes in ({"state": OTHER_STATE}, {"session": "unknown"}, begun.secret(other)):
-            event = begun.event(outcome, **changes)
+        for changes in ({"state": OTHER_STATE}, {"session": "unknown"}, attempt.secret(other)):
+            event = attempt.event(outcome, **changes)
             assert handlers.run(f"auth_{outcome}", event).trips == ["dynamodb.GetItem"]
 
 
 def test_the_secret_of_one_redirect_is_rejected_by_the_other(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, reference_id)
-    before = tables.session(begun.session_id)
-    assert browser.get("/auth/failure", params=begun.secret("success")).status_code == 400
-    assert browser.get("/auth/success", params=begun.secret("failure")).status_code == 400
-    assert tables.session(begun.session_id) == before
+    attempt = begin(api, terra, reference_id)
+    before = tables.session(attempt.session_id)
+    assert browser.get("/auth/failure", params=attempt.secret("success")).status_code == 400
+    assert browser.get("/auth/success", params=attempt.secret("failure")).status_code == 400
+    assert tables.session(attempt.session_id) == before
 
 
 def test_the_secret_state_is_in_no_table_and_in_no_log(
     api: httpx.Client, terra: Terra, handlers: Handlers, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, reference_id)
-    run = handlers.run("auth_success", begun.event("success", reference_id=reference_id, user_id=new_user_id()))
-    assert begun.session_id in run.log
-    assert begun.state not in run.log
+    attempt = begin(api, terra, reference_id)
+    run = handlers.run("auth_success", attempt.event("success", reference_id=reference_id, user_id=new_user_id()))
+    assert attempt.session_id in run.log
+    assert attempt.state not in run.log
     assert reference_id not in run.log
-    assert begun.state not in str(tables.session(begun.session_id))
-    assert len(begun.state) >= 43
+    assert attempt.state not in str(tables.session(attempt.session_id))
+    assert len(attempt.state) >= 43
 
 
 # -- values of a hostile query are never shown -------------------------------------------------------------------------
@@ -257,42 +257,42 @@ def test_hostile_query_values_are_never_shown(
     outcome: str,
     return_to: str | None,
 ) -> None:
-    begun = begin(api, terra, reference_id, return_to=return_to)
+    attempt = begin(api, terra, reference_id, return_to=return_to)
     names = ("user_id", "resource", "reference_id", "reason", "return_to", "status", "session_id", "next", value)
     query = "&".join(f"{quote(name)}={quote(value)}" for name in (names if len(value) < 1000 else names[:1]))
-    state = begun.secret(outcome)["state"]
-    secret = "&".join(f"{name}={part}" for name, part in begun.secret(outcome).items())
-    answer = browser.get(f"/auth/{outcome}?{query}&{secret}")
-    assert answer.status_code == (303 if return_to == "web" else 200)
-    assert MARK not in answer.text
-    assert MARK not in str(answer.headers)
+    state = attempt.secret(outcome)["state"]
+    secret = "&".join(f"{name}={part}" for name, part in attempt.secret(outcome).items())
+    response = browser.get(f"/auth/{outcome}?{query}&{secret}")
+    assert response.status_code == (303 if return_to == "web" else 200)
+    assert MARK not in response.text
+    assert MARK not in str(response.headers)
     # The URL's own state appears nowhere. The page after a failure has a new one in its button.
-    assert bool(button(answer)) == (outcome == "failure" and answer.status_code == 200)
-    assert state not in answer.text
-    assert state not in str(answer.headers)
-    assert "set-cookie" not in answer.headers
+    assert bool(button(response)) == (outcome == "failure" and response.status_code == 200)
+    assert state not in response.text
+    assert state not in str(response.headers)
+    assert "set-cookie" not in response.headers
     if return_to != "web":
-        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
-        assert answer.headers["x-frame-options"] == "DENY"
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.headers["referrer-policy"] == "no-referrer"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+        assert response.headers["content-security-policy"].startswith("default-src 'none'")
+        assert response.headers["x-frame-options"] == "DENY"
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["strict-transport-security"] == "max-age=31536000"
 
 
 def test_the_app_receives_no_value_of_the_redirect_s_query(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
-    begun = begin(api, terra, reference_id, return_to="web")
-    decide(begun.session["auth_url"], "allow")
-    answer = begun.come_back(browser, user_id="forged", resource="FORGED", status="failed")
-    assert query_of(answer.headers["location"]) == {
-        "session_id": begun.session_id,
+    attempt = begin(api, terra, reference_id, return_to="web")
+    decide(attempt.session["auth_url"], "allow")
+    response = attempt.come_back(browser, user_id="forged", resource="FORGED", status="failed")
+    assert query_of(response.headers["location"]) == {
+        "session_id": attempt.session_id,
         "status": "connected",
         "resource": "FITBIT",
     }
-    assert answer.content == b""
+    assert response.content == b""
 
 
 def test_host_headers_do_not_affect_the_redirect_urls(api: httpx.Client, terra: Terra, reference_id: str) -> None:

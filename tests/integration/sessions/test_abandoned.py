@@ -6,39 +6,39 @@ import httpx
 import pytest
 
 from tests.support.api import connections_of, decide, session_status
-from tests.support.redirects import Attempt, Begun, begin, begin_widget
+from tests.support.redirects import LoginAttempt, ProviderAttempt, begin, begin_widget
 from tests.support.tables import Tables
 from tests.support.terra import Terra
 from tests.support.terra_events import auth_event, new_user_id
 from tests.support.webhooks import Webhook, now_s
 
 Make = Callable[..., Webhook]
-Begin = Callable[[httpx.Client, Terra, str], Attempt]
+Begin = Callable[[httpx.Client, Terra, str], LoginAttempt]
 
 FLOWS = pytest.mark.parametrize("begin_one", [begin, begin_widget], ids=["provider", "widget"])
 EXPIRED = "Not confirmed in time"
 
 
-def age(tables: Tables, begun: Attempt, *, by_s: int) -> None:
+def age(tables: Tables, attempt: LoginAttempt, *, by_s: int) -> None:
     """Move a session's times into the past."""
-    item = tables.session(begun.session_id)
+    item = tables.session(attempt.session_id)
     assert item is not None
     earlier = {name: int(item[name]) - by_s * 1000 for name in ("created_at", "expires_at", "asked_at") if name in item}
-    tables.change_session(begun.session_id, ttl=int(item["ttl"]) - by_s, **earlier)
+    tables.change_session(attempt.session_id, ttl=int(item["ttl"]) - by_s, **earlier)
 
 
 @FLOWS
 def test_a_session_expires_on_reading_without_a_write(
     api: httpx.Client, terra: Terra, tables: Tables, reference_id: str, begin_one: Begin
 ) -> None:
-    begun = begin_one(api, terra, reference_id)
-    age(tables, begun, by_s=3590)
-    assert session_status(api, begun.session)["status"] == "pending"
-    age(tables, begun, by_s=11)
-    aged = tables.session(begun.session_id)
-    shown = session_status(api, begun.session)
+    attempt = begin_one(api, terra, reference_id)
+    age(tables, attempt, by_s=3590)
+    assert session_status(api, attempt.session)["status"] == "pending"
+    age(tables, attempt, by_s=11)
+    aged = tables.session(attempt.session_id)
+    shown = session_status(api, attempt.session)
     assert (shown["status"], shown["reason"], shown["user_id"]) == ("expired", None, None)
-    assert tables.session(begun.session_id) == aged
+    assert tables.session(attempt.session_id) == aged
 
 
 @FLOWS
@@ -53,16 +53,16 @@ def test_a_webhook_still_connects_an_expired_session(
     begin_one: Begin,
     days: int,
 ) -> None:
-    begun = begin_one(api, terra, reference_id)
-    age(tables, begun, by_s=days * 86_400 + 7200)
-    assert session_status(api, begun.session)["status"] == "expired"
-    if isinstance(begun, Begun):
-        event = auth_event(begun.user_id, reference_id)
+    attempt = begin_one(api, terra, reference_id)
+    age(tables, attempt, by_s=days * 86_400 + 7200)
+    assert session_status(api, attempt.session)["status"] == "expired"
+    if isinstance(attempt, ProviderAttempt):
+        event = auth_event(attempt.user_id, reference_id)
     else:
-        widget = begun.session["auth_url"].rpartition("/")[2]
+        widget = attempt.session["auth_url"].rpartition("/")[2]
         event = auth_event(new_user_id(), reference_id, widget_session_id=widget)
     assert webhook(event).post(browser).status_code == httpx.codes.OK
-    shown = session_status(api, begun.session)
+    shown = session_status(api, attempt.session)
     assert (shown["status"], shown["user_id"], shown["resource"]) == ("connected", event["user"]["user_id"], "FITBIT")
 
 
@@ -70,30 +70,30 @@ def test_a_redirect_still_connects_an_expired_session(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin(api, terra, reference_id)
-    address = decide(begun.session["auth_url"], "allow")
-    age(tables, begun, by_s=7200)
+    attempt = begin(api, terra, reference_id)
+    address = decide(attempt.session["auth_url"], "allow")
+    age(tables, attempt, by_s=7200)
     assert "Your wearable is connected" in browser.get(address).text
-    assert session_status(api, begun.session)["status"] == "connected"
+    assert session_status(api, attempt.session)["status"] == "connected"
 
 
 def test_a_redirect_from_the_widget_still_connects_an_expired_session(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    begun = begin_widget(api, terra, reference_id)
-    address = begun.allow("GARMIN")
-    age(tables, begun, by_s=7200)
+    attempt = begin_widget(api, terra, reference_id)
+    address = attempt.allow("GARMIN")
+    age(tables, attempt, by_s=7200)
     assert "Your wearable is connected" in browser.get(address).text
-    assert session_status(api, begun.session)["resource"] == "GARMIN"
+    assert session_status(api, attempt.session)["resource"] == "GARMIN"
 
 
 def test_a_late_redirect_without_a_login_shows_the_expiry(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    begun = begin(api, terra, reference_id)
-    age(tables, begun, by_s=7200)
-    assert EXPIRED in begun.come_back(browser).text
+    attempt = begin(api, terra, reference_id)
+    age(tables, attempt, by_s=7200)
+    assert EXPIRED in attempt.come_back(browser).text
     assert connections_of(api, reference_id) == []
 
 
@@ -101,10 +101,10 @@ def test_a_late_redirect_without_a_login_shows_the_expiry(
 def test_a_failure_of_an_expired_session_is_shown(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str, begin_one: Begin
 ) -> None:
-    begun = begin_one(api, terra, reference_id)
-    age(tables, begun, by_s=7200)
-    begun.come_back(browser, "failure", reason="missing_scopes")
-    shown = session_status(api, begun.session)
+    attempt = begin_one(api, terra, reference_id)
+    age(tables, attempt, by_s=7200)
+    attempt.come_back(browser, "failure", reason="missing_scopes")
+    shown = session_status(api, attempt.session)
     assert (shown["status"], shown["reason"]) == ("failed", "missing_scopes")
 
 
@@ -112,7 +112,7 @@ def test_a_failure_of_an_expired_session_is_shown(
 def test_a_session_is_not_found_after_a_week(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str, begin_one: Begin
 ) -> None:
-    begun = begin_one(api, terra, reference_id)
-    tables.change_session(begun.session_id, ttl=now_s() - 1)
-    assert api.get(f"/sessions/{begun.session_id}").status_code == httpx.codes.NOT_FOUND
-    assert begun.come_back(browser).status_code == httpx.codes.BAD_REQUEST
+    attempt = begin_one(api, terra, reference_id)
+    tables.change_session(attempt.session_id, ttl=now_s() - 1)
+    assert api.get(f"/sessions/{attempt.session_id}").status_code == httpx.codes.NOT_FOUND
+    assert attempt.come_back(browser).status_code == httpx.codes.BAD_REQUEST

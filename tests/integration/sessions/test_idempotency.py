@@ -10,7 +10,16 @@ import pytest
 
 from local.testing import Stack
 from tests.support.api import create_session
-from tests.support.handlers import Handlers, broken, http_event, kill, lose, pause, refused, settled
+from tests.support.handlers import (
+    Handlers,
+    aws_error,
+    broken_connection,
+    http_event,
+    kill,
+    lost_response,
+    pause,
+    results_of,
+)
 from tests.support.tables import Item, Tables
 from tests.support.terra import Terra
 from tests.support.webhooks import now_s
@@ -27,7 +36,7 @@ def body_for(reference_id: str, **more: object) -> bytes:
     return json.dumps({"reference_id": reference_id, "resource": "FITBIT", **more}).encode()
 
 
-def ask(api: httpx.Client, key: str, body: bytes) -> httpx.Response:
+def post_session(api: httpx.Client, key: str, body: bytes) -> httpx.Response:
     return api.post("/sessions", content=body, headers={"idempotency-key": key, "content-type": "application/json"})
 
 
@@ -45,26 +54,26 @@ def the_claim(tables: Tables, before: list[Item]) -> Item | None:
 def test_a_repeated_request_gets_the_same_response_and_terra_gets_one_request(
     api: httpx.Client, terra: Terra, reference_id: str, key: str
 ) -> None:
-    first = ask(api, key, body_for(reference_id))
+    first = post_session(api, key, body_for(reference_id))
     assert first.status_code == 201
     for _ in range(3):
-        again = ask(api, key, body_for(reference_id))
+        again = post_session(api, key, body_for(reference_id))
         assert (again.status_code, again.json()) == (201, first.json())
         assert again.headers["location"] == first.headers["location"]
     assert len(terra.calls("/authenticateUser")) == 1
 
 
 def test_another_body_is_422(api: httpx.Client, terra: Terra, reference_id: str, key: str) -> None:
-    first = ask(api, key, body_for(reference_id))
+    first = post_session(api, key, body_for(reference_id))
     for other in (body_for(reference_id, language="de"), body_for(reference_id) + b" ", body_for(f"{reference_id}2")):
-        answer = ask(api, key, other)
-        assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
-    assert ask(api, key, body_for(reference_id)).json() == first.json()
+        response = post_session(api, key, other)
+        assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_reused")
+    assert post_session(api, key, body_for(reference_id)).json() == first.json()
     assert len(terra.calls("/authenticateUser")) == 1
 
 
 def test_another_key_is_another_session(api: httpx.Client, terra: Terra, reference_id: str, key: str) -> None:
-    ids = {ask(api, k, body_for(reference_id)).json()["session_id"] for k in (key, key.upper(), f"{key}x")}
+    ids = {post_session(api, k, body_for(reference_id)).json()["session_id"] for k in (key, key.upper(), f"{key}x")}
     ids |= {create_session(api, reference_id)["session_id"], create_session(api, reference_id)["session_id"]}
     assert len(ids) == len(terra.calls("/authenticateUser")) == 5
 
@@ -73,15 +82,17 @@ def test_another_key_is_another_session(api: httpx.Client, terra: Terra, referen
 def test_a_key_has_up_to_255_characters(
     api: httpx.Client, terra: Terra, reference_id: str, letters: int, status: int
 ) -> None:
-    answer = ask(api, ("x" * letters)[: max(letters - 36, 1)] + str(uuid4())[: letters - 1], body_for(reference_id))
-    assert answer.status_code == status
+    response = post_session(
+        api, ("x" * letters)[: max(letters - 36, 1)] + str(uuid4())[: letters - 1], body_for(reference_id)
+    )
+    assert response.status_code == status
     if status == 400:
-        assert [error["field"] for error in answer.json()["errors"]] == ["Idempotency-Key"]
+        assert [error["field"] for error in response.json()["errors"]] == ["Idempotency-Key"]
     assert len(terra.calls("/authenticateUser")) == (status == 201)
 
 
 def test_an_empty_key_is_400(api: httpx.Client, terra: Terra, reference_id: str) -> None:
-    assert ask(api, "", body_for(reference_id)).status_code == 400
+    assert post_session(api, "", body_for(reference_id)).status_code == 400
     assert terra.calls("/authenticateUser") == []
 
 
@@ -95,13 +106,13 @@ def test_concurrent_requests_send_terra_one_request(
         httpx.Client(base_url=stack.api_url, headers=headers, timeout=60) as client,
         ThreadPoolExecutor(requests) as pool,
     ):
-        answers = list(pool.map(lambda _: ask(client, key, body_for(reference_id)), range(requests)))
-    made = [answer.json() for answer in answers if answer.status_code == 201]
-    others = [answer for answer in answers if answer.status_code != 201]
+        responses = list(pool.map(lambda _: post_session(client, key, body_for(reference_id)), range(requests)))
+    made = [response.json() for response in responses if response.status_code == 201]
+    others = [response for response in responses if response.status_code != 201]
     assert made
     assert all(session == made[0] for session in made)
-    assert {(answer.status_code, answer.json()["code"]) for answer in others} <= {(409, "request_in_progress")}
-    assert all(int(answer.headers["retry-after"]) >= 1 for answer in others)
+    assert {(response.status_code, response.json()["code"]) for response in others} <= {(409, "request_in_progress")}
+    assert all(int(response.headers["retry-after"]) >= 1 for response in others)
     assert len(terra.calls("/authenticateUser")) == 1
 
 
@@ -111,12 +122,12 @@ def test_a_repeat_during_the_first_request_is_409_and_another_body_is_422(
     body = body_for(reference_id)
     with handlers.start("create_session", event_for(key, body), pause("terra.authenticateUser:before")) as first:
         first.until_paused()
-        second = ask(api, key, body)
+        second = post_session(api, key, body)
         assert (second.status_code, second.json()["code"]) == (409, "request_in_progress")
-        assert ask(api, key, body_for(f"{reference_id}2")).status_code == 422
-        first.go_on()
-        [done] = settled([first])
-    assert ask(api, key, body).json() == done.json
+        assert post_session(api, key, body_for(f"{reference_id}2")).status_code == 422
+        first.resume()
+        [done] = results_of([first])
+    assert post_session(api, key, body).json() == done.json
     assert len(terra.calls("/authenticateUser")) == 1
 
 
@@ -137,9 +148,9 @@ def test_a_failed_request_releases_the_key(
 ) -> None:
     before = tables.claims()
     terra.fault("/authenticateUser", **fault, times=1)
-    assert ask(api, key, body_for(reference_id)).status_code >= 400
+    assert post_session(api, key, body_for(reference_id)).status_code >= 400
     assert the_claim(tables, before) is None
-    assert ask(api, key, body_for(reference_id)).status_code == 201
+    assert post_session(api, key, body_for(reference_id)).status_code == 201
     assert len(terra.calls("/authenticateUser")) == 2
 
 
@@ -148,17 +159,17 @@ def test_a_malformed_request_does_not_claim_the_key(
     api: httpx.Client, tables: Tables, reference_id: str, key: str, body: bytes
 ) -> None:
     before = tables.claims()
-    assert ask(api, key, body).status_code == 400
-    assert ask(api, key, body_for(reference_id, return_to="nowhere")).status_code == 422
+    assert post_session(api, key, body).status_code == 400
+    assert post_session(api, key, body_for(reference_id, return_to="nowhere")).status_code == 422
     assert the_claim(tables, before) is None
-    assert ask(api, key, body_for(reference_id)).status_code == 201
+    assert post_session(api, key, body_for(reference_id)).status_code == 201
 
 
 def test_a_claim_ends_with_its_session(
     api: httpx.Client, terra: Terra, tables: Tables, reference_id: str, key: str
 ) -> None:
     before = tables.claims()
-    first = ask(api, key, body_for(reference_id)).json()
+    first = post_session(api, key, body_for(reference_id)).json()
     claim = the_claim(tables, before)
     session = tables.session(first["session_id"])
     assert claim is not None
@@ -167,7 +178,7 @@ def test_a_claim_ends_with_its_session(
     assert key not in str(claim)
     assert session["claim_id"] == claim["session_id"]
     tables.change_session(claim["session_id"], expires_at=now_s() * 1000 - 1)
-    again = ask(api, key, body_for(reference_id))
+    again = post_session(api, key, body_for(reference_id))
     assert again.status_code == 201
     assert again.json()["session_id"] != first["session_id"]
     assert len(terra.calls("/authenticateUser")) == 2
@@ -209,25 +220,25 @@ def test_a_crash_releases_the_key_after_its_lease(
     assert handlers.run("create_session", event_for(key, body), kill(point)).was_killed
     place = POINTS.index(point)
     claim = the_claim(tables, before)
-    asked = len(terra.calls("/authenticateUser"))
-    assert asked == (place > POINTS.index("terra.authenticateUser:before"))
+    request_count = len(terra.calls("/authenticateUser"))
+    assert request_count == (place > POINTS.index("terra.authenticateUser:before"))
     if place == 0:
         assert claim is None
-        assert ask(api, key, body).status_code == 201
+        assert post_session(api, key, body).status_code == 201
         return
     assert claim is not None
     if place > POINTS.index("dynamodb.TransactWriteItems:before"):
-        answer = ask(api, key, body)
-        assert answer.json() == json.loads(claim["answer"])
-        assert tables.session(answer.json()["session_id"]) is not None
+        response = post_session(api, key, body)
+        assert response.json() == json.loads(claim["answer"])
+        assert tables.session(response.json()["session_id"]) is not None
         assert len(terra.calls("/authenticateUser")) == 1
         return
     assert "answer" not in claim
     assert now_s() < int(claim["expires_at"]) / 1000 <= now_s() + LEASE_S + 1
-    assert ask(api, key, body).status_code == 409
+    assert post_session(api, key, body).status_code == 409
     tables.change_session(claim["session_id"], expires_at=now_s() * 1000 - 1)
-    assert ask(api, key, body).status_code == 201
-    assert len(terra.calls("/authenticateUser")) == asked + 1
+    assert post_session(api, key, body).status_code == 201
+    assert len(terra.calls("/authenticateUser")) == request_count + 1
 
 
 def test_a_request_that_outlived_its_lease_stores_nothing(
@@ -239,21 +250,23 @@ def test_a_request_that_outlived_its_lease_stores_nothing(
         claim = the_claim(tables, before)
         assert claim is not None
         tables.change_session(claim["session_id"], expires_at=now_s() * 1000 - 1)
-        taken_over = ask(api, key, body)
-        assert taken_over.status_code == 201
+        second = post_session(api, key, body)
+        assert second.status_code == 201
         counted = tables.count()
-        slow.go_on()
+        slow.resume()
         run = slow.end()
     assert (run.status, run.json["code"]) == (409, "request_in_progress")
     assert tables.count() == counted
-    assert ask(api, key, body).json() == taken_over.json()
+    assert post_session(api, key, body).json() == second.json()
     assert len(terra.calls("/authenticateUser")) == 2
 
 
 def test_a_claim_whose_response_was_lost_is_recognized(
     terra: Terra, handlers: Handlers, reference_id: str, key: str
 ) -> None:
-    run = handlers.run("create_session", event_for(key, body_for(reference_id)), lose("dynamodb.PutItem:before"))
+    run = handlers.run(
+        "create_session", event_for(key, body_for(reference_id)), lost_response("dynamodb.PutItem:before")
+    )
     assert run.status == 201
     assert len(terra.calls("/authenticateUser")) == 1
 
@@ -261,9 +274,9 @@ def test_a_claim_whose_response_was_lost_is_recognized(
 def test_a_session_whose_response_was_lost_is_returned_to_the_repeat(
     api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str, key: str
 ) -> None:
-    lost = lose("dynamodb.TransactWriteItems*:before", times=2)
+    lost = lost_response("dynamodb.TransactWriteItems*:before", times=2)
     assert handlers.run("create_session", event_for(key, body_for(reference_id)), lost).status == 503
-    again = ask(api, key, body_for(reference_id))
+    again = post_session(api, key, body_for(reference_id))
     assert again.status_code == 201
     assert len(terra.calls("/authenticateUser")) == 1
 
@@ -271,9 +284,9 @@ def test_a_session_whose_response_was_lost_is_returned_to_the_repeat(
 @pytest.mark.parametrize(
     "trouble",
     [
-        refused("dynamodb.TransactWriteItems*:before", "InternalServerError", status=500),
-        refused("dynamodb.TransactWriteItems*:before", "ProvisionedThroughputExceededException"),
-        broken("dynamodb.TransactWriteItems*:before", "reset"),
+        aws_error("dynamodb.TransactWriteItems*:before", "InternalServerError", status=500),
+        aws_error("dynamodb.TransactWriteItems*:before", "ProvisionedThroughputExceededException"),
+        broken_connection("dynamodb.TransactWriteItems*:before", "reset"),
     ],
     ids=["500", "throttled", "reset"],
 )
@@ -282,7 +295,7 @@ def test_a_session_that_cannot_be_stored_releases_the_key(
 ) -> None:
     run = handlers.run("create_session", event_for(key, body_for(reference_id)), trouble)
     assert (run.status, run.json["code"]) == (503, "storage_unavailable")
-    assert ask(api, key, body_for(reference_id)).status_code == 201
+    assert post_session(api, key, body_for(reference_id)).status_code == 201
     assert len(terra.calls("/authenticateUser")) == 2
 
 
@@ -294,12 +307,12 @@ def test_a_session_whose_write_conflicted_is_stored_or_can_be_repeated(
     codes = ["None", "None"]
     codes[place] = code
     reasons = [{"Code": one} for one in codes]
-    conflict = refused(
+    conflict = aws_error(
         "dynamodb.TransactWriteItems:before", "TransactionCanceledException", CancellationReasons=reasons
     )
     run = handlers.run("create_session", event_for(key, body_for(reference_id)), conflict)
     assert run.status in {201, 503}
-    again = ask(api, key, body_for(reference_id))
+    again = post_session(api, key, body_for(reference_id))
     assert again.status_code == 201
     assert len(terra.calls("/authenticateUser")) == (1 if run.status == 201 else 2)
 
@@ -310,9 +323,11 @@ def test_a_failed_release_does_not_hide_the_first_error(
     before = tables.claims()
     terra.fault("/authenticateUser", "status", status=404, times=1)
     run = handlers.run(
-        "create_session", event_for(key, body_for(reference_id)), broken("dynamodb.DeleteItem*:before", "silence")
+        "create_session",
+        event_for(key, body_for(reference_id)),
+        broken_connection("dynamodb.DeleteItem*:before", "silence"),
     )
     assert (run.status, run.json["code"]) == (422, "unknown_resource")
     claim = the_claim(tables, before)
     assert claim is not None
-    assert ask(api, key, body_for(reference_id)).status_code == 409
+    assert post_session(api, key, body_for(reference_id)).status_code == 409

@@ -9,7 +9,7 @@ import httpx
 
 from local.testing import Stack
 from tests.support.api import create_session
-from tests.support.handlers import NOTHING_FOUND_BY_INDEX, Handlers, Rule, Run, http_event
+from tests.support.handlers import STALE_INDEX, Handlers, Rule, Run, http_event
 from tests.support.redirects import begin
 from tests.support.tables import Tables
 from tests.support.terra import Terra
@@ -25,7 +25,7 @@ def start(
     return handlers.run("create_session", event, *rules, environment={"OPEN_SESSIONS_PER_PERSON": str(limit)})
 
 
-def refused(run: Run) -> int:
+def retry_after_of(run: Run) -> int:
     """Return the Retry-After seconds of a rejected request."""
     assert (run.status, run.json["code"]) == (429, "too_many_sessions")
     assert run.result is not None
@@ -44,15 +44,15 @@ def test_a_session_above_the_limit_is_rejected_until_the_oldest_expires(
 ) -> None:
     first, second = create_session(api, reference_id), create_session(api, reference_id)
     age(tables, first, seconds=3000)
-    asked = len(terra.calls("/auth/authenticateUser"))
+    request_count = len(terra.calls("/auth/authenticateUser"))
     run = start(handlers, reference_id)
-    assert 500 < refused(run) <= 600
+    assert 500 < retry_after_of(run) <= 600
     assert run.trips == [BATCH, QUERY]
-    assert len(terra.calls("/auth/authenticateUser")) == asked
+    assert len(terra.calls("/auth/authenticateUser")) == request_count
     # It expires without any job.
     age(tables, first, seconds=601)
     assert start(handlers, reference_id).status == 201
-    assert 3500 < refused(start(handlers, reference_id)) <= 3600
+    assert 3500 < retry_after_of(start(handlers, reference_id)) <= 3600
     assert tables.session(second["session_id"]) is not None
 
 
@@ -61,23 +61,23 @@ def test_the_wait_lasts_until_the_open_sessions_are_below_the_limit(
 ) -> None:
     for seconds in (3500, 3000, 2000):
         age(tables, create_session(api, reference_id), seconds=seconds)
-    assert 500 < refused(start(handlers, reference_id, limit=2)) <= 600
-    assert 1500 < refused(start(handlers, reference_id, limit=1)) <= 1600
+    assert 500 < retry_after_of(start(handlers, reference_id, limit=2)) <= 600
+    assert 1500 < retry_after_of(start(handlers, reference_id, limit=1)) <= 1600
 
 
 def test_a_completed_login_does_not_count_against_the_limit(
     handlers: Handlers, api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
-    begun = begin(api, terra, reference_id)
-    assert refused(start(handlers, reference_id, limit=1))
-    begun.come_back(browser, "failure")
+    attempt = begin(api, terra, reference_id)
+    assert retry_after_of(start(handlers, reference_id, limit=1))
+    attempt.come_back(browser, "failure")
     assert start(handlers, reference_id, limit=1).status == 201
-    assert refused(start(handlers, reference_id, limit=1))
+    assert retry_after_of(start(handlers, reference_id, limit=1))
 
 
 def test_each_user_has_a_separate_limit(handlers: Handlers, api: httpx.Client, reference_id: str) -> None:
     create_session(api, reference_id)
-    assert refused(start(handlers, reference_id, limit=1))
+    assert retry_after_of(start(handlers, reference_id, limit=1))
     assert start(handlers, f"{reference_id}-other", limit=1).status == 201
 
 
@@ -94,21 +94,23 @@ def test_a_repeat_is_accepted_at_the_limit_and_a_rejection_releases_its_key(
     assert first.status == 201
     assert start(handlers, reference_id, limit=1, headers={"idempotency-key": f"{reference_id}-1"}).json == first.json
     another = {"idempotency-key": f"{reference_id}-2"}
-    assert refused(start(handlers, reference_id, limit=1, headers=another))
+    assert retry_after_of(start(handlers, reference_id, limit=1, headers=another))
     age(tables, first.json, seconds=3601)
     assert start(handlers, reference_id, limit=1, headers=another).status == 201
 
 
 def test_a_stale_index_can_only_allow_more_sessions(handlers: Handlers, api: httpx.Client, reference_id: str) -> None:
     create_session(api, reference_id)
-    assert start(handlers, reference_id, NOTHING_FOUND_BY_INDEX, limit=1).status == 201
+    assert start(handlers, reference_id, STALE_INDEX, limit=1).status == 201
 
 
 def test_the_default_configuration_limits_open_sessions(browser: httpx.Client, stack: Stack, reference_id: str) -> None:
-    said = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": reference_id}, timeout=30).json()["access_token"]
-    headers = {"authorization": f"Bearer {said}"}
+    access_token = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": reference_id}, timeout=30).json()[
+        "access_token"
+    ]
+    headers = {"authorization": f"Bearer {access_token}"}
     began = time.monotonic()
-    answers = [browser.post("/sessions", json={"resource": "FITBIT"}, headers=headers) for _ in range(21)]
-    assert [answer.status_code for answer in answers] == [201] * 20 + [429]
-    assert answers[-1].json()["code"] == "too_many_sessions"
-    assert 3600 - (time.monotonic() - began) - 1 <= int(answers[-1].headers["retry-after"]) <= 3600
+    responses = [browser.post("/sessions", json={"resource": "FITBIT"}, headers=headers) for _ in range(21)]
+    assert [response.status_code for response in responses] == [201] * 20 + [429]
+    assert responses[-1].json()["code"] == "too_many_sessions"
+    assert 3600 - (time.monotonic() - began) - 1 <= int(responses[-1].headers["retry-after"]) <= 3600

@@ -7,30 +7,30 @@ import httpx
 import pytest
 
 from tests.support.api import create_session, decide, query_of
-from tests.support.handlers import Handlers, broken, http_event, instead, lose, refused
+from tests.support.handlers import Handlers, aws_error, broken_connection, fake_response, http_event, lost_response
 from tests.support.redirects import begin, logins
 from tests.support.tables import Tables
 from tests.support.terra import Terra
 
-GOOD = {"reference_id": "somebody", "resource": "FITBIT"}
+GOOD = {"reference_id": "some-user", "resource": "FITBIT"}
 
 
-def refusal(answer: httpx.Response) -> tuple[int, str, set[str]]:
-    problem = answer.json()
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert problem["status"] == answer.status_code
-    return answer.status_code, problem["code"], {error["field"] for error in problem.get("errors", [])}
+def rejection(response: httpx.Response) -> tuple[int, str, set[str]]:
+    problem = response.json()
+    assert response.headers["content-type"] == "application/problem+json"
+    assert problem["status"] == response.status_code
+    return response.status_code, problem["code"], {error["field"] for error in problem.get("errors", [])}
 
 
 def test_the_response_to_a_new_session_conforms_to_the_contract(
     api: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
-    answer = api.post("/sessions", json={**GOOD, "reference_id": reference_id, "language": "de-CH"})
-    assert answer.status_code == 201
-    session = answer.json()
-    assert answer.headers["location"] == f"/sessions/{session['session_id']}"
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.headers["content-type"] == "application/json"
+    response = api.post("/sessions", json={**GOOD, "reference_id": reference_id, "language": "de-CH"})
+    assert response.status_code == 201
+    session = response.json()
+    assert response.headers["location"] == f"/sessions/{session['session_id']}"
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["content-type"] == "application/json"
     assert session["auth_url"] == logins(terra)[-1]["auth_url"]
     [call] = terra.calls("/authenticateUser")
     assert call["query"] == {"resource": "FITBIT"}
@@ -39,7 +39,7 @@ def test_the_response_to_a_new_session_conforms_to_the_contract(
     success, failure = (query_of(call["body"][f"auth_{name}_redirect_url"]) for name in ("success", "failure"))
     assert success["session"] == failure["session"] == session["session_id"]
     assert success["state"] != failure["state"]
-    assert not {success["state"], failure["state"]} & set(answer.text.split('"'))
+    assert not {success["state"], failure["state"]} & set(response.text.split('"'))
     item = tables.session(session["session_id"])
     assert item is not None
     assert item["user_id"] == logins(terra)[-1]["user_id"]
@@ -98,10 +98,10 @@ def test_an_invalid_field_is_400_and_is_named(
     api: httpx.Client, terra: Terra, tables: Tables, body: dict[str, Any], fields: set[str]
 ) -> None:
     before = tables.count()
-    answer = api.post("/sessions", json=body)
-    assert refusal(answer) == (400, "invalid_request", fields)
-    assert all(error["message"] for error in answer.json()["errors"])
-    assert len(answer.content) < 2000
+    response = api.post("/sessions", json=body)
+    assert rejection(response) == (400, "invalid_request", fields)
+    assert all(error["message"] for error in response.json()["errors"])
+    assert len(response.content) < 2000
     assert terra.calls("/authenticateUser") == []
     assert tables.count() == before
 
@@ -130,16 +130,18 @@ BODIES: dict[str, bytes] = {
 @pytest.mark.parametrize("content_type", ["application/json", "application/octet-stream"])
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_an_unreadable_body_is_400(api: httpx.Client, terra: Terra, body: bytes, content_type: str) -> None:
-    answer = api.post("/sessions", content=body, headers={"content-type": content_type})
-    status, code, fields = refusal(answer)
+    response = api.post("/sessions", content=body, headers={"content-type": content_type})
+    status, code, fields = rejection(response)
     assert (status, code) == (400, "invalid_request")
     assert fields
     assert terra.calls("/authenticateUser") == []
 
 
 def test_a_body_of_more_than_10_mb_is_413(api: httpx.Client) -> None:
-    answer = api.post("/sessions", content=b" " * (10 * 1024 * 1024 + 1), headers={"content-type": "application/json"})
-    assert (answer.status_code, set(answer.json())) == (413, {"message"})
+    response = api.post(
+        "/sessions", content=b" " * (10 * 1024 * 1024 + 1), headers={"content-type": "application/json"}
+    )
+    assert (response.status_code, set(response.json())) == (413, {"message"})
 
 
 @pytest.mark.parametrize("reference", ["x" * 256, "\U0001f600" * 256, "a+b@c.d/e f", "NULL", "\u0080", "  ", "\u202e"])
@@ -162,17 +164,17 @@ def test_null_equals_a_missing_field(api: httpx.Client, terra: Terra, reference_
 def test_an_unknown_return_target_is_422_and_terra_gets_no_request(
     api: httpx.Client, terra: Terra, reference_id: str, name: str
 ) -> None:
-    answer = api.post("/sessions", json={**GOOD, "reference_id": reference_id, "return_to": name})
-    assert refusal(answer) == (422, "unknown_return_target", set())
-    assert not name or name not in answer.text
+    response = api.post("/sessions", json={**GOOD, "reference_id": reference_id, "return_to": name})
+    assert rejection(response) == (422, "unknown_return_target", set())
+    assert not name or name not in response.text
     assert terra.calls("/authenticateUser") == []
 
 
 @pytest.mark.parametrize("resource", ["NOSUCHTHING", "FITBIT2", "__"])
 def test_an_unknown_resource_is_422(api: httpx.Client, terra: Terra, tables: Tables, resource: str) -> None:
     before = tables.count()
-    answer = api.post("/sessions", json={**GOOD, "resource": resource})
-    assert refusal(answer) == (422, "unknown_resource", set())
+    response = api.post("/sessions", json={**GOOD, "resource": resource})
+    assert rejection(response) == (422, "unknown_resource", set())
     assert len(terra.calls("/authenticateUser")) == 1
     assert tables.count() == before
 
@@ -212,7 +214,11 @@ def test_a_session_costs_one_trip_to_terra_and_two_to_dynamodb(
 def test_a_session_that_cannot_be_stored_is_503(handlers: Handlers, terra: Terra, reference_id: str) -> None:
     event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": reference_id}))
     at = "dynamodb.TransactWriteItems*:before"
-    for trouble in (refused(at, "InternalServerError", status=500), broken(at, "silence"), broken(at, "reset")):
+    for trouble in (
+        aws_error(at, "InternalServerError", status=500),
+        broken_connection(at, "silence"),
+        broken_connection(at, "reset"),
+    ):
         run = handlers.run("create_session", event, trouble)
         assert (run.status, run.json["code"]) == (503, "storage_unavailable")
         assert run.trips.count("terra.authenticateUser") == 1
@@ -223,7 +229,7 @@ def test_a_session_whose_write_response_was_lost_is_stored_by_the_retry(
     handlers: Handlers, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": reference_id}))
-    run = handlers.run("create_session", event, lose("dynamodb.TransactWriteItems:before"))
+    run = handlers.run("create_session", event, lost_response("dynamodb.TransactWriteItems:before"))
     assert run.status == 201
     assert tables.session(run.json["session_id"]) is not None
     assert len(terra.calls("/authenticateUser")) == 1
@@ -231,7 +237,7 @@ def test_a_session_whose_write_response_was_lost_is_stored_by_the_retry(
 
 def test_a_stack_without_the_key_of_terra_is_misconfigured(handlers: Handlers, terra: Terra) -> None:
     event = http_event("POST", "/sessions", body=json.dumps(GOOD))
-    run = handlers.run("create_session", event, refused("secrets-manager.*:before", "ResourceNotFoundException"))
+    run = handlers.run("create_session", event, aws_error("secrets-manager.*:before", "ResourceNotFoundException"))
     assert (run.status, run.json["code"]) == (503, "misconfigured")
     assert terra.calls("/authenticateUser") == []
 
@@ -246,12 +252,12 @@ def test_a_login_at_the_auth_url_redirects_to_the_api(api: httpx.Client, terra: 
 def test_a_malformed_key_of_terra_is_misconfigured_and_terra_gets_no_request(
     handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str, key: str
 ) -> None:
-    begun = begin(api, terra, reference_id)
-    pasted = instead("secrets-manager.*:before", {"SecretString": json.dumps({"api_key": key})})
+    attempt = begin(api, terra, reference_id)
+    pasted = fake_response("secrets-manager.*:before", {"SecretString": json.dumps({"api_key": key})})
     event = http_event("POST", "/sessions", body=json.dumps({"reference_id": reference_id, "resource": "FITBIT"}))
     run = handlers.run("create_session", event, pasted)
     assert (run.status, run.json["code"]) == (503, "misconfigured")
-    page = handlers.run("auth_success", begun.event("success"), pasted)
+    page = handlers.run("auth_success", attempt.event("success"), pasted)
     assert page.result is not None
     assert page.result["headers"]["content-type"].startswith("text/html")
     assert [point for point in run.trips + page.trips if point.startswith("terra.")] == []

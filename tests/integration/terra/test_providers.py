@@ -20,7 +20,7 @@ from local.gateway import Gateway
 from local.stack import PSEUDONYM_KEY
 from local.template_file import parse
 from local.testing import Stack
-from tests.support.handlers import held, secret_arns
+from tests.support.handlers import secret_arns, secret_value
 from tests.support.terra import Terra
 from tests.support.waiting import BUSY
 from tools.environment import ROOT
@@ -46,9 +46,9 @@ class Api:
         return self.client.get("/providers", headers=headers)
 
     def listed(self) -> list[str]:
-        answer = self.get()
-        assert answer.status_code == httpx.codes.OK, answer.text
-        return [provider["resource"] for provider in answer.json()["providers"]]
+        response = self.get()
+        assert response.status_code == httpx.codes.OK, response.text
+        return [provider["resource"] for provider in response.json()["providers"]]
 
 
 def project(folder: Path) -> Path:
@@ -87,7 +87,7 @@ def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             **{f"{name}Arn": arn for name, arn in arns.items() if name != PSEUDONYM_KEY},
         },
         physical_ids={**named, PSEUDONYM_KEY: arns[PSEUDONYM_KEY]},
-        secrets={arns[PSEUDONYM_KEY]: held(stack, arns[PSEUDONYM_KEY])},
+        secrets={arns[PSEUDONYM_KEY]: secret_value(stack, arns[PSEUDONYM_KEY])},
         port=0,
         python=Path(sys.executable),
         dependencies=Path(sysconfig.get_path("purelib")),
@@ -124,12 +124,12 @@ def turn_stale() -> None:
 
 
 def test_the_enabled_providers_are_listed_by_name(cold: Api, terra: Terra) -> None:
-    answer = cold.get()
+    response = cold.get()
 
-    assert answer.status_code == httpx.codes.OK
-    assert answer.headers["content-type"] == "application/json"
+    assert response.status_code == httpx.codes.OK
+    assert response.headers["content-type"] == "application/json"
     icons = "https://access.tryterra.co/api/v2/static/assets/img/app_icons"
-    assert answer.json() == {
+    assert response.json() == {
         "providers": [
             {"resource": "APPLE", "name": "Apple Health", "type": "sdk", "icon_url": f"{icons}/apple.webp"},
             {"resource": "FITBIT", "name": "Fitbit", "type": "api", "icon_url": f"{icons}/fitbit.webp"},
@@ -141,9 +141,9 @@ def test_the_enabled_providers_are_listed_by_name(cold: Api, terra: Terra) -> No
 
 def test_a_fresh_list_is_served_without_a_request_to_terra(cold: Api, terra: Terra) -> None:
     began = time.monotonic()
-    answers = [cold.get().content for _ in range(5)]
+    responses = [cold.get().content for _ in range(5)]
 
-    assert len(set(answers)) == 1
+    assert len(set(responses)) == 1
     assert len(terra.calls(DETAILED)) <= 1 + int(time.monotonic() - began)
 
 
@@ -167,21 +167,21 @@ TROUBLES: list[dict[str, Any]] = [
 ]
 
 
-def told(trouble: dict[str, Any]) -> str:
+def label(trouble: dict[str, Any]) -> str:
     return " ".join(str(value) for value in trouble.values())
 
 
-@pytest.mark.parametrize("trouble", TROUBLES, ids=told)
+@pytest.mark.parametrize("trouble", TROUBLES, ids=label)
 def test_an_error_of_terra_is_503_only_with_an_empty_cache(cold: Api, terra: Terra, trouble: dict[str, Any]) -> None:
     terra.fault(DETAILED, **trouble)
     began = time.monotonic()
-    refused = cold.get()
-    assert time.monotonic() - began < 8 + BUSY, "a reference_id is waiting"
-    assert refused.status_code == httpx.codes.SERVICE_UNAVAILABLE
-    assert refused.headers["content-type"] == "application/problem+json"
-    assert refused.headers["cache-control"] == "no-store"
-    assert int(refused.headers["retry-after"]) >= 1
-    assert refused.json()["code"] == "terra_unavailable"
+    rejected = cold.get()
+    assert time.monotonic() - began < 8 + BUSY, "a user is waiting"
+    assert rejected.status_code == httpx.codes.SERVICE_UNAVAILABLE
+    assert rejected.headers["content-type"] == "application/problem+json"
+    assert rejected.headers["cache-control"] == "no-store"
+    assert int(rejected.headers["retry-after"]) >= 1
+    assert rejected.json()["code"] == "terra_unavailable"
 
     terra.client.delete("/_control/faults")
     before = cold.get()
@@ -191,7 +191,7 @@ def test_an_error_of_terra_is_503_only_with_an_empty_cache(cold: Api, terra: Ter
     turn_stale()
     began = time.monotonic()
     during = cold.get()
-    assert time.monotonic() - began < 3 + BUSY, "a reference_id is waiting"
+    assert time.monotonic() - began < 3 + BUSY, "a user is waiting"
     assert (during.status_code, during.content) == (httpx.codes.OK, before.content)
     assert during.headers["cache-control"] == "private, max-age=30"
     assert during.headers["etag"] == before.headers["etag"]
@@ -231,18 +231,18 @@ def test_an_account_without_providers_has_an_empty_list(cold: Api, terra: Terra)
 
 def test_concurrent_cold_calls_all_get_the_list(cold: Api) -> None:
     with ThreadPoolExecutor(8) as callers:
-        answers = list(callers.map(lambda _: cold.get(), range(8)))
-    assert {(answer.status_code, answer.content) for answer in answers} == {(200, answers[0].content)}
+        responses = list(callers.map(lambda _: cold.get(), range(8)))
+    assert {(response.status_code, response.content) for response in responses} == {(200, responses[0].content)}
 
 
 def test_a_client_with_the_current_list_gets_304(cold: Api, terra: Terra) -> None:
     first = cold.get()
     etag = first.headers["etag"]
     for known in (etag, f"W/{etag}", "*", f'"another", {etag}'):
-        answer = cold.get(**{"If-None-Match": known})
-        assert (answer.status_code, answer.content) == (httpx.codes.NOT_MODIFIED, b""), known
+        response = cold.get(**{"If-None-Match": known})
+        assert (response.status_code, response.content) == (httpx.codes.NOT_MODIFIED, b""), known
         for header in ("etag", "cache-control", "content-type"):
-            assert answer.headers[header] == first.headers[header]
+            assert response.headers[header] == first.headers[header]
     assert cold.get(**{"If-None-Match": '"another"'}).content == first.content
     terra.settings(enabled_providers=["GARMIN"])
     turn_stale()

@@ -10,14 +10,14 @@ import pytest
 
 from tests.support.handlers import Handlers, Run, http_event
 from tests.support.hostile import (
-    Talk,
-    answer,
+    Behavior,
     drip,
     drip_head,
     head,
     hostile,
+    send_bytes,
+    send_forever,
     stall_after,
-    talk_forever,
     unreachable,
 )
 from tests.support.tables import Tables
@@ -27,7 +27,7 @@ from tests.support.waiting import BUSY
 FUNCTION_LIMIT_S = 28
 
 
-def asking(reference_id: str, **headers: str) -> dict[str, Any]:
+def session_request(reference_id: str, **headers: str) -> dict[str, Any]:
     body = json.dumps({"reference_id": reference_id, "resource": "FITBIT"})
     return http_event("POST", "/sessions", body=body, headers=headers)
 
@@ -37,26 +37,26 @@ def at(url: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def patience(handlers: Handlers) -> Iterator[Mapping[str, Future[Run]]]:
+def slow_runs(handlers: Handlers) -> Iterator[Mapping[str, Future[Run]]]:
     """Runs that take the maximum time for Terra: started here, checked later."""
 
-    def long(talk: Talk) -> Run:
-        with hostile(talk) as (url, heard):
-            run = handlers.run("create_session", asking("somebody"), environment=at(url))
-        assert len(heard) == 1
+    def slow_run(behave: Behavior) -> Run:
+        with hostile(behave) as (url, received):
+            run = handlers.run("create_session", session_request("some-user"), environment=at(url))
+        assert len(received) == 1
         return run
 
-    def in_vain() -> Run:
+    def unreachable_run() -> Run:
         with unreachable() as url:
-            return handlers.run("create_session", asking("somebody"), environment=at(url))
+            return handlers.run("create_session", session_request("some-user"), environment=at(url))
 
     with ThreadPoolExecutor(5) as pool:
         yield {
-            "is silent": pool.submit(long, stall_after(60)),
-            "drips": pool.submit(long, drip),
-            "drips its head": pool.submit(long, drip_head),
-            "stalls": pool.submit(long, stall_after(15)),
-            "lets nobody connect": pool.submit(in_vain),
+            "is silent": pool.submit(slow_run, stall_after(60)),
+            "drips": pool.submit(slow_run, drip),
+            "drips its head": pool.submit(slow_run, drip_head),
+            "stalls": pool.submit(slow_run, stall_after(15)),
+            "accepts no connection": pool.submit(unreachable_run),
         }
 
 
@@ -137,60 +137,62 @@ def test_each_response_of_terra_has_its_code(
 ) -> None:
     terra.fault("/authenticateUser", **fault)
     before = tables.count()
-    answered = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
-    assert (answered.status_code, answered.json()["code"]) == (status, code)
-    assert answered.headers["content-type"] == "application/problem+json"
-    assert ("retry-after" in answered.headers) == (status == 503)
-    assert reference_id not in answered.text
+    response = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert ("retry-after" in response.headers) == (status == 503)
+    assert reference_id not in response.text
     assert len(terra.calls("/authenticateUser")) == 1
     assert tables.count() == before
 
 
-@pytest.mark.parametrize(("asked", "told"), [(0, "1"), (7, "7"), (100_000, "3600")])
+@pytest.mark.parametrize(("retry_after", "expected"), [(0, "1"), (7, "7"), (100_000, "3600")])
 def test_the_rate_limit_of_terra_is_passed_on(
-    api: httpx.Client, terra: Terra, reference_id: str, asked: int, told: str
+    api: httpx.Client, terra: Terra, reference_id: str, retry_after: int, expected: str
 ) -> None:
-    terra.fault("/authenticateUser", "rate_limit", retry_after=asked)
-    answered = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
-    assert (answered.status_code, answered.json()["code"]) == (429, "too_many_requests")
-    assert answered.headers["retry-after"] == told
+    terra.fault("/authenticateUser", "rate_limit", retry_after=retry_after)
+    response = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
+    assert (response.status_code, response.json()["code"]) == (429, "too_many_requests")
+    assert response.headers["retry-after"] == expected
     assert len(terra.calls("/authenticateUser")) == 1
 
 
 @pytest.mark.parametrize("retry_after", ["Wed, 21 Oct 2026 07:28:00 GMT", "", "-1", "1.5", "\u00b2", "9" * 5000])
 def test_an_invalid_retry_after_becomes_a_valid_wait(handlers: Handlers, reference_id: str, retry_after: str) -> None:
     limited = f"HTTP/1.1 429 Slow\r\nretry-after: {retry_after}\r\ncontent-length: 0\r\n\r\n".encode("latin-1")
-    with hostile(answer(limited)) as (url, _):
-        run = handlers.run("create_session", asking(reference_id), environment=at(url))
+    with hostile(send_bytes(limited)) as (url, _):
+        run = handlers.run("create_session", session_request(reference_id), environment=at(url))
     assert (run.status, run.json["code"]) == (429, "too_many_requests")
     assert run.result is not None
     assert 1 <= int(run.result["headers"]["retry-after"]) <= 3600
 
 
-TALKS: dict[str, Talk] = {
-    "no HTTP": answer(b"SSH-2.0-OpenSSH_9.6\r\n"),
-    "nothing": answer(b""),
-    "half a head": answer(b"HTTP/1.1 200 OK\r\ncontent-le"),
-    "half a body": answer(head(1000) + b'{"status"'),
-    "no gzip": answer(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nzzzz"),
-    "a redirect": answer(head(0, status="307 Temporary Redirect").replace(b"\r\n", b"\r\nlocation: http://x/\r\n", 1)),
-    "endless": talk_forever,
+BEHAVIORS: dict[str, Behavior] = {
+    "no HTTP": send_bytes(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "nothing": send_bytes(b""),
+    "half a head": send_bytes(b"HTTP/1.1 200 OK\r\ncontent-le"),
+    "half a body": send_bytes(head(1000) + b'{"status"'),
+    "no gzip": send_bytes(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nzzzz"),
+    "a redirect": send_bytes(
+        head(0, status="307 Temporary Redirect").replace(b"\r\n", b"\r\nlocation: http://x/\r\n", 1)
+    ),
+    "endless": send_forever,
 }
 
 
-@pytest.mark.parametrize("talk", TALKS.values(), ids=TALKS)
+@pytest.mark.parametrize("behave", BEHAVIORS.values(), ids=BEHAVIORS)
 def test_an_invalid_http_response_is_unavailable_and_terra_gets_one_request(
-    handlers: Handlers, reference_id: str, talk: Talk
+    handlers: Handlers, reference_id: str, behave: Behavior
 ) -> None:
-    with hostile(talk) as (url, heard):
-        run = handlers.run("create_session", asking(reference_id), environment=at(url))
+    with hostile(behave) as (url, received):
+        run = handlers.run("create_session", session_request(reference_id), environment=at(url))
     assert (run.status, run.json["code"]) == (503, "terra_unavailable")
-    assert len(heard) == 1
+    assert len(received) == 1
     assert run.seconds < 5 + BUSY
 
 
 def test_a_terra_that_refuses_connections_is_unavailable(handlers: Handlers, reference_id: str) -> None:
-    run = handlers.run("create_session", asking(reference_id), environment=at("http://127.0.0.1:9"))
+    run = handlers.run("create_session", session_request(reference_id), environment=at("http://127.0.0.1:9"))
     assert (run.status, run.json["code"]) == (503, "terra_unavailable")
 
 
@@ -201,16 +203,16 @@ def test_a_slow_response_of_terra_is_awaited(api: httpx.Client, terra: Terra, re
 
 
 def test_wrong_credentials_are_502(handlers: Handlers, terra: Terra, reference_id: str) -> None:
-    run = handlers.run("create_session", asking(reference_id), environment={"TERRA_DEV_ID": "somebody-else"})
+    run = handlers.run("create_session", session_request(reference_id), environment={"TERRA_DEV_ID": "another"})
     assert (run.status, run.json["code"]) == (502, "terra_rejected")
     assert len(terra.calls("/authenticateUser")) == 1
 
 
-@pytest.mark.parametrize("how", ["is silent", "drips", "drips its head", "stalls", "lets nobody connect"])
+@pytest.mark.parametrize("how", ["is silent", "drips", "drips its head", "stalls", "accepts no connection"])
 def test_a_timeout_of_terra_is_reported_before_the_function_times_out(
-    patience: Mapping[str, Future[Run]], how: str
+    slow_runs: Mapping[str, Future[Run]], how: str
 ) -> None:
-    run = patience[how].result()
+    run = slow_runs[how].result()
     assert (run.status, run.json["code"]) == (503, "terra_unavailable")
     # Open logins are counted before the call to Terra, and nothing is stored.
     assert [trip for trip in run.trips if trip.startswith("dynamodb")] == ["dynamodb.BatchGetItem"]

@@ -14,7 +14,7 @@ from local.testing import Stack
 from tests.support.api import create_session
 from tests.support.handlers import Handlers, Run, http_event
 from tests.support.metrics import metrics
-from tests.support.sweeps import Sweeping, connect_at_terra, connection_item, counted, own_sweeping
+from tests.support.sweeps import Sweeping, connect_at_terra, connection_item, metric_sums, own_sweeping
 from tests.support.terra import Terra
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ WIDGET = "/api/widget/session"
 DATA_TOKEN = "terra_dt_integration0123456789"
 
 
-def asking(reference_id: str, **fields: object) -> dict[str, Any]:
+def session_request(reference_id: str, **fields: object) -> dict[str, Any]:
     return http_event("POST", "/sessions", body=json.dumps({"reference_id": reference_id, **fields}))
 
 
-def asked_of_terra(run: Run) -> list[str]:
+def calls_to_terra(run: Run) -> list[str]:
     return [trip for trip in run.trips if trip.startswith("terra.")]
 
 
@@ -67,12 +67,12 @@ def test_every_call_to_terra_succeeds_and_no_log_contains_the_credential(
     handlers: Handlers, terra: Terra, version: str, credential: dict[str, str], reference_id: str
 ) -> None:
     user_id = terra.connect(reference_id)["user_id"]
-    by_person = json.dumps({"reference_id": reference_id})
+    by_user = json.dumps({"reference_id": reference_id})
     runs = {
-        "a login": (201, "create_session", asking(reference_id, resource="FITBIT")),
-        "a widget": (201, "create_session", asking(reference_id, resources=["OURA"])),
-        "a sync": (200, "sync_connections", http_event("POST", "/connections/sync", body=by_person)),
-        "a token": (201, "create_mobile_token", http_event("POST", "/mobile-tokens", body=by_person)),
+        "a login": (201, "create_session", session_request(reference_id, resource="FITBIT")),
+        "a widget": (201, "create_session", session_request(reference_id, resources=["OURA"])),
+        "a sync": (200, "sync_connections", http_event("POST", "/connections/sync", body=by_user)),
+        "a token": (201, "create_mobile_token", http_event("POST", "/mobile-tokens", body=by_user)),
         "a disconnect": (
             204,
             "disconnect",
@@ -83,7 +83,7 @@ def test_every_call_to_terra_succeeds_and_no_log_contains_the_credential(
     for what, (status, function, event) in runs.items():
         run = handlers.run(function, event, environment=credential)
         assert run.status == status, (version, what, run.result)
-        assert asked_of_terra(run), what
+        assert calls_to_terra(run), what
         assert DATA_TOKEN not in run.log, what
 
 
@@ -102,7 +102,7 @@ def test_a_sweep_reads_every_page_of_each_shape(sweeping: Sweeping, terra: Terra
     terra.settings(subscriptions_shape=shape, largest_page=2)
     lost = set(connect_at_terra(terra, 5))
     runs = sweeping.sweep()
-    assert counted(runs, "Sweeps") == {"finished": 1}
+    assert metric_sums(runs, "Sweeps") == {"finished": 1}
     assert {user_id for user_id in lost if sweeping.connection(user_id)} == lost
     assert [call["query"]["page"] for call in terra.calls("/subscriptions")] == (
         ["0"] if shape == "users" else ["0", "1", "2"]
@@ -128,10 +128,10 @@ def test_a_partial_page_revokes_nothing(sweeping: Sweeping, terra: Terra, body: 
     terra.fault("/subscriptions", "wrong_shape", body=body)
     assert sweeping.has_started()
     for _ in range(12):
-        message = sweeping.take()
+        message = sweeping.receive()
         if message is None:
             break
-        sweeping.work(message)
+        sweeping.process(message)
     assert sweeping.revoked() == set()
     assert sweeping.state()["phase"] == "collecting"
 
@@ -156,15 +156,15 @@ def test_a_session_without_warnings_has_no_such_member_and_costs_one_call(
     handlers: Handlers, terra: Terra, reference_id: str
 ) -> None:
     assert terra
-    run = handlers.run("create_session", asking(reference_id, resources=["OURA", "APPLE"]))
+    run = handlers.run("create_session", session_request(reference_id, resources=["OURA", "APPLE"]))
     assert run.status == 201
     assert "warnings" not in run.json
-    assert asked_of_terra(run) == ["terra.session"]
+    assert calls_to_terra(run) == ["terra.session"]
 
 
 def test_the_same_key_gives_the_same_warnings(handlers: Handlers, terra: Terra, reference_id: str) -> None:
     assert terra
-    event = asking(reference_id, resources=["OURA", "NOSUCH"])
+    event = session_request(reference_id, resources=["OURA", "NOSUCH"])
     event["headers"] = {"idempotency-key": reference_id}
     first = handlers.run("create_session", event)
     assert len(first.json["warnings"]) == 1
@@ -174,10 +174,10 @@ def test_the_same_key_gives_the_same_warnings(handlers: Handlers, terra: Terra, 
 def test_a_session_with_only_unknown_providers_is_422(
     api: httpx.Client, terra: Terra, version: str, reference_id: str
 ) -> None:
-    answer = api.post("/sessions", json={"reference_id": reference_id, "resources": ["NOSUCH", "FITBITT"]})
-    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_resource"), version
-    assert "NOSUCH, FITBITT" in answer.json()["detail"]
-    assert "Did you mean FITBIT?" in answer.json()["detail"]
+    response = api.post("/sessions", json={"reference_id": reference_id, "resources": ["NOSUCH", "FITBITT"]})
+    assert (response.status_code, response.json()["code"]) == (422, "unknown_resource"), version
+    assert "NOSUCH, FITBITT" in response.json()["detail"]
+    assert "Did you mean FITBIT?" in response.json()["detail"]
     assert len(terra.calls(WIDGET)) == 1
 
 
@@ -185,7 +185,7 @@ def test_a_widget_whose_providers_cannot_be_looked_up_is_created_with_its_warnin
     handlers: Handlers, terra: Terra, reference_id: str
 ) -> None:
     terra.fault("/integrations/detailed", "status", status=500)
-    run = handlers.run("create_session", asking(reference_id, resources=["NOSUCH"]))
+    run = handlers.run("create_session", session_request(reference_id, resources=["NOSUCH"]))
     assert run.status == 201
     assert len(run.json["warnings"]) == 1
 
@@ -203,19 +203,19 @@ WARNINGS: list[tuple[object, list[str] | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("warnings", "told"), WARNINGS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("warnings", "expected"), WARNINGS, ids=lambda value: str(value)[:40])
 def test_malformed_warnings_do_not_fail_a_session(
-    api: httpx.Client, terra: Terra, reference_id: str, warnings: object, told: list[str] | None
+    api: httpx.Client, terra: Terra, reference_id: str, warnings: object, expected: list[str] | None
 ) -> None:
     body = {"session_id": "x", "url": "https://widget.example.com/x", "expires_in": 900, "warnings": warnings}
     terra.fault(WIDGET, "wrong_shape", body=body, status=201)
-    answer = api.post("/sessions", json={"reference_id": reference_id})
-    assert answer.status_code == 201
-    assert answer.json().get("warnings") == told
+    response = api.post("/sessions", json={"reference_id": reference_id})
+    assert response.status_code == 201
+    assert response.json().get("warnings") == expected
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "ours", "code"),
+    ("status", "body", "expected_status", "code"),
     [
         (400, {"message": "no", "status": "error", "invalid_user_ids": ["x"]}, 422, "refused_by_terra"),
         (403, {"message": "invalid credentials", "status": "error"}, 502, "terra_rejected"),
@@ -224,11 +224,11 @@ def test_malformed_warnings_do_not_fail_a_session(
     ],
 )
 def test_each_rejection_of_the_widget_has_its_code(
-    api: httpx.Client, terra: Terra, reference_id: str, status: int, body: object, ours: int, code: str
+    api: httpx.Client, terra: Terra, reference_id: str, status: int, body: object, expected_status: int, code: str
 ) -> None:
     terra.fault(WIDGET, "wrong_shape", body=body, status=status)
-    answer = api.post("/sessions", json={"reference_id": reference_id})
-    assert (answer.status_code, answer.json()["code"]) == (ours, code)
+    response = api.post("/sessions", json={"reference_id": reference_id})
+    assert (response.status_code, response.json()["code"]) == (expected_status, code)
 
 
 # -- errors in the request ---------------------------------------------------------------------------------------------
@@ -239,11 +239,11 @@ def test_an_sdk_provider_is_422_and_the_detail_names_mobile_tokens(
     handlers: Handlers, terra: Terra, reference_id: str, resource: str
 ) -> None:
     assert terra
-    run = handlers.run("create_session", asking(reference_id, resource=resource))
+    run = handlers.run("create_session", session_request(reference_id, resource=resource))
     assert (run.status, run.json["code"]) == (422, "sdk_only_provider")
     assert resource in run.json["detail"]
     assert "POST /mobile-tokens" in run.json["detail"]
-    assert asked_of_terra(run) == ["terra.authenticateUser", "terra.detailed", "terra.integrations"]
+    assert calls_to_terra(run) == ["terra.authenticateUser", "terra.detailed", "terra.integrations"]
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
@@ -252,7 +252,7 @@ def test_the_catalogue_explains_a_rejected_provider_for_any_status_of_terra(
 ) -> None:
     terra.fault("/authenticateUser", "status", status=status)
     codes = {
-        resource: handlers.run("create_session", asking(reference_id, resource=resource)).json["code"]
+        resource: handlers.run("create_session", session_request(reference_id, resource=resource)).json["code"]
         for resource in ("APPLE", "FITBITT", "HEALTH_CONNECT")
     }
     # Health Connect is not enabled for the simulated account.
@@ -265,10 +265,10 @@ def test_the_catalogue_explains_a_rejected_provider_for_any_status_of_terra(
 
 def test_an_unknown_provider_is_422_with_a_suggestion(api: httpx.Client, terra: Terra, reference_id: str) -> None:
     assert terra
-    answer = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBITT"})
-    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_resource")
-    assert "Did you mean FITBIT?" in answer.json()["detail"]
-    assert "GET /providers" in answer.json()["detail"]
+    response = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBITT"})
+    assert (response.status_code, response.json()["code"]) == (422, "unknown_resource")
+    assert "Did you mean FITBIT?" in response.json()["detail"]
+    assert "GET /providers" in response.json()["detail"]
 
 
 @pytest.mark.parametrize(("resource", "code"), [("APPLE", "refused_by_terra"), ("NOSUCH", "unknown_resource")])
@@ -276,13 +276,13 @@ def test_a_rejection_of_terra_is_422_without_the_catalogue(
     handlers: Handlers, terra: Terra, reference_id: str, resource: str, code: str
 ) -> None:
     terra.fault("/integrations/detailed", "status", status=500)
-    run = handlers.run("create_session", asking(reference_id, resource=resource))
+    run = handlers.run("create_session", session_request(reference_id, resource=resource))
     assert (run.status, run.json["code"]) == (422, code)
 
 
 def test_a_wrong_url_of_terra_is_502(handlers: Handlers, terra: Terra, reference_id: str) -> None:
     elsewhere = {"TERRA_API_URL": f"{terra.client.base_url}/api/v9"}
-    run = handlers.run("create_session", asking(reference_id, resource="FITBIT"), environment=elsewhere)
+    run = handlers.run("create_session", session_request(reference_id, resource="FITBIT"), environment=elsewhere)
     assert (run.status, run.json["code"]) == (502, "terra_rejected")
 
 
@@ -291,7 +291,7 @@ def test_a_wrong_url_of_terra_is_502(handlers: Handlers, terra: Terra, reference
 
 @pytest.mark.parametrize("fields", [{"resource": "FITBIT"}, {"resources": ["OURA"]}], ids=["a login", "a widget"])
 @pytest.mark.parametrize(
-    ("account", "status", "code", "says"),
+    ("account", "status", "code", "message"),
     [
         ("user_limit", 502, "terra_user_limit", "raise the limit in Terra's dashboard"),
         ("entitlement_required", 502, "terra_entitlement_required", "the product unified_api"),
@@ -307,15 +307,15 @@ def test_an_account_error_has_its_code_and_remedy_and_is_counted(
     account: str,
     status: int,
     code: str,
-    says: str,
+    message: str,
 ) -> None:
     terra.settings(account=account)
-    run = handlers.run("create_session", asking(reference_id, **fields))
+    run = handlers.run("create_session", session_request(reference_id, **fields))
     assert (run.status, run.json["code"]) == (status, code)
-    assert says in run.json["detail"]
+    assert message in run.json["detail"]
     assert run.result is not None
     assert ("retry-after" in run.result["headers"]) == (status == 503)
     found = metrics(run)
     assert found["Problems"] == [{"function": "create_session", "code": code, "value": 1}]
     assert len(found["TerraFailures"]) == 1
-    assert len(asked_of_terra(run)) == 1
+    assert len(calls_to_terra(run)) == 1

@@ -24,7 +24,7 @@ from terra_connections.terra import transport
 from terra_connections.users.pseudonym import Pseudonyms
 from terra_connections.users.store import UserStore
 from tests.support.api import connections_of, create_session
-from tests.support.handlers import NOTHING_FOUND_BY_INDEX, Handlers, Run, http_event, pause
+from tests.support.handlers import STALE_INDEX, Handlers, Run, http_event, pause
 from tests.support.redirects import begin, begin_widget
 from tests.support.tables import items_containing
 from tests.support.terra import Terra
@@ -41,9 +41,9 @@ def event(path: str, reference_id: str, **fields: object) -> dict[str, Any]:
     return http_event("POST", path, body=json.dumps({"reference_id": reference_id, **fields}))
 
 
-def erase_in_the_dark(handlers: Handlers, reference_id: str) -> Run:
+def erase_with_stale_indexes(handlers: Handlers, reference_id: str) -> Run:
     """Erase a user while the indexes still return nothing."""
-    return handlers.run("erase_person", event("/erasures", reference_id), NOTHING_FOUND_BY_INDEX)
+    return handlers.run("erase_person", event("/erasures", reference_id), STALE_INDEX)
 
 
 def at_terra(terra: Terra, reference_id: str) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ def test_an_erasure_deletes_a_session_missing_from_a_stale_index(
     handlers: Handlers, api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     session = create_session(api, reference_id)
-    assert erase_in_the_dark(handlers, reference_id).status == httpx.codes.NO_CONTENT
+    assert erase_with_stale_indexes(handlers, reference_id).status == httpx.codes.NO_CONTENT
     assert items_containing(dynamodb, stack, reference_id) == []
     assert items_containing(dynamodb, stack, session["session_id"]) == []
     assert at_terra(terra, reference_id) == []
@@ -83,13 +83,13 @@ def test_a_widget_login_missing_from_a_stale_index_connects_nothing_after_an_era
     stack: Stack,
     reference_id: str,
 ) -> None:
-    begun = begin_widget(api, terra, reference_id)
-    assert erase_in_the_dark(handlers, reference_id).status == httpx.codes.NO_CONTENT
+    attempt = begin_widget(api, terra, reference_id)
+    assert erase_with_stale_indexes(handlers, reference_id).status == httpx.codes.NO_CONTENT
     terra.hold()
-    begun.allow()
+    attempt.allow()
     terra.release()
     assert eventually(lambda: terra.deliveries(type="auth", state="delivered"))
-    assert begun.come_back(browser).status_code == httpx.codes.BAD_REQUEST
+    assert attempt.come_back(browser).status_code == httpx.codes.BAD_REQUEST
     assert items_containing(dynamodb, stack, reference_id) == []
 
 
@@ -99,7 +99,7 @@ def test_an_erasure_deletes_a_connection_missing_from_the_index_and_from_terras_
     user_id = str(terra.connect(reference_id)["user_id"])
     eventually(lambda: connections_of(api, reference_id))
     terra.fault("/userInfo", "wrong_shape", body={"users": []})
-    assert erase_in_the_dark(handlers, reference_id).status == httpx.codes.NO_CONTENT
+    assert erase_with_stale_indexes(handlers, reference_id).status == httpx.codes.NO_CONTENT
     assert items_containing(dynamodb, stack, reference_id) == []
     assert items_containing(dynamodb, stack, user_id) == []
     assert at_terra(terra, reference_id) == []
@@ -115,13 +115,13 @@ def test_a_user_starts_no_session_during_their_erasure(
     with handlers.start("erase_person", event("/erasures", reference_id), pause("terra.userInfo:before")) as erasing:
         erasing.until_paused()
         before = len(terra.calls("/auth/authenticateUser"))
-        answer = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
-        assert (answer.status_code, answer.json()["code"]) == (409, "erasure_in_progress")
-        assert int(answer.headers["retry-after"]) > 0
+        response = api.post("/sessions", json={"reference_id": reference_id, "resource": "FITBIT"})
+        assert (response.status_code, response.json()["code"]) == (409, "erasure_in_progress")
+        assert int(response.headers["retry-after"]) > 0
         assert len(terra.calls("/auth/authenticateUser")) == before
-        answer = api.post("/mobile-tokens", json={"reference_id": reference_id})
-        assert (answer.status_code, answer.json()["code"]) == (409, "erasure_in_progress")
-        erasing.go_on()
+        response = api.post("/mobile-tokens", json={"reference_id": reference_id})
+        assert (response.status_code, response.json()["code"]) == (409, "erasure_in_progress")
+        erasing.resume()
         assert erasing.end().status == httpx.codes.NO_CONTENT
     assert create_session(api, reference_id)["status"] == "pending"
 
@@ -133,7 +133,7 @@ def test_a_session_started_before_an_erasure_is_not_stored_after_it(
     with handlers.start("create_session", beginning, pause("dynamodb.TransactWriteItems:before")) as starting:
         starting.until_paused()
         assert handlers.run("erase_person", event("/erasures", reference_id)).status == httpx.codes.NO_CONTENT
-        starting.go_on()
+        starting.resume()
         run = starting.end()
     assert (run.status, run.json["code"]) == (409, "erasure_in_progress")
     assert items_containing(dynamodb, stack, reference_id) == []
@@ -145,8 +145,8 @@ def test_a_login_with_an_unannounced_user_id_connects_nothing_after_an_erasure(
     assert handlers.run("erase_person", event("/erasures", reference_id)).status == httpx.codes.NO_CONTENT
     user_id = new_user_id()
     for _ in range(2):
-        [answer] = terra.deliver(auth_event(user_id, reference_id))
-        assert answer["status"] == httpx.codes.OK
+        [response] = terra.deliver(auth_event(user_id, reference_id))
+        assert response["status"] == httpx.codes.OK
     assert items_containing(dynamodb, stack, reference_id) == []
     assert items_containing(dynamodb, stack, user_id) == []
     # A sync finds it at Terra, and does not store it either.
@@ -203,16 +203,16 @@ def test_an_erasure_ignores_another_user_s_connection_in_terras_list(
     user_id = str(terra.connect(victim)["user_id"])
     eventually(lambda: connections_of(api, victim))
     terra.settings(send_webhooks=False)
-    unheard = str(terra.connect(victim, account="another")["user_id"])
-    listed = [{"user_id": name, "provider": "FITBIT"} for name in (user_id, unheard)]
+    unreported = str(terra.connect(victim, account="another")["user_id"])
+    listed = [{"user_id": name, "provider": "FITBIT"} for name in (user_id, unreported)]
     terra.fault("/userInfo", "wrong_shape", times=1, body={"users": listed})
     assert handlers.run("erase_person", event("/erasures", reference_id)).status == httpx.codes.NO_CONTENT
     assert terra.calls(DEAUTHENTICATE) == []
-    assert {user["user_id"] for user in at_terra(terra, victim)} == {user_id, unheard}
+    assert {user["user_id"] for user in at_terra(terra, victim)} == {user_id, unreported}
     assert [connection["user_id"] for connection in connections_of(api, victim)] == [user_id]
     # The other user's connection got no tombstone: its events are accepted.
-    terra.deliver(auth_event(unheard, victim))
-    assert {connection["user_id"] for connection in connections_of(api, victim)} == {user_id, unheard}
+    terra.deliver(auth_event(unreported, victim))
+    assert {connection["user_id"] for connection in connections_of(api, victim)} == {user_id, unreported}
 
 
 def test_an_erasure_deletes_only_the_connections_that_terra_has_deauthenticated(

@@ -45,8 +45,8 @@ def test_a_late_webhook_recreates_nothing(
 ) -> None:
     assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
     for event in (auth_event(user_id, reference_id), deauth_event(user_id, reference_id), auth_event(user_id, None)):
-        [answer] = terra.deliver(event)
-        assert answer["status"] == httpx.codes.OK
+        [response] = terra.deliver(event)
+        assert response["status"] == httpx.codes.OK
     assert items_containing(dynamodb, stack, reference_id) == []
     assert api.get(f"/connections/{user_id}").status_code == httpx.codes.NOT_FOUND
 
@@ -63,8 +63,8 @@ def test_a_login_in_progress_does_not_restore_an_erased_user(
     assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
     assert api.get(f"/sessions/{session['session_id']}").status_code == httpx.codes.NOT_FOUND
     [login] = [one for one in terra.client.get("/_control/logins").json() if one["auth_url"] == session["auth_url"]]
-    [answer] = terra.deliver(auth_event(login["user_id"], reference_id))
-    assert answer["status"] == httpx.codes.OK
+    [response] = terra.deliver(auth_event(login["user_id"], reference_id))
+    assert response["status"] == httpx.codes.OK
     assert items_containing(dynamodb, stack, reference_id) == []
     assert browser.get(f"/auth/success?session={session['session_id']}&state=x").status_code == httpx.codes.BAD_REQUEST
 
@@ -74,28 +74,28 @@ def test_the_successor_of_an_erased_connection_is_erased_in_either_order(
 ) -> None:
     assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
     for order in (0, 1):
-        heir = new_user_id()
+        successor = new_user_id()
         reauth = {
             "type": "user_reauth",
             "status": "warning",
             "message": "reconnected",
-            "new_user": auth_event(heir, reference_id)["user"],
+            "new_user": auth_event(successor, reference_id)["user"],
             "old_user": auth_event(user_id, reference_id)["user"],
         }
-        events = [auth_event(heir, reference_id), reauth]
+        events = [auth_event(successor, reference_id), reauth]
         for event in events if order else reversed(events):
-            [answer] = terra.deliver(event)
-            assert answer["status"] == httpx.codes.OK
+            [response] = terra.deliver(event)
+            assert response["status"] == httpx.codes.OK
         assert items_containing(dynamodb, stack, reference_id) == []
-        assert items_containing(dynamodb, stack, heir) == []
+        assert items_containing(dynamodb, stack, successor) == []
 
 
 def test_an_erasure_is_503_if_terra_fails_and_a_repeat_completes_it(
     api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str, user_id: str
 ) -> None:
     terra.fault("/auth/deauthenticateUser", "status", status=500, times=1)
-    answer = erase(api, reference_id)
-    assert (answer.status_code, answer.json()["code"]) == (503, "terra_unavailable")
+    response = erase(api, reference_id)
+    assert (response.status_code, response.json()["code"]) == (503, "terra_unavailable")
     assert [c["user_id"] for c in connections_of(api, reference_id)] == [user_id]
     assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
     assert items_containing(dynamodb, stack, reference_id) == []
@@ -142,5 +142,5 @@ def test_the_erasure_of_an_unknown_user_succeeds_and_can_be_repeated(
     [b"", b"{", b"{}", b"[]", b'{"reference_id": ""}', b'{"reference_id": "null"}', b'{"reference_id": "a", "b": 1}'],
 )
 def test_a_malformed_request_erases_no_user(api: httpx.Client, body: bytes) -> None:
-    answer = api.post("/erasures", content=body, headers={"content-type": "application/json"})
-    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+    response = api.post("/erasures", content=body, headers={"content-type": "application/json"})
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_request")

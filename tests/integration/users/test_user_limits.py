@@ -18,7 +18,7 @@ LIMITS = {
 }
 
 
-def ask(handlers: Handlers, function: str, reference_id: str, *, limit: int, caller: str | None = None) -> Run:
+def send_request(handlers: Handlers, function: str, reference_id: str, *, limit: int, caller: str | None = None) -> Run:
     path, variable, _ = LIMITS[function]
     event: dict[str, Any] = http_event("POST", path, body=json.dumps({"reference_id": reference_id}))
     if caller is not None:
@@ -26,13 +26,13 @@ def ask(handlers: Handlers, function: str, reference_id: str, *, limit: int, cal
     return handlers.run(function, event, environment={variable: str(limit)})
 
 
-def in_one_window(seconds: int) -> None:
+def wait_for_window(seconds: int) -> None:
     """Wait until a window has at least 20 s left, so that all requests count in the same window."""
     while seconds - time.time() % seconds < 20:
         time.sleep(0.5)
 
 
-def refused(run: Run, window: int) -> bool:
+def is_rejected(run: Run, window: int) -> bool:
     if run.status != 429:
         return False
     assert run.json["code"] == "user_limit_reached"
@@ -41,7 +41,7 @@ def refused(run: Run, window: int) -> bool:
     return True
 
 
-def asked_about(terra: Terra, reference_id: str) -> int:
+def terra_requests_about(terra: Terra, reference_id: str) -> int:
     return len([call for call in terra.calls("/userInfo") if call["query"].get("reference_id") == reference_id])
 
 
@@ -50,19 +50,21 @@ def test_requests_above_a_user_limit_are_rejected(
     handlers: Handlers, terra: Terra, reference_id: str, function: str
 ) -> None:
     window = LIMITS[function][2]
-    in_one_window(window)
-    assert [ask(handlers, function, reference_id, limit=2).status for _ in range(2)] != [429, 429]
-    calls = asked_about(terra, reference_id)
-    assert refused(ask(handlers, function, reference_id, limit=2), window)
+    wait_for_window(window)
+    assert [send_request(handlers, function, reference_id, limit=2).status for _ in range(2)] != [429, 429]
+    calls = terra_requests_about(terra, reference_id)
+    assert is_rejected(send_request(handlers, function, reference_id, limit=2), window)
     # Other users have their own limit, and a back end's requests count like the user's own.
-    assert not refused(ask(handlers, function, f"{reference_id}-other", limit=2), window)
-    assert refused(ask(handlers, function, reference_id, limit=2, caller=reference_id), window)
-    assert asked_about(terra, reference_id) == calls
+    assert not is_rejected(send_request(handlers, function, f"{reference_id}-other", limit=2), window)
+    assert is_rejected(send_request(handlers, function, reference_id, limit=2, caller=reference_id), window)
+    assert terra_requests_about(terra, reference_id) == calls
 
 
 @pytest.mark.parametrize("function", LIMITS)
 def test_zero_disables_the_limit(handlers: Handlers, reference_id: str, function: str) -> None:
-    assert not [run for run in (ask(handlers, function, reference_id, limit=0) for _ in range(3)) if run.status == 429]
+    assert not [
+        run for run in (send_request(handlers, function, reference_id, limit=0) for _ in range(3)) if run.status == 429
+    ]
 
 
 @pytest.mark.parametrize("function", ["sync_connections", "create_mobile_token"])
@@ -70,10 +72,10 @@ def test_an_erasure_does_not_reset_the_limits(
     handlers: Handlers, api: httpx.Client, reference_id: str, function: str
 ) -> None:
     window = LIMITS[function][2]
-    in_one_window(window)
-    ask(handlers, function, reference_id, limit=1)
+    wait_for_window(window)
+    send_request(handlers, function, reference_id, limit=1)
     assert api.post("/erasures", json={"reference_id": reference_id}).status_code == httpx.codes.NO_CONTENT
-    assert refused(ask(handlers, function, reference_id, limit=1), window)
+    assert is_rejected(send_request(handlers, function, reference_id, limit=1), window)
 
 
 def start(handlers: Handlers, reference_id: str, limit: int) -> Run:

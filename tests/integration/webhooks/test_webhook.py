@@ -10,7 +10,16 @@ import pytest
 
 from local.testing import Stack
 from tests.support.api import connections_of
-from tests.support.handlers import Handlers, Rule, broken, cancelled, instead, lose, pause, refused
+from tests.support.handlers import (
+    Handlers,
+    Rule,
+    aws_error,
+    broken_connection,
+    cancelled,
+    fake_response,
+    lost_response,
+    pause,
+)
 from tests.support.tables import Tables
 from tests.support.terra import Terra
 from tests.support.terra_events import auth_event, deauth_event, new_user_id
@@ -23,8 +32,8 @@ MAX_AGE_S = 90_000
 MAX_AHEAD_S = 300
 
 
-def told(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json().get("status", "")
+def status_of(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json().get("status", "")
 
 
 def at_once(work: Iterable[Callable[[], httpx.Response]]) -> list[httpx.Response]:
@@ -46,7 +55,7 @@ def at_once(work: Iterable[Callable[[], httpx.Response]]) -> list[httpx.Response
         pytest.param(lambda first: first, id="the same bytes under the same trace id"),
         pytest.param(lambda first: first.but(trace_id="another"), id="the same bytes under another trace id"),
         pytest.param(lambda first: first.but(trace_id=None), id="the same bytes without a trace id"),
-        pytest.param(lambda first: first.but(t=first.t - 7), id="signed anew under the same trace id"),
+        pytest.param(lambda first: first.but(t=first.t - 7), id="signed again under the same trace id"),
         pytest.param(lambda first: first.but(ordering=int(first.ordering or 0) - 1), id="ordered before"),
     ],
 )
@@ -58,10 +67,10 @@ def test_a_repeated_delivery_changes_nothing(
     repeat: Callable[[Webhook], Webhook],
 ) -> None:
     first = webhook(deauth_event(user_id := new_user_id(), reference_id), ordering=now_s() * 1000 - 60_000)
-    assert told(first.post(browser)) == (200, "accepted")
+    assert status_of(first.post(browser)) == (200, "accepted")
     before = tables.connection(user_id)
     for _ in range(2):
-        assert told(repeat(first).post(browser)) == (200, "duplicate")
+        assert status_of(repeat(first).post(browser)) == (200, "duplicate")
     assert tables.connection(user_id) == before
     assert before is not None
     assert before["version"] == 1
@@ -71,8 +80,8 @@ def test_a_delivery_without_a_trace_id_is_recognized_by_its_signed_content(
     browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     first = webhook(auth_event(new_user_id(), reference_id), trace_id=None)
-    assert told(first.post(browser)) == (200, "accepted")
-    assert told(first.post(browser)) == (200, "duplicate")
+    assert status_of(first.post(browser)) == (200, "accepted")
+    assert status_of(first.post(browser)) == (200, "duplicate")
     assert len(tables.deliveries(first.keys)) == 1
 
 
@@ -82,7 +91,7 @@ def test_a_delivery_signed_again_without_a_trace_id_changes_nothing(
     first = webhook(auth_event(user_id := new_user_id(), reference_id), trace_id=None, ordering=now_s() * 1000 - 60_000)
     first.post(browser)
     before = tables.facts(user_id)
-    assert told(first.but(t=first.t + 5).post(browser)) == (200, "accepted")
+    assert status_of(first.but(t=first.t + 5).post(browser)) == (200, "accepted")
     assert tables.facts(user_id) == before
 
 
@@ -92,8 +101,8 @@ def test_32_concurrent_copies_of_a_delivery_are_accepted_once(
     delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
     limits = httpx.Limits(max_connections=32)
     with httpx.Client(base_url=stack.api_url, timeout=60, limits=limits) as client:
-        answers = [told(answer) for answer in at_once([lambda: delivery.post(client)] * 32)]
-    assert sorted(answers) == [(200, "accepted")] + [(200, "duplicate")] * 31
+        responses = [status_of(response) for response in at_once([lambda: delivery.post(client)] * 32)]
+    assert sorted(responses) == [(200, "accepted")] + [(200, "duplicate")] * 31
     assert len(tables.deliveries(delivery.keys)) == 2
     item = tables.connection(user_id)
     assert item is not None
@@ -110,11 +119,11 @@ def test_32_concurrent_events_for_one_connection_all_count(
     ]
     limits = httpx.Limits(max_connections=32)
     with httpx.Client(base_url=stack.api_url, timeout=60, limits=limits) as client:
-        answers = at_once([lambda d=d: d.post(client) for d in deliveries])  # type: ignore[misc] # a default is bound
-    assert {answer.status_code for answer in answers} <= {200, 503}
-    for delivery, answer in zip(deliveries, answers, strict=True):
-        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-            assert told(delivery.post(browser)) == (200, "accepted")
+        responses = at_once([lambda d=d: d.post(client) for d in deliveries])  # type: ignore[misc] # a default is bound
+    assert {response.status_code for response in responses} <= {200, 503}
+    for delivery, response in zip(deliveries, responses, strict=True):
+        if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            assert status_of(delivery.post(browser)) == (200, "accepted")
     facts = tables.facts(user_id)
     assert facts is not None
     assert facts["facts"]["connected"]["at"] == start + 31_000
@@ -145,11 +154,11 @@ def test_an_unusual_trace_id_identifies_a_delivery(browser: httpx.Client, webhoo
         for delivery, status in ((first, "accepted"), (first.but(t=first.t - 1), "duplicate")):
             headers = {name.encode(): value.encode() for name, value in delivery.headers.items()}
             headers[b"x-terra-trace-id"] = trace_id.encode()
-            assert told(browser.post("/webhooks/terra", content=delivery.body, headers=headers)) == (200, status)
+            assert status_of(browser.post("/webhooks/terra", content=delivery.body, headers=headers)) == (200, status)
 
 
 def test_chunks_of_one_large_request_are_separate_deliveries(terra: Terra, reference_id: str) -> None:
-    answers = [
+    responses = [
         terra.deliver(
             {"type": "activity", "user": {"user_id": new_user_id(), "reference_id": reference_id}, "data": [n]},
             reference="one-reference-for-all",
@@ -157,7 +166,7 @@ def test_chunks_of_one_large_request_are_separate_deliveries(terra: Terra, refer
         )[0]
         for n in range(3)
     ]
-    assert ["accepted" in answer["body"] for answer in answers] == [True] * 3
+    assert ["accepted" in response["body"] for response in responses] == [True] * 3
 
 
 def test_a_webhook_costs_two_round_trips(handlers: Handlers, webhook: Make, reference_id: str) -> None:
@@ -180,14 +189,14 @@ def test_the_log_contains_no_reference_id_and_no_signature(
 
 READ, WRITE = "dynamodb.BatchGetItem*:before", "dynamodb.TransactWriteItems*:before"
 TROUBLES: list[Callable[[str], Rule]] = [
-    lambda at: refused(at, "ProvisionedThroughputExceededException"),
-    lambda at: refused(at, "ThrottlingException"),
-    lambda at: refused(at, "InternalServerError", status=500),
-    lambda at: refused(at, "AccessDeniedException"),
-    lambda at: refused(at, "ResourceNotFoundException"),
-    lambda at: broken(at, "reset"),
-    lambda at: broken(at, "silence"),
-    lambda at: broken(at, "no connection"),
+    lambda at: aws_error(at, "ProvisionedThroughputExceededException"),
+    lambda at: aws_error(at, "ThrottlingException"),
+    lambda at: aws_error(at, "InternalServerError", status=500),
+    lambda at: aws_error(at, "AccessDeniedException"),
+    lambda at: aws_error(at, "ResourceNotFoundException"),
+    lambda at: broken_connection(at, "reset"),
+    lambda at: broken_connection(at, "silence"),
+    lambda at: broken_connection(at, "no connection"),
 ]
 
 
@@ -211,7 +220,7 @@ def test_a_failure_of_dynamodb_is_503_and_a_redelivery_completes_the_write(
     assert reference_id not in run.result["body"]
     assert tables.connection(user_id) is None
     assert tables.deliveries(delivery.keys) == []
-    assert told(delivery.post(browser)) == (200, "accepted")
+    assert status_of(delivery.post(browser)) == (200, "accepted")
     item = tables.connection(user_id)
     assert item is not None
     assert item["version"] == 1
@@ -264,7 +273,7 @@ def test_a_lasting_write_conflict_is_503_before_the_timeout_of_terra(
     assert 4 < run.seconds < 5 + BUSY
     assert tables.connection(user_id) is None
     assert tables.deliveries(delivery.keys) == []
-    assert told(delivery.post(browser)) == (200, "accepted")
+    assert status_of(delivery.post(browser)) == (200, "accepted")
 
 
 def test_unprocessed_keys_are_read_again_with_backoff(
@@ -273,7 +282,7 @@ def test_unprocessed_keys_are_read_again_with_backoff(
     delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
     unprocessed = {stack.tables.connections: {"Keys": [{"user_id": {"S": user_id}}], "ConsistentRead": True}}
     empty = {"Responses": {stack.tables.connections: []}, "UnprocessedKeys": unprocessed}
-    run = handlers.run("terra_webhook", delivery.event(), instead(READ, empty, times=200))
+    run = handlers.run("terra_webhook", delivery.event(), fake_response(READ, empty, times=200))
     assert run.trips.count("dynamodb.BatchGetItem") < 100
     assert run.status in {200, 503}
     assert len(tables.deliveries(delivery.keys)) == (2 if run.status == 200 else 0)
@@ -282,7 +291,7 @@ def test_unprocessed_keys_are_read_again_with_backoff(
 def test_a_key_that_is_processed_at_the_second_attempt_is_read(handlers: Handlers, webhook: Make, stack: Stack) -> None:
     delivery = webhook(auth_event(user_id := new_user_id(), None))
     unprocessed = {stack.tables.connections: {"Keys": [{"user_id": {"S": user_id}}], "ConsistentRead": True}}
-    once = instead(READ, {"Responses": {}, "UnprocessedKeys": unprocessed}, times=1)
+    once = fake_response(READ, {"Responses": {}, "UnprocessedKeys": unprocessed}, times=1)
     assert handlers.run("terra_webhook", delivery.event(), once).json == {"status": "accepted"}
 
 
@@ -290,7 +299,7 @@ def test_a_write_whose_response_was_lost_is_accepted_by_the_retry(
     handlers: Handlers, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
-    run = handlers.run("terra_webhook", delivery.event(), lose(WRITE))
+    run = handlers.run("terra_webhook", delivery.event(), lost_response(WRITE))
     assert (run.status, run.json) == (200, {"status": "accepted"})
     item = tables.connection(user_id)
     assert item is not None
@@ -301,14 +310,14 @@ def test_a_write_whose_responses_were_all_lost_is_503_and_then_a_duplicate(
     handlers: Handlers, browser: httpx.Client, api: httpx.Client, webhook: Make, reference_id: str
 ) -> None:
     delivery = webhook(auth_event(new_user_id(), reference_id))
-    assert handlers.run("terra_webhook", delivery.event(), lose(WRITE, times=2)).status == 503
-    assert told(delivery.post(browser)) == (200, "duplicate")
+    assert handlers.run("terra_webhook", delivery.event(), lost_response(WRITE, times=2)).status == 503
+    assert status_of(delivery.post(browser)) == (200, "duplicate")
     assert len(connections_of(api, reference_id)) == 1
 
 
 def test_a_transaction_that_is_still_running_is_awaited(handlers: Handlers, webhook: Make, reference_id: str) -> None:
     delivery = webhook(auth_event(new_user_id(), reference_id))
-    run = handlers.run("terra_webhook", delivery.event(), refused(WRITE, "TransactionInProgressException", times=2))
+    run = handlers.run("terra_webhook", delivery.event(), aws_error(WRITE, "TransactionInProgressException", times=2))
     assert (run.status, run.json) == (200, {"status": "accepted"})
 
 
@@ -319,11 +328,11 @@ def test_a_concurrent_event_between_read_and_write_is_not_lost(
     slow = webhook(auth_event(user_id, reference_id), ordering=now - 2000)
     with handlers.start("terra_webhook", slow.event(), pause("dynamodb.TransactWriteItems:before")) as running:
         running.until_paused()
-        assert told(webhook(deauth_event(user_id, reference_id), ordering=now - 1000).post(browser)) == (
+        assert status_of(webhook(deauth_event(user_id, reference_id), ordering=now - 1000).post(browser)) == (
             200,
             "accepted",
         )
-        running.go_on()
+        running.resume()
         run = running.end()
     assert (run.status, run.json) == (200, {"status": "accepted"})
     facts = tables.facts(user_id)
@@ -337,8 +346,8 @@ def test_the_slower_of_two_equal_deliveries_is_a_duplicate(
     delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
     with handlers.start("terra_webhook", delivery.event(), pause("dynamodb.TransactWriteItems:before")) as running:
         running.until_paused()
-        assert told(delivery.post(browser)) == (200, "accepted")
-        running.go_on()
+        assert status_of(delivery.post(browser)) == (200, "accepted")
+        running.resume()
         run = running.end()
     assert (run.status, run.json) == (200, {"status": "duplicate"})
     item = tables.connection(user_id)
@@ -351,13 +360,13 @@ def test_without_its_signing_secrets_the_webhook_accepts_no_delivery(
 ) -> None:
     delivery = webhook(auth_event(new_user_id(), reference_id))
     for rule in (
-        refused("secrets-manager.*:before", "ResourceNotFoundException"),
-        broken("secrets-manager.*:before", "reset"),
-        instead("secrets-manager.*:before", {"SecretString": "not JSON"}),
-        instead("secrets-manager.*:before", {"SecretString": '["a"]'}),
-        instead("secrets-manager.*:before", {"SecretString": '{"a": 1}'}),
-        instead("secrets-manager.*:before", {"SecretString": "{}"}),
-        instead("secrets-manager.*:before", {"SecretString": '{"a": ""}'}),
+        aws_error("secrets-manager.*:before", "ResourceNotFoundException"),
+        broken_connection("secrets-manager.*:before", "reset"),
+        fake_response("secrets-manager.*:before", {"SecretString": "not JSON"}),
+        fake_response("secrets-manager.*:before", {"SecretString": '["a"]'}),
+        fake_response("secrets-manager.*:before", {"SecretString": '{"a": 1}'}),
+        fake_response("secrets-manager.*:before", {"SecretString": "{}"}),
+        fake_response("secrets-manager.*:before", {"SecretString": '{"a": ""}'}),
     ):
         run = handlers.run("terra_webhook", delivery.event(), rule)
         assert (run.status, run.json["code"]) == (503, "misconfigured")
@@ -367,7 +376,7 @@ def test_without_its_signing_secrets_the_webhook_accepts_no_delivery(
 
 
 def test_two_signing_secrets_are_valid_during_a_rotation(handlers: Handlers, webhook: Make, reference_id: str) -> None:
-    both = instead("secrets-manager.*:before", {"SecretString": '{"old": "one", "new": "two"}'})
+    both = fake_response("secrets-manager.*:before", {"SecretString": '{"old": "one", "new": "two"}'})
     for secret, status in (("one", 200), ("two", 200), ("three", 401)):
         delivery = webhook(auth_event(new_user_id(), reference_id)).but(secret=secret)
         assert handlers.run("terra_webhook", delivery.event(), both).status == status

@@ -67,8 +67,8 @@ def test_a_malformed_body_is_recorded_and_changes_nothing(
     webhook(auth_event(KNOWN, None), ordering=1000).post(browser)
     known, before = tables.connection(KNOWN), tables.count()
     delivery = webhook(body)
-    answer = delivery.post(browser)
-    assert (answer.status_code, answer.json()) == (200, {"status": "accepted"})
+    response = delivery.post(browser)
+    assert (response.status_code, response.json()) == (200, {"status": "accepted"})
     assert [record["type"] for record in tables.deliveries(delivery.keys)] == ["malformed"] * 2
     assert tables.connection(KNOWN) == known
     assert tables.count() == (*before[:2], before[2] + 2)

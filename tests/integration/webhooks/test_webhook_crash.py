@@ -70,8 +70,8 @@ def test_a_crash_leaves_all_or_nothing_and_a_redelivery_completes_the_write(
     assert (tables.connection(crashed) == before) == (not is_written)
     assert (tables.session(f"widget:w-{crashed}") is not None) == (is_written and event == "failure")
 
-    answer = delivery.post(browser)
-    assert (answer.status_code, answer.json()) == (200, {"status": "duplicate" if is_written else "accepted"})
+    response = delivery.post(browser)
+    assert (response.status_code, response.json()) == (200, {"status": "duplicate" if is_written else "accepted"})
     webhook(EVENTS[event](undisturbed, reference_id), t=t, ordering=at).post(browser)
     assert tables.facts(crashed) == tables.facts(undisturbed)
     assert len(tables.deliveries(delivery.keys)) == 2
@@ -85,7 +85,7 @@ def test_a_crash_during_a_concurrent_redelivery_affects_neither(
     with handlers.start("terra_webhook", delivery.event(), pause(point), kill(point)) as running:
         running.until_paused()
         assert delivery.post(browser).status_code == 200
-        running.go_on()
+        running.resume()
         assert running.end().was_killed
     item = tables.connection(user_id)
     assert item is not None

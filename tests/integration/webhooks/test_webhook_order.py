@@ -22,15 +22,15 @@ def second() -> int:
     return (now_s() - 3600) * 1000
 
 
-def seen(api: httpx.Client, user_id: str) -> dict[str, Any] | None:
-    answer = api.get(f"/connections/{user_id}")
-    if answer.status_code == httpx.codes.NOT_FOUND:
+def view_of(api: httpx.Client, user_id: str) -> dict[str, Any] | None:
+    response = api.get(f"/connections/{user_id}")
+    if response.status_code == httpx.codes.NOT_FOUND:
         return None
-    connection: dict[str, Any] = answer.json()
+    connection: dict[str, Any] = response.json()
     return connection
 
 
-def take(browser: httpx.Client, *deliveries: Webhook) -> None:
+def deliver(browser: httpx.Client, *deliveries: Webhook) -> None:
     for delivery in deliveries:
         assert delivery.post(browser).json() == {"status": "accepted"}
 
@@ -48,8 +48,8 @@ def test_every_order_of_the_same_events_gives_the_same_view(
             webhook(auth_event(user_id, f"{reference_id}-new", provider="OURA"), ordering=second + 2000),
             webhook({**auth_event(user_id, None), "status": "error", "reason": "x"}, ordering=second + 3000),
         ]
-        take(browser, *(events[place] for place in order))
-        view = seen(api, user_id)
+        deliver(browser, *(events[place] for place in order))
+        view = view_of(api, user_id)
         assert view is not None
         views.append({k: v for k, v in view.items() if k not in {"user_id", "connection_id"}})
         facts.append(tables.facts(user_id))
@@ -63,11 +63,11 @@ def test_a_deauth_that_arrives_before_its_auth_counts(
     api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     user_id = new_user_id()
-    take(browser, webhook(deauth_event(user_id, reference_id), ordering=second + 1))
-    assert seen(api, user_id) is None
+    deliver(browser, webhook(deauth_event(user_id, reference_id), ordering=second + 1))
+    assert view_of(api, user_id) is None
     assert connections_of(api, reference_id, include="revoked") == []
-    take(browser, webhook(auth_event(user_id, reference_id), ordering=second))
-    view = seen(api, user_id)
+    deliver(browser, webhook(auth_event(user_id, reference_id), ordering=second))
+    view = view_of(api, user_id)
     assert view is not None
     assert view["status"] == "revoked"
     assert connections_of(api, reference_id) == []
@@ -78,12 +78,12 @@ def test_a_newer_auth_connects_again_and_keeps_connected_at(
     api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     user_id = new_user_id()
-    take(browser, webhook(auth_event(user_id, reference_id), ordering=second))
-    first = seen(api, user_id)
-    take(browser, webhook(deauth_event(user_id, reference_id), ordering=second + 1))
+    deliver(browser, webhook(auth_event(user_id, reference_id), ordering=second))
+    first = view_of(api, user_id)
+    deliver(browser, webhook(deauth_event(user_id, reference_id), ordering=second + 1))
     # Signed in another second, because equal bytes signed in the same second count as one delivery.
-    take(browser, webhook(auth_event(user_id, reference_id), t=now_s() + 1, ordering=second + 2))
-    again = seen(api, user_id)
+    deliver(browser, webhook(auth_event(user_id, reference_id), t=now_s() + 1, ordering=second + 2))
+    again = view_of(api, user_id)
     assert first is not None
     assert again is not None
     assert again["status"] == "connected"
@@ -100,8 +100,8 @@ def test_a_revocation_wins_at_equal_positions(
         webhook(auth_event(user_id, reference_id), ordering=second),
         webhook(deauth_event(user_id, reference_id), ordering=second),
     ]
-    take(browser, *(deliveries if first == "auth" else reversed(deliveries)))
-    view = seen(api, user_id)
+    deliver(browser, *(deliveries if first == "auth" else reversed(deliveries)))
+    view = view_of(api, user_id)
     assert view is not None
     assert view["status"] == "revoked"
 
@@ -112,8 +112,8 @@ def test_at_equal_positions_every_order_names_the_same_owner(
     owners = set()
     for order in permutations(["a", "b", "\u00e9"]):
         user_id = new_user_id()
-        take(browser, *(webhook(auth_event(user_id, f"{reference_id}{x}"), ordering=second) for x in order))
-        view = seen(api, user_id)
+        deliver(browser, *(webhook(auth_event(user_id, f"{reference_id}{x}"), ordering=second) for x in order))
+        view = view_of(api, user_id)
         assert view is not None
         owners.add(view["reference_id"])
     assert len(owners) == 1
@@ -142,12 +142,12 @@ def test_a_forged_ordering_timestamp_does_not_exceed_the_signed_second(
 ) -> None:
     t = now_s() - 600
     forged = webhook(auth_event(user_id := new_user_id(), reference_id), t=t, ordering=t * 1000 + ahead_ms)
-    take(browser, forged)
+    deliver(browser, forged)
     facts = tables.facts(user_id)
     assert facts is not None
     assert facts["facts"]["connected"]["at"] == t * 1000 + 999
-    take(browser, webhook(deauth_event(user_id, reference_id), t=t + 1, ordering=t * 1000 + 1000))
-    view = seen(api, user_id)
+    deliver(browser, webhook(deauth_event(user_id, reference_id), t=t + 1, ordering=t * 1000 + 1000))
+    view = view_of(api, user_id)
     assert view is not None
     assert view["status"] == "revoked"
 
@@ -158,11 +158,11 @@ def test_a_captured_disconnect_that_is_delivered_first_does_not_suppress_the_gen
 ) -> None:
     user_id = new_user_id()
     genuine = webhook(deauth_event(user_id, reference_id), ordering=second)
-    take(browser, webhook(auth_event(user_id, reference_id), ordering=second - 1000))
+    deliver(browser, webhook(auth_event(user_id, reference_id), ordering=second - 1000))
     forged = 0 if backwards_ms is None else second - backwards_ms
     assert genuine.but(ordering=forged).post(browser).json() == {"status": "accepted"}
     assert genuine.post(browser).json() == {"status": "duplicate"}
-    view = seen(api, user_id)
+    view = view_of(api, user_id)
     assert view is not None
     assert view["status"] == "revoked"
 
@@ -172,9 +172,9 @@ def test_a_captured_body_under_the_trace_id_of_a_disconnect_does_not_suppress_it
 ) -> None:
     user_id = new_user_id()
     genuine = webhook(deauth_event(user_id, reference_id), ordering=second)
-    take(browser, webhook(auth_event(user_id, reference_id), ordering=second - 1000, trace_id=genuine.trace_id))
+    deliver(browser, webhook(auth_event(user_id, reference_id), ordering=second - 1000, trace_id=genuine.trace_id))
     assert genuine.post(browser).json() == {"status": "duplicate"}
-    view = seen(api, user_id)
+    view = view_of(api, user_id)
     assert view is not None
     assert view["status"] == "revoked"
 
@@ -184,10 +184,10 @@ def test_a_captured_body_under_a_new_trace_id_does_not_reconnect(
 ) -> None:
     user_id = new_user_id()
     captured = webhook(auth_event(user_id, reference_id), ordering=second)
-    take(browser, captured, webhook(deauth_event(user_id, reference_id), ordering=second + 1))
+    deliver(browser, captured, webhook(deauth_event(user_id, reference_id), ordering=second + 1))
     replayed = captured.but(trace_id="fresh", ordering=now_s() * 1000)
     assert replayed.post(browser).json() == {"status": "duplicate"}
-    view = seen(api, user_id)
+    view = view_of(api, user_id)
     assert view is not None
     assert view["status"] == "revoked"
 
@@ -198,9 +198,9 @@ def test_a_captured_body_does_not_reconnect_after_its_record_has_expired(
     """Deduplication only saves work; correctness rests on positions alone. A new signature simulates a lost record."""
     user_id, t = new_user_id(), now_s() - 100
     captured = webhook(auth_event(user_id, reference_id), t=t, ordering=(t - 3) * 1000)
-    take(browser, captured, webhook(deauth_event(user_id, reference_id), t=t + 50, ordering=(t + 50) * 1000))
-    take(browser, captured.but(trace_id="fresh", t=t + 1, ordering=now_s() * 1000))
-    view = seen(api, user_id)
+    deliver(browser, captured, webhook(deauth_event(user_id, reference_id), t=t + 50, ordering=(t + 50) * 1000))
+    deliver(browser, captured.but(trace_id="fresh", t=t + 1, ordering=now_s() * 1000))
+    view = view_of(api, user_id)
     assert view is not None
     assert view["status"] == "revoked"
 
@@ -221,14 +221,14 @@ def test_a_later_event_can_name_the_owner(
     user_id = new_user_id()
     event = auth_event(user_id, None)
     event["user"]["reference_id"] = none
-    take(browser, webhook(event, ordering=second))
-    view, item = seen(api, user_id), tables.connection(user_id)
+    deliver(browser, webhook(event, ordering=second))
+    view, item = view_of(api, user_id), tables.connection(user_id)
     assert view is not None
     assert item is not None
     assert (view["status"], view["reference_id"]) == ("connected", None)
     assert "reference_id" not in item
     assert connections_of(api, reference_id) == []
-    take(browser, webhook(auth_event(user_id, reference_id), ordering=second + 1))
+    deliver(browser, webhook(auth_event(user_id, reference_id), ordering=second + 1))
     assert [c["user_id"] for c in connections_of(api, reference_id)] == [user_id]
 
 
@@ -236,8 +236,8 @@ def test_a_later_event_without_an_owner_does_not_remove_the_owner(
     api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     user_id = new_user_id()
-    take(browser, webhook(auth_event(user_id, reference_id), ordering=second))
-    take(browser, webhook(auth_event(user_id, None), ordering=second + 1))
+    deliver(browser, webhook(auth_event(user_id, reference_id), ordering=second))
+    deliver(browser, webhook(auth_event(user_id, None), ordering=second + 1))
     assert [c["user_id"] for c in connections_of(api, reference_id)] == [user_id]
 
 
@@ -251,7 +251,7 @@ def test_a_connection_moves_with_its_owner_and_is_listed_for_one_user(
         webhook(auth_event(user_id, other), ordering=second + 1),
     ]
     for delivery in reversed(moves) if newest_first else moves:
-        take(browser, delivery)
+        deliver(browser, delivery)
         listed = [len(connections_of(api, owner, include="revoked")) for owner in (reference_id, other)]
         assert sum(listed) == 1
     assert [c["user_id"] for c in connections_of(api, other)] == [user_id]
@@ -262,7 +262,7 @@ def test_the_older_format_names_the_owner_beside_the_user(
     api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str
 ) -> None:
     event = {**auth_event(user_id := new_user_id(), None), "reference_id": reference_id}
-    take(browser, webhook(event))
+    deliver(browser, webhook(event))
     assert [c["user_id"] for c in connections_of(api, reference_id)] == [user_id]
 
 
@@ -274,8 +274,8 @@ def test_a_cancellation_is_stored_under_its_widget_session(
 ) -> None:
     widget = new_user_id()
     event = {"type": "auth_cancelled", "status": "error", "reason": "access_denied", "reference_id": reference_id}
-    take(browser, webhook({**event, "widget_session_id": widget}))
-    take(browser, webhook({**event, "widget_session_id": widget, "reason": "\ud800 anything"}))
+    deliver(browser, webhook({**event, "widget_session_id": widget}))
+    deliver(browser, webhook({**event, "widget_session_id": widget, "reason": "\ud800 anything"}))
     outcome = tables.session(f"widget:{widget}")
     assert outcome is not None
     assert outcome["failed_reasons"] == {"access_denied", "unknown"}
@@ -286,9 +286,9 @@ def test_a_widget_report_is_bounded_and_every_connection_is_stored(
     api: httpx.Client, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     widget = new_user_id()
-    take(browser, webhook({**auth_event(new_user_id(), reference_id), "widget_session_id": widget}))
+    deliver(browser, webhook({**auth_event(new_user_id(), reference_id), "widget_session_id": widget}))
     tables.change_session(f"widget:{widget}", user_ids={f"u{number}" for number in range(100)})
-    take(browser, webhook({**auth_event(user_id := new_user_id(), reference_id), "widget_session_id": widget}))
+    deliver(browser, webhook({**auth_event(user_id := new_user_id(), reference_id), "widget_session_id": widget}))
     outcome = tables.session(f"widget:{widget}")
     assert outcome is not None
     assert len(outcome["user_ids"]) == 100
@@ -299,13 +299,13 @@ def test_an_item_of_the_largest_size_can_be_revoked(
     api: httpx.Client, browser: httpx.Client, tables: Tables, webhook: Make, reference_id: str
 ) -> None:
     user_id, at = new_user_id(), now_s() * 1000 - 60_000
-    take(browser, webhook(auth_event(user_id, reference_id), ordering=at))
+    deliver(browser, webhook(auth_event(user_id, reference_id), ordering=at))
     item = tables.connection(user_id)
     assert item is not None
     longer = {f"scope:{number}{'x' * 25_000}": {"at": at + 1, "value": "added"} for number in range(15)}
     tables.add_connections([{**item, "facts": item["facts"] | longer}])
-    take(browser, webhook(deauth_event(user_id, reference_id), ordering=at + 2))
-    view = seen(api, user_id)
+    deliver(browser, webhook(deauth_event(user_id, reference_id), ordering=at + 2))
+    view = view_of(api, user_id)
     assert view is not None
     assert view["status"] == "revoked"
 
@@ -324,7 +324,7 @@ def test_a_cancellation_without_an_id_changes_nothing(
             "widget_session_id": widget,
         }
     )
-    take(browser, delivery)
+    deliver(browser, delivery)
     assert [record["type"] for record in tables.deliveries(delivery.keys)] == ["auth_cancelled"] * 2
     assert tables.count() == (*before[:2], before[2] + 2)
     assert session_status(api, session)["status"] == "pending"
@@ -353,11 +353,11 @@ def test_a_failure_in_the_older_format_fails_the_session_of_its_user(
     session = create_session(api, reference_id)
     user_id = terra.client.get("/_control/logins").json()[-1]["user_id"]
     event = {**auth_event(user_id, reference_id), "status": "error", "reason": reason, "provider": "FITBIT"}
-    take(browser, webhook(event))
+    deliver(browser, webhook(event))
     failed = session_status(api, session)
     assert (failed["status"], failed["reason"], failed["user_id"]) == ("failed", shown, None)
     assert connections_of(api, reference_id, include="revoked") == []
-    take(browser, webhook(auth_event(user_id, reference_id), ordering=(now_s() - 60) * 1000))
+    deliver(browser, webhook(auth_event(user_id, reference_id), ordering=(now_s() - 60) * 1000))
     connected = session_status(api, session)
     assert (connected["status"], connected["reason"], connected["user_id"]) == ("connected", None, user_id)
 
@@ -366,7 +366,7 @@ def test_a_failed_login_ends_no_connection(
     api: httpx.Client, browser: httpx.Client, webhook: Make, reference_id: str, second: int
 ) -> None:
     user_id = new_user_id()
-    take(browser, webhook(auth_event(user_id, reference_id), ordering=second))
+    deliver(browser, webhook(auth_event(user_id, reference_id), ordering=second))
     failure = {**auth_event(user_id, reference_id), "status": "error", "reason": "access_denied"}
-    take(browser, webhook(failure, ordering=second + 1))
+    deliver(browser, webhook(failure, ordering=second + 1))
     assert [c["status"] for c in connections_of(api, reference_id)] == ["connected"]

@@ -85,8 +85,8 @@ def sent(delivery: Webhook, headers: Headers) -> list[tuple[bytes, bytes]]:
 @pytest.mark.parametrize("form", VALID)
 def test_a_valid_signature_is_accepted(browser: httpx.Client, webhook: Make, reference_id: str, form: str) -> None:
     delivery = webhook(auth_event(new_user_id(), reference_id))
-    answer = browser.post(PATH, content=delivery.body, headers=sent(delivery, VALID[form](delivery)))
-    assert (answer.status_code, answer.json()) == (200, {"status": "accepted"})
+    response = browser.post(PATH, content=delivery.body, headers=sent(delivery, VALID[form](delivery)))
+    assert (response.status_code, response.json()) == (200, {"status": "accepted"})
 
 
 @pytest.mark.parametrize("form", INVALID)
@@ -94,9 +94,9 @@ def test_an_invalid_signature_is_401_without_detail_and_writes_nothing(
     browser: httpx.Client, stack: Stack, tables: Tables, webhook: Make, reference_id: str, form: str
 ) -> None:
     delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
-    answer = browser.post(PATH, content=delivery.body, headers=sent(delivery, INVALID[form](delivery)))
-    assert answer.status_code == 401
-    assert answer.json() == {
+    response = browser.post(PATH, content=delivery.body, headers=sent(delivery, INVALID[form](delivery)))
+    assert response.status_code == 401
+    assert response.json() == {
         "type": f"{stack.demo_url}/docs/problems.md#not_signed",
         "title": "Not signed by Terra",
         "status": 401,
@@ -182,8 +182,8 @@ def test_the_signatures_of_the_simulator_are_accepted(
     terra: Terra, stack: Stack, reference_id: str, setting: str
 ) -> None:
     terra.settings(signature_headers=setting)
-    [answer] = terra.deliver(auth_event(new_user_id(), reference_id))
-    assert (answer["status"], "accepted" in answer["body"]) == (200, True)
+    [response] = terra.deliver(auth_event(new_user_id(), reference_id))
+    assert (response["status"], "accepted" in response["body"]) == (200, True)
     [forged] = terra.deliver(auth_event(new_user_id(), reference_id), secret=stack.service_key)
     assert forged["status"] == 401
     [rotated] = terra.deliver(auth_event(new_user_id(), reference_id), secrets=["unknown here", stack.signing_secret])
@@ -195,8 +195,8 @@ def test_the_vector_that_terra_publishes_verifies(handlers: Handlers) -> None:
     signature = "t=12345678,v1=dca55eca8f595bd4d80250ab9609c7cbecec8e581c5c3822294f7c2ee1c99377"
     event = http_event("POST", PATH, headers={"terra-signature": signature}, body="123")
     secret = {"at": "secrets-manager.*:before", "do": "answer", "body": {"SecretString": '{"published": "key"}'}}
-    patient = {"SIGNATURE_MAX_AGE_SECONDS": "9999999999"}
+    long_tolerance = {"SIGNATURE_MAX_AGE_SECONDS": "9999999999"}
     # Later runs find the record of the first one.
-    assert handlers.run("terra_webhook", event, secret, environment=patient).status == 200
+    assert handlers.run("terra_webhook", event, secret, environment=long_tolerance).status == 200
     event["body"] = "124"
-    assert handlers.run("terra_webhook", event, secret, environment=patient).status == 401
+    assert handlers.run("terra_webhook", event, secret, environment=long_tolerance).status == 401
