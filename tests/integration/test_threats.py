@@ -53,7 +53,7 @@ def test_a_bot_that_opens_every_link_first_does_not_disturb_the_login(
         for outcome in ("success", "failure"):
             head = browser.head(f"/auth/{outcome}", params=attempt.secret(outcome))
             assert head.status_code == 404
-            assert attempt.come_back(browser, outcome).status_code == 200
+            assert attempt.return_from_login(browser, outcome).status_code == 200
 
     bot()
     assert session_status(api, attempt.session)["status"] == "failed"

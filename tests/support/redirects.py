@@ -32,7 +32,7 @@ class LoginAttempt:
     def event(self, outcome: str, **more: str) -> dict[str, Any]:
         return http_event("GET", f"/auth/{outcome}", query=urlencode({**self.secret(outcome), **more}))
 
-    def come_back(self, browser: httpx.Client, outcome: str = "success", **more: str) -> httpx.Response:
+    def return_from_login(self, browser: httpx.Client, outcome: str = "success", **more: str) -> httpx.Response:
         return browser.get(f"/auth/{outcome}", params={**self.secret(outcome), **more})
 
 

@@ -90,7 +90,7 @@ def test_a_malformed_header_is_rejected_without_an_error(handlers: Handlers, ide
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "failure",
     [
         aws_error(SECRET, "ResourceNotFoundException"),
         aws_error(SECRET, "AccessDeniedException"),
@@ -100,9 +100,9 @@ def test_a_malformed_header_is_rejected_without_an_error(handlers: Handlers, ide
     ],
 )
 def test_the_authorizer_without_its_keys_raises_and_authorizes_no_caller(
-    handlers: Handlers, stack: Stack, trouble: dict[str, Any]
+    handlers: Handlers, stack: Stack, failure: dict[str, Any]
 ) -> None:
-    run = handlers.run("authorize", authorizer_event(f"Bearer {stack.service_key}"), trouble)
+    run = handlers.run("authorize", authorizer_event(f"Bearer {stack.service_key}"), failure)
     assert run.result is None
     assert run.error is not None
     assert "Misconfigured" in run.error

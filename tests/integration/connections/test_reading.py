@@ -83,10 +83,10 @@ def test_a_user_id_that_was_never_connected_is_404(api: httpx.Client, browser: h
     assert api.get(f"/connections/{user_id}").status_code == 404
 
 
-@pytest.mark.parametrize("odd", ["a%2Fb", "a%20b", "x" * 129, "%00", "%ff", "a:b", "caf%C3%A9", "..%2F..", "%0a"])
+@pytest.mark.parametrize("malformed", ["a%2Fb", "a%20b", "x" * 129, "%00", "%ff", "a:b", "caf%C3%A9", "..%2F..", "%0a"])
 @pytest.mark.parametrize("route", ["sessions", "connections"])
-def test_a_malformed_id_is_not_found(api: httpx.Client, route: str, odd: str) -> None:
-    assert api.get(f"/{route}/{odd}").status_code == 404
+def test_a_malformed_id_is_not_found(api: httpx.Client, route: str, malformed: str) -> None:
+    assert api.get(f"/{route}/{malformed}").status_code == 404
 
 
 def test_the_key_of_a_widget_outcome_is_not_found_as_a_session(

@@ -82,7 +82,7 @@ def test_a_valid_session_with_a_foreign_user_id_stays_pending(
     user_id = candidate(terra, reference_id)
     attempt = begin(api, terra, reference_id)
     before = tables.count()
-    page = attempt.come_back(browser, user_id=user_id, resource="FITBIT", reference_id=reference_id)
+    page = attempt.return_from_login(browser, user_id=user_id, resource="FITBIT", reference_id=reference_id)
     assert (page.status_code, "Almost there" in page.text) == (200, True)
     status = session_status(api, attempt.session)
     assert (status["status"], status["user_id"]) == ("pending", None)
@@ -99,7 +99,7 @@ def test_a_stored_connection_of_the_victim_does_not_change(
     known = tables.connection(victim)
     assert known is not None
     attempt = begin(api, terra, reference_id)
-    attempt.come_back(browser, user_id=victim, resource="FITBIT", reference_id=reference_id)
+    attempt.return_from_login(browser, user_id=victim, resource="FITBIT", reference_id=reference_id)
     assert tables.connection(victim) == known
     assert session_status(api, attempt.session)["status"] == "pending"
     assert connections_of(api, reference_id) == []
@@ -113,7 +113,7 @@ def test_a_failed_verification_connects_nothing_for_an_attacker(
     attempt = begin(api, terra, reference_id)
     terra.fault("/userInfo", fault, delay_s=4 if fault == "slow" else 0)
     before = tables.count()
-    attempt.come_back(browser, user_id=victim)
+    attempt.return_from_login(browser, user_id=victim)
     assert session_status(api, attempt.session)["status"] == "pending"
     assert tables.count() == before
 
@@ -125,7 +125,7 @@ def test_a_verification_response_about_another_user_id_is_rejected(
     user = {"user_id": new_user_id(), "provider": "FITBIT", "reference_id": reference_id}
     body = {"status": "success", "is_authenticated": True, "user": user}
     terra.fault("/userInfo", "wrong_shape", body=body)
-    attempt.come_back(browser)
+    attempt.return_from_login(browser)
     assert tables.connection(user["user_id"]) is None
     assert session_status(api, attempt.session)["status"] == "pending"
 
@@ -137,7 +137,7 @@ def test_only_the_json_value_true_connects(
     attempt = begin(api, terra, reference_id)
     user = {"user_id": attempt.user_id, "provider": "FITBIT", "reference_id": reference_id, "active": True}
     terra.fault("/userInfo", "wrong_shape", body={"status": "success", "is_authenticated": authenticated, "user": user})
-    attempt.come_back(browser)
+    attempt.return_from_login(browser)
     assert session_status(api, attempt.session)["status"] == "pending"
 
 
@@ -286,7 +286,7 @@ def test_the_app_receives_no_value_of_the_redirect_s_query(
     terra.settings(redirect_waits_for_webhook=True)
     attempt = begin(api, terra, reference_id, return_to="web")
     decide(attempt.session["auth_url"], "allow")
-    response = attempt.come_back(browser, user_id="forged", resource="FORGED", status="failed")
+    response = attempt.return_from_login(browser, user_id="forged", resource="FORGED", status="failed")
     assert query_of(response.headers["location"]) == {
         "session_id": attempt.session_id,
         "status": "connected",

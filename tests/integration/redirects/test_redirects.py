@@ -144,13 +144,13 @@ def test_reloads_send_terra_at_most_one_request_in_five_seconds(
 ) -> None:
     attempt = begin(api, terra, reference_id)
     for _ in range(10):
-        page = attempt.come_back(browser)
+        page = attempt.return_from_login(browser)
         assert (page.status_code, WAITING in page.text) == (200, True)
         assert page.headers["refresh"] == "5"
     assert len(terra.calls("/userInfo")) == 1
     allow_again(tables, attempt)
     for _ in range(3):
-        attempt.come_back(browser)
+        attempt.return_from_login(browser)
     assert len(terra.calls("/userInfo")) == 2
 
 
@@ -262,7 +262,7 @@ def test_a_failure_is_shown_with_a_reason_of_the_closed_list(
     text: str,
 ) -> None:
     attempt = begin(api, terra, reference_id)
-    page = attempt.come_back(browser, "failure", **({} if reason is None else {"reason": reason}))
+    page = attempt.return_from_login(browser, "failure", **({} if reason is None else {"reason": reason}))
     assert (page.status_code, text in page.text) == (200, True)
     status = session_status(api, attempt.session)
     assert (status["status"], status["reason"], status["user_id"]) == ("failed", shown, None)
@@ -310,7 +310,7 @@ def test_of_several_reasons_the_most_specific_one_is_kept(
 ) -> None:
     attempt = begin(api, terra, reference_id)
     for reason in ("access_denied", "", "server_error", "unknown"):
-        attempt.come_back(browser, "failure", reason=reason)
+        attempt.return_from_login(browser, "failure", reason=reason)
         assert session_status(api, attempt.session)["reason"] == "access_denied"
 
 
@@ -335,7 +335,7 @@ def test_a_failure_after_a_connection_leaves_it_connected(
     terra.settings(redirect_waits_for_webhook=True)
     attempt = begin(api, terra, reference_id)
     decide(attempt.session["auth_url"], "allow")
-    page = attempt.come_back(browser, "failure", reason="access_denied")
+    page = attempt.return_from_login(browser, "failure", reason="access_denied")
     assert CONNECTED in page.text
     status = session_status(api, attempt.session)
     assert (status["status"], status["reason"]) == ("connected", None)
@@ -346,7 +346,7 @@ def test_a_success_after_a_failure_connects(
 ) -> None:
     terra.settings(send_webhooks=False)
     attempt = begin(api, terra, reference_id)
-    attempt.come_back(browser, "failure", reason="access_denied")
+    attempt.return_from_login(browser, "failure", reason="access_denied")
     assert session_status(api, attempt.session)["status"] == "failed"
     assert CONNECTED in browser.get(decide(attempt.session["auth_url"], "allow")).text
     assert session_status(api, attempt.session)["status"] == "connected"
@@ -356,8 +356,8 @@ def test_a_success_redirect_after_a_failure_that_terra_does_not_confirm_stays_fa
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     attempt = begin(api, terra, reference_id)
-    attempt.come_back(browser, "failure", reason="access_denied")
-    assert "Nothing was connected" in attempt.come_back(browser).text
+    attempt.return_from_login(browser, "failure", reason="access_denied")
+    assert "Nothing was connected" in attempt.return_from_login(browser).text
     assert session_status(api, attempt.session)["status"] == "failed"
 
 
@@ -386,10 +386,10 @@ def test_an_expired_session_is_shown_as_expired_and_still_connects(
     long_ago = (now_s() - 2 * 3600) * 1000
     tables.change_session(attempt.session_id, created_at=long_ago, expires_at=long_ago + 3600_000)
     assert session_status(api, attempt.session)["status"] == "expired"
-    assert "Not confirmed in time" in attempt.come_back(browser).text
+    assert "Not confirmed in time" in attempt.return_from_login(browser).text
     decide(attempt.session["auth_url"], "allow")
     eventually(lambda: session_status(api, attempt.session)["status"] == "connected")
-    assert CONNECTED in attempt.come_back(browser).text
+    assert CONNECTED in attempt.return_from_login(browser).text
 
 
 def test_a_session_past_its_ttl_is_not_found_although_its_item_exists(
@@ -404,7 +404,7 @@ def test_a_session_past_its_ttl_is_not_found_although_its_item_exists(
     assert api.get(f"/sessions/{attempt.session_id}").status_code == 404
     before = tables.session(attempt.session_id)
     for outcome in ("success", "failure"):
-        assert attempt.come_back(browser, outcome).status_code == 400
+        assert attempt.return_from_login(browser, outcome).status_code == 400
     assert terra.calls("/userInfo") == []
     assert tables.session(attempt.session_id) == before
 
@@ -528,7 +528,7 @@ def test_a_reload_completes_a_confirmation_after_a_crash(
     assert ("confirmed_user_ids" in item) == ("connected" in connection["facts"]) == is_kept
     assert session_status(api, attempt.session)["status"] == ("connected" if is_kept else "pending")
     allow_again(tables, attempt)
-    assert CONNECTED in attempt.come_back(browser).text
+    assert CONNECTED in attempt.return_from_login(browser).text
     assert len(connections_of(api, reference_id)) == 1
 
 
@@ -540,7 +540,7 @@ def test_a_reload_completes_a_failure_after_a_crash(
     assert handlers.run("auth_failure", attempt.event("failure", reason="access_denied"), kill(point)).was_killed
     is_kept = FAILING.index(point) > FAILING.index("dynamodb.UpdateItem:before")
     assert session_status(api, attempt.session)["status"] == ("failed" if is_kept else "pending")
-    attempt.come_back(browser, "failure", reason="access_denied")
+    attempt.return_from_login(browser, "failure", reason="access_denied")
     assert session_status(api, attempt.session)["reason"] == "access_denied"
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOGIN, WIDGET = "/authenticateUser", "/api/widget/session"
 FAILED = "Nothing was connected"
 TOO_MANY = "Too many attempts"
-TROUBLE = "Please try again in a moment"
+TRY_LATER = "Please try again in a moment"
 
 
 def try_again(browser: httpx.Client, fields: Mapping[str, str]) -> httpx.Response:
@@ -33,7 +33,7 @@ def try_again(browser: httpx.Client, fields: Mapping[str, str]) -> httpx.Respons
 
 def fail(browser: httpx.Client, attempt: LoginAttempt) -> dict[str, str]:
     """Return after a failed login, and read the form of the page's button."""
-    return button(attempt.come_back(browser, "failure", reason="access_denied"))
+    return button(attempt.return_from_login(browser, "failure", reason="access_denied"))
 
 
 def pressed(fields: Mapping[str, str]) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def test_the_page_of_the_success_redirect_has_no_retry_button_after_a_failure(
     terra.settings(send_webhooks=False)
     attempt = begin(api, terra, reference_id)
     assert fail(browser, attempt)
-    page = attempt.come_back(browser)
+    page = attempt.return_from_login(browser)
     assert FAILED in page.text
     assert button(page) == {}
     assert "You can start again from the app." in page.text
@@ -171,7 +171,7 @@ def test_a_retry_button_works_once_and_a_page_loaded_later_has_none(
 ) -> None:
     attempt = begin(api, terra, reference_id)
     assert try_again(browser, fail(browser, attempt)).status_code == 303
-    page = attempt.come_back(browser, "failure", reason="access_denied")
+    page = attempt.return_from_login(browser, "failure", reason="access_denied")
     assert button(page) == {}
     assert "You can start again from the app." in page.text
     assert len(terra.calls(LOGIN)) == 2
@@ -223,7 +223,7 @@ def test_an_app_with_its_own_page_gets_no_retry_button(
     api: httpx.Client, browser: httpx.Client, terra: Terra, tables: Tables, reference_id: str
 ) -> None:
     attempt = begin(api, terra, reference_id, return_to="web")
-    response = attempt.come_back(browser, "failure", reason="access_denied")
+    response = attempt.return_from_login(browser, "failure", reason="access_denied")
     assert (response.status_code, response.content) == (303, b"")
     assert "retry_hashes" not in (tables.session(attempt.session_id) or {"retry_hashes"})
 
@@ -285,15 +285,15 @@ def test_a_retry_counts_against_the_limit_of_open_sessions(
     assert handlers.run("auth_retry", event, environment={"OPEN_SESSIONS_PER_PERSON": "2"}).status == 303
 
 
-@pytest.mark.parametrize("trouble", [{"kind": "status", "status": 500}, {"kind": "status", "status": 404}])
+@pytest.mark.parametrize("failure", [{"kind": "status", "status": 500}, {"kind": "status", "status": 404}])
 def test_if_terra_fails_the_button_can_be_pressed_again(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, trouble: dict[str, Any]
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, failure: dict[str, Any]
 ) -> None:
     attempt = begin(api, terra, reference_id)
     fields = fail(browser, attempt)
-    terra.fault(LOGIN, **trouble, times=1)
+    terra.fault(LOGIN, **failure, times=1)
     response = try_again(browser, fields)
-    assert (response.status_code, TROUBLE in response.text) == (503, True)
+    assert (response.status_code, TRY_LATER in response.text) == (503, True)
     # The button is pressed again, without and with a reload of the page.
     for again in (fail(browser, attempt), fields):
         assert try_again(browser, again).status_code == 303

@@ -93,7 +93,7 @@ def test_a_late_redirect_without_a_login_shows_the_expiry(
 ) -> None:
     attempt = begin(api, terra, reference_id)
     age(tables, attempt, by_s=7200)
-    assert EXPIRED in attempt.come_back(browser).text
+    assert EXPIRED in attempt.return_from_login(browser).text
     assert connections_of(api, reference_id) == []
 
 
@@ -103,7 +103,7 @@ def test_a_failure_of_an_expired_session_is_shown(
 ) -> None:
     attempt = begin_one(api, terra, reference_id)
     age(tables, attempt, by_s=7200)
-    attempt.come_back(browser, "failure", reason="missing_scopes")
+    attempt.return_from_login(browser, "failure", reason="missing_scopes")
     shown = session_status(api, attempt.session)
     assert (shown["status"], shown["reason"]) == ("failed", "missing_scopes")
 
@@ -115,4 +115,4 @@ def test_a_session_is_not_found_after_a_week(
     attempt = begin_one(api, terra, reference_id)
     tables.change_session(attempt.session_id, ttl=now_s() - 1)
     assert api.get(f"/sessions/{attempt.session_id}").status_code == httpx.codes.NOT_FOUND
-    assert attempt.come_back(browser).status_code == httpx.codes.BAD_REQUEST
+    assert attempt.return_from_login(browser).status_code == httpx.codes.BAD_REQUEST

@@ -211,7 +211,7 @@ def test_a_session_is_not_connected_by_an_auth_that_names_another_user(
     assert outcome_of(api, attempt.session) == ("pending", None)
     assert connections_of(api, reference_id, include="revoked") == []
     assert [connection["user_id"] for connection in connections_of(api, other)] == [attempt.user_id]
-    assert attempt.user_id not in attempt.come_back(browser).text
+    assert attempt.user_id not in attempt.return_from_login(browser).text
     assert outcome_of(api, attempt.session) == ("pending", None)
 
 

@@ -282,7 +282,7 @@ def test_a_session_whose_response_was_lost_is_returned_to_the_repeat(
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "failure",
     [
         aws_error("dynamodb.TransactWriteItems*:before", "InternalServerError", status=500),
         aws_error("dynamodb.TransactWriteItems*:before", "ProvisionedThroughputExceededException"),
@@ -291,9 +291,9 @@ def test_a_session_whose_response_was_lost_is_returned_to_the_repeat(
     ids=["500", "throttled", "reset"],
 )
 def test_a_session_that_cannot_be_stored_releases_the_key(
-    api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str, key: str, trouble: dict[str, Any]
+    api: httpx.Client, terra: Terra, handlers: Handlers, reference_id: str, key: str, failure: dict[str, Any]
 ) -> None:
-    run = handlers.run("create_session", event_for(key, body_for(reference_id)), trouble)
+    run = handlers.run("create_session", event_for(key, body_for(reference_id)), failure)
     assert (run.status, run.json["code"]) == (503, "storage_unavailable")
     assert post_session(api, key, body_for(reference_id)).status_code == 201
     assert len(terra.calls("/authenticateUser")) == 2

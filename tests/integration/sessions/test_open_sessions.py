@@ -70,7 +70,7 @@ def test_a_completed_login_does_not_count_against_the_limit(
 ) -> None:
     attempt = begin(api, terra, reference_id)
     assert retry_after_of(start(handlers, reference_id, limit=1))
-    attempt.come_back(browser, "failure")
+    attempt.return_from_login(browser, "failure")
     assert start(handlers, reference_id, limit=1).status == 201
     assert retry_after_of(start(handlers, reference_id, limit=1))
 

@@ -214,12 +214,12 @@ def test_a_session_costs_one_trip_to_terra_and_two_to_dynamodb(
 def test_a_session_that_cannot_be_stored_is_503(handlers: Handlers, terra: Terra, reference_id: str) -> None:
     event = http_event("POST", "/sessions", body=json.dumps({**GOOD, "reference_id": reference_id}))
     at = "dynamodb.TransactWriteItems*:before"
-    for trouble in (
+    for failure in (
         aws_error(at, "InternalServerError", status=500),
         broken_connection(at, "silence"),
         broken_connection(at, "reset"),
     ):
-        run = handlers.run("create_session", event, trouble)
+        run = handlers.run("create_session", event, failure)
         assert (run.status, run.json["code"]) == (503, "storage_unavailable")
         assert run.trips.count("terra.authenticateUser") == 1
     assert terra.calls("/authenticateUser")

@@ -230,7 +230,7 @@ def test_the_app_receives_only_the_session_its_status_and_the_provider(
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
     attempt = begin_widget(api, terra, reference_id, return_to="web")
-    waiting = attempt.come_back(browser)
+    waiting = attempt.return_from_login(browser)
     assert waiting.headers["location"] == f"{stack.demo_url}/connected?session_id={attempt.session_id}&status=needs_app"
     response = browser.get(attempt.allow("GARMIN"))
     assert response.headers["location"] == (
@@ -246,7 +246,7 @@ def test_two_widget_sessions_of_one_user_do_not_affect_each_other(
     second.allow("GARMIN")
     assert view(api, first) == ("pending", None, None)
     # The first session picked a source of a mobile app. The second session's connection does not count for it.
-    assert NEEDS_APP in first.come_back(browser, user_id="null").text
+    assert NEEDS_APP in first.return_from_login(browser, user_id="null").text
     assert view(api, second)[:2] == ("connected", "GARMIN")
     first.allow("OURA")
     assert view(api, first)[:2] == ("connected", "OURA")
@@ -292,7 +292,7 @@ def test_another_user_s_connection_does_not_connect_the_session(
 ) -> None:
     theirs = terra.connect(f"{reference_id}-other")["user_id"]
     attempt = begin_widget(api, terra, reference_id)
-    assert WAITING in attempt.come_back(browser, user_id=theirs).text
+    assert WAITING in attempt.return_from_login(browser, user_id=theirs).text
     assert view(api, attempt) == ("pending", None, None)
 
 
@@ -301,7 +301,7 @@ def test_an_unfinished_login_does_not_connect_the_session(
 ) -> None:
     pending = begin(api, terra, reference_id)
     attempt = begin_widget(api, terra, reference_id)
-    assert WAITING in attempt.come_back(browser, user_id=pending.user_id).text
+    assert WAITING in attempt.return_from_login(browser, user_id=pending.user_id).text
     assert view(api, attempt) == ("pending", None, None)
 
 
@@ -312,7 +312,7 @@ def test_only_an_offered_provider_connects_the_session(
     attempt = begin_widget(api, terra, reference_id, resources=offered)
     terra.settings(send_webhooks=False)
     fitbit = terra.connect(reference_id, provider="FITBIT")["user_id"]
-    attempt.come_back(browser, user_id=fitbit)
+    attempt.return_from_login(browser, user_id=fitbit)
     assert view(api, attempt)[0] == status
 
 
@@ -349,11 +349,11 @@ def test_a_redirect_without_a_valid_user_id_needs_the_app(
 ) -> None:
     terra.settings(unknown_reference=unknown, userinfo_reference_shape="object")
     attempt = begin_widget(api, terra, reference_id)
-    assert NEEDS_APP in attempt.come_back(browser, **query).text
+    assert NEEDS_APP in attempt.return_from_login(browser, **query).text
     assert view(api, attempt)[0] == "needs_app"
 
 
-TROUBLES: list[dict[str, Any]] = [
+FAILURES: list[dict[str, Any]] = [
     {"kind": "status", "status": 500},
     {"kind": "status", "status": 401},
     {"kind": "html", "status": 500},
@@ -367,13 +367,13 @@ TROUBLES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: str(trouble)[:40])
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: str(failure)[:40])
 def test_an_unusable_response_of_terra_leaves_the_session_pending(
-    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, trouble: dict[str, Any]
+    api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str, failure: dict[str, Any]
 ) -> None:
     attempt = begin_widget(api, terra, reference_id)
-    terra.fault("/userInfo", **trouble)
-    assert WAITING in attempt.come_back(browser).text
+    terra.fault("/userInfo", **failure)
+    assert WAITING in attempt.return_from_login(browser).text
     assert view(api, attempt) == ("pending", None, None)
 
 
@@ -384,7 +384,7 @@ def test_a_listed_connection_that_cannot_be_verified_leaves_the_session_pending(
     attempt = begin_widget(api, terra, reference_id)
     terra.fault("/userInfo", "wrong_shape", times=1, body=[{"user_id": new_user_id()}])
     terra.fault("/userInfo", "status", status=500)
-    assert WAITING in attempt.come_back(browser).text
+    assert WAITING in attempt.return_from_login(browser).text
     assert len(terra.calls("/userInfo")) == 2
     assert view(api, attempt) == ("pending", None, None)
 
@@ -395,7 +395,7 @@ def test_too_many_candidates_for_the_time_limit_leave_the_session_pending(
     for _ in range(13):
         terra.client.post("/_control/logins", json={"reference_id": reference_id}).raise_for_status()
     attempt = begin_widget(api, terra, reference_id)
-    assert WAITING in attempt.come_back(browser).text
+    assert WAITING in attempt.return_from_login(browser).text
     assert len(terra.calls("/userInfo")) == 13
     assert view(api, attempt) == ("pending", None, None)
 
@@ -406,7 +406,7 @@ def test_unfinished_logins_do_not_count_as_new_connections(
     for _ in range(3):
         create_session(api, reference_id)
     attempt = begin_widget(api, terra, reference_id)
-    assert NEEDS_APP in attempt.come_back(browser).text
+    assert NEEDS_APP in attempt.return_from_login(browser).text
     assert len(terra.calls("/userInfo")) == 4
 
 
@@ -416,7 +416,7 @@ def test_an_earlier_connection_does_not_count_as_new_and_is_not_verified(
     terra.connect(reference_id)
     eventually(lambda: connections_of(api, reference_id))
     attempt = begin_widget(api, terra, reference_id)
-    assert NEEDS_APP in attempt.come_back(browser).text
+    assert NEEDS_APP in attempt.return_from_login(browser).text
     assert len(terra.calls("/userInfo")) == 1
 
 
@@ -428,7 +428,7 @@ def test_a_new_connection_in_terras_list_connects_the_session(
     attempt = begin_widget(api, terra, reference_id)
     terra.settings(send_webhooks=False)
     new = terra.connect(reference_id, provider="APPLE")["user_id"]
-    assert CONNECTED in attempt.come_back(browser).text
+    assert CONNECTED in attempt.return_from_login(browser).text
     assert view(api, attempt) == ("connected", "APPLE", new)
     assert {c["user_id"] for c in connections_of(api, reference_id)} > {new}
 
@@ -438,12 +438,12 @@ def test_terra_gets_one_request_in_five_seconds(
 ) -> None:
     attempt = begin_widget(api, terra, reference_id)
     for _ in range(3):
-        assert NEEDS_APP in attempt.come_back(browser).text
+        assert NEEDS_APP in attempt.return_from_login(browser).text
     assert len(terra.calls("/userInfo")) == 1
     item = tables.session(attempt.session_id)
     assert item is not None
     tables.change_session(attempt.session_id, asked_at=int(item["asked_at"]) - 6000)
-    assert NEEDS_APP in attempt.come_back(browser).text
+    assert NEEDS_APP in attempt.return_from_login(browser).text
     assert len(terra.calls("/userInfo")) == 2
 
 
@@ -456,7 +456,7 @@ def test_a_webhook_connects_a_session_that_needed_the_app(
     event = auth_event(user_id, reference_id, provider="APPLE", widget_session_id=attempt.widget_session_id)
     assert webhook(event).post(browser).status_code == 200
     assert view(api, attempt) == ("connected", "APPLE", user_id)
-    attempt.come_back(browser)
+    attempt.return_from_login(browser)
     assert view(api, attempt) == ("connected", "APPLE", user_id)
 
 
@@ -466,7 +466,7 @@ def test_a_failure_outranks_needs_app_in_either_order(
     for order in (["success", "failure"], ["failure", "success"]):
         attempt = begin_widget(api, terra, reference_id)
         for outcome in order:
-            attempt.come_back(browser, outcome)
+            attempt.return_from_login(browser, outcome)
         assert view(api, attempt)[0] == "failed"
 
 
@@ -477,7 +477,7 @@ def test_a_session_that_needs_the_app_does_not_count_as_open(
     event = http_event("POST", "/sessions", body=f'{{"reference_id": "{reference_id}"}}')
     one_at_a_time = {"OPEN_SESSIONS_PER_PERSON": "1"}
     assert handlers.run("create_session", event, environment=one_at_a_time).status == 429
-    attempt.come_back(browser)
+    attempt.return_from_login(browser)
     assert handlers.run("create_session", event, environment=one_at_a_time).status == 201
 
 
@@ -485,7 +485,7 @@ def test_only_a_widget_session_can_need_the_app(
     api: httpx.Client, browser: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     attempt = begin(api, terra, reference_id)
-    assert WAITING in attempt.come_back(browser).text
+    assert WAITING in attempt.return_from_login(browser).text
     assert session_status(api, attempt.session)["status"] == "pending"
 
 

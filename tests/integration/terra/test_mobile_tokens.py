@@ -153,7 +153,7 @@ def test_the_older_spelling_of_the_path_can_be_configured(
 
 
 @pytest.mark.parametrize(
-    ("trouble", "status", "code"),
+    ("failure", "status", "code"),
     [
         ({"kind": "legacy", "status": 400}, 502, "terra_rejected"),
         ({"kind": "problem", "status": 401}, 502, "terra_rejected"),
@@ -179,9 +179,9 @@ def test_the_older_spelling_of_the_path_can_be_configured(
     ids=str,
 )
 def test_each_error_of_terra_has_its_response_and_is_not_retried(
-    api: httpx.Client, terra: Terra, request_body: dict[str, str], trouble: dict[str, Any], status: int, code: str
+    api: httpx.Client, terra: Terra, request_body: dict[str, str], failure: dict[str, Any], status: int, code: str
 ) -> None:
-    terra.fault(PATH, **trouble)
+    terra.fault(PATH, **failure)
     began = time.monotonic()
 
     response = api.post("/mobile-tokens", json=request_body)

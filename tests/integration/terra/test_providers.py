@@ -154,7 +154,7 @@ def test_an_enabled_provider_is_listed_after_the_cache_time(cold: Api, terra: Te
     assert cold.listed() == ["GARMIN"]
 
 
-TROUBLES: list[dict[str, Any]] = [
+FAILURES: list[dict[str, Any]] = [
     {"kind": "status", "status": 500},
     {"kind": "html", "status": 502},
     {"kind": "empty", "status": 200},
@@ -167,13 +167,13 @@ TROUBLES: list[dict[str, Any]] = [
 ]
 
 
-def label(trouble: dict[str, Any]) -> str:
-    return " ".join(str(value) for value in trouble.values())
+def label(failure: dict[str, Any]) -> str:
+    return " ".join(str(value) for value in failure.values())
 
 
-@pytest.mark.parametrize("trouble", TROUBLES, ids=label)
-def test_an_error_of_terra_is_503_only_with_an_empty_cache(cold: Api, terra: Terra, trouble: dict[str, Any]) -> None:
-    terra.fault(DETAILED, **trouble)
+@pytest.mark.parametrize("failure", FAILURES, ids=label)
+def test_an_error_of_terra_is_503_only_with_an_empty_cache(cold: Api, terra: Terra, failure: dict[str, Any]) -> None:
+    terra.fault(DETAILED, **failure)
     began = time.monotonic()
     rejected = cold.get()
     assert time.monotonic() - began < 8 + BUSY, "a user is waiting"
@@ -187,7 +187,7 @@ def test_an_error_of_terra_is_503_only_with_an_empty_cache(cold: Api, terra: Ter
     before = cold.get()
     assert (before.status_code, before.headers["cache-control"]) == (httpx.codes.OK, "private, max-age=300")
 
-    terra.fault(DETAILED, **trouble)
+    terra.fault(DETAILED, **failure)
     turn_stale()
     began = time.monotonic()
     during = cold.get()

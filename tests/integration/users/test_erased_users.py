@@ -89,7 +89,7 @@ def test_a_widget_login_missing_from_a_stale_index_connects_nothing_after_an_era
     attempt.allow()
     terra.release()
     assert eventually(lambda: terra.deliveries(type="auth", state="delivered"))
-    assert attempt.come_back(browser).status_code == httpx.codes.BAD_REQUEST
+    assert attempt.return_from_login(browser).status_code == httpx.codes.BAD_REQUEST
     assert items_containing(dynamodb, stack, reference_id) == []
 
 

@@ -188,7 +188,7 @@ def test_the_log_contains_no_reference_id_and_no_signature(
 # -- DynamoDB failures -------------------------------------------------------------------------------------------------
 
 READ, WRITE = "dynamodb.BatchGetItem*:before", "dynamodb.TransactWriteItems*:before"
-TROUBLES: list[Callable[[str], Rule]] = [
+FAILURES: list[Callable[[str], Rule]] = [
     lambda at: aws_error(at, "ProvisionedThroughputExceededException"),
     lambda at: aws_error(at, "ThrottlingException"),
     lambda at: aws_error(at, "InternalServerError", status=500),
@@ -201,7 +201,7 @@ TROUBLES: list[Callable[[str], Rule]] = [
 
 
 @pytest.mark.parametrize("at", [READ, WRITE], ids=["reading", "writing"])
-@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("failure", FAILURES)
 def test_a_failure_of_dynamodb_is_503_and_a_redelivery_completes_the_write(
     handlers: Handlers,
     browser: httpx.Client,
@@ -209,10 +209,10 @@ def test_a_failure_of_dynamodb_is_503_and_a_redelivery_completes_the_write(
     webhook: Make,
     reference_id: str,
     at: str,
-    trouble: Callable[[str], Rule],
+    failure: Callable[[str], Rule],
 ) -> None:
     delivery = webhook(auth_event(user_id := new_user_id(), reference_id))
-    run = handlers.run("terra_webhook", delivery.event(), trouble(at))
+    run = handlers.run("terra_webhook", delivery.event(), failure(at))
     assert run.status == 503
     assert run.json["code"] == "storage_unavailable"
     assert run.result is not None

@@ -155,15 +155,15 @@ def test_unusual_values_of_a_user_do_not_prevent_the_connection(
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "malformed",
     ["", "null", None, 7, ["a"], "x" * 257, "x" * 100_000, "a\x00b", "a\nb", "\x7f", "\ud800", "a\udfff"],
-    ids=lambda odd: repr(odd)[:20],
+    ids=lambda malformed: repr(malformed)[:20],
 )
 def test_an_invalid_reference_id_is_not_an_owner(
-    browser: httpx.Client, api: httpx.Client, webhook: Make, odd: object
+    browser: httpx.Client, api: httpx.Client, webhook: Make, malformed: object
 ) -> None:
     event = auth_event(user_id := new_user_id(), None)
-    event["user"]["reference_id"] = odd
+    event["user"]["reference_id"] = malformed
     assert webhook(event).post(browser).json() == {"status": "accepted"}
     connection = api.get(f"/connections/{user_id}").json()
     assert (connection["status"], connection["reference_id"]) == ("connected", None)
