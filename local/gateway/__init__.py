@@ -27,7 +27,7 @@ from local.template_file import TemplateError
 __all__ = ["FunctionError", "Gateway", "StartError", "TemplateError"]
 
 _HOST: Final = "127.0.0.1"
-_PATIENCE: Final = timedelta(seconds=30)  # API Gateway's own limit for an integration
+_INTEGRATION_TIMEOUT: Final = timedelta(seconds=30)  # API Gateway's own limit for an integration
 _REGION: Final = "us-east-1"
 
 
@@ -54,7 +54,7 @@ class Gateway:
         byte_code: Path | None = None,
         workers_per_function: int = 4,
         reauthorize_every: timedelta | None = None,
-        patience: timedelta = _PATIENCE,
+        integration_timeout: timedelta = _INTEGRATION_TIMEOUT,
         runtime: Runtime = "auto",
     ) -> None:
         """Read the template.
@@ -74,7 +74,7 @@ class Gateway:
             on_log: Receives every line that a function prints and every error of the gateway.
             workers_per_function: How many invocations of one function run at once; more wait.
             reauthorize_every: How long authorizers' responses are cached; overrides the template.
-            patience: How long a client waits for a function before it gets 503.
+            integration_timeout: How long a client waits for a function before it gets 503.
             runtime: `awslambdaric`, our `own` loop, or `auto`: the first if it is installed.
 
         Raises:
@@ -98,14 +98,14 @@ class Gateway:
         self._on_log = on_log
         self._workers_per_function = workers_per_function
         self._reauthorize_every = reauthorize_every
-        self._patience = patience
+        self._integration_timeout = integration_timeout
         self._runtime = runtime
         self._region = region
         self._functions: dict[str, Workers] = {}
         self._server: HttpServer | None = None
         self._sources: Sources | None = None
         self._control: Control | None = None
-        self._leash: tuple[int, int] | None = None
+        self._parent_pipe: tuple[int, int] | None = None
 
     @property
     def url(self) -> str:
@@ -140,7 +140,7 @@ class Gateway:
                 name: Authorizer(spec, self._functions[spec.function], reauthorize_every=self._reauthorize_every)
                 for name, spec in self.stack.authorizers.items()
             },
-            patience=self._patience,
+            integration_timeout=self._integration_timeout,
             on_log=self._on_log,
         )
         self._server = HttpServer(front, listener)
@@ -172,10 +172,10 @@ class Gateway:
         running = [part for part in (self._server, self._control, *self._functions.values()) if part is not None]
         await asyncio.gather(*(part.stop() for part in running))
         self._functions, self._server, self._control = {}, None, None
-        if self._leash is not None:
-            for end in self._leash:
+        if self._parent_pipe is not None:
+            for end in self._parent_pipe:
                 os.close(end)
-            self._leash = None
+            self._parent_pipe = None
 
     async def invoke(self, function: str, event: object) -> object:
         """Invoke a function by its logical id, as a schedule or a stream does.
@@ -188,7 +188,7 @@ class Gateway:
     async def _load(self) -> None:
         (self._directory / "home").mkdir(parents=True, exist_ok=True)
         # Nothing is written to the pipe: processes end when its writing end closes, that is, when this process ends.
-        self._leash = os.pipe()
+        self._parent_pipe = os.pipe()
         host = Host(
             python=self._python,
             runtime=self._runtime,
@@ -197,7 +197,7 @@ class Gateway:
             byte_code=self._byte_code,
             region=self._region,
             environment=self._environment,
-            leash=self._leash[0],
+            parent_pipe=self._parent_pipe[0],
             on_log=self._on_log,
         )
         self._functions = {

@@ -12,7 +12,7 @@ from local.gateway.event import Event, Json, headers_of
 from local.gateway.template import AuthorizerSpec
 from local.gateway.workers import Workers
 
-_PATIENCE: Final = timedelta(seconds=10)  # API Gateway's own limit for an authorizer
+_AUTHORIZER_TIMEOUT: Final = timedelta(seconds=10)  # API Gateway's own limit for an authorizer
 
 
 class MalformedDecisionError(Exception):
@@ -33,8 +33,8 @@ class Authorizer:
     def __init__(self, spec: AuthorizerSpec, function: Workers, *, reauthorize_every: timedelta | None) -> None:
         self._spec = spec
         self._function = function
-        self._keeps_for = spec.reauthorize_every if reauthorize_every is None else reauthorize_every
-        self._answers: dict[tuple[str, ...], tuple[float, Decision]] = {}
+        self._cache_for = spec.reauthorize_every if reauthorize_every is None else reauthorize_every
+        self._decisions: dict[tuple[str, ...], tuple[float, Decision]] = {}
 
     @property
     def name(self) -> str:
@@ -55,29 +55,29 @@ class Authorizer:
             MalformedDecisionError: Its response is not a simple response.
         """
         now = time.monotonic()
-        remembered = self._answers.get(identity)
-        if remembered is not None and now < remembered[0]:
-            return remembered[1]
+        cached = self._decisions.get(identity)
+        if cached is not None and now < cached[0]:
+            return cached[1]
         payload = json.dumps(event).encode()
-        decision = _parse(await self._function.invoke(payload, patience=_PATIENCE))
-        if identity and self._keeps_for:
+        decision = _parse(await self._function.invoke(payload, caller_timeout=_AUTHORIZER_TIMEOUT))
+        if identity and self._cache_for:
             # Expired responses are removed here, so that a stack that runs for days does not keep every caller.
-            self._answers = {key: kept for key, kept in self._answers.items() if now < kept[0]}
-            self._answers[identity] = (now + self._keeps_for.total_seconds(), decision)
+            self._decisions = {key: entry for key, entry in self._decisions.items() if now < entry[0]}
+            self._decisions[identity] = (now + self._cache_for.total_seconds(), decision)
         return decision
 
 
 def _parse(payload: bytes) -> Decision:
     try:
-        answer = json.loads(payload)
+        response = json.loads(payload)
     except ValueError as error:
-        text = "the answer is not JSON"
+        text = "the response is not JSON"
         raise MalformedDecisionError(text) from error
-    if not isinstance(answer, dict) or not isinstance(answer.get("isAuthorized"), bool):
+    if not isinstance(response, dict) or not isinstance(response.get("isAuthorized"), bool):
         text = "isAuthorized is not a boolean"
         raise MalformedDecisionError(text)
-    context = answer.get("context")
+    context = response.get("context")
     if context is not None and not isinstance(context, dict):
         text = "context is not an object"
         raise MalformedDecisionError(text)
-    return Decision(answer["isAuthorized"], context)
+    return Decision(response["isAuthorized"], context)

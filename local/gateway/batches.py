@@ -7,14 +7,14 @@ Invoke = Callable[[bytes], Awaitable[bytes]]
 """Runs the function on an event; raises `FunctionError` if there is no response."""
 
 
-def failures(answer: bytes, identifiers: Sequence[str], *, reports: bool) -> set[str]:
+def failures(response: bytes, identifiers: Sequence[str], *, reports: bool) -> set[str]:
     """The identifiers of the records that failed. A response that cannot be read means all of them.
 
     AWS does not document unknown members; here they count as an error, so that the mistake shows.
     """
     if not reports:
         return set()
-    content = json.loads(answer)
+    content = json.loads(response)
     if content is None or content == {}:
         return set()
     named = content.get("batchItemFailures", "") if isinstance(content, dict) else ""

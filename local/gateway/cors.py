@@ -1,4 +1,4 @@
-"""CORS as in an HTTP API with a CorsConfiguration: it answers preflights and replaces a function's own headers."""
+"""CORS as in an HTTP API with a CorsConfiguration: it responds to preflights and replaces a function's own headers."""
 
 from http import HTTPMethod, HTTPStatus
 from typing import Final

@@ -48,7 +48,7 @@ class QueuePoller:
         self._on_log = on_log
         self._client: SQSClient | None = None
         self._slots = asyncio.Semaphore(trigger.concurrency)
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._in_flight: set[asyncio.Task[None]] = set()
         self.name = f"{trigger.function} reads {trigger.queue_url.rpartition('/')[2]}"
 
     async def poll(self, thread: Threads) -> bool:
@@ -67,47 +67,47 @@ class QueuePoller:
             messages = (await thread.run(receive)).get("Messages", [])
         if messages:
             work = asyncio.create_task(self._work(self._client, messages, thread))
-            self._under_way.add(work)
-            work.add_done_callback(self._under_way.discard)
+            self._in_flight.add(work)
+            work.add_done_callback(self._in_flight.discard)
             await asyncio.sleep(0)  # lets the task take its slot
         return bool(messages)
 
     async def end(self) -> None:
         """Abandon the batches in flight; their messages become visible again."""
-        for work in self._under_way:
+        for work in self._in_flight:
             work.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*self._in_flight, return_exceptions=True)
 
     async def _work(self, client: "SQSClient", messages: Sequence[Mapping[str, Any]], thread: Threads) -> None:
         async with self._slots:
             allowed = [message for message in messages if self._trigger.allows_loops or not self._is_loop(message)]
             stopped = [message for message in messages if message not in allowed]
-            taken = [*(await self._hand_over(allowed) if allowed else ()), *stopped]
+            finished = [*(await self._invoke_with(allowed) if allowed else ()), *stopped]
             try:
-                await self._bury(client, stopped, thread)
+                await self._send_to_dead_letters(client, stopped, thread)
             except (BotoCoreError, ClientError) as error:
-                self._on_log(f"[{self.name}] {error}; what was stopped will be seen again")
-                taken = [message for message in taken if message not in stopped]
-            entries = [{"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(taken)]
+                self._on_log(f"[{self.name}] {error}; the stopped messages will become visible again")
+                finished = [message for message in finished if message not in stopped]
+            entries = [{"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(finished)]
             if not entries:
                 return
             delete = partial(client.delete_message_batch, QueueUrl=self._trigger.queue_url, Entries=entries)  # type: ignore[arg-type]
             try:
                 await thread.run(delete)
             except (BotoCoreError, ClientError) as error:
-                self._on_log(f"[{self.name}] {error}; what was taken will be seen again")
+                self._on_log(f"[{self.name}] {error}; the processed messages will become visible again")
 
-    async def _hand_over(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    async def _invoke_with(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Invoke the function; return the messages that succeeded."""
         records = [_record(message, self._trigger.queue_arn, self._services.region) for message in messages]
         # A batch of several chains continues the longest of them.
         trace = max(map(_trace, messages), key=lambda header: Lineage.parse(header).count(self._trigger.function))
         try:
-            answer = await self._invoke(payload(records), trace=trace)
+            response = await self._invoke(payload(records), trace=trace)
         except FunctionError:
             return []  # the function's own log contains the reason
         ids = [message["MessageId"] for message in messages]
-        failed = failures(answer, ids, reports=self._trigger.reports_failures)
+        failed = failures(response, ids, reports=self._trigger.reports_failures)
         if failed:
             self._on_log(f"[{self._trigger.function}] {len(failed)} of {len(ids)} messages failed")
         return [message for message in messages if message["MessageId"] not in failed]
@@ -115,7 +115,9 @@ class QueuePoller:
     def _is_loop(self, message: Mapping[str, Any]) -> bool:
         return Lineage.parse(_trace(message)).count(self._trigger.function) >= LONGEST_CHAIN
 
-    async def _bury(self, client: "SQSClient", messages: Sequence[Mapping[str, Any]], thread: Threads) -> None:
+    async def _send_to_dead_letters(
+        self, client: "SQSClient", messages: Sequence[Mapping[str, Any]], thread: Threads
+    ) -> None:
         """Send messages of an endless loop to the queue's dead-letter queue, if it has one."""
         for message in messages:
             url = await thread.run(partial(_dead_letters_of, client, self._trigger.queue_url))

@@ -36,8 +36,8 @@ class Failure(Enum):
     INIT = "failed to start"
     CRASH = "ended in the middle of an invocation"
     TIMEOUT = "timed out"
-    TOO_LARGE = "answered with more than 6 MB"
-    PATIENCE = "took longer than the API waits"
+    TOO_LARGE = "returned more than 6 MB"
+    CALLER_TIMEOUT = "took longer than the API waits"
     STOPPED = "was stopped"
 
 
@@ -59,7 +59,7 @@ class Invocation:
     deadline_ms: int
     request_id: str = field(default_factory=lambda: str(uuid4()))
     trace_id: str = field(default_factory=lambda: f"Root=1-{int(time.time()):08x}-{uuid4().hex[:24]};Sampled=0")
-    is_taken: bool = False
+    is_received: bool = False
     answer: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def succeed(self, payload: bytes) -> None:
@@ -128,7 +128,7 @@ class RuntimeApi:
         if invocation is None:
             self._waiting.put_nowait(None)
             return _status(HTTPStatus.SERVICE_UNAVAILABLE, "Stopped")
-        invocation.is_taken = True
+        invocation.is_received = True
         headers = {
             "lambda-runtime-aws-request-id": invocation.request_id,
             "lambda-runtime-deadline-ms": str(invocation.deadline_ms),

@@ -43,7 +43,7 @@ class Front:
         port: int,
         functions: Mapping[str, Workers],
         authorizers: Mapping[str, Authorizer],
-        patience: timedelta,
+        integration_timeout: timedelta,
         on_log: OnLog,
     ) -> None:
         self._api = Api(stack.api_id, stack.region, port)
@@ -51,7 +51,7 @@ class Front:
         self._cors = None if stack.cors is None else Cors(stack.cors)
         self._functions = functions
         self._authorizers = authorizers
-        self._patience = patience
+        self._integration_timeout = integration_timeout
         self._on_log = on_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,11 +99,11 @@ class Front:
         try:
             decision = await authorizer.decide(identity, authorizer_event(event, request, self._api, identity))
         except FunctionError as error:
-            if error.failure is Failure.PATIENCE:
+            if error.failure is Failure.CALLER_TIMEOUT:
                 self._on_log(f"[{authorizer.name}] {error}")
             return internal_error()
         except MalformedDecisionError as error:
-            self._on_log(f"[{authorizer.name}] is no authorizer: {error}")
+            self._on_log(f"[{authorizer.name}] returned a malformed decision: {error}")
             return internal_error()
         if not decision.is_authorized:
             return message(HTTPStatus.FORBIDDEN, "Forbidden")
@@ -115,13 +115,13 @@ class Front:
             # AWS documents no response for a body that API Gateway accepts and Lambda rejects. Lambda itself returns
             # 413, and REST APIs were observed to pass it on; so does this one.
             self._on_log(
-                f"[{function}] was not invoked: the event has {len(payload)} bytes, Lambda takes {EVENT_LIMIT}"
+                f"[{function}] was not invoked: the event has {len(payload)} bytes, and Lambda's limit is {EVENT_LIMIT}"
             )
             return message(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request Entity Too Large")
         try:
-            return translate(await self._functions[function].invoke(payload, patience=self._patience))
+            return translate(await self._functions[function].invoke(payload, caller_timeout=self._integration_timeout))
         except FunctionError as error:
-            if error.failure is Failure.PATIENCE:
+            if error.failure is Failure.CALLER_TIMEOUT:
                 self._on_log(f"[{function}] {error}")
                 return message(HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable")
             return internal_error()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PATIENT = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 2, "mode": "standard"})
+_CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 2, "mode": "standard"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,15 @@ class Services:
 
     def tables(self) -> "DynamoDBClient":
         """A client for tables."""
-        return self._session().client("dynamodb", endpoint_url=self.dynamodb_url, config=_PATIENT)
+        return self._session().client("dynamodb", endpoint_url=self.dynamodb_url, config=_CONFIG)
 
     def streams(self) -> "DynamoDBStreamsClient":
         """A client for tables' streams."""
-        return self._session().client("dynamodbstreams", endpoint_url=self.dynamodb_url, config=_PATIENT)
+        return self._session().client("dynamodbstreams", endpoint_url=self.dynamodb_url, config=_CONFIG)
 
     def queues(self) -> "SQSClient":
         """A client for queues."""
-        return self._session().client("sqs", endpoint_url=self.sqs_url, config=_PATIENT)
+        return self._session().client("sqs", endpoint_url=self.sqs_url, config=_CONFIG)
 
     def _session(self) -> boto3.Session:
         # One session for each client: threads must not share sessions.

@@ -74,15 +74,15 @@ class Sources:
         thread = Threads(poller.name)
         self._threads.append(thread)
         self._pollers.append(poller)
-        is_told = False
+        is_reported = False
         while True:
             try:
                 found = await poller.poll(thread)
-                is_told = False
+                is_reported = False
             except Exception as error:  # noqa: BLE001 - any error is logged: a source that ended unnoticed would look idle
-                if not is_told:
-                    self._on_log(f"[{poller.name}] {type(error).__name__}: {error}; it is tried again")
-                is_told = True
+                if not is_reported:
+                    self._on_log(f"[{poller.name}] {type(error).__name__}: {error}; retrying")
+                is_reported = True
                 await asyncio.sleep(TROUBLE_PAUSE)
                 continue
             await asyncio.sleep(0 if found else pause)

@@ -105,8 +105,8 @@ class StreamPoller:
     async def _look_for_shards(self, client: "DynamoDBStreamsClient", thread: Threads) -> None:
         after: dict[str, str] = {}
         while True:
-            ask = partial(client.describe_stream, StreamArn=self._stream, **after)  # type: ignore[arg-type]
-            description = (await thread.run(ask))["StreamDescription"]
+            call = partial(client.describe_stream, StreamArn=self._stream, **after)  # type: ignore[arg-type]
+            description = (await thread.run(call))["StreamDescription"]
             self._shards |= {shard["ShardId"]: shard for shard in description.get("Shards", [])}
             if "LastEvaluatedShardId" not in description:
                 break
@@ -117,17 +117,17 @@ class StreamPoller:
 
     async def _read(self, client: "DynamoDBStreamsClient", thread: Threads, shard: str) -> bool:
         iterator = self._iterators.get(shard) or await self._begin(client, thread, shard)
-        ask = partial(client.get_records, ShardIterator=iterator, Limit=min(self._trigger.batch_size, 1000))
+        call = partial(client.get_records, ShardIterator=iterator, Limit=min(self._trigger.batch_size, 1000))
         try:
-            answer = await thread.run(ask)
+            response = await thread.run(call)
         except (client.exceptions.ExpiredIteratorException, client.exceptions.TrimmedDataAccessException):
             self._iterators.pop(shard)
             return True
-        records = [_record(dict(record), self._stream) for record in answer["Records"]]
+        records = [_record(dict(record), self._stream) for record in response["Records"]]
         if records:
             await self._deliver(shard, records, thread)
             self._checkpoints.keep(self._stream, shard, _number(records[-1]))
-        self._iterators[shard] = answer.get("NextShardIterator")
+        self._iterators[shard] = response.get("NextShardIterator")
         if self._iterators[shard] is None:
             self._polls_until_look = 0  # its children are looked for at once
         return bool(records)
@@ -139,8 +139,8 @@ class StreamPoller:
             where = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": read}
         elif not self._checkpoints.knows(self._stream):
             where = {"ShardIteratorType": self._starts_at}
-        ask = partial(client.get_shard_iterator, StreamArn=self._stream, ShardId=shard, **where)  # type: ignore[arg-type]
-        return (await thread.run(ask))["ShardIterator"]
+        call = partial(client.get_shard_iterator, StreamArn=self._stream, ShardId=shard, **where)  # type: ignore[arg-type]
+        return (await thread.run(call))["ShardIterator"]
 
     # -- delivering a batch --------------------------------------------------------------------------------------------
 
@@ -150,7 +150,7 @@ class StreamPoller:
         while records:
             tries += 1
             try:
-                answer = await self._invoke(payload(records))
+                response = await self._invoke(payload(records))
             except FunctionError:
                 if self._trigger.is_bisected and len(records) > 1:
                     half = len(records) // 2
@@ -159,7 +159,7 @@ class StreamPoller:
                     continue
             else:
                 numbers = [_number(record) for record in records]
-                failed = failures(answer, numbers, reports=self._trigger.reports_failures)
+                failed = failures(response, numbers, reports=self._trigger.reports_failures)
                 if not failed:
                     return
                 first = min(index for index, number in enumerate(numbers) if number in failed)
@@ -174,14 +174,14 @@ class StreamPoller:
 
     async def _give_up(self, shard: str, records: Sequence[Record], tries: int, thread: Threads) -> None:
         self._on_log(
-            f"[{self._trigger.function}] {len(records)} records of {self._trigger.table}'s stream are given up"
+            f"[{self._trigger.function}] {len(records)} records of {self._trigger.table}'s stream were given up"
         )
         if self._trigger.failures_to is None or self._queues is None:
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         arrivals = [datetime.fromtimestamp(r["dynamodb"]["ApproximateCreationDateTime"], UTC) for r in records]
         function = f"arn:aws:lambda:{self._services.region}:{ACCOUNT_ID}:function:{self._trigger.function}"
-        told = {
+        report = {
             "requestContext": {
                 "requestId": str(uuid4()),
                 "functionArn": function,
@@ -201,7 +201,7 @@ class StreamPoller:
                 "streamArn": self._stream,
             },
         }
-        send = partial(self._queues.send_message, QueueUrl=self._trigger.failures_to, MessageBody=json.dumps(told))
+        send = partial(self._queues.send_message, QueueUrl=self._trigger.failures_to, MessageBody=json.dumps(report))
         await thread.run(send)
 
 

@@ -337,7 +337,7 @@ class _Reader:
             settings = as_mapping(as_mapping(scheme, where).get(_AUTHORIZER, {}), where)
             is_simple = settings.get("enableSimpleResponses") is True
             if settings.get("authorizerPayloadFormatVersion") != "2.0" or not is_simple:
-                message = f"{where}: the local gateway speaks payload format 2.0 with simple responses only"
+                message = f"{where}: the local gateway supports payload format 2.0 with simple responses only"
                 raise TemplateError(message)
             sources = [as_text(source, where) for source in as_list(settings.get("identitySource", []), where)]
             if others := [source for source in sources if not source.startswith(_HEADER_SOURCE)]:
@@ -359,7 +359,7 @@ class _Reader:
                 operation = as_mapping(value, where)
                 integration = as_mapping(operation.get(_INTEGRATION), where)
                 if integration.get("payloadFormatVersion") != "2.0":
-                    message = f"{where}: the local gateway speaks payload format 2.0 only"
+                    message = f"{where}: the local gateway supports payload format 2.0 only"
                     raise TemplateError(message)
                 security = [
                     name for one in as_list(operation.get("security", []), where) for name in as_mapping(one, where)

@@ -15,12 +15,12 @@ import threading
 from pathlib import Path
 
 _ENVIRON = os.environ  # noqa: TID251 - AWS starts a function with this program: the environment is its input
-_LEASH_LAG = 0.5  # seconds
+_PARENT_PIPE_LAG = 0.5  # seconds
 
 
-def _follow(leash: int) -> None:
+def _watch_parent(parent_pipe: int) -> None:
     """End this process and its children when the stack has ended in any way: the pipe's other end closes."""
-    while os.read(leash, 1):
+    while os.read(parent_pipe, 1):
         pass
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
@@ -49,13 +49,13 @@ def _keep_trace_headers() -> None:
 
 def main() -> None:
     """Run the function."""
-    # Neither the handler nor the programs that it starts may get the leash.
-    leash = int(_ENVIRON.pop("LOCAL_LEASH_FD"))
-    os.set_inheritable(leash, False)  # noqa: FBT003 - the standard library's signature
+    # Neither the handler nor the programs that it starts may inherit the parent pipe.
+    parent_pipe = int(_ENVIRON.pop("LOCAL_PARENT_FD"))
+    os.set_inheritable(parent_pipe, False)  # noqa: FBT003 - the standard library's signature
     # Python adds it if the machine lacks the locale that Lambda names in LANG; Lambda does not have it.
     _ENVIRON.pop("LC_CTYPE", None)
-    follower = threading.Thread(target=_follow, args=(leash,), name="leash", daemon=True)
-    follower.start()
+    watcher = threading.Thread(target=_watch_parent, args=(parent_pipe,), name="parent-pipe", daemon=True)
+    watcher.start()
 
     runtime, dependencies, *folders = sys.argv[1:]
     source = Path(__file__).resolve().with_name("runtime_loop.py")
@@ -75,9 +75,9 @@ def main() -> None:
         else:
             _run_own_loop(_ENVIRON["_HANDLER"], source)
     finally:
-        # A runtime may see its API's connection break a moment before the leash does. Wait for the follower, because
-        # only it ends the children.
-        follower.join(_LEASH_LAG)
+        # A runtime may see its API's connection break a moment before the parent pipe closes. Wait for the watcher,
+        # because only it ends the children.
+        watcher.join(_PARENT_PIPE_LAG)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Host:
     byte_code: Path
     region: str
     environment: Mapping[str, str]
-    leash: int
+    parent_pipe: int
     on_log: OnLog
 
 
@@ -72,14 +72,14 @@ class Workers:
         async with self._slots:
             self._idle.append(await self._start(fingerprint(self._folders)))
 
-    async def invoke(self, payload: bytes, *, patience: timedelta | None = None, trace: str = "") -> bytes:
+    async def invoke(self, payload: bytes, *, caller_timeout: timedelta | None = None, trace: str = "") -> bytes:
         """The function's response to an event, both as JSON.
 
         Args:
             payload: The event.
             trace: The X-Amzn-Trace-Id of the event's cause; empty starts a new chain.
-            patience: How long the caller waits. The function itself runs on to its own timeout, as on Lambda; an event
-                that no process has started on is dropped.
+            caller_timeout: How long the caller waits. The function itself runs on to its own timeout, as on Lambda;
+                an event that no process has started on is dropped.
 
         Raises:
             FunctionError: There is no response.
@@ -91,14 +91,14 @@ class Workers:
         run = asyncio.create_task(self._run(payload, trace_id, is_begun))
         self._runs.add(run)
         run.add_done_callback(self._ended)
-        done, _ = await asyncio.wait({run}, timeout=None if patience is None else patience.total_seconds())
+        done, _ = await asyncio.wait({run}, timeout=None if caller_timeout is None else caller_timeout.total_seconds())
         if run.cancelled():
             raise FunctionError(Failure.STOPPED)
         if done:
             return run.result()
         if not is_begun.is_set():
             run.cancel()
-        raise FunctionError(Failure.PATIENCE)
+        raise FunctionError(Failure.CALLER_TIMEOUT)
 
     async def stop(self) -> None:
         """End every process."""
@@ -126,7 +126,7 @@ class Workers:
                 process, is_new = await self._take()
                 try:
                     return await process.invoke(payload, trace_id)
-                except _NotTakenError as error:
+                except _NotReceivedError as error:
                     # The process ended while it was idle and has not received the event, so another process gets it.
                     if is_new:
                         raise FunctionError(Failure.CRASH) from error
@@ -165,7 +165,7 @@ class Workers:
         return process
 
 
-class _NotTakenError(Exception):
+class _NotReceivedError(Exception):
     """The process ended before it requested the event."""
 
 
@@ -179,12 +179,12 @@ class _Process:
         self._api = RuntimeApi()
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._is_doomed = False
+        self._is_ending = False
 
     @property
     def is_alive(self) -> bool:
         """Whether it can handle another event."""
-        return self._process is not None and self._process.returncode is None and not self._is_doomed
+        return self._process is not None and self._process.returncode is None and not self._is_ending
 
     async def start(self) -> None:
         """Start the process, and wait until the function is loaded."""
@@ -204,7 +204,7 @@ class _Process:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            pass_fds=(self._host.leash,),
+            pass_fds=(self._host.parent_pipe,),
             # A group of its own: only the stack handles Ctrl-C in the terminal, and a kill reaches the children.
             start_new_session=True,
         )
@@ -223,7 +223,7 @@ class _Process:
 
         Raises:
             FunctionError: There is no response.
-            _NotTakenError: The process had ended before; it has not received the event.
+            _NotReceivedError: The process had ended before; it has not received the event.
         """
         arn = f"arn:aws:lambda:{self._host.region}:{ACCOUNT_ID}:function:{self._spec.name}"
         invocation = Invocation(payload, arn, deadline_ms(self._spec.timeout), trace_id=trace_id)
@@ -234,22 +234,22 @@ class _Process:
             async with asyncio.timeout(self._spec.timeout.total_seconds()):
                 return await invocation.answer
         except TimeoutError as error:
-            self._is_doomed = True
+            self._is_ending = True
             message = f"after {self._spec.timeout.total_seconds():g} s (request {invocation.request_id})"
             raise FunctionError(Failure.TIMEOUT, message) from error
         except FunctionError as error:
-            if error.failure is Failure.CRASH and not invocation.is_taken:
-                raise _NotTakenError from error
-            self._is_doomed |= error.failure is not Failure.UNHANDLED
+            if error.failure is Failure.CRASH and not invocation.is_received:
+                raise _NotReceivedError from error
+            self._is_ending |= error.failure is not Failure.UNHANDLED
             detail = f"{error.detail}{' ' if error.detail else ''}(request {invocation.request_id})"
             raise FunctionError(error.failure, detail) from error
         except asyncio.CancelledError:
-            self._is_doomed = True
+            self._is_ending = True
             raise
 
     async def stop(self) -> None:
         """End the process and its children."""
-        self._is_doomed = True
+        self._is_ending = True
         if self._process is not None:
             # It may have ended by itself, and its group with it; macOS reports that as a lack of permission.
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -305,5 +305,5 @@ class _Process:
             "_HANDLER": spec.handler,
             **spec.environment,
             **self._host.environment,
-            "LOCAL_LEASH_FD": str(self._host.leash),  # removed before the handler is loaded
+            "LOCAL_PARENT_FD": str(self._host.parent_pipe),  # removed before the handler is loaded
         }

@@ -16,13 +16,13 @@ INTERNAL = {"message": "Internal Server Error"}
 
 
 @pytest.fixture
-def answer(api: Running) -> Callable[[object], httpx.Response]:
+def respond_with(api: Running) -> Callable[[object], httpx.Response]:
     """Return a function that calls a handler which returns the given value."""
 
-    def ask(value: object) -> httpx.Response:
+    def call(value: object) -> httpx.Response:
         return api.client.post("/answer", content=as_json(value), headers={"content-type": "application/json"})
 
-    return ask
+    return call
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def answer(api: Running) -> Callable[[object], httpx.Response]:
         ("GET", "/"),
     ],
 )
-def test_an_unknown_route_and_a_wrong_method_are_404(api: Running, method: str, path: str) -> None:
+def test_an_unknown_route_or_method_returns_404(api: Running, method: str, path: str) -> None:
     response = api.client.request(method, path)
     assert response.status_code == 404
     assert response.content == (b"" if method == "HEAD" else b'{"message":"Not Found"}')
@@ -48,7 +48,7 @@ def test_an_unknown_route_and_a_wrong_method_are_404(api: Running, method: str, 
     assert response.headers["apigw-requestid"]
 
 
-def test_the_more_specific_route_wins() -> None:
+def test_the_most_specific_route_is_selected() -> None:
     keys = [
         "GET /pets/dog/1",
         "GET /pets/dog/{id}",
@@ -76,8 +76,8 @@ def test_the_more_specific_route_wins() -> None:
     assert find("POST", "/") == ("$default", {})
 
 
-def test_a_whole_answer_is_given_as_it_is(answer: Callable[[object], httpx.Response]) -> None:
-    response = answer(
+def test_a_complete_response_is_returned_unchanged(respond_with: Callable[[object], httpx.Response]) -> None:
+    response = respond_with(
         {
             "statusCode": 201,
             "headers": {"Content-Type": "application/problem+json", "X-Number": 5, "X-Flag": True},
@@ -104,30 +104,30 @@ def test_a_whole_answer_is_given_as_it_is(answer: Callable[[object], httpx.Respo
         ({"body": "no status"}, b'{"body": "no status"}'),
     ],
 )
-def test_without_a_status_the_value_itself_is_the_answer(
-    answer: Callable[[object], httpx.Response], value: object, body: bytes
+def test_a_result_without_a_status_becomes_the_body_of_a_200(
+    respond_with: Callable[[object], httpx.Response], value: object, body: bytes
 ) -> None:
-    response = answer(value)
+    response = respond_with(value)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     assert response.content == body
 
 
-def test_a_status_without_a_type_is_plain_text(answer: Callable[[object], httpx.Response]) -> None:
-    response = answer({"statusCode": "202", "body": "ok"})
+def test_a_response_without_a_content_type_is_plain_text(respond_with: Callable[[object], httpx.Response]) -> None:
+    response = respond_with({"statusCode": "202", "body": "ok"})
     assert response.status_code == 202
     assert response.headers["content-type"] == "text/plain;charset=UTF-8"
 
 
-def test_a_base64_body_is_decoded(answer: Callable[[object], httpx.Response]) -> None:
+def test_a_base64_body_is_decoded(respond_with: Callable[[object], httpx.Response]) -> None:
     content = bytes(range(256))
     encoded = base64.b64encode(content).decode()
-    response = answer({"statusCode": 200, "body": encoded, "isBase64Encoded": True})
+    response = respond_with({"statusCode": 200, "body": encoded, "isBase64Encoded": True})
     assert response.content == content
 
 
-def test_the_connection_is_the_servers_own(answer: Callable[[object], httpx.Response]) -> None:
-    response = answer(
+def test_connection_headers_of_a_function_are_replaced(respond_with: Callable[[object], httpx.Response]) -> None:
+    response = respond_with(
         {
             "statusCode": 200,
             "headers": {"Content-Length": "1", "Transfer-Encoding": "chunked", "Connection": "close", "Date": "never"},
@@ -142,8 +142,8 @@ def test_the_connection_is_the_servers_own(answer: Callable[[object], httpx.Resp
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_an_answer_without_a_body_has_none(answer: Callable[[object], httpx.Response], status: int) -> None:
-    response = answer({"statusCode": status, "body": "ignored"})
+def test_a_status_without_content_sends_no_body(respond_with: Callable[[object], httpx.Response], status: int) -> None:
+    response = respond_with({"statusCode": status, "body": "ignored"})
     assert response.status_code == status
     assert response.content == b""
 
@@ -166,24 +166,24 @@ def test_an_answer_without_a_body_has_none(answer: Callable[[object], httpx.Resp
         {"statusCode": 200, "body": "not base64!", "isBase64Encoded": True},
     ],
 )
-def test_a_malformed_answer_is_500_and_logged(
-    api: Running, answer: Callable[[object], httpx.Response], value: object
+def test_a_malformed_response_returns_500_and_is_logged(
+    api: Running, respond_with: Callable[[object], httpx.Response], value: object
 ) -> None:
     api.log.clear()
-    response = answer(value)
+    response = respond_with(value)
     assert response.status_code == 500
     assert response.json() == INTERNAL
     assert api.logged("[Answer] returned a malformed response")
 
 
-def test_a_body_over_10_mb_is_413(api: Running) -> None:
+def test_a_body_over_10_mb_returns_413(api: Running) -> None:
     response = api.client.post("/echo", content=b"x" * (10 * 1024 * 1024 + 1))
     assert response.status_code == 413
     assert response.json() == {"message": "Request Entity Too Large"}
     assert response.headers["apigw-requestid"]
 
 
-def test_an_event_over_6_mb_is_413_and_escapes_count(api: Running) -> None:
+def test_an_event_over_6_mb_with_its_escapes_returns_413(api: Running) -> None:
     headers = {"content-type": "text/plain"}
     fits = api.client.post("/echo", content=b"x" * (5 * 1024 * 1024), headers=headers)
     assert fits.status_code == 200
@@ -195,7 +195,7 @@ def test_an_event_over_6_mb_is_413_and_escapes_count(api: Running) -> None:
     assert encoded.status_code == 413
 
 
-def test_head_gets_the_headers_of_the_answer_and_no_body(api: Running) -> None:
+def test_head_returns_the_headers_without_a_body(api: Running) -> None:
     status, body = raw(api, b"HEAD /echo HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status == 200
     assert body == b""
@@ -214,12 +214,12 @@ def test_head_gets_the_headers_of_the_answer_and_no_body(api: Running) -> None:
         b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
-def test_what_is_no_request_is_refused(api: Running, request_bytes: bytes) -> None:
+def test_a_malformed_request_returns_400(api: Running, request_bytes: bytes) -> None:
     assert raw(api, request_bytes)[0] == 400
     assert api.client.get("/echo").status_code == 200
 
 
-def test_headers_that_are_too_long_are_refused(api: Running) -> None:
+def test_headers_over_the_limit_return_431(api: Running) -> None:
     status, body = raw(api, b"GET /echo HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 11_000 + b"\r\n\r\n")
     assert (status, json.loads(body)) == (431, {"message": "Request Header Fields Too Large"})
 
@@ -227,7 +227,7 @@ def test_headers_that_are_too_long_are_refused(api: Running) -> None:
 @pytest.mark.parametrize(
     "begun", [b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf", b"GET /ec", b""]
 )
-def test_a_client_that_leaves_early_disturbs_nobody(api: Running, begun: bytes) -> None:
+def test_an_early_disconnect_does_not_affect_other_clients(api: Running, begun: bytes) -> None:
     with socket.create_connection(("127.0.0.1", httpx.URL(api.gateway.url).port or 0), timeout=20) as connection:
         connection.sendall(begun)
         connection.shutdown(socket.SHUT_WR)

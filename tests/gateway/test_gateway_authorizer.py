@@ -1,4 +1,4 @@
-"""The Lambda authorizer: who is authorized, what is cached, and which events and contexts are passed on."""
+"""The Lambda authorizer: its decisions, its cache, its event, and the context that it passes to functions."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -26,7 +26,7 @@ DOCUMENTED = {
 
 
 @pytest.fixture
-def forgetful(project: Path) -> Iterator[Running]:
+def uncached(project: Path) -> Iterator[Running]:
     with serving(project, reauthorize_every=timedelta()) as running:
         yield running
 
@@ -42,7 +42,7 @@ def forgetful(project: Path) -> Iterator[Running]:
         ("text", 500, {"message": "Internal Server Error"}),
     ],
 )
-def test_who_is_not_let_in_is_told_what_api_gateway_says(
+def test_a_rejected_request_gets_the_response_of_api_gateway(
     api: Running, token: str | None, status: int, body: dict[str, str]
 ) -> None:
     headers = {} if token is None else {"Authorization": token}
@@ -52,14 +52,14 @@ def test_who_is_not_let_in_is_told_what_api_gateway_says(
     assert response.headers["apigw-requestid"]
 
 
-def test_an_authorizer_that_errs_is_in_the_log(api: Running) -> None:
+def test_an_error_of_the_authorizer_is_logged(api: Running) -> None:
     api.client.get("/private", headers={"Authorization": "raise"})
     assert api.logged("[Authorize] raised an exception: RuntimeError: no decision")
     api.client.get("/private", headers={"Authorization": "malformed"})
-    assert api.logged("[Authorize] is no authorizer: isAuthorized is not a boolean")
+    assert api.logged("[Authorize] returned a malformed decision: isAuthorized is not a boolean")
 
 
-def test_the_context_reaches_the_function(api: Running) -> None:
+def test_the_context_is_passed_to_the_function(api: Running) -> None:
     event = api.client.get("/private", headers={"Authorization": "allow me"}).json()
     context = event["requestContext"]["authorizer"]["lambda"]
     assert context["who"] == ["allow me"]
@@ -68,7 +68,7 @@ def test_the_context_reaches_the_function(api: Running) -> None:
     assert "authorizer" not in api.client.get("/echo").json()["requestContext"]
 
 
-def test_the_authorizer_gets_the_documented_event(api: Running) -> None:
+def test_the_authorizer_receives_the_documented_event(api: Running) -> None:
     response = api.client.request(
         "GET", "/private?a=1", headers={"Authorization": "allow event", "Cookie": "c=1"}, content=b"not for authorizers"
     )
@@ -82,7 +82,7 @@ def test_the_authorizer_gets_the_documented_event(api: Running) -> None:
     assert "authorizer" not in event["requestContext"]
 
 
-def test_answers_are_remembered_by_identity(api: Running) -> None:
+def test_decisions_are_cached_by_identity(api: Running) -> None:
     def calls(token: str) -> int:
         event = api.client.get("/private", headers={"Authorization": token}).json()
         count: int = event["requestContext"]["authorizer"]["lambda"]["calls"]
@@ -94,16 +94,16 @@ def test_answers_are_remembered_by_identity(api: Running) -> None:
     assert calls("allow A") == first
 
 
-def test_answers_are_forgotten_when_told_so(forgetful: Running) -> None:
+def test_a_reauthorization_interval_of_zero_disables_the_cache(uncached: Running) -> None:
     def calls() -> int:
-        event = forgetful.client.get("/private", headers={"Authorization": "allow"}).json()
+        event = uncached.client.get("/private", headers={"Authorization": "allow"}).json()
         count: int = event["requestContext"]["authorizer"]["lambda"]["calls"]
         return count
 
     assert [calls(), calls(), calls()] == [1, 2, 3]
 
 
-def test_an_authorizer_that_cannot_be_loaded_is_500(project: Path) -> None:
+def test_an_authorizer_that_cannot_be_loaded_returns_500(project: Path) -> None:
     with serving(project) as api:
         (project / "functions" / "authorize" / "handler.py").write_text("raise SystemError('gone')\n")
         assert api.client.get("/private", headers={"Authorization": "allow"}).status_code == 500

@@ -32,7 +32,7 @@ def cors_of(headers: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", ["/answer", "/private", "/nowhere"])
-def test_a_preflight_is_answered_on_every_path_without_the_authorizer(api: Running, path: str) -> None:
+def test_a_preflight_gets_a_response_on_every_path_without_the_authorizer(api: Running, path: str) -> None:
     response = api.client.options(path, headers={**ORIGIN, **PREFLIGHT})
     assert response.status_code == 204
     assert response.content == b""
@@ -64,7 +64,7 @@ def test_a_functions_own_cors_headers_are_replaced(api: Running) -> None:
     assert cors_of(dict(api.client.post("/answer", content=content, headers=headers).headers)) == {}
 
 
-def test_refusals_can_be_read_by_the_page(api: Running) -> None:
+def test_a_401_has_the_cors_headers(api: Running) -> None:
     response = api.client.get("/private", headers=ORIGIN)
     assert response.status_code == 401
     assert response.headers["access-control-allow-origin"] == "https://app.example"

@@ -47,7 +47,7 @@ def event_of(response: httpx.Response) -> dict[str, Any]:
     return event
 
 
-def test_the_documented_example_gives_the_documented_event(api: Running) -> None:
+def test_the_documented_example_produces_the_documented_event(api: Running) -> None:
     response = api.client.request(
         "GET",
         "/items/value1?parameter1=value1&parameter1=value2&parameter2=value",
@@ -96,14 +96,14 @@ def test_the_documented_example_gives_the_documented_event(api: Running) -> None
     assert abs(datetime.now(UTC) - moment).total_seconds() < 60
 
 
-def test_what_a_request_does_not_have_is_absent(api: Running) -> None:
+def test_the_event_omits_fields_that_the_request_lacks(api: Running) -> None:
     event = event_of(api.client.get("/echo"))
     assert set(event) == DOCUMENTED - {"cookies", "queryStringParameters", "pathParameters", "body"}
     assert event["rawQueryString"] == ""
     assert event["isBase64Encoded"] is False
 
 
-def test_headers_say_how_the_request_came_and_no_hop_by_hop_header_passes(api: Running) -> None:
+def test_forwarding_headers_are_added_and_hop_by_hop_headers_are_removed(api: Running) -> None:
     request = (
         b"GET /echo HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\nKeep-Alive: 5\r\nTE: trailers\r\n"
         b"X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Empty:\r\n\r\n"
@@ -122,7 +122,7 @@ def test_headers_say_how_the_request_came_and_no_hop_by_hop_header_passes(api: R
     }
 
 
-def test_cookies_leave_the_headers_also_from_several_lines(api: Running) -> None:
+def test_cookies_of_all_header_lines_are_moved_to_their_own_field(api: Running) -> None:
     event = event_of(api.client.get("/echo", headers=[("Cookie", "a=1; b=2"), ("Cookie", "c=x=y")]))
     assert event["cookies"] == ["a=1", "b=2", "c=x=y"]
     assert "cookie" not in event["headers"]
@@ -138,7 +138,7 @@ def test_cookies_leave_the_headers_also_from_several_lines(api: Running) -> None
         (b"bad=%zz&lone=%FF", {"bad": "%zz", "lone": "\ufffd"}),
     ],
 )
-def test_the_query_is_decoded_once_and_kept_raw_beside_it(
+def test_the_event_contains_the_decoded_and_the_raw_query(
     api: Running, query: bytes, parameters: dict[str, str]
 ) -> None:
     status, body = raw(api, b"GET /echo?" + query + b" HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -159,7 +159,7 @@ def test_the_query_is_decoded_once_and_kept_raw_beside_it(
         (b"/%69tems/x", "/items/x", "x"),
     ],
 )
-def test_the_path_is_decoded_once_as_http_apis_do(api: Running, path: bytes, seen: str, parameter: str) -> None:
+def test_the_path_is_decoded_once(api: Running, path: bytes, seen: str, parameter: str) -> None:
     status, body = raw(api, b"GET " + path + b"?q=1 HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status == 200
     event = json.loads(body)
@@ -172,7 +172,7 @@ def test_the_path_is_decoded_once_as_http_apis_do(api: Running, path: bytes, see
     "content_type",
     ["text/plain", "TEXT/HTML", "application/json", "application/json; charset=utf-8", "application/xml", "text/csv"],
 )
-def test_a_text_type_is_text(api: Running, content_type: str) -> None:
+def test_a_body_with_a_text_type_is_passed_as_text(api: Running, content_type: str) -> None:
     event = event_of(
         api.client.post("/echo", content="gr\u00fc\u00df".encode(), headers={"content-type": content_type})
     )
@@ -191,28 +191,28 @@ def test_a_text_type_is_text(api: Running, content_type: str) -> None:
         None,
     ],
 )
-def test_every_other_type_is_base64(api: Running, content_type: str | None) -> None:
+def test_a_body_with_any_other_type_is_passed_as_base64(api: Running, content_type: str | None) -> None:
     headers = {} if content_type is None else {"content-type": content_type}
     event = event_of(api.client.post("/echo", content=b"a=b", headers=headers))
     assert event["body"] == base64.b64encode(b"a=b").decode()
     assert event["isBase64Encoded"] is True
 
 
-def test_text_that_is_none_is_base64_and_loses_no_byte(api: Running) -> None:
+def test_a_body_that_is_not_utf_8_is_passed_as_base64(api: Running) -> None:
     content = b"\x00\xff\xfe{"
     event = event_of(api.client.post("/echo", content=content, headers={"content-type": "application/json"}))
     assert base64.b64decode(event["body"]) == content
     assert event["isBase64Encoded"] is True
 
 
-def test_a_chunked_body_arrives_whole_with_its_length(api: Running) -> None:
+def test_a_chunked_body_is_passed_complete_with_its_length(api: Running) -> None:
     event = event_of(api.client.post("/echo", content=iter([b"one ", b"two"]), headers={"content-type": "text/plain"}))
     assert event["body"] == "one two"
     assert event["headers"]["content-length"] == "7"
     assert "transfer-encoding" not in event["headers"]
 
 
-def test_a_client_that_waits_for_100_is_told_to_go_on(api: Running) -> None:
+def test_expect_100_continue_is_answered(api: Running) -> None:
     host, port = api.gateway.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         head = (
@@ -224,7 +224,7 @@ def test_a_client_that_waits_for_100_is_told_to_go_on(api: Running) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_escaping_and_unusual_characters_survive(api: Running) -> None:
+def test_unusual_characters_are_passed_unchanged(api: Running) -> None:
     text = '\u2028 \U0001f600 \\ " </script> \x7f'
     event = event_of(api.client.post("/echo", content=text.encode(), headers={"content-type": "text/plain"}))
     assert event["body"] == text

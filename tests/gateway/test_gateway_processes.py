@@ -29,8 +29,8 @@ INTERNAL = {"message": "Internal Server Error"}
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class TestSurroundings:
-    def test_the_environment_is_lambdas_the_templates_and_nothing_else(
+class TestEnvironment:
+    def test_the_environment_has_only_the_variables_of_lambda_and_the_template(
         self, project: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SECRET_OF_THE_PARENT", "x")
@@ -62,7 +62,7 @@ class TestSurroundings:
             "_HANDLER": "handler.lambda_handler",
         }
 
-    def test_the_module_path_is_lambdas(self, project: Path, runtime: Runtime) -> None:
+    def test_the_module_path_equals_that_of_lambda(self, project: Path, runtime: Runtime) -> None:
         with serving(project, runtime=runtime) as api:
             report = api.report()
             again = api.report()
@@ -75,7 +75,7 @@ class TestSurroundings:
         assert report["argv"][1:] == ["handler.lambda_handler"]
         assert (report["calls"], again["calls"]) == (1, 2), "one process serves one event after the other"
 
-    def test_the_context_is_lambdas(self, project: Path, runtime: Runtime) -> None:
+    def test_the_context_equals_that_of_lambda(self, project: Path, runtime: Runtime) -> None:
         with serving(project, runtime=runtime) as api:
             context = api.report()["context"]
         assert context["arn"] == "arn:aws:lambda:eu-north-1:000000000000:function:Act"
@@ -86,7 +86,7 @@ class TestSurroundings:
         assert len(context["request_id"]) == 36
         assert 0 < context["remaining"] <= 2000
 
-    def test_byte_code_stays_out_of_the_source(self, project: Path) -> None:
+    def test_byte_code_is_not_written_to_the_source_folders(self, project: Path) -> None:
         with serving(project) as api:
             assert api.report()["pycache_prefix"] == str(project / "scratch" / "pycache")
         assert not list((project / "functions").rglob("__pycache__"))
@@ -107,8 +107,8 @@ class TestSurroundings:
             failing.result(10)
 
 
-class TestEnds:
-    def test_an_exception_is_500_and_the_process_lives_on(self, project: Path, runtime: Runtime) -> None:
+class TestFailures:
+    def test_an_exception_returns_500_and_keeps_the_process(self, project: Path, runtime: Runtime) -> None:
         with serving(project, runtime=runtime) as api:
             pid = api.report()["pid"]
             response = api.act("raise")
@@ -117,12 +117,12 @@ class TestEnds:
             assert api.logged("in lambda_handler"), "the traceback is in the log"
             assert api.report()["pid"] == pid
 
-    def test_a_value_that_is_not_json_is_500(self, project: Path, runtime: Runtime) -> None:
+    def test_a_result_that_is_not_json_returns_500(self, project: Path, runtime: Runtime) -> None:
         with serving(project, runtime=runtime) as api:
             assert api.act("unserializable").status_code == 500
             assert api.logged("not JSON serializable")
 
-    def test_a_crash_is_500_and_the_next_request_gets_a_fresh_process(self, project: Path, runtime: Runtime) -> None:
+    def test_a_crash_returns_500_and_the_next_request_gets_a_new_process(self, project: Path, runtime: Runtime) -> None:
         with serving(project, runtime=runtime) as api:
             pid = api.report()["pid"]
             response = api.act("exit")
@@ -131,7 +131,7 @@ class TestEnds:
             assert api.report()["pid"] != pid
 
     @pytest.mark.parametrize("do", ["sleep", "spin"])
-    def test_the_time_limit_ends_the_process(self, project: Path, runtime: Runtime, do: str) -> None:
+    def test_the_timeout_ends_the_process(self, project: Path, runtime: Runtime, do: str) -> None:
         with serving(project, runtime=runtime) as api:
             pid = api.report()["pid"]
             begun = time.monotonic()
@@ -141,24 +141,24 @@ class TestEnds:
             assert api.logged("[Act] timed out: after 2 s")
             assert api.report()["pid"] != pid
 
-    def test_a_process_that_dies_while_idle_costs_no_request(self, project: Path) -> None:
+    def test_a_process_that_ended_while_idle_is_replaced(self, project: Path) -> None:
         with serving(project, workers=1) as api:
             pid = api.act("die-later").json()["pid"]
             assert until(lambda: not is_running(pid))
             assert api.report()["pid"] != pid
             assert not [line for line in api.log if "ended in the middle" in line]
 
-    def test_an_answer_over_6_mb_is_500(self, project: Path, runtime: Runtime) -> None:
+    def test_a_response_over_6_mb_returns_500(self, project: Path, runtime: Runtime) -> None:
         with serving(project, runtime=runtime) as api:
             assert len(api.act("big", bytes=6 * 1024 * 1024).content) == 6 * 1024 * 1024
             response = api.act("big", bytes=6 * 1024 * 1024 + 200)
             assert (response.status_code, response.json()) == (500, INTERNAL)
-            assert api.logged("[Act] answered with more than 6 MB")
+            assert api.logged("[Act] returned more than 6 MB")
             assert api.act().status_code == 200
 
-    def test_the_client_gets_503_and_the_function_runs_on(self, project: Path) -> None:
+    def test_a_slow_function_returns_503_and_continues(self, project: Path) -> None:
         mark = project / "mark"
-        with serving(project, patience=timedelta(seconds=0.3)) as api:
+        with serving(project, integration_timeout=timedelta(seconds=0.3)) as api:
             response = api.act("sleep", seconds=1, mark=str(mark))
             assert response.status_code == 503
             assert response.json() == {"message": "Service Unavailable"}
@@ -166,11 +166,14 @@ class TestEnds:
             assert until(mark.exists)
             assert until(lambda: api.act().status_code == 200)
 
-    def test_who_waits_in_the_queue_for_too_long_is_never_run(self, project: Path) -> None:
+    def test_a_request_that_times_out_in_the_queue_is_not_run(self, project: Path) -> None:
         mark = project / "mark"
-        with serving(project, workers=1, patience=timedelta(seconds=0.3)) as api, ThreadPoolExecutor(2) as pool:
-            asked = [pool.submit(api.act, "sleep", seconds=1.8, mark=str(mark)) for _ in range(2)]
-            assert [future.result().status_code for future in asked] == [503, 503]
+        with (
+            serving(project, workers=1, integration_timeout=timedelta(seconds=0.3)) as api,
+            ThreadPoolExecutor(2) as pool,
+        ):
+            requests = [pool.submit(api.act, "sleep", seconds=1.8, mark=str(mark)) for _ in range(2)]
+            assert [future.result().status_code for future in requests] == [503, 503]
             assert until(lambda: api.act().status_code == 200)
             assert mark.read_text() == "slept "
 
@@ -194,13 +197,15 @@ class TestLoading:
             pytest.fail("it started")
         assert text in str(caught.value)
 
-    def test_the_functions_own_traceback_is_told(self, project: Path, runtime: Runtime) -> None:
+    def test_a_start_error_contains_the_traceback_of_the_function(self, project: Path, runtime: Runtime) -> None:
         (project / "functions" / "echo" / "handler.py").write_text("def helper():\n    return 1 / 0\n\nhelper()\n")
         with pytest.raises(StartError) as caught, serving(project, runtime=runtime):
             pytest.fail("it started")
         assert f'File "{project / "functions" / "echo" / "handler.py"}", line 2, in helper' in str(caught.value)
 
-    def test_an_edit_is_served_at_once_and_a_broken_one_is_500(self, project: Path, runtime: Runtime) -> None:
+    def test_an_edit_applies_to_the_next_request_and_a_broken_one_returns_500(
+        self, project: Path, runtime: Runtime
+    ) -> None:
         handler = project / "functions" / "echo" / "handler.py"
         with serving(project, runtime=runtime) as api:
             handler.write_text("def lambda_handler(event, context):\n    return {'edited': 1}\n")
@@ -218,7 +223,7 @@ class TestLoading:
             (project / "layers" / "shared" / "shared_module.py").write_text("VERSION = 22\n")
             assert api.report()["version"] == 22
 
-    def test_a_running_invocation_finishes_although_its_source_changes(self, project: Path) -> None:
+    def test_a_running_invocation_finishes_after_its_source_changed(self, project: Path) -> None:
         with serving(project) as api, ThreadPoolExecutor(1) as pool:
             began = project / "began"
             slow = pool.submit(api.act, "sleep", seconds=1, began=str(began))
@@ -229,7 +234,7 @@ class TestLoading:
 
 
 class TestConcurrency:
-    def test_slow_requests_run_at_once_up_to_the_limit_and_the_others_wait(self, project: Path) -> None:
+    def test_slow_requests_run_concurrently_up_to_the_limit(self, project: Path) -> None:
         with serving(project, workers=3) as api, ThreadPoolExecutor(7) as pool:
             answers = [pool.submit(api.act, "sleep", seconds=1.5) for _ in range(7)]
             runs = [answer.result().json() for answer in answers]
@@ -250,23 +255,25 @@ class TestConcurrency:
 
 
 class TestStoppingAndPorts:
-    def test_a_taken_port_is_an_error_of_the_system(self, project: Path) -> None:
-        taken = listen("127.0.0.1", 0)
+    def test_a_port_in_use_raises_os_error(self, project: Path) -> None:
+        listener = listen("127.0.0.1", 0)
         gateway = Gateway(
             project / "template.yaml",
             parameters={},
             physical_ids={"Things": "t"},
-            port=taken.getsockname()[1],
+            port=listener.getsockname()[1],
             python=Path(sys.executable),
             dependencies=project,
             directory=project / "scratch",
             environment={},
             on_log=print,
         )
-        with taken, pytest.raises(OSError, match="in use"):
+        with listener, pytest.raises(OSError, match="in use"):
             asyncio.run(gateway.start())
 
-    def test_stopping_ends_every_process_also_a_busy_one(self, project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_stopping_ends_every_process_including_a_busy_one(
+        self, project: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         with serving(project) as api, ThreadPoolExecutor(1) as pool:
             pid = api.report()["pid"]
             began = project / "began"
@@ -278,7 +285,7 @@ class TestStoppingAndPorts:
             httpx.get(url)
         assert [record.message for record in caplog.records if record.name == "uvicorn.error"] == []
 
-    def test_a_request_in_flight_is_answered_when_the_gateway_stops(self, project: Path) -> None:
+    def test_a_request_in_flight_gets_500_when_the_gateway_stops(self, project: Path) -> None:
         with serving(project) as api, ThreadPoolExecutor(1) as pool:
             began = project / "began"
             busy = pool.submit(api.act, "spin", began=str(began))
@@ -352,7 +359,7 @@ def is_running(pid: int) -> bool:
 
 
 class TestIdleConnections:
-    def test_a_process_may_work_for_longer_than_servers_usually_keep_connections(self) -> None:
+    def test_a_connection_stays_open_during_a_long_invocation(self) -> None:
         async def is_open(seconds: float) -> bool:
             api = RuntimeApi()
             invocation = Invocation(b"{}", "arn", 0)
@@ -372,8 +379,8 @@ class TestIdleConnections:
 
 class TestForeignPages:
     @pytest.mark.parametrize("headers", [{"origin": "http://evil.example"}, {"host": "evil.example"}], ids=str)
-    def test_a_web_page_takes_no_event_from_a_process(self, headers: dict[str, str]) -> None:
-        async def ask() -> tuple[int, int]:
+    def test_a_foreign_web_page_cannot_receive_an_event(self, headers: dict[str, str]) -> None:
+        async def statuses() -> tuple[int, int]:
             api = RuntimeApi()
             invocation = Invocation(b"{}", "arn", 0)
             api.submit(invocation)
@@ -384,4 +391,4 @@ class TestForeignPages:
             await api.stop()
             return foreign, own
 
-        assert asyncio.run(ask()) == (403, 200)
+        assert asyncio.run(statuses()) == (403, 200)

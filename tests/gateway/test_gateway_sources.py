@@ -57,7 +57,7 @@ Resources:
     Type: AWS::Serverless::Function
     Properties:
       CodeUri: functions/take
-      Environment: {Variables: {MARKS: FOLLOWED}}
+      Environment: {Variables: {MARKS: STREAM}}
       Events:
         Stream:
           Type: DynamoDB
@@ -73,7 +73,7 @@ Resources:
     Type: AWS::Serverless::Function
     Properties:
       CodeUri: functions/take
-      Environment: {Variables: {MARKS: TAKEN}}
+      Environment: {Variables: {MARKS: QUEUED}}
   WorkToTake:
     Type: AWS::Lambda::EventSourceMapping
     Properties:
@@ -94,7 +94,7 @@ Resources:
         Hour: {Type: Schedule, Properties: {Schedule: rate(1 hour), Input: '{"from": "the template"}'}}
 """
 
-# Writes each batch to a file. A record fails, or the whole batch raises, when the record's text asks for it.
+# Writes each batch to a file. A record fails, or the whole batch raises, when the record's text requests it.
 TAKE = """
 import json
 import os
@@ -142,7 +142,7 @@ def lambda_handler(event, context):
 
 
 @dataclass(frozen=True)
-class World:
+class SourceStack:
     """A stack with its own table, queues and functions."""
 
     root: Path
@@ -167,11 +167,11 @@ class World:
         file = self.root / marks
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
-    def followed(self) -> list[list[str]]:
-        return [[r["dynamodb"]["Keys"]["id"]["S"] for r in batch] for batch in self.batches("FOLLOWED")]
+    def streamed(self) -> list[list[str]]:
+        return [[r["dynamodb"]["Keys"]["id"]["S"] for r in batch] for batch in self.batches("STREAM")]
 
-    def taken(self) -> list[str]:
-        return [record["body"] for batch in self.batches("TAKEN") for record in batch]
+    def processed(self) -> list[str]:
+        return [record["body"] for batch in self.batches("QUEUED") for record in batch]
 
     def received(self, queue: str, seconds: float = 30) -> list[Record]:
         """Wait for messages, and delete them from the queue."""
@@ -189,12 +189,14 @@ class World:
 
 
 @contextmanager
-def a_world(stack: Stack, root: Path, text: str = TEMPLATE, *, runtime: Runtime = "auto") -> Iterator[World]:
+def running_sources(
+    stack: Stack, root: Path, text: str = TEMPLATE, *, runtime: Runtime = "auto"
+) -> Iterator[SourceStack]:
     for name, source in (("take", TAKE), ("echo", ECHO), ("loop", LOOP)):
         (root / "functions" / name).mkdir(parents=True)
         (root / "functions" / name / "handler.py").write_text(source)
     template = root / "template.yaml"
-    for marks in ("FOLLOWED", "TAKEN"):
+    for marks in ("STREAM", "QUEUED"):
         text = text.replace(f"MARKS: {marks}", f"MARKS: {root / marks}")
     suffix = uuid4().hex[:8]
     for queue in ("Work", "Dead", "GivenUp"):
@@ -237,7 +239,7 @@ def a_world(stack: Stack, root: Path, text: str = TEMPLATE, *, runtime: Runtime 
     dynamodb, sqs = services.tables(), services.queues()
     try:
         start()
-        yield World(root, gateway, log, table, queues, dynamodb, sqs, start, end)
+        yield SourceStack(root, gateway, log, table, queues, dynamodb, sqs, start, end)
     finally:
         end()
         loop.call_soon_threadsafe(loop.stop)
@@ -249,31 +251,31 @@ def a_world(stack: Stack, root: Path, text: str = TEMPLATE, *, runtime: Runtime 
 
 
 @pytest.fixture(scope="module")
-def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with a_world(stack, tmp_path_factory.mktemp("sources")) as running:
+def sources(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SourceStack]:
+    with running_sources(stack, tmp_path_factory.mktemp("sources")) as running:
         yield running
 
 
 class TestAStream:
-    def test_a_write_is_handed_over_as_lambda_does(self, world: World) -> None:
+    def test_a_write_is_passed_in_the_format_of_lambda(self, sources: SourceStack) -> None:
         before = datetime.now(UTC).timestamp()
-        world.write("first")
-        world.dynamodb.update_item(
-            TableName=world.table,
+        sources.write("first")
+        sources.dynamodb.update_item(
+            TableName=sources.table,
             Key={"id": {"S": "first"}},
             UpdateExpression="SET b = :b",
             ExpressionAttributeValues={":b": {"B": b"\x00\xff"}},
         )
-        world.dynamodb.delete_item(TableName=world.table, Key={"id": {"S": "first"}})
+        sources.dynamodb.delete_item(TableName=sources.table, Key={"id": {"S": "first"}})
 
         def records() -> list[Record]:
-            return [r for b in world.batches("FOLLOWED") for r in b if r["dynamodb"]["Keys"]["id"]["S"] == "first"]
+            return [r for b in sources.batches("STREAM") for r in b if r["dynamodb"]["Keys"]["id"]["S"] == "first"]
 
         assert until(lambda: len(records()) == 3)
         inserted, modified, removed = records()
         assert [r["eventName"] for r in (inserted, modified, removed)] == ["INSERT", "MODIFY", "REMOVE"]
         assert inserted["eventSource"] == "aws:dynamodb"
-        assert f"table/{world.table}/stream/" in inserted["eventSourceARN"]
+        assert f"table/{sources.table}/stream/" in inserted["eventSourceARN"]
         assert inserted["dynamodb"]["NewImage"] == {"id": {"S": "first"}, "n": {"N": "1"}}
         assert "OldImage" not in inserted["dynamodb"]
         assert modified["dynamodb"]["NewImage"]["b"] == {"B": "AP8="}
@@ -281,87 +283,89 @@ class TestAStream:
         # DynamoDB Local rounds this time to the minute.
         assert before - 60 <= inserted["dynamodb"]["ApproximateCreationDateTime"] <= before + 10
 
-    def test_a_record_that_fails_is_tried_again_from_there_and_then_given_up(self, world: World) -> None:
-        begun = len(world.followed())
-        world.dynamodb.transact_write_items(
+    def test_a_failing_record_is_retried_and_then_given_up(self, sources: SourceStack) -> None:
+        begun = len(sources.streamed())
+        sources.dynamodb.transact_write_items(
             TransactItems=[
-                {"Put": {"TableName": world.table, "Item": {"id": {"S": name}}}}
+                {"Put": {"TableName": sources.table, "Item": {"id": {"S": name}}}}
                 for name in ("1-well", "2-fail", "3-well")
             ]
         )
-        [told] = world.received("GivenUp")
-        content = json.loads(told["Body"])
-        world.write("4-well")
-        assert until(lambda: any("4-well" in batch for batch in world.followed()))
-        seen = world.followed()[begun:]
+        [report] = sources.received("GivenUp")
+        content = json.loads(report["Body"])
+        sources.write("4-well")
+        assert until(lambda: any("4-well" in batch for batch in sources.streamed()))
+        seen = sources.streamed()[begun:]
         tries = [batch for batch in seen if "2-fail" in batch]
         assert len(tries) == 3, "once and two retries"
-        assert all(batch[0] == "2-fail" for batch in tries[1:]), "what was taken before it does not come again"
+        assert all(batch[0] == "2-fail" for batch in tries[1:]), "records before it are not repeated"
         position = content["DDBStreamBatchInfo"]
         assert content["requestContext"]["condition"] == "RetryAttemptsExhausted"
         assert position["batchSize"] == len(tries[-1])
         assert position["startSequenceNumber"] <= position["endSequenceNumber"]
-        assert "2-fail" not in told["Body"], "where it is, not what it says"
+        assert "2-fail" not in report["Body"], "the report has the position, not the content"
 
-    def test_of_a_batch_that_raises_only_the_record_at_fault_is_given_up(self, world: World) -> None:
-        world.dynamodb.transact_write_items(
+    def test_only_the_failing_record_of_a_raising_batch_is_given_up(self, sources: SourceStack) -> None:
+        sources.dynamodb.transact_write_items(
             TransactItems=[
-                {"Put": {"TableName": world.table, "Item": {"id": {"S": name}}}}
+                {"Put": {"TableName": sources.table, "Item": {"id": {"S": name}}}}
                 for name in ("5-well", "6-well", "7-raise", "8-well")
             ]
         )
-        [told] = world.received("GivenUp")
-        assert json.loads(told["Body"])["DDBStreamBatchInfo"]["batchSize"] == 1
-        assert until(lambda: ["8-well"] in world.followed() or any(b[-1] == "8-well" for b in world.followed()))
-        taken = {name for batch in world.followed() if not any("raise" in name for name in batch) for name in batch}
-        assert {"5-well", "6-well", "8-well"} <= taken
+        [report] = sources.received("GivenUp")
+        assert json.loads(report["Body"])["DDBStreamBatchInfo"]["batchSize"] == 1
+        assert until(lambda: ["8-well"] in sources.streamed() or any(b[-1] == "8-well" for b in sources.streamed()))
+        processed = {
+            name for batch in sources.streamed() if not any("raise" in name for name in batch) for name in batch
+        }
+        assert {"5-well", "6-well", "8-well"} <= processed
 
-    def test_it_goes_on_after_a_restart_where_it_was(self, world: World) -> None:
-        world.write("before")
-        assert until(lambda: any("before" in batch for batch in world.followed()))
+    def test_a_restart_continues_at_the_checkpoint(self, sources: SourceStack) -> None:
+        sources.write("before")
+        assert until(lambda: any("before" in batch for batch in sources.streamed()))
         # A stop between a function's work and its response repeats the batch, as on AWS.
-        last = world.batches("FOLLOWED")[-1][-1]["dynamodb"]["SequenceNumber"]
-        assert until(lambda: last in (world.root / "scratch" / "checkpoints.json").read_text())
-        world.end()
-        begun = len(world.followed())
-        world.write("meanwhile")
-        world.start()
-        assert until(lambda: any("meanwhile" in batch for batch in world.followed()))
-        assert [name for batch in world.followed()[begun:] for name in batch] == ["meanwhile"]
+        last = sources.batches("STREAM")[-1][-1]["dynamodb"]["SequenceNumber"]
+        assert until(lambda: last in (sources.root / "scratch" / "checkpoints.json").read_text())
+        sources.end()
+        begun = len(sources.streamed())
+        sources.write("meanwhile")
+        sources.start()
+        assert until(lambda: any("meanwhile" in batch for batch in sources.streamed()))
+        assert [name for batch in sources.streamed()[begun:] for name in batch] == ["meanwhile"]
 
 
 class TestAQueue:
-    def test_a_message_is_handed_over_as_lambda_does_and_is_gone(self, world: World) -> None:
-        world.sqs.send_message(
-            QueueUrl=world.queues["Work"],
+    def test_a_message_is_passed_in_the_format_of_lambda_and_deleted(self, sources: SourceStack) -> None:
+        sources.sqs.send_message(
+            QueueUrl=sources.queues["Work"],
             MessageBody="hello",
             MessageAttributes={"kind": {"DataType": "String", "StringValue": "greeting"}},
         )
-        assert until(lambda: "hello" in world.taken())
-        [record] = [r for batch in world.batches("TAKEN") for r in batch if r["body"] == "hello"]
+        assert until(lambda: "hello" in sources.processed())
+        [record] = [r for batch in sources.batches("QUEUED") for r in batch if r["body"] == "hello"]
         assert record["eventSource"] == "aws:sqs"
         assert record["eventSourceARN"].startswith("arn:aws:sqs:us-east-1:000000000000:Work")
         assert record["messageAttributes"]["kind"]["stringValue"] == "greeting"
         assert record["attributes"]["ApproximateReceiveCount"] == "1"
-        assert until(lambda: self.left(world) == ("0", "0"))
+        assert until(lambda: self.left(sources) == ("0", "0"))
 
-    def test_a_message_that_fails_comes_again_and_then_goes_to_the_dead_letters(self, world: World) -> None:
-        world.send("well", "fail")
-        [dead] = world.received("Dead")
+    def test_a_failing_message_is_retried_and_then_moved_to_the_dead_letter_queue(self, sources: SourceStack) -> None:
+        sources.send("well", "fail")
+        [dead] = sources.received("Dead")
         assert dead["Body"] == "fail"
-        assert world.taken().count("fail") == 2, "as often as the queue's policy says"
-        assert world.taken().count("well") == 1
-        assert self.left(world) == ("0", "0")
+        assert sources.processed().count("fail") == 2, "the queue's maxReceiveCount"
+        assert sources.processed().count("well") == 1
+        assert self.left(sources) == ("0", "0")
 
-    def test_of_a_batch_that_raises_all_come_again(self, world: World) -> None:
-        world.send("raise")
-        [dead] = world.received("Dead")
+    def test_all_messages_of_a_raising_batch_are_retried(self, sources: SourceStack) -> None:
+        sources.send("raise")
+        [dead] = sources.received("Dead")
         assert dead["Body"] == "raise"
-        assert any("as ordered" in line for line in world.log)
+        assert any("as ordered" in line for line in sources.log)
 
     @staticmethod
-    def left(world: World) -> tuple[str, str]:
-        found = world.sqs.get_queue_attributes(QueueUrl=world.queues["Work"], AttributeNames=["All"])["Attributes"]
+    def left(sources: SourceStack) -> tuple[str, str]:
+        found = sources.sqs.get_queue_attributes(QueueUrl=sources.queues["Work"], AttributeNames=["All"])["Attributes"]
         return found["ApproximateNumberOfMessages"], found["ApproximateNumberOfMessagesNotVisible"]
 
 
@@ -371,56 +375,56 @@ class TestAChainOfMessages:
     @staticmethod
     def template(stack: Stack, *properties: str) -> str:
         own = "".join(f"\n      {line}" for line in properties)
-        loops = f"CodeUri: functions/loop{own}\n      Environment: {{Variables: {{MARKS: TAKEN, QUEUE: !Ref Work, "
+        loops = f"CodeUri: functions/loop{own}\n      Environment: {{Variables: {{MARKS: QUEUED, QUEUE: !Ref Work, "
         loops += f"AWS_ENDPOINT_URL_SQS: {stack.aws_url}, AWS_DEFAULT_REGION: {stack.region}}}}}"
-        text = "CodeUri: functions/take\n      Environment: {Variables: {MARKS: TAKEN}}"
+        text = "CodeUri: functions/take\n      Environment: {Variables: {MARKS: QUEUED}}"
         assert text in TEMPLATE
         # On a busy machine an invocation may take long. Its message must not become visible again meanwhile.
         text = TEMPLATE.replace(text, loops).replace("Timeout: 5,", "Timeout: 60,")
         return text.replace("VisibilityTimeout: 1", "VisibilityTimeout: 120")
 
     @staticmethod
-    def worked(world: World) -> set[int]:
-        file = world.root / "TAKEN"
+    def processed_numbers(sources: SourceStack) -> set[int]:
+        file = sources.root / "QUEUED"
         return {int(line) for line in file.read_text().splitlines()} if file.exists() else set()
 
     @pytest.mark.parametrize("runtime", RUNTIMES)
-    def test_the_17th_invocation_is_stopped_and_its_message_is_dead(
+    def test_the_17th_invocation_is_stopped_and_its_message_is_moved(
         self, stack: Stack, tmp_path: Path, runtime: Runtime
     ) -> None:
-        with a_world(stack, tmp_path, self.template(stack), runtime=runtime) as world:
-            world.send("1")
-            [dead] = world.received("Dead", 120)
+        with running_sources(stack, tmp_path, self.template(stack), runtime=runtime) as sources:
+            sources.send("1")
+            [dead] = sources.received("Dead", 120)
             assert dead["Body"] == "17"
-            assert self.worked(world) == set(range(1, 17))
+            assert self.processed_numbers(sources) == set(range(1, 17))
             assert any(
-                "RecursiveInvocationsDropped" in line and "RecursiveLoop: Allow" in line for line in list(world.log)
+                "RecursiveInvocationsDropped" in line and "RecursiveLoop: Allow" in line for line in list(sources.log)
             )
             # The message is gone, and another chain starts from the beginning.
-            assert until(lambda: TestAQueue.left(world) == ("0", "0"), 60)
-            world.send("20")
-            assert until(lambda: self.worked(world) >= {20, 21, 22, 23, 24}, 120)
+            assert until(lambda: TestAQueue.left(sources) == ("0", "0"), 60)
+            sources.send("20")
+            assert until(lambda: self.processed_numbers(sources) >= {20, 21, 22, 23, 24}, 120)
 
-    def test_it_goes_on_where_the_template_allows_loops(self, stack: Stack, tmp_path: Path) -> None:
-        with a_world(stack, tmp_path, self.template(stack, "RecursiveLoop: Allow")) as world:
-            world.send("1")
-            assert until(lambda: 24 in self.worked(world), 120)
-            assert self.worked(world) == set(range(1, 25))
+    def test_a_chain_continues_if_the_template_allows_loops(self, stack: Stack, tmp_path: Path) -> None:
+        with running_sources(stack, tmp_path, self.template(stack, "RecursiveLoop: Allow")) as sources:
+            sources.send("1")
+            assert until(lambda: 24 in self.processed_numbers(sources), 120)
+            assert self.processed_numbers(sources) == set(range(1, 25))
 
-    def test_without_dead_letters_the_message_is_dropped_as_the_log_says(self, stack: Stack, tmp_path: Path) -> None:
+    def test_without_a_dead_letter_queue_the_message_is_dropped_and_logged(self, stack: Stack, tmp_path: Path) -> None:
         text = self.template(stack).replace(
             "      RedrivePolicy: {deadLetterTargetArn: !GetAtt Dead.Arn, maxReceiveCount: 2}\n", ""
         )
         assert "RedrivePolicy" not in text
-        with a_world(stack, tmp_path, text) as world:
-            world.send("1")
+        with running_sources(stack, tmp_path, text) as sources:
+            sources.send("1")
             assert until(
-                lambda: any("dropped: its queue has no dead-letter queue" in line for line in list(world.log)), 120
+                lambda: any("dropped: its queue has no dead-letter queue" in line for line in list(sources.log)), 120
             )
-            assert until(lambda: TestAQueue.left(world) == ("0", "0"), 60)
-            assert self.worked(world) == set(range(1, 17))
+            assert until(lambda: TestAQueue.left(sources) == ("0", "0"), 60)
+            assert self.processed_numbers(sources) == set(range(1, 17))
 
-    def test_a_setting_that_lambda_does_not_know_is_refused(self, stack: Stack, tmp_path: Path) -> None:
+    def test_an_unknown_value_of_recursive_loop_is_rejected(self, stack: Stack, tmp_path: Path) -> None:
         template = tmp_path / "template.yaml"
         (tmp_path / "functions" / "loop").mkdir(parents=True)
         for name in ("take", "echo"):
@@ -431,47 +435,47 @@ class TestAChainOfMessages:
 
 
 class TestALineage:
-    def test_a_header_of_lambda_s_is_read_and_another_function_is_added(self) -> None:
+    def test_a_trace_header_is_parsed_and_extended_by_a_function(self) -> None:
         chain = Lineage.parse("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1")
         once = chain.invoking("Take")
         twice = Lineage.parse(once.as_header()).invoking("Take").invoking("Other")
         assert (once.count("Take"), twice.count("Take"), twice.count("Other")) == (1, 2, 1)
         assert twice.root == "1-5759e988-bd862e3fe1be46a994272793"
 
-    def test_what_is_no_trace_header_begins_a_chain(self) -> None:
+    def test_a_malformed_trace_header_starts_a_chain(self) -> None:
         assert Lineage.parse("").root != Lineage.parse("Lineage;;=").root
         assert Lineage.parse("Lineage=25:a87bd80c:1|9").counts == {"a87bd80c": 1}
 
 
 class TestASchedule:
-    def test_it_runs_on_demand_with_what_the_scheduler_sends(self, world: World) -> None:
-        answer = httpx.post(f"{world.gateway.control_url}/schedules/Nightly").json()["answer"]
+    def test_it_runs_on_demand_with_the_event_of_the_scheduler(self, sources: SourceStack) -> None:
+        answer = httpx.post(f"{sources.gateway.control_url}/schedules/Nightly").json()["answer"]
         assert (answer["detail-type"], answer["source"]) == ("Scheduled Event", "aws.scheduler")
 
-    def test_its_own_input_is_the_event(self, world: World) -> None:
-        answer = httpx.post(f"{world.gateway.control_url}/schedules/Hourly")
+    def test_its_input_becomes_the_event(self, sources: SourceStack) -> None:
+        answer = httpx.post(f"{sources.gateway.control_url}/schedules/Hourly")
         assert answer.json() == {"answer": {"from": "the template"}}
 
-    def test_a_function_without_one_is_not_found(self, world: World) -> None:
-        assert httpx.post(f"{world.gateway.control_url}/schedules/Take").status_code == 404
-        assert httpx.get(f"{world.gateway.control_url}/schedules/Nightly").status_code == 405
+    def test_a_function_without_a_schedule_returns_404(self, sources: SourceStack) -> None:
+        assert httpx.post(f"{sources.gateway.control_url}/schedules/Take").status_code == 404
+        assert httpx.get(f"{sources.gateway.control_url}/schedules/Nightly").status_code == 405
 
-    def test_it_runs_from_the_command_line_by_the_folder_s_name(
-        self, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    def test_it_runs_from_the_command_line_by_the_name_of_its_folder(
+        self, sources: SourceStack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        (tmp_path / "stack.json").write_text(json.dumps({"control_url": world.gateway.control_url}))
+        (tmp_path / "stack.json").write_text(json.dumps({"control_url": sources.gateway.control_url}))
         assert invoke.main(["hourly", "--directory", str(tmp_path)]) == 0
         assert json.loads(capsys.readouterr().out) == {"from": "the template"}
         assert invoke.main(["take", "--directory", str(tmp_path)]) == 1
         assert invoke.main(["hourly", "--directory", str(tmp_path / "nowhere")]) == 1
         assert "make run" in capsys.readouterr().err
 
-    def test_a_rate_runs_by_itself_and_goes_on_when_a_run_fails(self, stack: Stack, tmp_path: Path) -> None:
+    def test_a_rate_runs_repeatedly_and_continues_after_a_failure(self, stack: Stack, tmp_path: Path) -> None:
         text = TEMPLATE.replace("rate(1 hour)", "rate(1 minute)").replace('"from": "the template"', '"fail": true')
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("local.gateway.template.schedules.rate", lambda _: timedelta(seconds=0.2))
-            with a_world(stack, tmp_path, text) as world:
-                assert until(lambda: sum("as ordered" in line for line in world.log) >= 2)
+            with running_sources(stack, tmp_path, text) as sources:
+                assert until(lambda: sum("as ordered" in line for line in sources.log) >= 2)
 
     @pytest.mark.parametrize(
         ("expression", "every"),
@@ -482,7 +486,7 @@ class TestASchedule:
             ("cron(0 3 * * ? *)", None),
         ],
     )
-    def test_a_rate_is_read(self, expression: str, every: timedelta | None) -> None:
+    def test_a_rate_is_parsed(self, expression: str, every: timedelta | None) -> None:
         assert schedules.rate(expression) == every
 
 
@@ -512,7 +516,7 @@ class TestTheTemplate:
             ),
         ],
     )
-    def test_a_source_that_cannot_be_carried_out_is_refused(self, tmp_path: Path, event: str, message: str) -> None:
+    def test_an_unsupported_event_source_is_rejected(self, tmp_path: Path, event: str, message: str) -> None:
         template = tmp_path / "template.yaml"
         template.write_text(
             f"""
@@ -527,7 +531,7 @@ Resources:
         with pytest.raises(TemplateError, match=message):
             read_stack(template, parameters={}, physical_ids={"Table": "t"}, region="eu-west-1")
 
-    def test_a_rule_for_another_target_is_none_of_the_gateway_s(self, tmp_path: Path) -> None:
+    def test_a_rule_for_another_target_is_ignored(self, tmp_path: Path) -> None:
         template = tmp_path / "template.yaml"
         template.write_text(
             """
@@ -541,7 +545,7 @@ Resources:
         assert read_stack(template, parameters={}, physical_ids={}, region="eu-west-1").triggers == ()
 
     @pytest.mark.parametrize("safe_deployments", ["false", "true"])
-    def test_the_project_s_own_sources_are_read(self, safe_deployments: str) -> None:
+    def test_the_event_sources_of_the_project_are_read(self, safe_deployments: str) -> None:
         own = dict.fromkeys(("TerraSecretArn", "SigningSecretsArn", "ServiceKeysArn"), "arn")
         stack = read_stack(
             ROOT / "template.yaml",

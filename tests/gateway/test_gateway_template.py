@@ -115,7 +115,9 @@ def test_a_given_parameter_replaces_its_default(folder: Path) -> None:
         ("'{{resolve:ssm:parameter}}'", "F.Environment.V: only {{resolve:secretsmanager:"),
     ],
 )
-def test_what_cannot_be_resolved_is_one_clear_error(folder: Path, expression: str, message: str) -> None:
+def test_an_unresolvable_expression_raises_an_error_with_its_location(
+    folder: Path, expression: str, message: str
+) -> None:
     with pytest.raises(TemplateError, match=re.escape(message)):
         variable(folder, expression)
 
@@ -138,7 +140,7 @@ def test_what_cannot_be_resolved_is_one_clear_error(folder: Path, expression: st
         ),
     ],
 )
-def test_a_template_that_cannot_be_carried_out_says_why(
+def test_an_unsupported_template_raises_an_error_of_one_line(
     folder: Path, text: str, parameters: dict[str, str], message: str
 ) -> None:
     with pytest.raises(TemplateError, match=re.escape(message)) as caught:
@@ -146,7 +148,7 @@ def test_a_template_that_cannot_be_carried_out_says_why(
     assert "\n" not in str(caught.value)
 
 
-def test_globals_are_defaults_and_variables_and_layers_add_up(folder: Path) -> None:
+def test_globals_are_defaults_and_their_variables_and_layers_are_merged(folder: Path) -> None:
     for name in ("one", "two"):
         (folder / name / "python").mkdir(parents=True)
     (folder / "two" / "python").rmdir()
@@ -227,7 +229,7 @@ Resources:
             PayloadFormatVersion: {format}
             Auth: {{Authorizer: {own}}}
 """
-SOUND = {
+VALID = {
     "default": "Callers",
     "arn": "!GetAtt F.Arn",
     "version": "2.0",
@@ -239,15 +241,15 @@ SOUND = {
 }
 
 
-def test_routes_have_the_default_authorizer_unless_they_say_none(folder: Path) -> None:
-    stack = read(folder, API.format(**SOUND))
+def test_routes_without_an_authorizer_setting_have_the_default_one(folder: Path) -> None:
+    stack = read(folder, API.format(**VALID))
     assert {route.key: route.authorizer for route in stack.routes} == {"GET /a": "Callers", "GET /b": None}
 
 
-def test_the_authorizer_and_routes_may_name_an_alias(folder: Path) -> None:
+def test_the_authorizer_and_routes_may_refer_to_an_alias(folder: Path) -> None:
     stack = read(
         folder,
-        API.format(**{**SOUND, "arn": "!Ref F.Alias"}).replace("CodeUri", "AutoPublishAlias: live\n      CodeUri"),
+        API.format(**{**VALID, "arn": "!Ref F.Alias"}).replace("CodeUri", "AutoPublishAlias: live\n      CodeUri"),
     )
     assert {route.function for route in stack.routes} == {"F"}
     assert stack.authorizers["Callers"].function == "F"
@@ -256,25 +258,28 @@ def test_the_authorizer_and_routes_may_name_an_alias(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"arn": "arn:of:somebody"}, "Authorizers.Callers: arn:of:somebody is no function of this template"),
+        (
+            {"arn": "arn:of:another"},
+            "Authorizers.Callers: arn:of:another is no function of this template",
+        ),
         ({"version": "1.0"}, "payload format 2.0 with simple responses only"),
         ({"simple": "false"}, "payload format 2.0 with simple responses only"),
-        ({"default": "Nobody"}, "'Nobody' was not defined in 'Authorizers'"),
-        ({"own": "Nobody"}, "Event with id [B] is invalid. Unable to set Authorizer [Nobody]"),
+        ({"default": "Unknown"}, "'Unknown' was not defined in 'Authorizers'"),
+        ({"own": "Unknown"}, "Event with id [B] is invalid. Unable to set Authorizer [Unknown]"),
         ({"path": "/a"}, "API method 'get' defined multiple times for path '/a'"),
         (
             {"identity": "QueryStrings: [key]"},
             "only headers can be identity sources here, not $request.querystring.key",
         ),
-        ({"format": '"1.0"'}, "GET /b: the local gateway speaks payload format 2.0 only"),
+        ({"format": '"1.0"'}, "GET /b: the local gateway supports payload format 2.0 only"),
     ],
 )
-def test_an_api_that_cannot_be_served_is_refused(folder: Path, change: dict[str, str], message: str) -> None:
+def test_an_unsupported_api_is_rejected(folder: Path, change: dict[str, str], message: str) -> None:
     with pytest.raises(TemplateError, match=re.escape(message)):
-        read(folder, API.format(**{**SOUND, **change}))
+        read(folder, API.format(**{**VALID, **change}))
 
 
-class TestTheProjectsTemplate:
+class TestProjectTemplate:
     @pytest.fixture
     def stack(self) -> Stack:
         return read_stack(
@@ -296,7 +301,7 @@ class TestTheProjectsTemplate:
         assert folders <= {function.folder for function in stack.functions.values()}
         assert all(function.layers == (ROOT / "layers" / "terra_connections",) for function in stack.functions.values())
 
-    def test_only_terra_and_the_browser_come_in_without_the_authorizer(self, stack: Stack) -> None:
+    def test_only_webhooks_and_redirects_have_no_authorizer(self, stack: Stack) -> None:
         public = {route.key for route in stack.routes if route.authorizer is None}
         assert public == {"GET /auth/success", "GET /auth/failure", "POST /auth/retry", "POST /webhooks/terra"}
         authorizers = {route.authorizer for route in stack.routes if route.authorizer is not None}

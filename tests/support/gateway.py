@@ -240,7 +240,7 @@ def serving(
     runtime: Runtime = "auto",
     workers: int = 4,
     reauthorize_every: timedelta | None = None,
-    patience: timedelta = timedelta(seconds=30),
+    integration_timeout: timedelta = timedelta(seconds=30),
 ) -> Iterator[Running]:
     """Run a gateway for the stack at `root`."""
     log: list[str] = []
@@ -256,7 +256,7 @@ def serving(
         on_log=log.append,
         workers_per_function=workers,
         reauthorize_every=reauthorize_every,
-        patience=patience,
+        integration_timeout=integration_timeout,
         runtime=runtime,
     )
     loop = asyncio.new_event_loop()
