@@ -1,6 +1,6 @@
-"""The demo: a web page as an app developer would write it with the API, and beside it a view of the stack's internals.
+"""The demo: a web page as an app developer would write it with the API, and beside it a timeline of the stack's events.
 
 `static/app.js` is the app, built on `static/api.js`; `static/connected.js` is the page that users return to. They use
-only the API and the app's own sign-in. `static/underneath.js` and `underneath.py` show the internals, which only a
+only the API and the app's own sign-in. `static/timeline.js` and `timeline.py` show the stack's internals, which only a
 local stack exposes.
 """

@@ -15,7 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from local.demo import problems_page
-from local.demo.underneath import Underneath
+from local.demo.timeline import Timeline
 from terra_simulator.origin_guard import OriginGuard
 from tools.environment import variable
 
@@ -55,7 +55,7 @@ class OneOrigin:
         await self._app(scope, receive, send_with_headers)
 
 
-def application(origin: str, *, api_url: str, issuer_url: str, terra_url: str, underneath: Underneath) -> Starlette:
+def application(origin: str, *, api_url: str, issuer_url: str, terra_url: str, timeline: Timeline) -> Starlette:
     """Return the demo as served at `origin`."""
 
     async def home(_request: Request) -> FileResponse:
@@ -67,11 +67,11 @@ def application(origin: str, *, api_url: str, issuer_url: str, terra_url: str, u
     async def config(_request: Request) -> JSONResponse:
         return JSONResponse({"api": api_url, "issuer": issuer_url, "terra": terra_url})
 
-    async def behind(request: Request) -> JSONResponse:
-        person = request.query_params.get("person")
-        if not person:
-            return JSONResponse({"error": "?person= is missing"}, status_code=400)
-        return JSONResponse(await underneath.of(person))
+    async def timeline_json(request: Request) -> JSONResponse:
+        reference_id = request.query_params.get("reference_id")
+        if not reference_id:
+            return JSONResponse({"error": "?reference_id= is missing"}, status_code=400)
+        return JSONResponse(await timeline.of(reference_id))
 
     async def problems(_request: Request) -> HTMLResponse:
         return HTMLResponse(problems_page.html())
@@ -90,7 +90,7 @@ def application(origin: str, *, api_url: str, issuer_url: str, terra_url: str, u
             Route("/", home),
             Route("/connected", connected),
             Route("/config.json", config),
-            Route("/underneath.json", behind),
+            Route("/timeline.json", timeline_json),
             Route(problems_page.PATH, problems),
             Mount("/", StaticFiles(directory=STATIC)),
         ],
@@ -99,21 +99,21 @@ def application(origin: str, *, api_url: str, issuer_url: str, terra_url: str, u
 
 
 def main() -> None:
-    """Serve on the loopback address until asked to end."""
+    """Serve on the loopback address until a signal ends it."""
     parser = argparse.ArgumentParser(prog="python -m local.demo")
     parser.add_argument("--port", type=int, required=True)
     for name in ("api", "issuer", "terra", "dynamodb"):
         parser.add_argument(f"--{name}-url", required=True)
     parser.add_argument("--functions-log", type=Path, required=True)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     app = application(
-        f"http://{HOST}:{asked.port}",
-        api_url=asked.api_url,
-        issuer_url=asked.issuer_url,
-        terra_url=asked.terra_url,
-        underneath=Underneath(asked.terra_url, asked.dynamodb_url, asked.functions_log, variable("PSEUDONYM_KEY")),
+        f"http://{HOST}:{options.port}",
+        api_url=options.api_url,
+        issuer_url=options.issuer_url,
+        terra_url=options.terra_url,
+        timeline=Timeline(options.terra_url, options.dynamodb_url, options.functions_log, variable("PSEUDONYM_KEY")),
     )
-    uvicorn.run(app, host=HOST, port=asked.port, log_level="warning", timeout_graceful_shutdown=1)
+    uvicorn.run(app, host=HOST, port=options.port, log_level="warning", timeout_graceful_shutdown=1)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def test_a_person_connects_and_disconnects(
     sign_in(page, stack, reference_id)
     tab = login_tab(page, connect(page, "Fitbit"))
     assert tab.evaluate("window.opener") is None
-    tells(page, "Fitbit is waiting for you in the other tab.")
+    tells(page, "Continue with Fitbit in the other tab.")
     with told_to_close(tab):
         tab.get_by_role("button", name="Allow").click()
     tells(page, "Fitbit is connected.")
@@ -71,7 +71,7 @@ def test_a_person_connects_and_disconnects(
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Disconnect Fitbit").click()
     tells(page, "Fitbit is disconnected.")
-    expect(page.get_by_text("None yet.")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("No connections yet.")).to_be_visible(timeout=PATIENCE)
     assert connections_of(api, reference_id) == []
     assert complaints == []
 
@@ -83,7 +83,7 @@ def test_a_person_who_says_no_is_told_that_nothing_changed(
     tab = login_tab(page, connect(page, "Garmin"))
     with told_to_close(tab):
         tab.get_by_role("button", name="Deny").click()
-    tells(page, "Garmin was not connected. You said no, and nothing has changed.")
+    tells(page, "Garmin was not connected. You declined access. Nothing was shared.")
     assert connections_of(api, reference_id) == []
 
 
@@ -123,7 +123,7 @@ def test_the_app_learns_of_a_login_whose_tab_was_closed(chromium: OpenPage, stac
     login = tab.url
     tab.close()
     page.reload()
-    tells(page, "Your choice is waiting for you in the other tab.")
+    tells(page, "Continue in the other tab.")
     decide(login, "allow")  # without following the redirect
     tells(page, "Oura is connected.")
 
@@ -151,7 +151,7 @@ def test_a_person_picks_the_provider_at_terra(
     chromium: OpenPage, stack: Stack, api: httpx.Client, reference_id: str
 ) -> None:
     page = sign_in(chromium(), stack, reference_id)
-    tab = login_tab(page, page.get_by_role("button", name="Something else"))
+    tab = login_tab(page, page.get_by_role("button", name="Browse all providers"))
     tab.get_by_role("button", name="WHOOP").click()
     with told_to_close(tab):
         tab.get_by_role("button", name="Allow").click()
@@ -200,7 +200,7 @@ def test_a_person_finds_their_provider(chromium: OpenPage, stack: Stack, referen
     expect(offered).to_have_count(1)
     expect(offered).to_have_accessible_name("Connect Withings")
     page.get_by_label("Search").fill("a typewriter")
-    expect(page.get_by_text("We know none of that name.")).to_be_visible()
+    expect(page.get_by_text('No provider matches "a typewriter".')).to_be_visible()
 
 
 def test_what_happens_underneath_is_told_in_order_and_keeps_the_secret(
@@ -243,7 +243,7 @@ def test_only_the_demo_s_own_pages_may_read_the_api(chromium: OpenPage, stack: S
     page.goto(f"{stack.oidc_issuer}/jwks")  # another port is another origin
     assert page.evaluate(READS, url) == "TypeError"
     assert page.evaluate("url => fetch(url, {mode: 'no-cors'}).then(answer => answer.type)", url) == "opaque"
-    assert page.evaluate(READS, f"{stack.demo_url}/underneath.json?reference_id=ada") == "TypeError"
+    assert page.evaluate(READS, f"{stack.demo_url}/timeline.json?reference_id=ada") == "TypeError"
 
 
 @pytest.mark.parametrize(("device", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
@@ -286,8 +286,8 @@ def test_a_login_that_this_browser_cannot_ask_about_is_not_shown_as_failed(
         expect(connect(page, "Fitbit")).to_be_visible(timeout=PATIENCE)
     page.goto(decide(create_session(api, reference_id, return_to="web")["auth_url"], "allow"))
     expect(page.get_by_role("heading", name="Back in Pulse")).to_be_visible(timeout=PATIENCE)
-    expect(page.locator("#words")).to_have_text(
-        "This page cannot show how the login went. Look in Pulse, signed in under the name you started it with."
+    expect(page.locator("#message")).to_have_text(
+        "This page cannot show how the login went. Open Pulse, signed in with the name you started it with."
     )
     expect(page.locator("body")).to_have_attribute("data-kind", "unknown")
 

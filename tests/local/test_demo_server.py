@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from local.demo.underneath import calls_of_terra, requests, webhooks
+from local.demo.timeline import calls_of_terra, requests, webhooks
 from tools.environment import ROOT
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STATIC = ROOT / "local" / "demo" / "static"
 
 
-def test_only_its_own_scripts_run_and_they_reach_what_they_need_only(stack: Stack) -> None:
+def test_the_policy_allows_only_own_scripts_and_their_requests(stack: Stack) -> None:
     for path in ("/", "/connected"):
         policy = httpx.get(stack.demo_url + path).headers["content-security-policy"]
         rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
@@ -29,28 +29,28 @@ def test_only_its_own_scripts_run_and_they_reach_what_they_need_only(stack: Stac
 
 
 @pytest.mark.parametrize("host", ["localhost:{port}", "127.0.0.1"])
-def test_another_name_leads_to_the_one_origin_that_the_api_lets_in(stack: Stack, host: str) -> None:
+def test_another_host_is_redirected_to_the_origin_that_the_api_allows(stack: Stack, host: str) -> None:
     headers = {"host": host.format(port=urlsplit(stack.demo_url).port)}
-    for path in ("/", "/underneath.json?reference_id=ada"):
-        answer = httpx.get(stack.demo_url + path, headers=headers)
-        assert (answer.status_code, answer.headers["location"]) == (307, stack.demo_url + path)
+    for path in ("/", "/timeline.json?reference_id=ada"):
+        response = httpx.get(stack.demo_url + path, headers=headers)
+        assert (response.status_code, response.headers["location"]) == (307, stack.demo_url + path)
 
 
-def test_a_person_who_did_nothing_has_nothing_underneath(stack: Stack) -> None:
-    answer = httpx.get(f"{stack.demo_url}/underneath.json", params={"person": "nobody/ü"}, timeout=30)
-    assert answer.json() == {"events": [], "items": {"Sessions": [], "Connections": []}}
-    assert httpx.get(f"{stack.demo_url}/underneath.json").status_code == 400
+def test_the_timeline_of_an_unknown_user_is_empty(stack: Stack) -> None:
+    response = httpx.get(f"{stack.demo_url}/timeline.json", params={"reference_id": "unknown/ü"}, timeout=30)
+    assert response.json() == {"events": [], "items": {"Sessions": [], "Connections": []}}
+    assert httpx.get(f"{stack.demo_url}/timeline.json").status_code == 400
 
 
-def test_the_app_is_short_and_knows_nothing_of_what_is_underneath() -> None:
+def test_the_app_is_short_and_independent_of_the_timeline() -> None:
     for name in ("api.js", "login.js", "app.js", "connected.js"):
         source = (STATIC / name).read_text()
         assert len(source.splitlines()) <= 150
-        assert "underneath" not in source
+        assert "timeline" not in source
         assert "innerHTML" not in source
 
 
-def test_the_document_shows_the_demo_s_own_code() -> None:
+def test_apps_md_quotes_the_code_of_the_demo() -> None:
     shown = re.findall(
         r"<!-- login\.js: (\w+) -->\n```js\n(.*?)\n```", (ROOT / "docs" / "apps.md").read_text(), re.DOTALL
     )
@@ -60,16 +60,23 @@ def test_the_document_shows_the_demo_s_own_code() -> None:
         assert f"// [{name}]\n{code}\n// [/{name}]" in source
 
 
-def test_lines_of_a_log_that_are_no_requests_are_passed_over() -> None:
+def test_log_lines_other_than_requests_are_ignored() -> None:
     line = {"session_id": "s", "message": "auth_success", "status": 303, "ms": 20, "request_id": "r"}
-    told = json.dumps({**line, "timestamp": "2026-11-22 15:35:08,333+0000"})
-    lines = ["", "[AuthSuccess] started {", "[X] {}", f"t [AuthSuccess] {told}", '{"message": "create_session"}', "{1}"]
+    record = json.dumps({**line, "timestamp": "2026-11-22 15:35:08,333+0000"})
+    lines = [
+        "",
+        "[AuthSuccess] started {",
+        "[X] {}",
+        f"t [AuthSuccess] {record}",
+        '{"message": "create_session"}',
+        "{1}",
+    ]
     (event,) = requests(lines, "ada", {"s"})
     assert (event.title, event.at) == ("GET /auth/success → 303", 1795361708313)
     assert list(requests(lines, "ada", {"another"})) == []
 
 
-def test_a_secret_state_is_left_out() -> None:
+def test_the_state_parameter_is_redacted() -> None:
     urls = {"auth_success_redirect_url": "http://h/auth/success?session=s&state=secret&x=1", "reference_id": "ada"}
     call = {
         "time": 1.5,
@@ -81,26 +88,26 @@ def test_a_secret_state_is_left_out() -> None:
     }
     (event,) = calls_of_terra([call], "ada", ())
     assert event.detail["auth_success_redirect_url"] == "http://h/auth/success?session=s&state=…&x=1"
-    assert event.title.endswith("→ no answer")
+    assert event.title.endswith("→ no response")
     assert list(calls_of_terra([call, {**call, "body": None}], "bob", ())) == []
 
 
-def test_a_webhook_belongs_to_whoever_it_names() -> None:
+def test_webhooks_are_selected_by_their_reference_id() -> None:
     def delivery(body: object) -> dict[str, object]:
         attempts = [{"status": None}, {"status": 200}]
         return {"delivery_id": "d", "created_at": 1.5, "body": body, "attempts": attempts, "state": "delivered"}
 
     ada = {"reference_id": "ada"}
-    theirs: list[dict[str, object]] = [
+    own: list[dict[str, object]] = [
         {"type": "auth", "user": ada},
         {"type": "user_reauth", "old_user": None, "new_user": ada},
         {"type": "auth_cancelled", **ada},
     ]
     others = [{"type": "auth", "user": {"reference_id": "bob"}}, {"type": "healthcheck"}, "no JSON", None]
     (cancelled,) = webhooks([delivery({"type": "auth", "status": "error", "user": ada})], "ada")
-    assert cancelled.words == "The login came to nothing."
-    (held,) = webhooks([{**delivery(theirs[0]), "attempts": [], "state": "held"}], "ada")
+    assert cancelled.explanation == "Login cancelled or failed."
+    (held,) = webhooks([{**delivery(own[0]), "attempts": [], "state": "held"}], "ada")
     assert held.title == "webhook auth → held"
-    assert "not reached" in held.words
-    told = list(webhooks(map(delivery, [*others, *theirs]), "ada"))
-    assert [event.title for event in told] == [f"webhook {body['type']} → no answer, 200" for body in theirs]
+    assert "Not delivered" in held.explanation
+    shown = list(webhooks(map(delivery, [*others, *own]), "ada"))
+    assert [event.title for event in shown] == [f"webhook {body['type']} → no response, 200" for body in own]

@@ -41,7 +41,7 @@ ENDPOINTS = {
     "the issuer's keys": ("oidc_issuer", "POST", "/keys/rotate"),
     "the simulator's control": ("terra_url", "GET", "/_control/settings"),
     "the simulator's page": ("terra_url", "GET", "/"),
-    "the demo": ("demo_url", "GET", "/underneath.json?reference_id=ada"),
+    "the demo": ("demo_url", "GET", "/timeline.json?reference_id=ada"),
 }
 
 

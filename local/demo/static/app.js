@@ -1,4 +1,4 @@
-// The app's page: who you are, what you have connected, and what you can connect.
+// The app's page: the sign-in, the user's connections, and the providers to connect.
 
 import { account, call } from "./api.js";
 import { connect, outcome, tabs, watch } from "./login.js";
@@ -8,34 +8,34 @@ let providers = [];
 
 const nameOf = (resource) => providers.find((one) => one.resource === resource)?.name ?? resource ?? "Your wearable";
 
-function tell(text, kind = "") {
+function showStatus(text, kind = "") {
   $("status").textContent = text;
   $("status").dataset.kind = kind;
 }
 
-/** Does what may fail, and tells in words when it does. */
+/** Runs an action; shows the message of its error. */
 async function attempt(action) {
   try {
     await action();
   } catch (error) {
-    tell(error.message, "failed");
+    showStatus(error.message, "failed");
   }
 }
 
 async function start(resource) {
-  tell("One moment …", "pending");
+  showStatus("Opening the login …", "pending");
   const session = await connect(resource);
-  localStorage.setItem("login", session.session_id); // so that a reload goes on watching
+  localStorage.setItem("login", session.session_id); // so that a reload continues to wait for the result
   await follow(session.session_id, resource);
 }
 
 async function follow(sessionId, resource) {
-  tell(`${resource ? nameOf(resource) : "Your choice"} is waiting for you in the other tab.`, "pending");
+  showStatus(`Continue ${resource ? `with ${nameOf(resource)} ` : ""}in the other tab.`, "pending");
   const session = await watch(sessionId).finally(() => {
     if (localStorage.getItem("login") === sessionId) localStorage.removeItem("login");
   });
   if (!session) return;
-  tell(outcome(session, nameOf(session.resource)), session.status);
+  showStatus(outcome(session, nameOf(session.resource)), session.status);
   await list();
 }
 
@@ -49,9 +49,9 @@ async function list() {
     row.dataset.status = status;
     button(row, ".again", `Reconnect ${name}`, () => start(provider));
     button(row, ".end", `Disconnect ${name}`, async () => {
-      if (!confirm(`Disconnect ${name}? We will get no new data from it.`)) return;
+      if (!confirm(`Disconnect ${name}? Pulse will receive no new data from it.`)) return;
       await call("DELETE", `/connections/${user_id}`);
-      tell(`${name} is disconnected.`);
+      showStatus(`${name} is disconnected.`);
       await list();
     });
     return row;
@@ -60,16 +60,16 @@ async function list() {
   $("none").hidden = rows.length > 0;
 }
 
-function offer() {
-  const wanted = $("search").value.trim().toLowerCase();
-  const found = providers.filter(({ name }) => name.toLowerCase().includes(wanted));
+function showProviders() {
+  const query = $("search").value.trim().toLowerCase();
+  const found = providers.filter(({ name }) => name.toLowerCase().includes(query));
   const rows = found.map(({ resource, name, type }) => {
-    const row = fill("provider", { name, note: type === "sdk" ? "in our phone app" : "" });
+    const row = fill("provider", { name, note: type === "sdk" ? "in our mobile app" : "" });
     button(row, "button", `Connect ${name}`, () => start(resource)).disabled = type === "sdk";
     return row;
   });
   $("providers").replaceChildren(...rows);
-  $("found").textContent = rows.length ? "" : "We know none of that name.";
+  $("found").textContent = rows.length ? "" : `No provider matches "${query}".`;
 }
 
 function fill(kind, texts) {
@@ -91,9 +91,9 @@ async function show() {
   $("account").hidden = $("home").hidden = !account.name;
   if (!account.name) return;
   $("who").textContent = account.name;
-  tell("");
+  showStatus("");
   ({ providers } = await call("GET", "/providers"));
-  offer();
+  showProviders();
   await list();
   const unfinished = localStorage.getItem("login");
   if (unfinished) await follow(unfinished);
@@ -108,7 +108,7 @@ $("sign-out").addEventListener("click", () => {
   account.signOut();
   location.reload();
 });
-$("search").addEventListener("input", offer);
+$("search").addEventListener("input", showProviders);
 $("any").addEventListener("click", () => attempt(() => start()));
 tabs.addEventListener("message", ({ data }) => data === "back" && tabs.postMessage("here"));
 attempt(show);

@@ -1,11 +1,11 @@
-// A login at a provider: it happens in a tab of its own, and this one is told how it went.
+// A login at a provider: it runs in a separate tab, and this one polls for the result.
 
 import { call } from "./api.js";
 
 // [connect]
-/** Lets the person connect a wearable of this provider, or with none named of whichever they pick. */
+/** Starts a login for this provider; without one, the user picks on Terra's page. */
 export async function connect(resource) {
-  const tab = window.open("", "_blank"); // in the click itself: after an await it would be a pop-up, and blocked
+  const tab = window.open("", "_blank"); // in the click itself: browsers block a tab opened after an await as a pop-up
   try {
     const session = await call("POST", "/sessions", { resource, return_to: "web" });
     send(tab, session.auth_url);
@@ -17,35 +17,35 @@ export async function connect(resource) {
 }
 
 function send(tab, url) {
-  if (!tab) return location.assign(url); // blocked all the same: then this tab goes there, and comes back
-  tab.opener = null; // as "noopener" does: the login page gets no hold on this one. (open() with it gives no tab to send)
+  if (!tab) return location.assign(url); // still blocked: this tab opens the login instead
+  tab.opener = null; // like "noopener", with which open() would return no tab
   tab.location.replace(url);
 }
 // [/connect]
 
 // [watch]
 let watched;
-/** Waits until a login is over; gives nothing if the person has begun another one. */
+/** Waits for the end of a login; returns nothing if the user has started another one. */
 export async function watch(sessionId) {
   watched = sessionId;
   let pause = 1000;
   while (watched === sessionId) {
     try {
-      if (!document.hidden) { // while nobody looks, nobody asks
+      if (!document.hidden) { // a hidden page does not poll
         const session = await call("GET", `/sessions/${sessionId}`);
         if (session.status !== "pending") return session;
         pause = Math.min(pause * 1.5, 15000);
       }
     } catch (error) {
-      if (!error.passes) throw error;
+      if (!error.isTemporary) throw error;
       pause = Math.max(pause, error.retryAfter);
     }
-    await woken(pause);
+    await delay(pause);
   }
 }
 
-/** Waits for so long, or until the person is back in this tab, or in the app at all (connected.js tells). */
-function woken(pause) {
+/** Waits for a time, or until the user returns to this tab, or to the app in another one (see connected.js). */
+function delay(pause) {
   return new Promise((resolve) => {
     const awake = new AbortController();
     awake.signal.addEventListener("abort", resolve);
@@ -60,19 +60,19 @@ function woken(pause) {
 /** The app's own tabs. */
 export const tabs = new BroadcastChannel("login");
 
-/** How it went, in words. */
+/** The message for a session's status. */
 export function outcome({ status, reason }, name) {
   switch (status) {
     case "connected": return `${name} is connected.`;
-    case "needs_app": return "That one lives in your phone. Please connect it in our app there.";
-    case "expired": return "That login was not finished. Please try again.";
+    case "needs_app": return `${name} can only be connected in our mobile app.`;
+    case "expired": return "The login was not finished in time. Please try again.";
     case "failed": return `${name} was not connected. ${REASONS[reason] ?? "Please try again."}`;
-    default: return "One moment: we are waiting for the last word.";
+    default: return "Waiting for confirmation …";
   }
 }
 
 const REASONS = {
-  access_denied: "You said no, and nothing has changed.",
-  missing_scopes: "Please leave the permissions ticked that we need.",
-  provider_error: "There is trouble on their side. Please try again later.",
+  access_denied: "You declined access. Nothing was shared.",
+  missing_scopes: "Required permissions were not granted. Please try again and keep them selected.",
+  provider_error: "The provider reported an error. Please try again later.",
 };

@@ -1,4 +1,4 @@
-// Beside the app: what happens underneath. No app has this; it shows what only a laptop can see.
+// The timeline beside the app: the stack's requests, webhooks and items, which only a local stack exposes.
 
 const $ = (id) => document.getElementById(id);
 const { terra } = await (await fetch("config.json")).json();
@@ -6,17 +6,17 @@ const known = new Map();
 const time = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 $("console").href = terra;
 
-async function look() {
-  const person = localStorage.getItem("account");
-  if (document.hidden || !person) return;
-  const answer = await fetch(`underneath.json?${new URLSearchParams({ person })}`);
-  if (!answer.ok) throw new Error(`what happens underneath cannot be seen: ${answer.status}`);
-  const { events, items } = await answer.json();
+async function refresh() {
+  const referenceId = localStorage.getItem("account");
+  if (document.hidden || !referenceId) return;
+  const response = await fetch(`timeline.json?${new URLSearchParams({ reference_id: referenceId })}`);
+  if (!response.ok) throw new Error(`the timeline cannot be loaded: ${response.status}`);
+  const { events, items } = await response.json();
   showEvents(events);
   showItems(items);
 }
 
-/** The latest login from its start, and below it what came before. */
+/** Shows the latest login from its start, and the earlier events below it. */
 function showEvents(events) {
   const start = events.findLastIndex(({ title }) => title.startsWith("POST /sessions"));
   const latest = start < 0 ? events : events.slice(start);
@@ -26,12 +26,12 @@ function showEvents(events) {
   fill("earlier-events", events.slice(0, Math.max(start, 0)).map((event) => entry(event, event.at)));
 }
 
-function entry({ key, at, way, title, words, detail }, from) {
+function entry({ key, at, way, title, explanation, detail }, from) {
   const row = known.get(key) ?? $("event").content.firstElementChild.cloneNode(true);
   known.set(key, row);
   row.dataset.way = way;
   const past = at > from ? `+${((at - from) / 1000).toFixed(2)} s` : time.format(at);
-  write(row, { way, past, title, words, detail: JSON.stringify(detail, null, 2) });
+  write(row, { way, past, title, explanation, detail: JSON.stringify(detail, null, 2) });
   return row;
 }
 
@@ -54,7 +54,7 @@ function gist({ facts, resource, confirmed_user_ids: confirmed, failed_reasons: 
   return [resource ?? "widget", confirmed && "confirmed", failed && "failed"].filter(Boolean).join(" · ");
 }
 
-// Both leave alone what has not changed: what is opened, selected or has the focus stays so.
+// Neither touches unchanged elements, so opened, selected and focused ones stay so.
 
 function fill(list, rows) {
   const { children } = $(list);
@@ -68,8 +68,8 @@ function write(row, texts) {
   }
 }
 
-async function go() {
-  await look().catch(console.warn);
-  setTimeout(go, 1000);
+async function poll() {
+  await refresh().catch(console.warn);
+  setTimeout(poll, 1000);
 }
-go();
+poll();
