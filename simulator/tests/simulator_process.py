@@ -41,8 +41,8 @@ class Terra:
         body = fields | ({} if reference_id is None else {"reference_id": reference_id})
         response = self.back_end.post("/api/v2/auth/authenticateUser", params={"resource": resource}, json=body)
         assert response.status_code == 200, response.text
-        answer: dict[str, str] = response.json()
-        return answer
+        content: dict[str, str] = response.json()
+        return content
 
     def decide(self, auth_url: str, decision: str = "allow", **form: str) -> httpx.Response:
         return self.browser.post(auth_url, data={"decision": decision} | form)
@@ -82,12 +82,12 @@ def running(*arguments: str) -> Iterator[Terra]:
         "TERRA_SIMULATOR_SIGNING_SECRET": SIGNING_SECRET,
     }
     with (
-        tempfile.TemporaryFile("w+") as complaints,
+        tempfile.TemporaryFile("w+") as stderr,
         subprocess.Popen(
             command,
             env=environment,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=stderr,
             text=True,
         ) as process,
     ):
@@ -106,5 +106,5 @@ def running(*arguments: str) -> Iterator[Terra]:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 process.wait(30)
-            complaints.seek(0)
-            assert complaints.read() == "", "the simulator complained"
+            stderr.seek(0)
+            assert stderr.read() == "", "the simulator wrote to stderr"

@@ -28,7 +28,7 @@ def fault(terra: Terra, kind: str, **fields: Any) -> None:  # noqa: ANN401 - JSO
         ("rate_limit", {"retry_after": 7}, 429, "application/json"),
     ],
 )
-def test_terra_can_be_broken(
+def test_a_fault_replaces_the_response(
     terra: Terra, kind: str, fields: dict[str, Any], status: int, media_type: str | None
 ) -> None:
     fault(terra, kind, **fields)
@@ -41,7 +41,7 @@ def test_terra_can_be_broken(
     assert terra.back_end.get(PATH).json() == {"status": "success", "users": []}
 
 
-def test_the_forms_of_errors_are_terras(terra: Terra) -> None:
+def test_error_responses_have_the_formats_of_terra(terra: Terra) -> None:
     for kind in ("problem", "legacy", "html", "empty", "malformed", "wrong_shape", "rate_limit"):
         fault(terra, kind, times=1)
     problem, legacy, html, empty, malformed, wrong, limited = (terra.back_end.get(PATH) for _ in range(7))
@@ -57,7 +57,7 @@ def test_the_forms_of_errors_are_terras(terra: Terra) -> None:
     assert limited.headers["X-Terra-RateLimit-Remaining"] == "0"
 
 
-def test_a_fault_befalls_only_what_it_names_and_only_so_often(terra: Terra) -> None:
+def test_a_fault_applies_to_its_path_and_method_a_limited_number_of_times(terra: Terra) -> None:
     terra.control("POST", "/faults", {"path": "/userInfo", "method": "GET", "kind": "problem", "times": 2})
 
     statuses = [terra.back_end.get("/api/v2/userInfo?reference_id=a").status_code for _ in range(3)]
@@ -67,7 +67,7 @@ def test_a_fault_befalls_only_what_it_names_and_only_so_often(terra: Terra) -> N
     assert terra.control("GET", "/faults") == []
 
 
-def test_a_slow_answer_is_a_proper_one(terra: Terra) -> None:
+def test_a_slow_response_is_a_normal_response(terra: Terra) -> None:
     fault(terra, "slow", delay_s=0.3)
     started = time.monotonic()
 
@@ -75,7 +75,7 @@ def test_a_slow_answer_is_a_proper_one(terra: Terra) -> None:
     assert time.monotonic() - started >= 0.3
 
 
-def test_a_connection_can_be_cut(terra: Terra) -> None:
+def test_a_fault_can_close_the_connection(terra: Terra) -> None:
     fault(terra, "disconnect", times=1)
 
     with pytest.raises(httpx.TransportError):
@@ -84,7 +84,7 @@ def test_a_connection_can_be_cut(terra: Terra) -> None:
     assert terra.back_end.get(PATH).status_code == 200
 
 
-def test_a_call_may_take_effect_although_its_answer_is_lost(terra: Terra) -> None:
+def test_a_fault_after_the_call_keeps_its_effect(terra: Terra) -> None:
     terra.control("POST", "/faults", {"path": "/authenticateUser", "kind": "disconnect", "stage": "after"})
 
     with pytest.raises(httpx.TransportError):
@@ -94,9 +94,9 @@ def test_a_call_may_take_effect_although_its_answer_is_lost(terra: Terra) -> Non
     assert user["reference_id"] == "anna"
 
 
-def test_calls_are_written_down_without_credentials(terra: Terra) -> None:
+def test_calls_are_recorded_without_credentials(terra: Terra) -> None:
     terra.authenticate("anna", "OURA")
-    terra.back_end.get("/api/v2/userInfo?user_id=nobody")
+    terra.back_end.get("/api/v2/userInfo?user_id=unknown")
 
     (call,) = terra.control("GET", "/requests?path=/auth/authenticateUser&method=POST")
     assert call["query"] == {"resource": "OURA"}
@@ -109,7 +109,7 @@ def test_calls_are_written_down_without_credentials(terra: Terra) -> None:
     assert terra.control("GET", "/requests") == []
 
 
-def test_logins_show_their_consent_pages(terra: Terra) -> None:
+def test_the_list_of_logins_contains_their_consent_pages(terra: Terra) -> None:
     started = terra.authenticate()
 
     (login,) = terra.control("GET", "/logins")
@@ -117,21 +117,21 @@ def test_logins_show_their_consent_pages(terra: Terra) -> None:
     assert (login["auth_url"], login["outcome"]) == (started["auth_url"], None)
 
 
-def test_settings_are_checked(terra: Terra) -> None:
+def test_invalid_settings_are_rejected(terra: Terra) -> None:
     before = terra.control("GET", "/settings")
 
-    for wrong in ({"typo": 1}, {"reauth_order": "both"}, {"retry_scale": -1}, {"enabled_providers": ["NOBODY"]}, [1]):
+    for wrong in ({"typo": 1}, {"reauth_order": "both"}, {"retry_scale": -1}, {"enabled_providers": ["UNKNOWN"]}, [1]):
         assert terra.control("PATCH", "/settings", wrong, expect=400)["error"]
 
     assert terra.control("GET", "/settings") == before
 
 
-def test_nonsense_is_refused_by_the_control_api(terra: Terra) -> None:
+def test_the_control_api_rejects_invalid_bodies(terra: Terra) -> None:
     assert terra.browser.post("/_control/faults", content=b"{").status_code == 400
-    assert terra.control("POST", "/faults", {"path": "/x", "kind": "unheard-of"}, expect=400)["error"]
+    assert terra.control("POST", "/faults", {"path": "/x", "kind": "unknown-kind"}, expect=400)["error"]
 
 
-def test_a_reset_forgets_everything(terra: Terra, receiver: Receiver) -> None:
+def test_a_reset_deletes_all_state(terra: Terra, receiver: Receiver) -> None:
     terra.set(retry_scale=1)
     receiver.answers.append(500)
     terra.connect()
@@ -149,6 +149,6 @@ def test_a_reset_forgets_everything(terra: Terra, receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "http://elsewhere.example"}, {"Host": "elsewhere.example"}])
-def test_other_web_pages_cannot_steer_the_simulator(terra: Terra, headers: dict[str, str]) -> None:
+def test_foreign_web_pages_cannot_call_the_control_api(terra: Terra, headers: dict[str, str]) -> None:
     assert terra.browser.get("/_control/settings", headers=headers).status_code == 403
     assert terra.browser.get("/_control/health", headers={"Origin": terra.url}).status_code == 200

@@ -10,7 +10,7 @@ SUCCESS = "https://app.example/success?state=s3cret&lang=de"
 FAILURE = "https://app.example/failure?state=s3cret"
 
 
-def test_the_consent_page_says_what_it_is_and_works_without_script(terra: Terra) -> None:
+def test_the_consent_page_names_the_simulator_and_needs_no_script(terra: Terra) -> None:
     page = terra.browser.get(terra.authenticate("<b>anna", "GARMIN")["auth_url"])
 
     assert page.status_code == 200
@@ -24,7 +24,7 @@ def test_the_consent_page_says_what_it_is_and_works_without_script(terra: Terra)
     assert re.findall(r'name="decision" value="(\w+)"', page.text) == ["allow", "deny"]
 
 
-def test_looking_at_the_page_connects_nobody(terra: Terra, receiver: Receiver) -> None:
+def test_showing_the_consent_page_changes_nothing(terra: Terra, receiver: Receiver) -> None:
     started = terra.authenticate()
 
     for _ in range(2):
@@ -34,7 +34,7 @@ def test_looking_at_the_page_connects_nobody(terra: Terra, receiver: Receiver) -
     assert receiver.arrivals == []
 
 
-def test_allow_leads_to_success_with_terras_parameters(terra: Terra, receiver: Receiver) -> None:
+def test_allow_redirects_to_success_with_the_parameters_of_terra(terra: Terra, receiver: Receiver) -> None:
     started = terra.authenticate("anna", auth_success_redirect_url=SUCCESS)
 
     response = terra.decide(started["auth_url"])
@@ -56,7 +56,7 @@ def test_allow_leads_to_success_with_terras_parameters(terra: Terra, receiver: R
     assert "reference_id" not in arrival.event
 
 
-def test_the_order_of_terras_parameters_varies(terra: Terra) -> None:
+def test_the_order_of_redirect_parameters_varies(terra: Terra) -> None:
     orders = set()
     for _ in range(6):
         started = terra.authenticate(auth_success_redirect_url="https://app.example/")
@@ -65,7 +65,7 @@ def test_the_order_of_terras_parameters_varies(terra: Terra) -> None:
     assert len(orders) == 6
 
 
-def test_a_missing_reference_is_the_text_null_and_a_resource_may_be_missing(terra: Terra) -> None:
+def test_a_redirect_without_reference_id_contains_null_and_may_lack_the_resource(terra: Terra) -> None:
     terra.set(redirect_omits=["resource"], redirect_order=["reference_id", "resource", "user_id"])
     started = terra.authenticate(None, auth_success_redirect_url="myapp://connected")
 
@@ -74,7 +74,7 @@ def test_a_missing_reference_is_the_text_null_and_a_resource_may_be_missing(terr
     assert location == f"myapp://connected?reference_id=null&user_id={started['user_id']}"
 
 
-def test_without_a_redirect_url_there_is_a_small_page(terra: Terra) -> None:
+def test_a_login_without_a_redirect_url_ends_on_a_page(terra: Terra) -> None:
     started = terra.authenticate()
 
     response = terra.decide(started["auth_url"])
@@ -83,7 +83,7 @@ def test_without_a_redirect_url_there_is_a_small_page(terra: Terra) -> None:
     assert "You are connected" in response.text
 
 
-def test_deny_leads_to_failure_and_names_no_user_in_the_webhook(terra: Terra, receiver: Receiver) -> None:
+def test_deny_redirects_to_failure_and_its_webhook_contains_no_user(terra: Terra, receiver: Receiver) -> None:
     started = terra.authenticate("anna", auth_failure_redirect_url=FAILURE)
 
     location = terra.decide(started["auth_url"], "deny").headers["location"]
@@ -97,7 +97,7 @@ def test_deny_leads_to_failure_and_names_no_user_in_the_webhook(terra: Terra, re
     assert terra.user_info(started["user_id"])["is_authenticated"] is False
 
 
-def test_the_older_shapes_are_a_setting(terra: Terra, receiver: Receiver) -> None:
+def test_settings_select_the_older_webhook_shapes(terra: Terra, receiver: Receiver) -> None:
     terra.set(cancel_shape="old", success_shape="old", redirect_waits_for_webhook=True)
 
     denied = terra.authenticate("anna")
@@ -124,13 +124,13 @@ def test_a_login_is_finished_once(terra: Terra, receiver: Receiver, first: str, 
     assert "This login is finished" in terra.browser.get(started["auth_url"]).text
 
 
-def test_a_decision_must_be_made(terra: Terra) -> None:
+def test_an_invalid_decision_or_login_is_rejected(terra: Terra) -> None:
     assert terra.decide(terra.authenticate()["auth_url"], "").status_code == 400
     assert terra.browser.get("/login/unknown").status_code == 404
     assert terra.browser.post("/login/unknown").status_code == 404
 
 
-def test_the_login_of_a_removed_user_is_void(terra: Terra) -> None:
+def test_the_login_of_a_removed_user_returns_404(terra: Terra) -> None:
     started = terra.authenticate()
     terra.back_end.delete("/api/v2/auth/deauthenticateUser", params={"user_id": started["user_id"]})
 
@@ -140,7 +140,7 @@ def test_the_login_of_a_removed_user_is_void(terra: Terra) -> None:
 @pytest.mark.parametrize(
     ("order", "types"), [("auth_first", ["auth", "user_reauth"]), ("reauth_first", ["user_reauth", "auth"])]
 )
-def test_the_same_account_again_replaces_the_connection(
+def test_connecting_the_same_account_replaces_the_connection(
     terra: Terra, receiver: Receiver, order: str, types: list[str]
 ) -> None:
     terra.set(reauth_order=order)
@@ -165,7 +165,7 @@ def test_the_old_user_of_a_reconnect_may_be_null(terra: Terra, receiver: Receive
     assert receiver.wait_for(3)[2].event["old_user"] is None
 
 
-def test_after_a_disconnect_the_same_account_is_only_connected(terra: Terra, receiver: Receiver) -> None:
+def test_connecting_after_a_disconnect_sends_no_user_reauth(terra: Terra, receiver: Receiver) -> None:
     terra.set(redirect_waits_for_webhook=True)
     user_id = terra.connect("anna")
     terra.back_end.delete("/api/v2/auth/deauthenticateUser", params={"user_id": user_id})
@@ -175,7 +175,7 @@ def test_after_a_disconnect_the_same_account_is_only_connected(terra: Terra, rec
     assert [arrival.type for arrival in receiver.arrivals] == ["auth", "deauth", "auth"]
 
 
-def test_another_account_is_a_second_wearable_of_one_person(terra: Terra, receiver: Receiver) -> None:
+def test_another_account_of_a_user_is_a_second_connection(terra: Terra, receiver: Receiver) -> None:
     first = terra.connect("anna", account="left wrist")
     second = terra.connect("anna", account="right wrist")
 
@@ -185,7 +185,9 @@ def test_another_account_is_a_second_wearable_of_one_person(terra: Terra, receiv
 
 
 @pytest.mark.parametrize(("setting", "status"), [("both_live", 200), ("first_vanishes", 404)])
-def test_the_same_account_of_another_person(terra: Terra, receiver: Receiver, setting: str, status: int) -> None:
+def test_the_same_account_of_another_user_follows_the_setting(
+    terra: Terra, receiver: Receiver, setting: str, status: int
+) -> None:
     terra.set(same_account_elsewhere=setting, redirect_waits_for_webhook=True)
     first = terra.connect("anna", account="shared")
     terra.connect("berta", account="shared")
@@ -194,7 +196,7 @@ def test_the_same_account_of_another_person(terra: Terra, receiver: Receiver, se
     assert [arrival.type for arrival in receiver.arrivals] == ["auth", "auth"]
 
 
-def test_the_final_user_id_may_be_another_one(terra: Terra, receiver: Receiver) -> None:
+def test_the_final_user_id_may_differ_from_the_pre_issued_one(terra: Terra, receiver: Receiver) -> None:
     terra.set(final_user_id="other")
     started = terra.authenticate(auth_success_redirect_url=SUCCESS)
 
@@ -212,11 +214,11 @@ def open_widget(terra: Terra) -> dict[str, str]:
         "auth_success_redirect_url": SUCCESS,
         "auth_failure_redirect_url": FAILURE,
     }
-    answer: dict[str, str] = terra.back_end.post("/api/widget/session", json=fields).json()
-    return answer
+    response: dict[str, str] = terra.back_end.post("/api/widget/session", json=fields).json()
+    return response
 
 
-def test_in_the_widget_the_person_picks_first(terra: Terra, receiver: Receiver) -> None:
+def test_the_widget_leads_to_the_login_of_the_chosen_provider(terra: Terra, receiver: Receiver) -> None:
     widget = open_widget(terra)
 
     picked = terra.browser.post(widget["url"], data={"provider": "FITBIT"})
@@ -230,7 +232,7 @@ def test_in_the_widget_the_person_picks_first(terra: Terra, receiver: Receiver) 
     assert terra.user_info(arrival.event["user"]["user_id"])["user"]["reference_id"] == "anna"
 
 
-def test_a_provider_of_the_mobile_sdk_leads_to_success_without_a_connection(terra: Terra) -> None:
+def test_choosing_an_sdk_provider_redirects_to_success_without_a_connection(terra: Terra) -> None:
     location = terra.browser.post(open_widget(terra)["url"], data={"provider": "APPLE"}).headers["location"]
 
     assert urlsplit(location).path == "/success"
@@ -239,14 +241,14 @@ def test_a_provider_of_the_mobile_sdk_leads_to_success_without_a_connection(terr
     assert terra.control("GET", "/deliveries") == []
 
 
-def test_the_widget_can_be_given_up(terra: Terra, receiver: Receiver) -> None:
+def test_cancelling_the_widget_redirects_to_failure(terra: Terra, receiver: Receiver) -> None:
     location = terra.browser.post(open_widget(terra)["url"], data={"decision": "deny"}).headers["location"]
 
     assert urlsplit(location).path == "/failure"
     assert receiver.wait_for(1)[0].type == "auth_cancelled"
 
 
-def test_the_widget_offers_only_what_was_asked_for(terra: Terra) -> None:
+def test_the_widget_rejects_providers_outside_its_list(terra: Terra) -> None:
     assert terra.browser.post(open_widget(terra)["url"], data={"provider": "OURA"}).status_code == 400
 
 

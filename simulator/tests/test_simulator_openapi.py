@@ -110,13 +110,15 @@ def _as_in_july(terra: Terra) -> None:
 def test_logins_are_as_documented(terra: Terra, document: Document) -> None:
     path = "/auth/authenticateUser"
 
-    for query in ("?resource=FITBIT", "", "?resource=NOBODY"):
+    for query in ("?resource=FITBIT", "", "?resource=UNKNOWN"):
         document.check_answer(terra.back_end.post(f"/api/v2{path}{query}"), "post", path)
     token = terra.back_end.post("/api/v2/auth/generateAuthToken")
     document.check_answer(token, "post", "/auth/generateAuthToken")
 
 
-def test_the_widget_session_answers_what_its_predecessor_did(terra: Terra, document: Document) -> None:
+def test_the_widget_session_returns_the_documented_response_of_its_predecessor(
+    terra: Terra, document: Document
+) -> None:
     response = terra.back_end.post("/api/widget/session", json={"providers": "FITBIT"})
 
     document.check_answer(response, "post", "/auth/generateWidgetSession", "200")
@@ -135,7 +137,7 @@ def test_user_info_is_as_documented(terra: Terra, document: Document, shape: str
     terra.set(userinfo_reference_shape=shape)
     user_id, pending = terra.connect(), terra.authenticate()["user_id"]
 
-    for query in (f"?user_id={user_id}", f"?user_id={pending}", "?reference_id=anna", "?user_id=nobody", ""):
+    for query in (f"?user_id={user_id}", f"?user_id={pending}", "?reference_id=anna", "?user_id=unknown", ""):
         document.check_answer(terra.back_end.get(f"/api/v2/userInfo{query}"), "get", "/userInfo")
 
 
@@ -160,7 +162,7 @@ def test_integrations_are_as_documented(terra: Terra, document: Document) -> Non
             document.check_answer(response, "get", path)
 
 
-def test_refusals_are_as_documented(terra: Terra, document: Document) -> None:
+def test_rejections_are_as_documented(terra: Terra, document: Document) -> None:
     path = "/api/v2/subscriptions"
     document.check_component(terra.browser.get(path), "Unauthorized")
     document.check_component(terra.back_end.get(path, headers={"x-api-key": "wrong"}), "Forbidden")

@@ -55,32 +55,32 @@ class Page(HTMLParser):
         raise AssertionError((button, fields, [form["buttons"] for form in self.forms]))
 
 
-def look(terra: Terra, query: str = "") -> Page:
+def open_page(terra: Terra, query: str = "") -> Page:
     response = terra.browser.get(f"/{query}")
     assert response.status_code == 200, response.text
     return Page(response.text)
 
 
 def press(terra: Terra, button: str, *, fill: dict[str, str] | None = None, **where: str) -> Page:
-    """Press a button and follow the browser back to the page."""
-    form = look(terra).form_with(button, **where) | (fill or {})
+    """Press a button and follow the redirect to the page."""
+    form = open_page(terra).form_with(button, **where) | (fill or {})
     response = terra.browser.post("/", data=form, headers={"Origin": terra.url})
     assert response.status_code == 303, response.text
     assert response.headers["location"].startswith("/")
-    return look(terra, response.headers["location"].removeprefix("/").partition("#")[0])
+    return open_page(terra, response.headers["location"].removeprefix("/").partition("#")[0])
 
 
-def somebody(terra: Terra, **fields: object) -> str:
+def add_user(terra: Terra, **fields: object) -> str:
     user: str = terra.control("POST", "/users", {"reference_id": "anna", "silent": True, **fields})["user"]["user_id"]
     return user
 
 
-def known(terra: Terra) -> list[str]:
+def user_ids(terra: Terra) -> list[str]:
     return [user["user_id"] for user in terra.control("GET", "/users")]
 
 
 def test_the_page_works_on_a_phone_and_without_script(terra: Terra) -> None:
-    somebody(terra)
+    add_user(terra)
     terra.control("POST", "/logins", {"reference_id": "anna"})
     response = terra.browser.get("/")
 
@@ -98,11 +98,11 @@ def test_the_page_works_on_a_phone_and_without_script(terra: Terra) -> None:
     assert {form["method"] for form in page.forms} == {"post", "get"}
 
 
-def test_what_people_and_receivers_write_is_text(terra: Terra, receiver: Receiver) -> None:
+def test_values_of_users_and_webhooks_are_escaped(terra: Terra, receiver: Receiver) -> None:
     hostile = '"><script>alert(1)</script>'
-    user_id = somebody(terra, reference_id=hostile, account=hostile, user_id=hostile)
+    user_id = add_user(terra, reference_id=hostile, account=hostile, user_id=hostile)
     terra.control("POST", "/deliveries", {"body": {"type": hostile, "user": {"reference_id": hostile}}})
-    page = terra.browser.get("/", params={"person": hostile})
+    page = terra.browser.get("/", params={"reference_id": hostile})
 
     assert receiver.arrivals
     assert user_id == hostile
@@ -110,11 +110,11 @@ def test_what_people_and_receivers_write_is_text(terra: Terra, receiver: Receive
     assert page.text.count("&lt;script&gt;") > 5
 
 
-def test_looking_changes_nothing(terra: Terra, receiver: Receiver) -> None:
-    somebody(terra)
+def test_showing_the_page_changes_nothing(terra: Terra, receiver: Receiver) -> None:
+    add_user(terra)
     before = [terra.control("GET", path) for path in ("/users", "/deliveries", "/settings", "/logins")]
     for _ in range(2):
-        look(terra)
+        open_page(terra)
     assert [terra.control("GET", path) for path in ("/users", "/deliveries", "/settings", "/logins")] == before
     assert receiver.arrivals == []
 
@@ -134,27 +134,27 @@ def test_looking_changes_nothing(terra: Terra, receiver: Receiver) -> None:
         ("forget", []),
     ],
 )
-def test_each_button_of_a_connection_makes_its_events(
+def test_each_button_of_a_connection_sends_its_webhooks(
     terra: Terra, receiver: Receiver, button: str, types: list[str]
 ) -> None:
-    user_id, other = somebody(terra), somebody(terra, provider="OURA")
+    user_id, other = add_user(terra), add_user(terra, provider="OURA")
 
     page = press(terra, button, user_id=user_id)
 
     assert [arrival.type for arrival in receiver.arrivals] == types
     if types:
-        assert "was answered 200" in page.text
-    assert other in known(terra)
-    gone = button in {"deauth", "forget"} or button.startswith("reauth")
-    assert (user_id not in known(terra)) is gone
+        assert "response 200" in page.text
+    assert other in user_ids(terra)
+    removed = button in {"deauth", "forget"} or button.startswith("reauth")
+    assert (user_id not in user_ids(terra)) is removed
 
 
-def test_a_reconnect_names_the_old_connection_or_null(terra: Terra, receiver: Receiver) -> None:
-    first = somebody(terra)
+def test_a_reconnect_contains_the_old_user_or_null(terra: Terra, receiver: Receiver) -> None:
+    first = add_user(terra)
     press(terra, "reauth_before", user_id=first)
-    [second] = known(terra)
+    [second] = user_ids(terra)
     press(terra, "reauth_null", user_id=second)
-    [third] = known(terra)
+    [third] = user_ids(terra)
 
     reauths = [arrival.event for arrival in receiver.arrivals if arrival.type == "user_reauth"]
     assert [reauth["new_user"]["user_id"] for reauth in reauths] == [second, third]
@@ -164,8 +164,8 @@ def test_a_reconnect_names_the_old_connection_or_null(terra: Terra, receiver: Re
     assert terra.user_info(third)["is_authenticated"] is True
 
 
-def test_a_permission_change_says_what_changed_and_what_is_granted_now(terra: Terra, receiver: Receiver) -> None:
-    user_id = somebody(terra, provider="OURA")
+def test_a_permission_change_contains_the_changed_and_the_current_scopes(terra: Terra, receiver: Receiver) -> None:
+    user_id = add_user(terra, provider="OURA")
 
     press(terra, "withdraw", user_id=user_id, fill={"scopes": " session , workout,"})
     press(terra, "grant", user_id=user_id, fill={"scopes": "spo2"})
@@ -180,17 +180,17 @@ def test_a_permission_change_says_what_changed_and_what_is_granted_now(terra: Te
     assert len(receiver.arrivals) == 2
 
 
-def test_somebody_connects_with_or_without_a_word(terra: Terra, receiver: Receiver) -> None:
+def test_a_connection_is_created_with_or_without_a_webhook(terra: Terra, receiver: Receiver) -> None:
     page = press(terra, "connect", fill={"reference_id": "bob", "provider": "OURA", "account": "bob's"})
-    assert "bob&#x27;s Oura connected. auth was answered 200" in page.text
+    assert "bob&#x27;s Oura connected. auth: response 200" in page.text
     page = press(terra, "connect_silently", fill={"reference_id": "bob", "provider": "GARMIN"})
-    assert "Nobody was told." in page.text
+    assert "No webhook was sent." in page.text
 
     assert [arrival.event["user"]["provider"] for arrival in receiver.arrivals] == ["OURA"]
     assert [user["provider"] for user in terra.control("GET", "/users")] == ["OURA", "GARMIN"]
 
 
-def test_a_login_that_nobody_finishes_is_in_terras_lists_and_can_be_opened(terra: Terra, receiver: Receiver) -> None:
+def test_an_unfinished_login_is_listed_and_can_be_opened(terra: Terra, receiver: Receiver) -> None:
     page = press(terra, "begin_login", fill={"reference_id": "bob"})
 
     assert "login never finished" in page.text
@@ -202,16 +202,16 @@ def test_a_login_that_nobody_finishes_is_in_terras_lists_and_can_be_opened(terra
     assert "Connect Fitbit?" in terra.browser.get(opened.group(1)).text
     assert receiver.arrivals == []
     press(terra, "forget", user_id=user["user_id"])
-    assert known(terra) == []
-    refused = terra.browser.post("/", data={"do": "begin_login", "provider": "APPLE"})
-    assert refused.status_code == 409
+    assert user_ids(terra) == []
+    rejected = terra.browser.post("/", data={"do": "begin_login", "provider": "APPLE"})
+    assert rejected.status_code == 409
 
 
-def test_webhooks_get_lost_while_they_shall(terra: Terra, receiver: Receiver) -> None:
-    user_id = somebody(terra)
-    assert "get lost" in press(terra, "lose").text
+def test_dropped_webhooks_are_not_sent(terra: Terra, receiver: Receiver) -> None:
+    user_id = add_user(terra)
+    assert "dropped" in press(terra, "lose").text
     page = press(terra, "connection_error", user_id=user_id)
-    assert "was never sent" in page.text
+    assert "dropped, not sent" in page.text
     press(terra, "send")
     press(terra, "activity", user_id=user_id)
     assert [arrival.type for arrival in receiver.arrivals] == ["activity"]
@@ -221,24 +221,24 @@ def test_webhooks_get_lost_while_they_shall(terra: Terra, receiver: Receiver) ->
     ("button", "arriving"),
     [("release", ["access_revoked", "deauth"]), ("release_reversed", ["deauth", "access_revoked"]), ("drop", [])],
 )
-def test_held_webhooks_go_out_in_either_order_or_never(
+def test_queued_webhooks_are_sent_in_either_order_or_dropped(
     terra: Terra, receiver: Receiver, button: str, arriving: list[str]
 ) -> None:
-    user_id = somebody(terra)
+    user_id = add_user(terra)
     press(terra, "hold")
     press(terra, "access_revoked", user_id=user_id)
-    assert "Held back: 2" in press(terra, "deauth", user_id=user_id).text
+    assert "Queued: 2" in press(terra, "deauth", user_id=user_id).text
     assert receiver.arrivals == []
 
-    assert "Held back: 0" in press(terra, button).text
+    assert "Queued: 0" in press(terra, button).text
 
     assert [arrival.type for arrival in receiver.arrivals] == arriving
     press(terra, "connect")
     assert receiver.arrivals[-1].type == "auth"
 
 
-def test_single_held_webhooks_go_out_or_get_lost(terra: Terra, receiver: Receiver) -> None:
-    user_id = somebody(terra)
+def test_single_queued_webhooks_are_sent_or_dropped(terra: Terra, receiver: Receiver) -> None:
+    user_id = add_user(terra)
     press(terra, "hold")
     for event in ("activity", "access_revoked", "deauth"):
         press(terra, event, user_id=user_id)
@@ -254,8 +254,8 @@ def test_single_held_webhooks_go_out_or_get_lost(terra: Terra, receiver: Receive
     assert [arrival.type for arrival in receiver.arrivals] == ["deauth"]
 
 
-def test_each_webhook_is_sent_twice_while_it_shall(terra: Terra, receiver: Receiver) -> None:
-    user_id = somebody(terra)
+def test_webhooks_are_sent_twice_on_request(terra: Terra, receiver: Receiver) -> None:
+    user_id = add_user(terra)
     press(terra, "twice")
     press(terra, "activity", user_id=user_id)
     press(terra, "once")
@@ -270,8 +270,8 @@ def test_each_webhook_is_sent_twice_while_it_shall(terra: Terra, receiver: Recei
     assert third.type == "deauth"
 
 
-def test_a_webhook_is_sent_again_as_it_was_or_under_a_new_trace_id(terra: Terra, receiver: Receiver) -> None:
-    user_id = somebody(terra)
+def test_a_webhook_is_resent_unchanged_or_with_a_new_trace_id(terra: Terra, receiver: Receiver) -> None:
+    user_id = add_user(terra)
     press(terra, "activity", user_id=user_id)
     [delivery] = terra.control("GET", "/deliveries")
 
@@ -285,39 +285,39 @@ def test_a_webhook_is_sent_again_as_it_was_or_under_a_new_trace_id(terra: Terra,
     assert first.headers[TRACE] == again.headers[TRACE] != replay.headers[TRACE]
 
 
-def test_what_is_pending_is_tried_at_once(terra: Terra, receiver: Receiver) -> None:
+def test_pending_webhooks_are_retried_on_request(terra: Terra, receiver: Receiver) -> None:
     terra.set(retry_scale=1)
-    user_id = somebody(terra)
+    user_id = add_user(terra)
     receiver.answers.append(503)
-    assert "was answered 503" in press(terra, "activity", user_id=user_id).text
+    assert "response 503" in press(terra, "activity", user_id=user_id).text
 
     page = press(terra, "retry")
 
-    assert "Sent 2 times; the last one was answered 200" in page.text
+    assert "Sent 2 times. Last result: response 200" in page.text
     assert "Pending: 0" in page.text
 
 
-def test_a_person_can_be_looked_at_alone(terra: Terra) -> None:
-    anna, bob = somebody(terra), somebody(terra, reference_id="bob")
+def test_the_page_can_be_filtered_by_reference_id(terra: Terra) -> None:
+    anna, bob = add_user(terra), add_user(terra, reference_id="bob")
     terra.control("POST", f"/users/{bob}/events", {"type": "activity"})
 
-    page = look(terra, "?person=anna")
+    page = open_page(terra, "?reference_id=anna")
 
     assert f"user-{anna}" in page.ids
     assert f"user-{bob}" not in page.ids
     assert "None yet." in page.text
     form = page.form_with("activity", user_id=anna)
-    assert terra.browser.post("/", data=form).headers["location"] == f"/?person=anna#user-{anna}"
+    assert terra.browser.post("/", data=form).headers["location"] == f"/?reference_id=anna#user-{anna}"
 
 
-def test_the_page_stays_small_with_many_people(terra: Terra) -> None:
+def test_the_page_limits_the_number_of_connections(terra: Terra) -> None:
     for number in range(60):
-        somebody(terra, reference_id=f"person-{number:02}")
+        add_user(terra, reference_id=f"user-{number:02}")
 
-    page = look(terra)
+    page = open_page(terra)
 
-    assert "People and connections: 60" in page.text
-    assert "And 10 older ones." in page.text
+    assert "Users and connections: 60" in page.text
+    assert "10 older connections are not shown." in page.text
     assert sum(place.startswith("user-") for place in page.ids) == 50
 
 
@@ -331,17 +331,17 @@ def test_the_page_stays_small_with_many_people(terra: Terra) -> None:
     ],
     ids=str,
 )
-def test_no_page_of_another_site_sees_it_or_presses_a_button(terra: Terra, headers: dict[str, str]) -> None:
-    user_id = somebody(terra)
+def test_foreign_web_pages_cannot_read_the_page_or_press_buttons(terra: Terra, headers: dict[str, str]) -> None:
+    user_id = add_user(terra)
 
     assert terra.browser.get("/", headers=headers).status_code == 403
-    refused = terra.browser.post("/", data={"do": "forget", "user_id": user_id}, headers=headers)
+    rejected = terra.browser.post("/", data={"do": "forget", "user_id": user_id}, headers=headers)
 
-    assert refused.status_code == 403
-    assert known(terra) == [user_id]
+    assert rejected.status_code == 403
+    assert user_ids(terra) == [user_id]
 
 
-def test_the_page_lets_browsers_send_their_origin_with_its_forms(terra: Terra) -> None:
+def test_the_referrer_policy_lets_forms_send_their_origin(terra: Terra) -> None:
     # With no-referrer they send the Origin null, which is rejected.
     assert terra.browser.get("/").headers["referrer-policy"] == "same-origin"
 
@@ -352,20 +352,20 @@ def test_the_page_lets_browsers_send_their_origin_with_its_forms(terra: Terra) -
         ({}, 400),
         ({"do": "no such thing"}, 400),
         ({"do": "deauth"}, 409),
-        ({"do": "deauth", "user_id": "gone"}, 409),
-        ({"do": "reauth_after", "user_id": "gone"}, 409),
-        ({"do": "again", "delivery_id": "gone"}, 409),
-        ({"do": "connect", "provider": "NOBODY"}, 409),
+        ({"do": "deauth", "user_id": "unknown"}, 409),
+        ({"do": "reauth_after", "user_id": "unknown"}, 409),
+        ({"do": "again", "delivery_id": "unknown"}, 409),
+        ({"do": "connect", "provider": "UNKNOWN"}, 409),
     ],
     ids=str,
 )
-def test_a_button_for_what_is_gone_says_so(terra: Terra, form: dict[str, str], status: int) -> None:
-    answer = terra.browser.post("/", data=form)
-    assert answer.status_code == status
-    assert "Nothing was done" in answer.text
+def test_an_impossible_action_is_rejected_with_a_reason(terra: Terra, form: dict[str, str], status: int) -> None:
+    response = terra.browser.post("/", data=form)
+    assert response.status_code == status
+    assert "Nothing was done" in response.text
 
 
-def test_who_never_connected_cannot_connect_again(terra: Terra) -> None:
+def test_a_pending_user_cannot_be_reconnected(terra: Terra) -> None:
     login = terra.control("POST", "/logins", {"reference_id": "anna"})
     form = {"do": "reauth_after", "user_id": login["user_id"]}
     assert terra.browser.post("/", data=form).status_code == 409
@@ -375,13 +375,13 @@ def test_who_never_connected_cannot_connect_again(terra: Terra) -> None:
 # -- the same through the control API ---------------------------------------------------------------------------------
 
 
-def test_a_login_is_begun_and_left_by_the_control_api(terra: Terra) -> None:
+def test_the_control_api_starts_a_login_without_finishing_it(terra: Terra) -> None:
     login = terra.control("POST", "/logins", {"reference_id": "anna", "resource": "GARMIN"})
 
     assert terra.user_info(login["user_id"])["is_authenticated"] is False
     assert "Connect Garmin?" in terra.browser.get(login["auth_url"]).text
     terra.control("POST", "/logins", {"resource": "APPLE"}, expect=400)
-    terra.control("POST", "/logins", {"resource": "NOBODY"}, expect=400)
+    terra.control("POST", "/logins", {"resource": "UNKNOWN"}, expect=400)
 
 
 @pytest.mark.parametrize(
@@ -394,15 +394,15 @@ def test_a_login_is_begun_and_left_by_the_control_api(terra: Terra) -> None:
     ],
     ids=str,
 )
-def test_a_reconnect_is_as_ordered_and_else_as_the_settings_say(
+def test_the_fields_of_a_reconnect_override_the_settings(
     terra: Terra, receiver: Receiver, how: dict[str, str], types: list[str], *, is_old_named: bool
 ) -> None:
     terra.set(reauth_order="reauth_first", reauth_old_user="null")
-    old = somebody(terra)
+    old = add_user(terra)
 
     new = terra.control("POST", f"/users/{old}/reauth", how)["user"]["user_id"]
 
-    assert known(terra) == [new]
+    assert user_ids(terra) == [new]
     assert [arrival.type for arrival in receiver.arrivals] == types
     [reauth] = [arrival.event for arrival in receiver.arrivals if arrival.type == "user_reauth"]
     assert reauth["new_user"]["user_id"] == new
@@ -410,9 +410,9 @@ def test_a_reconnect_is_as_ordered_and_else_as_the_settings_say(
     assert terra.control("GET", "/settings")["reauth_order"] == "reauth_first"
 
 
-def test_a_captured_webhook_is_replayed_with_forged_headers(terra: Terra, receiver: Receiver) -> None:
+def test_a_webhook_is_replayed_with_forged_headers(terra: Terra, receiver: Receiver) -> None:
     terra.set(refresh_t_on_retry=False)
-    user_id = somebody(terra)
+    user_id = add_user(terra)
     [sent] = terra.control("POST", f"/users/{user_id}/events", {"type": "activity"})["deliveries"]
     again = f"/deliveries/{sent['delivery_id']}/again"
 
@@ -420,9 +420,9 @@ def test_a_captured_webhook_is_replayed_with_forged_headers(terra: Terra, receiv
     answers = terra.control("POST", again, forged)
     terra.control("POST", again, {"ordering_timestamp": None})
     terra.control("POST", again, {"sign_anew": True})
-    terra.control("POST", "/deliveries/gone/again", {}, expect=404)
+    terra.control("POST", "/deliveries/unknown/again", {}, expect=404)
 
-    assert [(answer["trace_id"], answer["status"]) for answer in answers] == [("forged", 200)] * 2
+    assert [(response["trace_id"], response["status"]) for response in answers] == [("forged", 200)] * 2
     first, *replays, bare, anew = receiver.arrivals
     assert {arrival.body for arrival in receiver.arrivals} == {first.body}
     assert {arrival.signature for arrival in (*replays, bare)} == {first.signature}
@@ -431,21 +431,21 @@ def test_a_captured_webhook_is_replayed_with_forged_headers(terra: Terra, receiv
     assert anew.t >= first.t
 
 
-def test_a_lost_webhook_can_still_be_sent(terra: Terra, receiver: Receiver) -> None:
+def test_a_dropped_webhook_can_be_resent(terra: Terra, receiver: Receiver) -> None:
     terra.set(send_webhooks=False)
-    user_id = somebody(terra)
+    user_id = add_user(terra)
     [lost] = terra.control("POST", f"/users/{user_id}/events", {"type": "activity"})["deliveries"]
     assert lost["state"] == "lost"
 
-    [answer] = terra.control("POST", f"/deliveries/{lost['delivery_id']}/again", {})
+    [response] = terra.control("POST", f"/deliveries/{lost['delivery_id']}/again", {})
 
-    assert answer["status"] == 200
+    assert response["status"] == 200
     assert receiver.arrivals[0].headers[TRACE] == lost["trace_id"]
 
 
-def test_a_permission_change_may_leave_out_what_is_granted_now(terra: Terra, receiver: Receiver) -> None:
+def test_a_permission_change_may_omit_the_current_scopes(terra: Terra, receiver: Receiver) -> None:
     terra.set(permission_change_scopes="absent")
-    user_id = somebody(terra)
+    user_id = add_user(terra)
 
     terra.control("POST", f"/users/{user_id}/events", {"type": "permission_change", "scopes_removed": "sleep"})
 

@@ -14,7 +14,7 @@ from simulator_process import SOURCES, Terra, running
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
-def test_people_and_undelivered_webhooks_survive_a_restart(
+def test_users_and_undelivered_webhooks_survive_a_restart(
     tmp_path: Path, receiver: Receiver, ending: signal.Signals
 ) -> None:
     state = tmp_path / "terra" / "state.json"
@@ -50,7 +50,7 @@ def wait_for_attempt(terra: Terra) -> None:
         time.sleep(0.02)
 
 
-def test_what_is_held_stays_held_over_a_restart(tmp_path: Path, receiver: Receiver) -> None:
+def test_queued_webhooks_stay_queued_after_a_restart(tmp_path: Path, receiver: Receiver) -> None:
     options = ("--state", str(tmp_path / "state.json"), "--webhook-url", receiver.url)
     with running(*options) as terra:
         terra.control("POST", "/hold")
@@ -61,7 +61,7 @@ def test_what_is_held_stays_held_over_a_restart(tmp_path: Path, receiver: Receiv
     assert len(receiver.arrivals) == 1
 
 
-def test_the_end_does_not_wait_for_calls_under_way() -> None:
+def test_stopping_does_not_wait_for_running_calls() -> None:
     with running() as terra, socket.create_connection(("127.0.0.1", int(terra.url.rsplit(":", 1)[1]))) as busy:
         terra.control("POST", "/faults", {"path": "/integrations", "kind": "slow", "delay_s": 60})
         busy.sendall(b"GET /api/v2/integrations HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -86,9 +86,9 @@ def run(*arguments: str, environment: dict[str, str]) -> "subprocess.CompletedPr
 SECRETS = {"TERRA_SIMULATOR_API_KEY": "a", "TERRA_SIMULATOR_SIGNING_SECRET": "b"}
 
 
-def test_a_taken_port_is_one_clear_line() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_a_port_in_use_is_reported_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         ended = run("--port", str(port), environment=SECRETS)
 
     assert ended.returncode == 1
@@ -96,23 +96,24 @@ def test_a_taken_port_is_one_clear_line() -> None:
     assert ended.stderr.count("\n") == 1
 
 
-def test_a_missing_secret_is_one_clear_line() -> None:
+def test_a_missing_secret_is_reported_in_one_line() -> None:
     ended = run("--port", "0", environment={"TERRA_SIMULATOR_API_KEY": "a"})
 
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == "Terra simulator: the environment variable TERRA_SIMULATOR_SIGNING_SECRET is not set\n"
 
 
-def test_a_broken_state_is_one_clear_line_and_is_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [{"users": 7}, {"people": {}}], ids=["invalid", "of an earlier version"])
+def test_an_unreadable_state_is_reported_in_one_line_and_kept(tmp_path: Path, content: object) -> None:
     state = tmp_path / "state.json"
-    state.write_text(json.dumps({"people": 7}))
+    state.write_text(json.dumps(content))
 
     ended = run("--port", "0", "--state", str(state), environment=SECRETS)
 
     assert ended.returncode == 1
     assert "remove it" in ended.stderr
     assert ended.stderr.count("\n") == 1
-    assert state.read_text() == '{"people": 7}'
+    assert json.loads(state.read_text()) == content
 
 
 def test_it_listens_on_127_0_0_1_only() -> None:

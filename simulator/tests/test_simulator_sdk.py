@@ -24,11 +24,11 @@ def client(terra: Terra) -> Iterator[sdk.Terra]:
         yield sdk.Terra(dev_id=DEV_ID, api_key=API_KEY, base_url=f"{terra.url}/api/v2", httpx_client=transport)
 
 
-def fields(answer: Any) -> Any:  # noqa: ANN401 - the SDK's unions of models
-    return answer.model_dump() if hasattr(answer, "model_dump") else answer
+def fields(response: Any) -> Any:  # noqa: ANN401 - the SDK's unions of models
+    return response.model_dump() if hasattr(response, "model_dump") else response
 
 
-def test_the_sdk_connects_looks_and_disconnects(terra: Terra, client: sdk.Terra) -> None:
+def test_the_sdk_connects_reads_and_disconnects_a_user(terra: Terra, client: sdk.Terra) -> None:
     started = client.authentication.authenticateuser(resource="FITBIT", reference_id="anna")
     assert started.status == "success"
     assert started.user_id is not None
@@ -49,28 +49,28 @@ def test_the_sdk_connects_looks_and_disconnects(terra: Terra, client: sdk.Terra)
 
 
 def test_the_sdk_gets_a_mobile_token(client: sdk.Terra) -> None:
-    answer = client.authentication.generateauthtoken()
+    response = client.authentication.generateauthtoken()
 
-    assert (answer.status, answer.expires_in) == ("success", 180)
-    assert answer.token
+    assert (response.status, response.expires_in) == ("success", 180)
+    assert response.token
 
 
-def test_the_sdk_lists_everybody_whole_and_in_pages(terra: Terra, client: sdk.Terra) -> None:
+def test_the_sdk_lists_users_complete_and_in_pages(terra: Terra, client: sdk.Terra) -> None:
     terra.set(version="july")  # the SDK's version
-    everybody = [terra.connect("anna"), terra.connect("berta")]
+    user_ids = [terra.connect("anna"), terra.connect("berta")]
 
     whole = fields(client.user.getalluserids())
     paged = fields(client.user.getalluserids(page=1, per_page=1))
 
-    assert [user["user_id"] for user in whole["users"]] == everybody
-    assert [user["user_id"] for user in paged["data"]["results"]] == everybody[1:]
+    assert [user["user_id"] for user in whole["users"]] == user_ids
+    assert [user["user_id"] for user in paged["data"]["results"]] == user_ids[1:]
 
 
 def test_the_sdk_lists_integrations(client: sdk.Terra) -> None:
     assert fields(client.integrations.detailedfetch(sdk=True))["providers"]
 
 
-def test_the_sdks_verifier_accepts_what_the_simulator_signs(terra: Terra, receiver: Receiver) -> None:
+def test_the_sdk_verifies_the_signature_of_the_simulator(terra: Terra, receiver: Receiver) -> None:
     terra.connect("änna")
 
     (arrival,) = receiver.wait_for(1)

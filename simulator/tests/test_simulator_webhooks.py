@@ -28,7 +28,7 @@ def wait_for_state(terra: Terra, state: str, count: int = 1) -> list[dict[str, A
     return found
 
 
-def test_the_signature_agrees_with_terras_test_vector() -> None:
+def test_the_signature_equals_the_test_vector_of_terra() -> None:
     signature = sign(b"123", t=12345678, secrets=["key"])
 
     assert signature == "t=12345678,v1=dca55eca8f595bd4d80250ab9609c7cbecec8e581c5c3822294f7c2ee1c99377"
@@ -41,7 +41,7 @@ def test_retries_double_from_thirty_seconds_and_end_after_ten() -> None:
     assert seconds_before_retry(1, scale=0.001) == pytest.approx(0.03)
 
 
-def test_a_webhook_carries_terras_headers(terra: Terra, receiver: Receiver) -> None:
+def test_a_webhook_has_the_headers_of_terra(terra: Terra, receiver: Receiver) -> None:
     began = time.time()
     terra.connect()
 
@@ -57,7 +57,7 @@ def test_a_webhook_carries_terras_headers(terra: Terra, receiver: Receiver) -> N
 
 
 @pytest.mark.parametrize(("setting", "absent"), [("new", "Terra-Signature"), ("old", "X-Terra-Signature")])
-def test_either_signature_header_may_come_alone(terra: Terra, receiver: Receiver, setting: str, absent: str) -> None:
+def test_settings_select_one_signature_header(terra: Terra, receiver: Receiver, setting: str, absent: str) -> None:
     terra.set(signature_headers=setting, ordering_header=False, reference_header=False)
     terra.connect()
 
@@ -67,7 +67,7 @@ def test_either_signature_header_may_come_alone(terra: Terra, receiver: Receiver
 
 
 @pytest.mark.parametrize("status", [301, 400, 413, 500, 503])
-def test_anything_but_2xx_is_sent_again_with_the_same_ids(terra: Terra, receiver: Receiver, status: int) -> None:
+def test_any_status_but_2xx_is_retried_with_the_same_ids(terra: Terra, receiver: Receiver, status: int) -> None:
     receiver.answers.extend([status, status, 204])
     terra.connect()
 
@@ -88,7 +88,7 @@ def test_terra_gives_up_after_ten_retries(terra: Terra, receiver: Receiver) -> N
 
 
 @pytest.mark.parametrize(("refresh", "distinct"), [(True, 2), (False, 1)])
-def test_the_time_of_the_signature_is_renewed_or_not(
+def test_a_setting_renews_the_time_of_the_signature_on_a_retry(
     terra: Terra, receiver: Receiver, *, refresh: bool, distinct: int
 ) -> None:
     terra.set(refresh_t_on_retry=refresh, retry_scale=1)
@@ -113,7 +113,7 @@ def test_a_slow_receiver_is_a_failure(terra: Terra, receiver: Receiver) -> None:
     assert "Timeout" in pending["attempts"][0]["error"]
 
 
-def test_a_changed_speed_applies_to_retries_that_wait(terra: Terra, receiver: Receiver) -> None:
+def test_a_changed_retry_scale_applies_to_waiting_retries(terra: Terra, receiver: Receiver) -> None:
     terra.set(retry_scale=1)
     receiver.answers.append(500)
     terra.connect()
@@ -126,7 +126,7 @@ def test_a_changed_speed_applies_to_retries_that_wait(terra: Terra, receiver: Re
     wait_for_state(terra, "delivered")
 
 
-def test_webhooks_can_get_lost(terra: Terra, receiver: Receiver) -> None:
+def test_a_setting_drops_webhooks(terra: Terra, receiver: Receiver) -> None:
     terra.set(send_webhooks=False)
     user_id = terra.connect()
 
@@ -135,7 +135,7 @@ def test_webhooks_can_get_lost(terra: Terra, receiver: Receiver) -> None:
     assert receiver.arrivals == []
 
 
-def test_webhooks_can_be_late(terra: Terra, receiver: Receiver) -> None:
+def test_a_setting_delays_webhooks(terra: Terra, receiver: Receiver) -> None:
     terra.set(webhook_delay_s=0.3)
     started = time.monotonic()
     terra.connect()
@@ -150,24 +150,26 @@ def test_the_redirect_can_wait_for_the_webhook(terra: Terra, receiver: Receiver)
     assert len(receiver.arrivals) == 1
 
 
-@pytest.mark.parametrize(("order", "people"), [("fifo", "abc"), ("reverse", "cba")])
-def test_held_webhooks_go_out_in_either_order(terra: Terra, receiver: Receiver, order: str, people: str) -> None:
+@pytest.mark.parametrize(("order", "reference_ids"), [("fifo", "abc"), ("reverse", "cba")])
+def test_held_webhooks_are_released_in_either_order(
+    terra: Terra, receiver: Receiver, order: str, reference_ids: str
+) -> None:
     terra.control("POST", "/hold")
-    for person in "abc":
-        terra.connect(person)
+    for reference_id in "abc":
+        terra.connect(reference_id)
     assert receiver.arrivals == []
 
     terra.control("POST", "/release", {"order": order})
 
-    assert "".join(arrival.event["user"]["reference_id"] for arrival in receiver.arrivals) == people
+    assert "".join(arrival.event["user"]["reference_id"] for arrival in receiver.arrivals) == reference_ids
     terra.connect("d")
     receiver.wait_for(4)
 
 
-def test_held_webhooks_can_be_picked_and_dropped(terra: Terra, receiver: Receiver) -> None:
+def test_held_webhooks_can_be_selected_and_dropped(terra: Terra, receiver: Receiver) -> None:
     terra.control("POST", "/hold")
-    for person in "abc":
-        terra.connect(person)
+    for reference_id in "abc":
+        terra.connect(reference_id)
     a, b, c = (delivery["trace_id"] for delivery in deliveries_of(terra, "held"))
 
     terra.control("POST", "/release", {"order": [c], "keep_holding": True})
@@ -179,7 +181,7 @@ def test_held_webhooks_can_be_picked_and_dropped(terra: Terra, receiver: Receive
     terra.control("POST", "/release", {"drop": [a]}, expect=404)
 
 
-def test_any_event_can_be_sent_exactly_as_wanted(terra: Terra, receiver: Receiver) -> None:
+def test_any_event_can_be_sent_exactly_as_requested(terra: Terra, receiver: Receiver) -> None:
     answers = terra.control(
         "POST",
         "/deliveries",
@@ -214,7 +216,7 @@ def test_a_body_need_not_be_json(terra: Terra, receiver: Receiver, fields: dict[
     assert receiver.arrivals[0].signature == sign(sent, t=receiver.arrivals[0].t, secrets=[SIGNING_SECRET])
 
 
-def test_thirty_two_copies_at_once_are_equal_to_the_byte(terra: Terra, receiver: Receiver) -> None:
+def test_concurrent_copies_have_identical_bytes(terra: Terra, receiver: Receiver) -> None:
     answers = terra.control("POST", "/deliveries", {"body": {"type": "x"}, "copies": 32, "concurrent": True})
 
     assert len(answers) == 32
@@ -222,26 +224,26 @@ def test_thirty_two_copies_at_once_are_equal_to_the_byte(terra: Terra, receiver:
     assert len({(tuple(arrival.headers.items()), arrival.body) for arrival in receiver.arrivals}) == 1
 
 
-def test_an_ordered_delivery_is_retried_only_on_request(terra: Terra, receiver: Receiver) -> None:
+def test_a_requested_delivery_is_retried_only_on_request(terra: Terra, receiver: Receiver) -> None:
     receiver.answers.extend([503, 503])
     for retry in (False, True):
-        (answer,) = terra.control("POST", "/deliveries", {"body": {"type": "x"}, "retry": retry})
-        assert answer["status"] == 503
+        (response,) = terra.control("POST", "/deliveries", {"body": {"type": "x"}, "retry": retry})
+        assert response["status"] == 503
 
     receiver.wait_for(3)
     wait_for_state(terra, "delivered")
     assert len(deliveries_of(terra, "given_up")) == 1
 
 
-def test_a_receiver_that_is_not_there_gives_no_status(terra: Terra) -> None:
-    (answer,) = terra.control("POST", "/deliveries", {"body": {}, "url": "http://127.0.0.1:1/"})
+def test_an_unreachable_receiver_leaves_the_status_null(terra: Terra) -> None:
+    (response,) = terra.control("POST", "/deliveries", {"body": {}, "url": "http://127.0.0.1:1/"})
 
-    assert answer["status"] is None
-    assert answer["error"]
+    assert response["status"] is None
+    assert response["error"]
 
 
 @pytest.mark.parametrize("fields", [{}, {"body": {}, "text": ""}, {"base64": "?"}, {"body": {}, "typo": 1}])
-def test_a_wrong_order_is_explained(terra: Terra, fields: dict[str, Any]) -> None:
+def test_an_invalid_delivery_request_is_rejected_with_an_error(terra: Terra, fields: dict[str, Any]) -> None:
     assert terra.control("POST", "/deliveries", fields, expect=400)["error"]
 
 
@@ -254,10 +256,10 @@ def test_a_user_of_the_control_api_connects_without_a_browser(terra: Terra, rece
     assert (quiet["user"]["user_id"], quiet["deliveries"]) == ("chosen", [])
     assert terra.user_info("chosen")["is_authenticated"] is True
     terra.control("POST", "/users", {"user_id": "chosen"}, expect=409)
-    terra.control("POST", "/users", {"provider": "NOBODY"}, expect=400)
+    terra.control("POST", "/users", {"provider": "UNKNOWN"}, expect=400)
 
 
-def test_what_terra_believes_can_be_changed_silently(terra: Terra, receiver: Receiver) -> None:
+def test_the_data_of_a_user_can_be_changed_without_a_webhook(terra: Terra, receiver: Receiver) -> None:
     user_id = terra.control("POST", "/users", {"reference_id": "anna", "silent": True})["user"]["user_id"]
 
     terra.control("PATCH", f"/users/{user_id}", {"is_authenticated": False, "active": True, "reference_id": "berta"})
@@ -273,7 +275,7 @@ def test_what_terra_believes_can_be_changed_silently(terra: Terra, receiver: Rec
     ("event", "status", "is_authenticated", "active"),
     [("access_revoked", "warning", False, False), ("connection_error", "warning", True, True)],
 )
-def test_events_befall_a_user(
+def test_an_event_changes_the_user_and_sends_a_webhook(
     terra: Terra, receiver: Receiver, event: str, status: str, *, is_authenticated: bool, active: bool
 ) -> None:
     user_id = terra.control("POST", "/users", {"silent": True})["user"]["user_id"]

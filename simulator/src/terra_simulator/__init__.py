@@ -1,7 +1,7 @@
 """A local Terra: REST API, consent pages, redirects, signed webhooks with retries, and faults on demand.
 
 It behaves as Terra's published documentation, OpenAPI document and SDKs state (https://docs.tryterra.co); where these
-disagree or are silent, a setting chooses. Everything listens on 127.0.0.1. Modules: `people` (users and their
+disagree or are silent, a setting chooses. Everything listens on 127.0.0.1. Modules: `users` (users and their
 connections), `events` (webhook bodies), `signature`, `schedule` and `outbox` (sending), `simulator` (Terra's rules),
 `rest`, `consent` with `pages`, `control`, `console` (HTTP), `faults`, `journal`, `settings`, `state_file`.
 

@@ -106,11 +106,11 @@ async def _serve(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="terra-simulator", description="A Terra on this machine.")
-    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0 takes a free one")
+    parser = argparse.ArgumentParser(prog="terra-simulator", description="Simulate Terra on this machine.")
+    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1; 0 selects a free one")
     parser.add_argument("--dev-id", required=True, help="the developer account's dev-id")
     parser.add_argument("--webhook-url", help="where webhooks go")
-    parser.add_argument("--state", type=Path, help="file that keeps people and undelivered webhooks")
+    parser.add_argument("--state", type=Path, help="file that keeps users and undelivered webhooks")
     parser.add_argument("--retry-scale", type=float, default=1.0, help="factor on Terra's retry delays, such as 0.001")
     parser.add_argument("--public-url", help="how browsers reach the simulator, if not by its own address")
     return parser

@@ -13,9 +13,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from terra_simulator import pages
-from terra_simulator.people import Login, WidgetSession
 from terra_simulator.providers import PROVIDERS
 from terra_simulator.simulator import Emission, Simulator, default_account
+from terra_simulator.users import Login, WidgetSession
 
 
 class ConsentPages:
@@ -88,11 +88,11 @@ class ConsentPages:
         return _see_other(f"/login/{login.token}")
 
     def _login(self, request: Request) -> Login | None:
-        login = self._terra.people.logins.get(request.path_params["token"])
+        login = self._terra.users.logins.get(request.path_params["token"])
         return None if login is None or self._terra.is_void(login) else login
 
     def _session(self, request: Request) -> WidgetSession | None:
-        session = self._terra.people.widget_sessions.get(request.path_params["session_id"])
+        session = self._terra.users.widget_sessions.get(request.path_params["session_id"])
         return None if session is None or self._terra.has_expired(session) else session
 
     async def _settle(self, emission: Emission | None) -> None:

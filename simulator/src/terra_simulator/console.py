@@ -18,9 +18,9 @@ from terra_simulator import console_view, pages
 from terra_simulator.consent import form_fields
 from terra_simulator.origin_guard import is_foreign
 from terra_simulator.outbox import Delivery, copies
-from terra_simulator.people import User, new_id
 from terra_simulator.providers import PROVIDERS
 from terra_simulator.simulator import Emission, LoginRequest, Simulator
+from terra_simulator.users import User, new_id
 
 Form = Mapping[str, str]
 LONGEST_WAIT_S: Final = 3.0
@@ -43,12 +43,12 @@ class Console:
 
     def __init__(self, simulator: Simulator) -> None:
         self._terra = simulator
-        self._news = ""
-        self._acts: dict[str, Callable[[Form], Awaitable[str]]] = {
+        self._notice = ""
+        self._actions: dict[str, Callable[[Form], Awaitable[str]]] = {
             "connect": self._connect,
             "connect_silently": self._connect_silently,
             "begin_login": self._begin_login,
-            "lose": lambda _: self._set("Webhooks get lost from now on.", send_webhooks=False),
+            "lose": lambda _: self._set("Webhooks are dropped from now on.", send_webhooks=False),
             "send": lambda _: self._set("Webhooks are sent from now on.", send_webhooks=True),
             "twice": lambda _: self._set("Each webhook is sent twice from now on.", webhook_copies=2),
             "once": lambda _: self._set("Each webhook is sent once from now on.", webhook_copies=1),
@@ -63,46 +63,50 @@ class Console:
             "replay": self._replay,
             "grant": self._grant,
             "withdraw": self._withdraw,
-            "forget": self._forget,
-            **{name: self._happening(name) for name in EVENTS},
-            **{name: self._reconnecting(how) for name, how in REAUTHS.items()},
+            "forget": self._delete,
+            **{name: self._event_action(name) for name in EVENTS},
+            **{name: self._reconnect_action(overrides) for name, overrides in REAUTHS.items()},
         }
 
     def routes(self) -> list[BaseRoute]:
         """Return the page's path."""
         return [
-            Route("/", self._door(self.show), methods=["GET"]),
-            Route("/", self._door(self.act), methods=["POST"]),
+            Route("/", self._guarded(self.show), methods=["GET"]),
+            Route("/", self._guarded(self.act), methods=["POST"]),
         ]
 
-    def _door(self, endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-        async def enter(request: Request) -> Response:
+    def _guarded(self, endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def handle(request: Request) -> Response:
             if is_foreign(request.scope["headers"], has_pages=True):
-                return pages.refusal("Not from there", "This page works on this machine only.", HTTPStatus.FORBIDDEN)
+                return pages.refusal(
+                    "Request rejected", "This page can only be used from this machine.", HTTPStatus.FORBIDDEN
+                )
             return await endpoint(request)
 
-        return enter
+        return handle
 
     async def show(self, request: Request) -> Response:
         """Show the current state."""
-        news, self._news = self._news, ""
-        return console_view.page(self._terra, news=news, person=request.query_params.get("person", "").strip())
+        notice, self._notice = self._notice, ""
+        return console_view.page(
+            self._terra, notice=notice, reference_id=request.query_params.get("reference_id", "").strip()
+        )
 
     async def act(self, request: Request) -> Response:
         """Carry out a button's action."""
         form = await form_fields(request)
-        act = self._acts.get(form.get("do", ""))
-        if act is None:
-            return pages.refusal("Nothing was done", "Press one of the buttons.", HTTPStatus.BAD_REQUEST)
+        action = self._actions.get(form.get("do", ""))
+        if action is None:
+            return pages.refusal("Nothing was done", "Use one of the buttons of the page.", HTTPStatus.BAD_REQUEST)
         try:
-            self._news = await act(form)
+            self._notice = await action(form)
         except NotPossibleError as error:
             return pages.refusal("Nothing was done", str(error), HTTPStatus.CONFLICT)
         self._terra.save()
-        person = form.get("person", "")
-        query = f"?person={quote(person)}" if person else ""
-        place = f"#{quote(form['at'])}" if form.get("at") else ""
-        return RedirectResponse(f"/{query}{place}", HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
+        reference_id = form.get("filter", "")
+        query = f"?reference_id={quote(reference_id)}" if reference_id else ""
+        fragment = f"#{quote(form['at'])}" if form.get("at") else ""
+        return RedirectResponse(f"/{query}{fragment}", HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
 
     # -- users -----------------------------------------------------------------------------------------------------
 
@@ -111,7 +115,7 @@ class Console:
         user, emission = self._terra.connect_directly(
             provider, form.get("reference_id") or None, form.get("account") or None, user_id=None, silent=silent
         )
-        return f"{_who(user)} connected. {await self._told(emission)}"
+        return f"{_name_of(user)} connected. {await self._result_of(emission)}"
 
     async def _connect_silently(self, form: Form) -> str:
         return await self._connect(form, silent=True)
@@ -119,73 +123,76 @@ class Console:
     async def _begin_login(self, form: Form) -> str:
         provider = self._provider(form)
         if PROVIDERS[provider].is_sdk:
-            message = f"{PROVIDERS[provider].title} is connected inside a phone app: it has no login page."
+            message = f"{PROVIDERS[provider].title} is connected inside a mobile app: it has no login page."
             raise NotPossibleError(message)
         self._terra.begin_login(provider, LoginRequest(reference_id=form.get("reference_id") or None))
-        return "A login has begun. Nobody need ever finish it."
+        return "Login started. It remains unfinished until its page is opened."
 
-    async def _forget(self, form: Form) -> str:
+    async def _delete(self, form: Form) -> str:
         user = self._user(form)
-        self._terra.people.remove([user])
-        return f"Terra has forgotten {_who(user)}, and told nobody."
+        self._terra.users.remove([user])
+        return f"Deleted {_name_of(user)}, without a webhook."
 
     # -- events ----------------------------------------------------------------------------------------------------
 
-    def _happening(self, event_type: str) -> Callable[[Form], Awaitable[str]]:
+    def _event_action(self, event_type: str) -> Callable[[Form], Awaitable[str]]:
         async def act(form: Form) -> str:
-            return await self._happened(self._user(form), event_type)
+            return await self._trigger(self._user(form), event_type)
 
         return act
 
-    def _reconnecting(self, how: Mapping[str, object]) -> Callable[[Form], Awaitable[str]]:
+    def _reconnect_action(self, overrides: Mapping[str, object]) -> Callable[[Form], Awaitable[str]]:
         async def act(form: Form) -> str:
-            new, emission = self._terra.reconnect(self._connected(form), how)
-            return f"{_who(new)} connected again, as {new.user_id}. {await self._told(emission)}"
+            new, emission = self._terra.reconnect(self._connected(form), overrides)
+            return f"{_name_of(new)} was reconnected as {new.user_id}. {await self._result_of(emission)}"
 
         return act
 
     async def _grant(self, form: Form) -> str:
         user, scopes = self._connected(form), _scopes(form)
-        return await self._happened(user, "permission_change", scopes_added=scopes)
+        return await self._trigger(user, "permission_change", scopes_added=scopes)
 
     async def _withdraw(self, form: Form) -> str:
         user, scopes = self._connected(form), _scopes(form)
-        return await self._happened(user, "permission_change", scopes_removed=scopes)
+        return await self._trigger(user, "permission_change", scopes_removed=scopes)
 
-    async def _happened(self, user: User, event_type: str, **extra: str) -> str:
-        return f"{event_type} for {_who(user)}. {await self._told(self._terra.happen(user, event_type, extra))}"
+    async def _trigger(self, user: User, event_type: str, **extra: str) -> str:
+        emission = self._terra.apply_event(user, event_type, extra)
+        return f"{event_type} for {_name_of(user)}. {await self._result_of(emission)}"
 
     # -- webhooks --------------------------------------------------------------------------------------------------
 
-    async def _set(self, news: str, **changes: object) -> str:
+    async def _set(self, notice: str, **changes: object) -> str:
         self._terra.change_settings(changes)
-        return news
+        return notice
 
     async def _hold(self, _form: Form) -> str:
         self._terra.outbox.is_holding = True
-        return "Webhooks are held back from now on."
+        return "Webhooks are queued from now on."
 
     async def _release(self, _form: Form) -> str:
-        return await self._let_go(self._held())
+        return await self._send_queued(self._held())
 
     async def _release_reversed(self, _form: Form) -> str:
-        return await self._let_go(self._held()[::-1])
+        return await self._send_queued(self._held()[::-1])
 
     async def _drop(self, _form: Form) -> str:
         held = self._held()
         self._terra.outbox.is_holding = False
         await self._terra.outbox.release([], dropped=held)
-        return f"{len(held)} held webhooks got lost; the next ones are sent."
+        return f"Dropped {len(held)} queued webhooks; new ones are sent."
 
     async def _release_one(self, form: Form) -> str:
-        return await self._soon(self._terra.outbox.release([self._held_one(form)], dropped=[]), "Released one.")
+        return await self._run(
+            self._terra.outbox.release([self._held_one(form)], dropped=[]), "Sent one queued webhook."
+        )
 
     async def _drop_one(self, form: Form) -> str:
         await self._terra.outbox.release([], dropped=[self._held_one(form)])
-        return "One webhook got lost."
+        return "Dropped one webhook."
 
     async def _retry(self, _form: Form) -> str:
-        return await self._soon(self._terra.outbox.retry_now(), "Tried everything that is pending.")
+        return await self._run(self._terra.outbox.retry_now(), "Retried all pending webhooks.")
 
     async def _again(self, form: Form) -> str:
         return await self._repeat(form, trace_id=None)
@@ -204,21 +211,21 @@ class Console:
             ordering_timestamp=earlier.ordering_timestamp,
             is_signed_anew=False,
         )
-        return await self._soon(self._terra.outbox.send(copies(again, 1), concurrently=False), "Sent again.")
+        return await self._run(self._terra.outbox.send(copies(again, 1), concurrently=False), "Resent.")
 
-    async def _let_go(self, held: list[Delivery]) -> str:
+    async def _send_queued(self, held: list[Delivery]) -> str:
         self._terra.outbox.is_holding = False
-        return await self._soon(self._terra.outbox.release(held, dropped=[]), f"Released {len(held)}.")
+        return await self._run(self._terra.outbox.release(held, dropped=[]), f"Sent {len(held)} queued webhooks.")
 
-    async def _told(self, emission: Emission | None) -> str:
+    async def _result_of(self, emission: Emission | None) -> str:
         if emission is None:
-            return "Nobody was told."
+            return "No webhook was sent."
         await asyncio.wait({emission.first_attempts}, timeout=LONGEST_WAIT_S)
         return console_view.outcome(emission.deliveries)
 
-    async def _soon(self, work: Coroutine[Any, Any, object], news: str) -> str:
+    async def _run(self, work: Coroutine[Any, Any, object], notice: str) -> str:
         await asyncio.wait({self._terra.outbox.begin(work)}, timeout=LONGEST_WAIT_S)
-        return news
+        return notice
 
     # -- form fields -----------------------------------------------------------------------------------------------
 
@@ -230,9 +237,9 @@ class Console:
         return provider
 
     def _user(self, form: Form) -> User:
-        user = self._terra.people.users.get(form.get("user_id", ""))
+        user = self._terra.users.by_id.get(form.get("user_id", ""))
         if user is None:
-            message = "Terra does not know this user any more."
+            message = "This user no longer exists."
             raise NotPossibleError(message)
         return user
 
@@ -249,25 +256,25 @@ class Console:
     def _held_one(self, form: Form) -> Delivery:
         delivery = self._delivery(form)
         if delivery.state != "held":
-            message = "This webhook is not held back any more."
+            message = "This webhook is no longer queued."
             raise NotPossibleError(message)
         return delivery
 
     def _delivery(self, form: Form) -> Delivery:
         delivery = self._terra.outbox.find(form.get("delivery_id", ""))
         if delivery is None:
-            message = "There is no such webhook any more."
+            message = "This webhook no longer exists."
             raise NotPossibleError(message)
         return delivery
 
 
-def _who(user: User) -> str:
-    return f"{user.reference_id or 'somebody'}'s {PROVIDERS[user.provider].title}"
+def _name_of(user: User) -> str:
+    return f"{user.reference_id or 'unnamed user'}'s {PROVIDERS[user.provider].title}"
 
 
 def _scopes(form: Form) -> str:
     scopes = ",".join(scope.strip() for scope in form.get("scopes", "").split(",") if scope.strip())
     if not scopes:
-        message = "Name a scope, or several with commas between them."
+        message = "Enter one scope, or several separated by commas."
         raise NotPossibleError(message)
     return scopes

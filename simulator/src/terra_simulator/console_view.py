@@ -11,13 +11,13 @@ from starlette.responses import HTMLResponse
 
 from terra_simulator import pages
 from terra_simulator.outbox import Delivery, readable
-from terra_simulator.people import User
 from terra_simulator.providers import PROVIDERS
 from terra_simulator.simulator import Simulator
+from terra_simulator.users import User
 
-MOST_PEOPLE: Final = 50
-MOST_WEBHOOKS: Final = 25
-_LONGEST_ANSWER: Final = 160
+MAX_CONNECTIONS: Final = 50
+MAX_WEBHOOKS: Final = 25
+_MAX_RESPONSE_TEXT: Final = 160
 
 _STYLE: Final = """
 :root { --good: #1a7f37; --bad: #b3261e; --wait: #8a5a00; }
@@ -32,7 +32,7 @@ nav { display: flex; flex-wrap: wrap; gap: 0 1.25rem; margin-bottom: .75rem; } n
 article + article { padding-top: 1rem; border-top: 1px solid var(--line); }
 .columns { display: grid; grid-template-columns: minmax(0, 1fr); gap: 0 1rem; align-items: start; }
 @media (min-width: 60rem) { .columns { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } }
-.news { position: sticky; top: 0; z-index: 1; margin: 0 0 1rem; padding: .6rem .9rem; border: 1px solid var(--strong);
+.notice { position: sticky; top: 0; z-index: 1; margin: 0 0 1rem; padding: .6rem .9rem; border: 1px solid var(--strong);
   border-radius: .5rem; background: var(--card); overflow-wrap: anywhere; }
 .buttons { display: flex; flex-wrap: wrap; gap: .4rem; margin: .25rem 0 .6rem; }
 .buttons button { width: auto; min-height: 2.75rem; margin: 0; padding: .35rem .8rem; font-size: .9rem; }
@@ -64,28 +64,28 @@ _HEADERS: Final = {
 _STATES: Final = {
     "delivered": ("good", "delivered"),
     "pending": ("wait", "pending"),
-    "held": ("wait", "held back"),
-    "lost": ("bad", "lost"),
+    "held": ("wait", "queued"),
+    "lost": ("bad", "dropped"),
     "given_up": ("bad", "given up"),
 }
 
 
-def page(terra: Simulator, *, news: str, person: str) -> HTMLResponse:
+def page(terra: Simulator, *, notice: str, reference_id: str) -> HTMLResponse:
     """The page with the current state; with a reference_id, only that user's part."""
-    told = f'<p class="news" role="status">{escape(news)}</p>' if news else ""
+    status = f'<p class="notice" role="status">{escape(notice)}</p>' if notice else ""
     return pages.document(
         "Console",
         f"""<h1>Terra simulator</h1>
-<nav aria-label="This page"><a href="#connect">Somebody connects</a> <a href="#people">People</a>
-<a href="#webhooks">Last webhooks</a> <a href="/">Look again</a></nav>
-{told}
+<nav aria-label="This page"><a href="#connect">Simulate a connection</a> <a href="#users">Users</a>
+<a href="#webhooks">Last webhooks</a> <a href="/">Refresh</a></nav>
+{status}
 <div class="columns">
 <div>
 {_webhooks(terra)}
-{_somebody_connects(terra)}
-{_people(terra, person)}
+{_connect_form(terra)}
+{_user_list(terra, reference_id)}
 </div>
-{_last_webhooks(terra, person)}
+{_last_webhooks(terra, reference_id)}
 </div>""",
         style=_STYLE,
         headers=_HEADERS,
@@ -94,7 +94,7 @@ def page(terra: Simulator, *, news: str, person: str) -> HTMLResponse:
 
 def outcome(deliveries: Sequence[Delivery]) -> str:
     """The current results of deliveries, in a sentence."""
-    return f"{', '.join(f'{d.type} {_said(d)}' for d in deliveries)}."
+    return f"{', '.join(f'{d.type}: {_result(d)}' for d in deliveries)}."
 
 
 def _webhooks(terra: Simulator) -> str:
@@ -102,50 +102,55 @@ def _webhooks(terra: Simulator) -> str:
     held = sum(delivery.state == "held" for delivery in outbox.deliveries())
     pending = sum(delivery.state == "pending" for delivery in outbox.deliveries())
     sending = (
-        ("lose", "Lose webhooks", "good", "are sent")
+        ("lose", "Drop webhooks", "good", "sent")
         if settings.send_webhooks
-        else ("send", "Send webhooks", "bad", "get lost")
+        else ("send", "Send webhooks", "bad", "dropped")
     )
     copying = ("once", "Send once") if settings.webhook_copies > 1 else ("twice", "Send each twice")
     buttons = [sending[:2], copying]
     if not outbox.is_holding:
-        buttons.append(("hold", "Hold back"))
+        buttons.append(("hold", "Queue webhooks"))
     if held or outbox.is_holding:
-        buttons += [("release", "Release"), ("release_reversed", "Release in reverse"), ("drop", "Lose what is held")]
+        buttons += [
+            ("release", "Send queued"),
+            ("release_reversed", "Send queued in reverse order"),
+            ("drop", "Drop queued"),
+        ]
     if pending:
-        buttons.append(("retry", "Try pending now"))
+        buttons.append(("retry", "Retry pending now"))
     times = "" if settings.webhook_copies == 1 else f", {settings.webhook_copies} times each"
-    holding = '; new ones are <span class="state wait">held back</span>' if outbox.is_holding else ""
+    holding = '; new ones are <span class="state wait">queued</span>' if outbox.is_holding else ""
     return f"""<section class="card">
 <h2>Webhooks</h2>
-<p>They <span class="state {sending[2]}">{sending[3]}</span>{times}{holding}. Held back: {held}. Pending: {pending}.</p>
-<p class="soft">To {escape(settings.webhook_url or "nowhere: no webhook_url is set")}</p>
+<p>Webhooks are <span class="state {sending[2]}">{sending[3]}</span>{times}{holding}. Queued: {held}.
+Pending: {pending}.</p>
+<p class="soft">Webhook URL: {escape(settings.webhook_url or "not set")}</p>
 <form method="post"><div class="buttons">{_buttons(buttons)}</div></form>
 </section>"""
 
 
-def _somebody_connects(terra: Simulator) -> str:
+def _connect_form(terra: Simulator) -> str:
     enabled = terra.settings.enabled_providers
     options = "".join(
         f'<option value="{name}"{" selected" if name == "FITBIT" else ""}>{escape(PROVIDERS[name].title)}</option>'
         for name in sorted(enabled)
     )
     return f"""<section class="card" id="connect">
-<h2>Somebody connects</h2>
+<h2>Simulate a connection</h2>
 <form method="post">
 <div class="fields">
-<div><label for="new-person">Person (reference_id)</label>
-<input id="new-person" name="reference_id" maxlength="256" autocomplete="off" autocapitalize="none"></div>
+<div><label for="new-reference-id">User (reference_id)</label>
+<input id="new-reference-id" name="reference_id" maxlength="256" autocomplete="off" autocapitalize="none"></div>
 <div><label for="new-provider">Provider</label><select id="new-provider" name="provider">{options}</select></div>
-<div><label for="new-account">Account (theirs, if empty)</label>
+<div><label for="new-account">Provider account (default: same as user)</label>
 <input id="new-account" name="account" maxlength="200" autocomplete="off" autocapitalize="none"></div>
 </div>
 <div class="buttons">{
         _buttons(
             [
                 ("connect", "Connect"),
-                ("connect_silently", "Connect, and tell nobody"),
-                ("begin_login", "Begin a login and leave it"),
+                ("connect_silently", "Connect without webhook"),
+                ("begin_login", "Start a login, never finish it"),
             ]
         )
     }</div>
@@ -153,34 +158,39 @@ def _somebody_connects(terra: Simulator) -> str:
 </section>"""
 
 
-def _people(terra: Simulator, person: str) -> str:
-    users = [user for user in terra.people.users.values() if not person or user.reference_id == person]
-    shown = users[-MOST_PEOPLE:]
-    by_person = sorted(shown, key=lambda user: (user.reference_id is None, user.reference_id or ""))
+def _user_list(terra: Simulator, reference_id: str) -> str:
+    users = [user for user in terra.users.by_id.values() if not reference_id or user.reference_id == reference_id]
+    shown = users[-MAX_CONNECTIONS:]
+    by_reference_id = sorted(shown, key=lambda user: (user.reference_id is None, user.reference_id or ""))
     groups = "".join(
-        f"<h3>{escape(reference_id) if reference_id is not None else 'Nobody (no reference_id)'}</h3>"
-        + "".join(_connection(terra, user, person) for user in theirs)
-        for reference_id, theirs in groupby(by_person, key=lambda user: user.reference_id)
+        f"<h3>{escape(name) if name is not None else 'No reference_id'}</h3>"
+        + "".join(_connection(terra, user, reference_id) for user in own)
+        for name, own in groupby(by_reference_id, key=lambda user: user.reference_id)
     )
-    more = f'<p class="soft">And {len(users) - len(shown)} older ones.</p>' if len(users) > len(shown) else ""
-    return f"""<section class="card" id="people">
-<h2>People and connections: {len(users)}</h2>
-<form method="get"><label for="person">Only this person (reference_id)</label>
-<input id="person" name="person" value="{escape(person)}" maxlength="256" autocomplete="off" autocapitalize="none">
+    more = (
+        f'<p class="soft">{len(users) - len(shown)} older connections are not shown.</p>'
+        if len(users) > len(shown)
+        else ""
+    )
+    return f"""<section class="card" id="users">
+<h2>Users and connections: {len(users)}</h2>
+<form method="get"><label for="filter">Show only this user (reference_id)</label>
+<input id="filter" name="reference_id" value="{escape(reference_id)}" maxlength="256" autocomplete="off"
+ autocapitalize="none">
 <div class="buttons"><button>Show</button></div></form>
-{groups or "<p>Terra knows nobody here.</p>"}{more}
+{groups or "<p>No users.</p>"}{more}
 </section>"""
 
 
-def _connection(terra: Simulator, user: User, person: str) -> str:
+def _connection(terra: Simulator, user: User, reference_id: str) -> str:
     title = escape(PROVIDERS[user.provider].title)
-    hidden = _hidden(user_id=user.user_id, person=person, at=f"user-{user.user_id}")
+    hidden = _hidden(user_id=user.user_id, filter=reference_id, at=f"user-{user.user_id}")
     return f"""<article id="user-{escape(user.user_id)}">
 <h4>{title} <span class="state {_state_of(user)}</span></h4>
 <dl>{_facts(user)}</dl>
 {_link_to_login(terra, user)}
 <form method="post">{hidden}
-{_happenings(user)}
+{_event_buttons(user)}
 </form>
 </article>"""
 
@@ -199,97 +209,97 @@ def _facts(user: User) -> str:
 
 
 def _link_to_login(terra: Simulator, user: User) -> str:
-    logins = [
-        login for login in terra.people.logins.values() if login.user_id == user.user_id and login.outcome is None
-    ]
-    return "".join(f'<p><a href="/login/{escape(login.token)}">Open its login page</a></p>' for login in logins)
+    logins = [login for login in terra.users.logins.values() if login.user_id == user.user_id and login.outcome is None]
+    return "".join(f'<p><a href="/login/{escape(login.token)}">Open the login page</a></p>' for login in logins)
 
 
-def _happenings(user: User) -> str:
+def _event_buttons(user: User) -> str:
     if user.created_at is None:
-        return _group("Terra", [("forget", "Forget silently"), ("deauth", "Deauthenticate")])
+        return _group("Terra", [("forget", "Delete user (no webhook)"), ("deauth", "Deauthenticate")])
     return (
         _group(
-            "Something happens",
+            "Trigger an event",
             [
                 ("deauth", "Disconnected (deauth)"),
                 ("access_revoked", "Access revoked"),
                 ("connection_error", "Connection error"),
-                ("activity", "Data arrives"),
+                ("activity", "Data event (activity)"),
             ],
         )
         + _group(
-            "The same account connects again",
+            "Reconnect the same account",
             [
                 ("reauth_after", "auth, then user_reauth"),
                 ("reauth_before", "user_reauth, then auth"),
-                ("reauth_null", "old_user null"),
+                ("reauth_null", "user_reauth with old_user = null"),
             ],
         )
-        + "<details><summary>Permissions change</summary>"
-        f'<label for="scopes-{escape(user.user_id)}">Scopes, with commas between them</label>'
+        + "<details><summary>Change permissions</summary>"
+        f'<label for="scopes-{escape(user.user_id)}">Scopes, separated by commas</label>'
         f'<input id="scopes-{escape(user.user_id)}" name="scopes" value="{escape(user.scopes or "")}" maxlength="500"'
         ' autocomplete="off" autocapitalize="none">'
-        f'<div class="buttons">{_buttons([("withdraw", "Withdraw"), ("grant", "Grant")])}</div></details>'
-        + _group("Without a word", [("forget", "Forget silently")])
+        f'<div class="buttons">{_buttons([("withdraw", "Revoke"), ("grant", "Grant")])}</div></details>'
+        + _group("Without a webhook", [("forget", "Delete user (no webhook)")])
     )
 
 
-def _last_webhooks(terra: Simulator, person: str) -> str:
-    every = [delivery for delivery in terra.outbox.deliveries() if not person or _is_about(delivery, person)]
-    shown = every[: -MOST_WEBHOOKS - 1 : -1]
-    rows = "".join(_delivery(delivery, person) for delivery in shown)
+def _last_webhooks(terra: Simulator, reference_id: str) -> str:
+    every = [
+        delivery for delivery in terra.outbox.deliveries() if not reference_id or _is_about(delivery, reference_id)
+    ]
+    shown = every[: -MAX_WEBHOOKS - 1 : -1]
+    rows = "".join(_delivery(delivery, reference_id) for delivery in shown)
     return f"""<section class="card" id="webhooks">
 <h2>Last webhooks</h2>
 {rows or "<p>None yet.</p>"}
 </section>"""
 
 
-def _delivery(delivery: Delivery, person: str) -> str:
+def _delivery(delivery: Delivery, reference_id: str) -> str:
     style, state = _STATES[delivery.state]
     at = datetime.fromtimestamp(delivery.created_at, UTC)
-    buttons = [("again", "Send again"), ("replay", "Under a new trace id")]
+    buttons = [("again", "Resend"), ("replay", "Resend with a new trace ID")]
     if delivery.state == "held":
-        buttons = [("release_one", "Release this one"), ("drop_one", "Lose this one")]
-    hidden = _hidden(delivery_id=delivery.delivery_id, person=person, at="webhooks")
+        buttons = [("release_one", "Send now"), ("drop_one", "Drop")]
+    hidden = _hidden(delivery_id=delivery.delivery_id, filter=reference_id, at="webhooks")
     body = json.dumps(readable(delivery.body), indent=1, ensure_ascii=False)
     return f"""<article>
 <h4>{escape(delivery.type or "no type")} <span class="state {style}">{state}</span></h4>
 <p class="soft"><time datetime="{at.isoformat()}">{at:%H:%M:%S} UTC</time>{escape(_subject(delivery))}</p>
-<p>{escape(_tries(delivery))}{escape(_said(delivery))}</p>
+<p>{escape(_attempts(delivery))}{escape(_result(delivery))}</p>
 <details><summary>Body</summary>
-<p class="soft">trace id {escape(delivery.trace_id)}</p>
+<p class="soft">trace ID {escape(delivery.trace_id)}</p>
 <pre>{escape(body)}</pre></details>
 <form method="post">{hidden}<div class="buttons">{_buttons(buttons)}</div></form>
 </article>"""
 
 
-def _tries(delivery: Delivery) -> str:
+def _attempts(delivery: Delivery) -> str:
     count = len(delivery.attempts)
-    return f"Sent {count} times; the last one " if count > 1 else "It "
+    return f"Sent {count} times. Last result: " if count > 1 else "Result: "
 
 
-def _said(delivery: Delivery) -> str:
+def _result(delivery: Delivery) -> str:
     """The receiver's last response."""
     if not delivery.attempts:
-        return {"held": "waits to be released", "lost": "was never sent"}.get(delivery.state, "is on its way")
+        return {"held": "queued", "lost": "dropped, not sent"}.get(delivery.state, "pending")
     last = delivery.attempts[-1]
     if last.status is None:
-        return f"got no answer ({last.error})"
+        return f"no response ({last.error})"
     text = " ".join(last.answer.split())
-    return f"was answered {last.status} {text[:_LONGEST_ANSWER]}".rstrip()
+    return f"response {last.status} {text[:_MAX_RESPONSE_TEXT]}".rstrip()
 
 
 def _subject(delivery: Delivery) -> str:
     user = _user_in(delivery)
     if not user:
         return ""
-    return f", {user.get('provider')} of {user.get('reference_id') or 'nobody named'}"
+    return f", {user.get('provider')} of {user.get('reference_id') or 'no reference_id'}"
 
 
-def _is_about(delivery: Delivery, person: str) -> bool:
+def _is_about(delivery: Delivery, reference_id: str) -> bool:
     body = readable(delivery.body)
-    return person in {
+    return reference_id in {
         _user_in(delivery).get("reference_id"),
         body.get("reference_id") if isinstance(body, dict) else None,
     }

@@ -15,9 +15,9 @@ from starlette.routing import BaseRoute, Route
 from terra_simulator.faults import Fault
 from terra_simulator.origin_guard import is_foreign
 from terra_simulator.outbox import Delivery, as_bytes, copies, readable
-from terra_simulator.people import User, new_id
 from terra_simulator.providers import PROVIDERS
 from terra_simulator.simulator import Emission, LoginRequest, Simulator
+from terra_simulator.users import User, new_id
 
 Endpoint = Callable[[Request], Awaitable[object]]
 
@@ -30,7 +30,7 @@ class RefusedError(Exception):
         self.status = status
 
 
-class Ordered(BaseModel):
+class ControlRequest(BaseModel):
     """A body of a control call; unknown fields are rejected as typing mistakes."""
 
     model_config = ConfigDict(extra="forbid")
@@ -39,7 +39,7 @@ class Ordered(BaseModel):
 Fields = TypeVar("Fields", bound=BaseModel)
 
 
-class OrderedDelivery(Ordered):
+class DeliveryRequest(ControlRequest):
     """Any webhook, exactly as a test needs it."""
 
     body: Any = None
@@ -98,7 +98,7 @@ class OrderedDelivery(Ordered):
         return copies(first, self.copies)
 
 
-class OrderedRepeat(Ordered):
+class ResendRequest(ControlRequest):
     """A webhook that is sent once more, as Terra does, or as an attacker does who has captured it."""
 
     trace_id: str | None = None
@@ -108,7 +108,7 @@ class OrderedRepeat(Ordered):
     concurrent: bool = False
 
 
-class OrderedRelease(Ordered):
+class ReleaseRequest(ControlRequest):
     """The held webhooks to send, and their order."""
 
     order: Literal["fifo", "reverse"] | list[str] = "fifo"
@@ -116,7 +116,7 @@ class OrderedRelease(Ordered):
     keep_holding: bool = False
 
 
-class OrderedUser(Ordered):
+class UserRequest(ControlRequest):
     """A connection that is created without a browser."""
 
     reference_id: str | None = None
@@ -127,14 +127,14 @@ class OrderedUser(Ordered):
     silent: bool = False
 
 
-class OrderedLogin(Ordered):
+class PendingLoginRequest(ControlRequest):
     """A login that may never be finished."""
 
     reference_id: str | None = None
     resource: str = "FITBIT"
 
 
-class OrderedReauth(Ordered):
+class ReauthRequest(ControlRequest):
     """How the same account connects again; omitted fields are as in the settings."""
 
     order: Literal["auth_first", "reauth_first"] | None = None
@@ -147,7 +147,7 @@ class OrderedReauth(Ordered):
         return {name: value for name, value in chosen.items() if value is not None}
 
 
-class UserChanges(Ordered):
+class UserChanges(ControlRequest):
     """Changes to a Terra user that no webhook reports."""
 
     reference_id: str | None = None
@@ -159,7 +159,7 @@ class UserChanges(Ordered):
     last_webhook_update: str | None = None
 
 
-class OrderedEvent(BaseModel):
+class EventRequest(BaseModel):
     """An event about a user; every other field goes into the webhook's body."""
 
     model_config = ConfigDict(extra="allow")
@@ -182,7 +182,7 @@ class ControlApi:
             ("GET", "/settings", self.settings),
             ("PATCH", "/settings", self.change_settings),
             ("GET", "/requests", self.requests),
-            ("DELETE", "/requests", self.forget_requests),
+            ("DELETE", "/requests", self.clear_requests),
             ("GET", "/faults", self.faults),
             ("POST", "/faults", self.add_fault),
             ("DELETE", "/faults", self.clear_faults),
@@ -201,14 +201,16 @@ class ControlApi:
             ("POST", "/users/{user_id}/events", self.add_event),
             ("POST", "/users/{user_id}/reauth", self.reconnect),
         ]
-        return [Route(f"/_control{path}", self._door(endpoint), methods=[method]) for method, path, endpoint in table]
+        return [
+            Route(f"/_control{path}", self._guarded(endpoint), methods=[method]) for method, path, endpoint in table
+        ]
 
-    def _door(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-        async def enter(request: Request) -> Response:
+    def _guarded(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        async def handle(request: Request) -> Response:
             if is_foreign(request.scope["headers"]):
                 return JSONResponse({"error": "only from this machine"}, HTTPStatus.FORBIDDEN)
             try:
-                answer = await endpoint(request)
+                response = await endpoint(request)
             except RefusedError as error:
                 return JSONResponse({"error": str(error)}, error.status)
             except ValidationError as error:
@@ -217,9 +219,9 @@ class ControlApi:
                     HTTPStatus.BAD_REQUEST,
                 )
             self._terra.save()
-            return JSONResponse(answer)
+            return JSONResponse(response)
 
-        return enter
+        return handle
 
     # -- general ---------------------------------------------------------------------------------------------------
 
@@ -254,7 +256,7 @@ class ControlApi:
         )
         return [call.model_dump() for call in calls]
 
-    async def forget_requests(self, request: Request) -> object:
+    async def clear_requests(self, request: Request) -> object:
         """Delete the REST calls."""
         del request
         self._terra.journal.clear()
@@ -267,7 +269,7 @@ class ControlApi:
 
     async def add_fault(self, request: Request) -> object:
         """Activate a fault."""
-        self._terra.faults.add(await _fields(request, Fault))
+        self._terra.faults.add(await _body_of(request, Fault))
         return await self.faults(request)
 
     async def clear_faults(self, request: Request) -> object:
@@ -280,22 +282,22 @@ class ControlApi:
     async def deliveries(self, request: Request) -> object:
         """Return every webhook; `?type=`, `?state=` and `?trace_id=` filter them."""
         found = [delivery.shown() for delivery in self._terra.outbox.deliveries()]
-        wanted = {name: value for name, value in request.query_params.items() if name in {"type", "state", "trace_id"}}
-        return [shown for shown in found if all(shown[name] == value for name, value in wanted.items())]
+        filters = {name: value for name, value in request.query_params.items() if name in {"type", "state", "trace_id"}}
+        return [shown for shown in found if all(shown[name] == value for name, value in filters.items())]
 
     async def deliver(self, request: Request) -> object:
         """Send a webhook of any kind and wait for the receiver's response."""
-        ordered = await _fields(request, OrderedDelivery)
-        if ordered.url is None and self._terra.settings.webhook_url is None:
+        fields = await _body_of(request, DeliveryRequest)
+        if fields.url is None and self._terra.settings.webhook_url is None:
             message = "no webhook_url is set"
             raise RefusedError(message, HTTPStatus.CONFLICT)
-        deliveries = ordered.deliveries(now=self._terra.clock())
-        await self._terra.outbox.send(deliveries, concurrently=ordered.concurrent)
-        return _answers(deliveries)
+        deliveries = fields.deliveries(now=self._terra.clock())
+        await self._terra.outbox.send(deliveries, concurrently=fields.concurrent)
+        return _responses(deliveries)
 
     async def deliver_again(self, request: Request) -> object:
         """Send a webhook's body once more, and wait for the receiver's response."""
-        ordered = await _fields(request, OrderedRepeat)
+        fields = await _body_of(request, ResendRequest)
         earlier = self._terra.outbox.find(request.path_params["delivery_id"])
         if earlier is None:
             message = "no such delivery"
@@ -303,16 +305,16 @@ class ControlApi:
         if earlier.url is None and self._terra.settings.webhook_url is None:
             message = "no webhook_url is set"
             raise RefusedError(message, HTTPStatus.CONFLICT)
-        is_stamped = "ordering_timestamp" in ordered.model_fields_set
+        has_timestamp = "ordering_timestamp" in fields.model_fields_set
         again = earlier.repeated(
             now=self._terra.clock(),
-            trace_id=ordered.trace_id,
-            ordering_timestamp=ordered.ordering_timestamp if is_stamped else earlier.ordering_timestamp,
-            is_signed_anew=ordered.sign_anew,
+            trace_id=fields.trace_id,
+            ordering_timestamp=fields.ordering_timestamp if has_timestamp else earlier.ordering_timestamp,
+            is_signed_anew=fields.sign_anew,
         )
-        deliveries = copies(again, ordered.copies)
-        await self._terra.outbox.send(deliveries, concurrently=ordered.concurrent)
-        return _answers(deliveries)
+        deliveries = copies(again, fields.copies)
+        await self._terra.outbox.send(deliveries, concurrently=fields.concurrent)
+        return _responses(deliveries)
 
     async def hold(self, request: Request) -> object:
         """Hold every webhook that is emitted from now on."""
@@ -322,23 +324,23 @@ class ControlApi:
 
     async def release(self, request: Request) -> object:
         """Send held webhooks, in any order, and wait for the first attempts."""
-        ordered = await _fields(request, OrderedRelease)
+        fields = await _body_of(request, ReleaseRequest)
         held = [delivery for delivery in self._terra.outbox.deliveries() if delivery.state == "held"]
-        named = [*ordered.drop, *(ordered.order if isinstance(ordered.order, list) else [])]
+        named = [*fields.drop, *(fields.order if isinstance(fields.order, list) else [])]
         unknown = sorted(set(named) - {delivery.trace_id for delivery in held})
         if unknown:
             message = f"not held: {', '.join(unknown)}"
             raise RefusedError(message, HTTPStatus.NOT_FOUND)
-        self._terra.outbox.is_holding = ordered.keep_holding
-        dropped = [delivery for delivery in held if delivery.trace_id in ordered.drop]
-        chosen = [delivery for delivery in held if delivery.trace_id not in ordered.drop]
-        if ordered.order == "reverse":
+        self._terra.outbox.is_holding = fields.keep_holding
+        dropped = [delivery for delivery in held if delivery.trace_id in fields.drop]
+        chosen = [delivery for delivery in held if delivery.trace_id not in fields.drop]
+        if fields.order == "reverse":
             chosen.reverse()
-        elif isinstance(ordered.order, list):
-            place = {trace_id: index for index, trace_id in enumerate(ordered.order)}
-            if ordered.keep_holding:
-                chosen = [delivery for delivery in chosen if delivery.trace_id in place]
-            chosen.sort(key=lambda delivery: place.get(delivery.trace_id, len(place)))
+        elif isinstance(fields.order, list):
+            positions = {trace_id: index for index, trace_id in enumerate(fields.order)}
+            if fields.keep_holding:
+                chosen = [delivery for delivery in chosen if delivery.trace_id in positions]
+            chosen.sort(key=lambda delivery: positions.get(delivery.trace_id, len(positions)))
         await self._terra.outbox.release(chosen, dropped=dropped)
         return [delivery.shown() for delivery in chosen]
 
@@ -355,46 +357,46 @@ class ControlApi:
         url = self._terra.settings.public_url
         return [
             login.model_dump() | {"auth_url": f"{url}/login/{login.token}"}
-            for login in self._terra.people.logins.values()
+            for login in self._terra.users.logins.values()
         ]
 
     async def add_login(self, request: Request) -> object:
         """Start a login as authenticateUser does, with a pending user, and do not finish it."""
-        ordered = await _fields(request, OrderedLogin)
-        if ordered.resource not in PROVIDERS or PROVIDERS[ordered.resource].is_sdk:
-            message = f"{ordered.resource} has no login page"
+        fields = await _body_of(request, PendingLoginRequest)
+        if fields.resource not in PROVIDERS or PROVIDERS[fields.resource].is_sdk:
+            message = f"{fields.resource} has no login page"
             raise RefusedError(message)
-        login = self._terra.begin_login(ordered.resource, LoginRequest(reference_id=ordered.reference_id))
+        login = self._terra.begin_login(fields.resource, LoginRequest(reference_id=fields.reference_id))
         return login.model_dump() | {"auth_url": f"{self._terra.settings.public_url}/login/{login.token}"}
 
     async def users(self, request: Request) -> object:
         """Return all users, pending ones too."""
         del request
-        return [user.model_dump() for user in self._terra.people.users.values()]
+        return [user.model_dump() for user in self._terra.users.by_id.values()]
 
     async def add_user(self, request: Request) -> object:
         """Create a connection without a browser, also by spending a mobile token."""
-        ordered = await _fields(request, OrderedUser)
-        if ordered.provider not in PROVIDERS:
-            message = f"unknown provider {ordered.provider}"
+        fields = await _body_of(request, UserRequest)
+        if fields.provider not in PROVIDERS:
+            message = f"unknown provider {fields.provider}"
             raise RefusedError(message)
-        if ordered.user_id in self._terra.people.users:
-            message = f"{ordered.user_id} exists"
+        if fields.user_id in self._terra.users.by_id:
+            message = f"{fields.user_id} exists"
             raise RefusedError(message, HTTPStatus.CONFLICT)
-        reference_id = ordered.reference_id
-        if ordered.token is not None:
-            token = self._terra.people.spend_token(ordered.token, self._terra.clock())
+        reference_id = fields.reference_id
+        if fields.token is not None:
+            token = self._terra.users.spend_token(fields.token, self._terra.clock())
             if token is None:
-                message = "the token is unknown, old or used"
+                message = "the token is unknown, expired or used"
                 raise RefusedError(message, HTTPStatus.CONFLICT)
             # The SDK's reference_id applies only if the token is not bound to one.
             reference_id = token.reference_id or reference_id
         user, emission = self._terra.connect_directly(
-            ordered.provider,
+            fields.provider,
             reference_id,
-            ordered.account,
-            user_id=ordered.user_id,
-            silent=ordered.silent,
+            fields.account,
+            user_id=fields.user_id,
+            silent=fields.silent,
         )
         if emission is not None:
             await asyncio.shield(emission.first_attempts)
@@ -403,7 +405,7 @@ class ControlApi:
     async def change_user(self, request: Request) -> object:
         """Change Terra's data about a user, without a webhook."""
         user = self._user(request)
-        changes: Mapping[str, object] = (await _fields(request, UserChanges)).model_dump(exclude_unset=True)
+        changes: Mapping[str, object] = (await _body_of(request, UserChanges)).model_dump(exclude_unset=True)
         for name, value in changes.items():
             setattr(user, name, value)
         return user.model_dump()
@@ -411,32 +413,32 @@ class ControlApi:
     async def remove_user(self, request: Request) -> object:
         """Remove a user, without a webhook."""
         user = self._user(request)
-        self._terra.people.remove([user])
+        self._terra.users.remove([user])
         return user.model_dump()
 
     async def add_event(self, request: Request) -> object:
         """Apply an event to a user and send its webhook."""
         user = self._user(request)
-        ordered = await _fields(request, OrderedEvent)
-        emission = self._terra.happen(user, ordered.type, ordered.model_extra or {})
-        if ordered.wait:
+        fields = await _body_of(request, EventRequest)
+        emission = self._terra.apply_event(user, fields.type, fields.model_extra or {})
+        if fields.wait:
             await asyncio.shield(emission.first_attempts)
         return {"deliveries": _shown(emission)}
 
     async def reconnect(self, request: Request) -> object:
         """Connect the same account again: `auth` and `user_reauth`, in either order."""
         user = self._user(request)
-        ordered = await _fields(request, OrderedReauth)
+        fields = await _body_of(request, ReauthRequest)
         if user.created_at is None:
             message = "this user has never connected"
             raise RefusedError(message, HTTPStatus.CONFLICT)
-        new, emission = self._terra.reconnect(user, ordered.settings())
-        if ordered.wait:
+        new, emission = self._terra.reconnect(user, fields.settings())
+        if fields.wait:
             await asyncio.shield(emission.first_attempts)
         return {"user": new.model_dump(), "deliveries": _shown(emission)}
 
     def _user(self, request: Request) -> User:
-        user = self._terra.people.users.get(request.path_params["user_id"])
+        user = self._terra.users.by_id.get(request.path_params["user_id"])
         if user is None:
             message = "no such user"
             raise RefusedError(message, HTTPStatus.NOT_FOUND)
@@ -447,7 +449,7 @@ def _shown(emission: Emission | None) -> list[dict[str, object]]:
     return [] if emission is None else [delivery.shown() for delivery in emission.deliveries]
 
 
-def _answers(deliveries: list[Delivery]) -> list[dict[str, object]]:
+def _responses(deliveries: list[Delivery]) -> list[dict[str, object]]:
     return [
         {
             "trace_id": delivery.trace_id,
@@ -459,7 +461,7 @@ def _answers(deliveries: list[Delivery]) -> list[dict[str, object]]:
     ]
 
 
-async def _fields(request: Request, model: type[Fields]) -> Fields:
+async def _body_of(request: Request, model: type[Fields]) -> Fields:
     return model.model_validate(await _json(request))
 
 

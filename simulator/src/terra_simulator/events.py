@@ -6,7 +6,7 @@ Shapes: the webhook schemas of Terra's published OpenAPI document, and for the o
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from terra_simulator.people import Login, User
+from terra_simulator.users import Login, User
 
 Body = dict[str, object]
 

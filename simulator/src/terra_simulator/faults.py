@@ -43,7 +43,7 @@ class Fault(BaseModel):
     stage: Literal["before", "after"] = "before"
     """after: the call takes effect first, and only its response is replaced."""
 
-    def befalls(self, method: str, path: str) -> bool:
+    def applies_to(self, method: str, path: str) -> bool:
         """Return whether the fault applies to a call."""
         return self.method in {None, method} and (fnmatchcase(path, self.path) or fnmatchcase(path, f"*{self.path}"))
 
@@ -90,7 +90,7 @@ class Faults:
     def take(self, method: str, path: str) -> Fault | None:
         """Return the first fault that applies to a call and count it."""
         for fault in self._faults:
-            if fault.befalls(method, path):
+            if fault.applies_to(method, path):
                 if fault.times is not None:
                     fault.times -= 1
                     if fault.times == 0:

@@ -14,10 +14,10 @@ from typing import Any, Final, Literal
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
-from terra_simulator.people import new_id
 from terra_simulator.schedule import seconds_before_retry
 from terra_simulator.settings import Settings
 from terra_simulator.signature import sign
+from terra_simulator.users import new_id
 
 LONGEST_LOG: Final = 10_000
 """Finished deliveries are dropped beyond this many."""

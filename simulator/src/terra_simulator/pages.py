@@ -7,8 +7,8 @@ from typing import Final
 
 from starlette.responses import HTMLResponse
 
-from terra_simulator.people import Login, WidgetSession
 from terra_simulator.providers import PROVIDERS
+from terra_simulator.users import Login, WidgetSession
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --paper: #f4f5f7; --card: #fff; --line: #d0d7de;
@@ -43,18 +43,18 @@ HEADERS: Final = {
 
 
 def consent(login: Login, *, account: str) -> HTMLResponse:
-    """Ask the end user whether to allow the access that the developer's app requests."""
+    """Let the end user allow or deny the access that the developer's app requests."""
     title = PROVIDERS[login.resource].title
     return _page(
         f"Connect {title}",
         f"""<h1>Connect {escape(title)}?</h1>
 {_facts(login.resource, login.reference_id)}
-<p>The app asks to read your {escape(title)} data.</p>
+<p>The app requests access to your {escape(title)} data.</p>
 <form method="post">
 <label for="account">Account at {escape(title)}</label>
 <input id="account" name="account" value="{escape(account)}" autocomplete="off" autocapitalize="none" maxlength="200"
  aria-describedby="account-hint">
-<p class="hint" id="account-hint">Another name is another wearable of the same person.</p>
+<p class="hint" id="account-hint">Use a different account name to simulate a second device.</p>
 <button class="strong" name="decision" value="allow">Allow</button>
 <button name="decision" value="deny">Deny</button>
 </form>""",
@@ -104,7 +104,7 @@ def _facts(resource: str | None, reference_id: str | None) -> str:
     shown = [("App", "the developer account of this simulator")]
     if resource is not None:
         shown.append(("Provider", f"{PROVIDERS[resource].title} ({resource})"))
-    shown.append(("Person (reference_id)", reference_id if reference_id is not None else "not given"))
+    shown.append(("User (reference_id)", reference_id if reference_id is not None else "none"))
     return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in shown) + "</dl>"
 
 

@@ -12,10 +12,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from terra_simulator import answers
-from terra_simulator.people import User
 from terra_simulator.providers import PROVIDERS
 from terra_simulator.simulator import MOBILE_TOKEN_LIFETIME_S, LoginRequest, Simulator
 from terra_simulator.sockets import cut
+from terra_simulator.users import User
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 DEFAULT_PAGE_SIZE = 500
@@ -43,17 +43,17 @@ class RestApi:
             ("POST", "/api/widget/session", self._guarded(self._entitled(self.widget_session), is_widget=True)),
         ]
         routes: list[BaseRoute] = [
-            Route(path, self._door(endpoint), methods=[method]) for method, path, endpoint in table
+            Route(path, self._recorded(endpoint), methods=[method]) for method, path, endpoint in table
         ]
         everything = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-        return [*routes, Route("/api/{rest:path}", self._door(self.nothing_here), methods=everything)]
+        return [*routes, Route("/api/{rest:path}", self._recorded(self.nothing_here), methods=everything)]
 
     # -- wrappers --------------------------------------------------------------------------------------------------
 
-    def _door(self, endpoint: Endpoint) -> Endpoint:
+    def _recorded(self, endpoint: Endpoint) -> Endpoint:
         """Record every call, and apply requested faults."""
 
-        async def enter(request: Request) -> Response:
+        async def handle(request: Request) -> Response:
             call = self._terra.journal.record(request, await request.body(), now=self._terra.clock())
             fault = self._terra.faults.take(request.method, request.url.path)
             if fault is None:
@@ -73,7 +73,7 @@ class RestApi:
                 call.status = response.status_code
             return response
 
-        return enter
+        return handle
 
     def _guarded(self, endpoint: Endpoint, *, is_widget: bool = False) -> Endpoint:
         """Reject every request without the developer's own credentials."""
@@ -141,10 +141,10 @@ class RestApi:
         if provider.is_sdk:
             return answers.problem(request, HTTPStatus.BAD_REQUEST, f"{resource} is connected by the mobile SDK")
         try:
-            asked = LoginRequest.model_validate_json(await request.body() or b"{}")
+            login_request = LoginRequest.model_validate_json(await request.body() or b"{}")
         except ValidationError as error:
             return answers.problem(request, HTTPStatus.BAD_REQUEST, _explained(error))
-        login = self._terra.begin_login(resource, asked)
+        login = self._terra.begin_login(resource, login_request)
         return JSONResponse(
             {
                 "status": "success",
@@ -165,7 +165,7 @@ class RestApi:
         if not isinstance(listed, str | None):
             return answers.page(HTTPStatus.INTERNAL_SERVER_ERROR)
         try:
-            asked = LoginRequest.model_validate(fields)
+            login_request = LoginRequest.model_validate(fields)
         except ValidationError as error:
             return answers.legacy(HTTPStatus.BAD_REQUEST, _explained(error))
         settings = self._terra.settings
@@ -178,7 +178,7 @@ class RestApi:
         if not providers and settings.is_july:
             return answers.legacy(HTTPStatus.BAD_REQUEST, "no valid provider in providers")
         # It is not documented what the newer page offers if all requested providers are unknown.
-        session = self._terra.open_widget(providers or list(settings.enabled_providers), asked)
+        session = self._terra.open_widget(providers or list(settings.enabled_providers), login_request)
         content: dict[str, object] = {
             "status": "success",
             "session_id": session.session_id,
@@ -207,7 +207,7 @@ class RestApi:
         user_id = request.query_params.get("user_id")
         if not user_id:
             return answers.problem(request, HTTPStatus.BAD_REQUEST, "user_id is missing")
-        user = self._terra.people.users.get(user_id)
+        user = self._terra.users.by_id.get(user_id)
         if user is None:
             return _unknown_user(request)
         self._terra.deauthenticate(user)
@@ -219,11 +219,11 @@ class RestApi:
         """Return one connection, or all of one reference_id."""
         user_id, reference_id = request.query_params.get("user_id"), request.query_params.get("reference_id")
         if user_id:
-            user = self._terra.people.users.get(user_id)
+            user = self._terra.users.by_id.get(user_id)
             return _unknown_user(request) if user is None else JSONResponse(_user_info(user))
         if not reference_id:
             return answers.problem(request, HTTPStatus.BAD_REQUEST, "user_id or reference_id is missing")
-        found = self._terra.people.of_reference(reference_id, pending=self._terra.settings.lists_include_pending)
+        found = self._terra.users.of_reference(reference_id, pending=self._terra.settings.lists_include_pending)
         if not found and self._terra.settings.unknown_reference == "not_found":
             return _unknown_user(request)
         users = [user.as_terra() for user in found]
@@ -237,12 +237,12 @@ class RestApi:
             user_ids = None
         if not isinstance(user_ids, list) or not all(isinstance(user_id, str) for user_id in user_ids):
             return answers.problem(request, HTTPStatus.BAD_REQUEST, "request body is not a list of user ids")
-        users = self._terra.people.users
+        users = self._terra.users.by_id
         return JSONResponse([users[user_id].as_terra() for user_id in user_ids if user_id in users])
 
     async def subscriptions(self, request: Request) -> Response:
         """Return all users, in one response or in pages."""
-        users = [user.as_terra() for user in self._terra.people.listed(pending=self._listed_pending)]
+        users = [user.as_terra() for user in self._terra.users.listed(pending=self._listed_pending)]
         is_july = self._terra.settings.is_july
         shape = self._terra.settings.subscriptions_shape or ("data" if is_july else "flat")
         if "page" not in request.query_params or shape == "users":

@@ -43,7 +43,7 @@ class Settings(BaseModel):
     signing_secret: str
 
     send_webhooks: bool = True
-    """False: events occur and their webhooks get lost."""
+    """False: events occur and their webhooks are dropped."""
     webhook_copies: int = Field(default=1, ge=1, le=10)
     """How often each webhook is sent: Terra promises at least once. Copies have identical bytes."""
     webhook_delay_s: float = Field(default=0.0, ge=0)

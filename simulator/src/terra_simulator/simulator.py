@@ -19,11 +19,11 @@ from terra_simulator import events
 from terra_simulator.faults import Faults
 from terra_simulator.journal import Journal
 from terra_simulator.outbox import Delivery, Outbox
-from terra_simulator.people import Login, MobileToken, People, User, WidgetSession, new_id, terra_time
 from terra_simulator.providers import PROVIDERS
 from terra_simulator.redirects import ORDERS, with_parameters
 from terra_simulator.settings import Settings
 from terra_simulator.state_file import State, StateFile
+from terra_simulator.users import Login, MobileToken, User, Users, WidgetSession, new_id, terra_time
 
 MOBILE_TOKEN_LIFETIME_S = 180
 
@@ -62,7 +62,7 @@ class Simulator:
         self.api_key = api_key
         self.settings = settings
         self.clock = clock
-        self.people = People()
+        self.users = Users()
         self.faults = Faults()
         self.journal = Journal()
         self.outbox = Outbox(lambda: self.settings, clock=clock, on_change=self.save)
@@ -73,21 +73,21 @@ class Simulator:
     # -- state -----------------------------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Continue with an earlier run's state; raises UnreadableStateError."""
+        """Continue with an same_account run's state; raises UnreadableStateError."""
         if self._state_file is not None:
             state = self._state_file.load()
-            self.people = state.people
+            self.users = state.users
             self.outbox.restore(state.deliveries)
 
     def save(self) -> None:
         """Save the state for a restart; cheap if nothing has changed."""
         if self._state_file is not None:
-            self._state_file.save(State(people=self.people, deliveries=self.outbox.undelivered()))
+            self._state_file.save(State(users=self.users, deliveries=self.outbox.undelivered()))
 
     async def reset(self) -> None:
         """Delete every user, delivery, call and fault, and reset changed settings."""
         await self.outbox.clear()
-        self.people = People()
+        self.users = Users()
         self.faults.clear()
         self.journal.clear()
         self.settings = self._settings_at_start
@@ -107,34 +107,34 @@ class Simulator:
 
     # -- logging in ------------------------------------------------------------------------------------------------
 
-    def begin_login(self, resource: str, asked: LoginRequest) -> Login:
+    def begin_login(self, resource: str, login_request: LoginRequest) -> Login:
         """Pre-issue a user and open a login for one provider (authenticateUser)."""
-        user = self.people.pre_issue(resource, asked.reference_id, active=self.settings.pending_user_active)
-        return self.people.open_login(
+        user = self.users.pre_issue(resource, login_request.reference_id, active=self.settings.pending_user_active)
+        return self.users.open_login(
             Login(
                 token=secrets.token_urlsafe(24),
                 resource=resource,
                 flow_id=new_id(),
                 user_id=user.user_id,
-                reference_id=asked.reference_id,
-                success_url=asked.auth_success_redirect_url,
-                failure_url=asked.auth_failure_redirect_url,
-                language=asked.language,
+                reference_id=login_request.reference_id,
+                success_url=login_request.auth_success_redirect_url,
+                failure_url=login_request.auth_failure_redirect_url,
+                language=login_request.language,
             )
         )
 
-    def open_widget(self, providers: list[str], asked: LoginRequest) -> WidgetSession:
+    def open_widget(self, providers: list[str], login_request: LoginRequest) -> WidgetSession:
         """Open a page on which an end user chooses a provider."""
         session = WidgetSession(
             session_id=new_id(),
             providers=providers,
             created_at=self.clock(),
-            reference_id=asked.reference_id,
-            success_url=asked.auth_success_redirect_url,
-            failure_url=asked.auth_failure_redirect_url,
-            language=asked.language,
+            reference_id=login_request.reference_id,
+            success_url=login_request.auth_success_redirect_url,
+            failure_url=login_request.auth_failure_redirect_url,
+            language=login_request.language,
         )
-        self.people.widget_sessions[session.session_id] = session
+        self.users.widget_sessions[session.session_id] = session
         return session
 
     def has_expired(self, session: WidgetSession) -> bool:
@@ -143,7 +143,7 @@ class Simulator:
 
     def login_from_widget(self, session: WidgetSession, resource: str) -> Login:
         """Continue with the provider that the end user chose."""
-        return self.people.open_login(
+        return self.users.open_login(
             Login(
                 token=secrets.token_urlsafe(24),
                 resource=resource,
@@ -158,16 +158,16 @@ class Simulator:
 
     def is_void(self, login: Login) -> bool:
         """Return whether the pre-issued user of an unfinished login was deauthenticated in the meantime."""
-        return login.outcome is None and login.user_id is not None and login.user_id not in self.people.users
+        return login.outcome is None and login.user_id is not None and login.user_id not in self.users.by_id
 
     def allow(self, login: Login, account: str) -> Emission | None:
         """Finish a login with a connection; None if it was finished before."""
         if login.outcome is not None:
             return None
-        user = self.people.users[login.user_id] if login.user_id is not None else None
+        user = self.users.by_id[login.user_id] if login.user_id is not None else None
         if user is None or self.settings.final_user_id == "other":
-            self.people.remove([user] if user is not None else [])
-            user = self.people.pre_issue(login.resource, login.reference_id, active=True)
+            self.users.remove([user] if user is not None else [])
+            user = self.users.pre_issue(login.resource, login.reference_id, active=True)
         login.outcome = "allowed"
         login.redirect = self._redirect(login.success_url, user.user_id, login.resource, login.reference_id)
         return self._emit(self._connect(user, account, login))
@@ -182,7 +182,7 @@ class Simulator:
         )
         if self.settings.cancel_shape == "new":
             return self._emit([events.cancelled(login, reason=self.settings.cancel_reason)])
-        user = self.people.users.get(login.user_id or "") or User(
+        user = self.users.by_id.get(login.user_id or "") or User(
             user_id=login.user_id or new_id(), provider=login.resource, reference_id=login.reference_id
         )
         return self._emit([events.cancelled_as_before(login, user, reason=self.settings.cancel_reason)])
@@ -205,45 +205,45 @@ class Simulator:
         self, provider: str, reference_id: str | None, account: str | None, *, user_id: str | None, silent: bool
     ) -> tuple[User, Emission | None]:
         """Create a connection without a browser, as the mobile SDKs and tests do; silent means without a webhook."""
-        user = self.people.pre_issue(provider, reference_id, active=True)
+        user = self.users.pre_issue(provider, reference_id, active=True)
         if user_id is not None:
-            self.people.remove([user])
+            self.users.remove([user])
             user.user_id = user_id
-            self.people.users[user_id] = user
+            self.users.by_id[user_id] = user
         bodies = self._connect(user, account or default_account(reference_id), None)
         if silent:
             return user, None
         return user, self._emit(bodies)
 
-    def reconnect(self, user: User, how: Mapping[str, object]) -> tuple[User, Emission]:
+    def reconnect(self, user: User, overrides: Mapping[str, object]) -> tuple[User, Emission]:
         """Connect the same account again: a new user replaces this one.
 
         Args:
             user: The connection that is replaced, live or not.
-            how: `reauth_order` and `reauth_old_user` for this call, instead of the settings.
+            overrides: `reauth_order` and `reauth_old_user` for this call, instead of the settings.
         """
-        settings = self.settings.changed(how)
-        new = self.people.pre_issue(user.provider, user.reference_id, active=True)
-        self.people.remove([user])
+        settings = self.settings.changed(overrides)
+        new = self.users.pre_issue(user.provider, user.reference_id, active=True)
+        self.users.remove([user])
         self._make_live(new, user.account or default_account(user.reference_id))
         connected = events.connected(new, login=None, shape=settings.success_shape)
         return new, self._emit(self._with_reauth(connected, new, user, settings))
 
     def issue_mobile_token(self, reference_id: str | None) -> MobileToken:
         """Create a single-use token for a mobile SDK (auth/tokens and generateAuthToken)."""
-        return self.people.issue_token(self.clock(), lifetime_s=MOBILE_TOKEN_LIFETIME_S, reference_id=reference_id)
+        return self.users.issue_token(self.clock(), lifetime_s=MOBILE_TOKEN_LIFETIME_S, reference_id=reference_id)
 
     # -- events of connections -------------------------------------------------------------------------------------
 
     def deauthenticate(self, user: User) -> Emission:
         """Remove a connection for good and report it by webhook."""
-        return self.happen(user, "deauth", {})
+        return self.apply_event(user, "deauth", {})
 
-    def happen(self, user: User, event_type: str, extra: Mapping[str, object]) -> Emission:
+    def apply_event(self, user: User, event_type: str, extra: Mapping[str, object]) -> Emission:
         """Apply an event to a connection: change Terra's data, then send the webhook."""
         match event_type:
             case "deauth":
-                self.people.remove([user])
+                self.users.remove([user])
             case "access_revoked":
                 user.is_authenticated = user.active = False
             case "permission_change":
@@ -258,16 +258,16 @@ class Simulator:
         return self._emit([events.about(user, event_type, extra)])
 
     def _connect(self, user: User, account: str, login: Login | None) -> list[events.Body]:
-        earlier = [other for other in self.people.with_account(user.provider, account) if other is not user]
+        same_account = [other for other in self.users.with_account(user.provider, account) if other is not user]
         replaced = [
-            other for other in earlier if other.reference_id == user.reference_id and user.reference_id is not None
+            other for other in same_account if other.reference_id == user.reference_id and user.reference_id is not None
         ]
         if PROVIDERS[user.provider].is_sdk and user.reference_id is not None:
-            replaced = self.people.of_sdk(user.provider, user.reference_id)
-        self.people.remove(replaced)
+            replaced = self.users.of_sdk(user.provider, user.reference_id)
+        self.users.remove(replaced)
         self._make_live(user, account)
         if self.settings.same_account_elsewhere == "first_vanishes":
-            self.people.remove(other for other in earlier if other.reference_id != user.reference_id)
+            self.users.remove(other for other in same_account if other.reference_id != user.reference_id)
         body = events.connected(user, login=login, shape=self.settings.success_shape)
         return self._with_reauth(body, user, replaced[0], self.settings) if replaced else [body]
 
@@ -306,11 +306,11 @@ class Simulator:
 
 def default_account(reference_id: str | None) -> str:
     """Return the account of a login if the end user names none."""
-    return reference_id or "somebody"
+    return reference_id or "default-account"
 
 
 def _changed_scopes(scopes: str | None, added: object, removed: object) -> str:
-    gone = set(removed.split(",")) if isinstance(removed, str) else set()
-    kept = [scope for scope in (scopes or "").split(",") if scope and scope not in gone]
+    revoked = set(removed.split(",")) if isinstance(removed, str) else set()
+    kept = [scope for scope in (scopes or "").split(",") if scope and scope not in revoked]
     new = added.split(",") if isinstance(added, str) else []
     return ",".join([*kept, *(scope for scope in new if scope and scope not in kept)])

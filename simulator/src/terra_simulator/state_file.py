@@ -4,17 +4,19 @@ import os
 import tempfile
 from pathlib import Path
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from terra_simulator.outbox import Delivery
-from terra_simulator.people import People
+from terra_simulator.users import Users
 
 
 class State(BaseModel):
     """The saved state: all users, and the webhooks that have not been delivered."""
 
+    model_config = ConfigDict(extra="forbid")
+
     version: int = 1
-    people: People = Field(default_factory=People)
+    users: Users = Field(default_factory=Users)
     deliveries: list[Delivery] = Field(default_factory=list)
 
 

@@ -71,10 +71,10 @@ class MobileToken(BaseModel):
     """The end user whose devices it connects; without one, the SDK names the end user."""
 
 
-class People(BaseModel):
-    """All data, as kept in the state file."""
+class Users(BaseModel):
+    """All users, logins, widget sessions and tokens, as kept in the state file."""
 
-    users: dict[str, User] = Field(default_factory=dict)
+    by_id: dict[str, User] = Field(default_factory=dict)
     logins: dict[str, Login] = Field(default_factory=dict)
     widget_sessions: dict[str, WidgetSession] = Field(default_factory=dict)
     tokens: dict[str, MobileToken] = Field(default_factory=dict)
@@ -82,12 +82,12 @@ class People(BaseModel):
     def pre_issue(self, provider: str, reference_id: str | None, *, active: bool) -> User:
         """Create a user who has not logged in."""
         user = User(user_id=new_id(), provider=provider, reference_id=reference_id, active=active)
-        self.users[user.user_id] = user
+        self.by_id[user.user_id] = user
         return user
 
     def listed(self, *, pending: bool) -> list[User]:
         """Return all users, with or without those who never finished a login."""
-        return [user for user in self.users.values() if pending or user.is_authenticated]
+        return [user for user in self.by_id.values() if pending or user.is_authenticated]
 
     def of_reference(self, reference_id: str, *, pending: bool) -> list[User]:
         """Return the connections of one reference_id."""
@@ -97,14 +97,14 @@ class People(BaseModel):
         """Return the live connections of one account at one provider."""
         return [
             user
-            for user in self.users.values()
+            for user in self.by_id.values()
             if user.is_authenticated and (user.provider, user.account) == (provider, account)
         ]
 
     def remove(self, users: Iterable[User]) -> None:
         """Remove connections, as Terra does."""
         for user in users:
-            self.users.pop(user.user_id, None)
+            self.by_id.pop(user.user_id, None)
 
     def open_login(self, login: Login) -> Login:
         """Keep a login until it is decided."""
