@@ -44,22 +44,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--rounds", type=int, default=21, help=f"how many cold starts of each (at least {ENOUGH} are written)"
     )
     parser.add_argument("--warm", type=int, default=30, help="how many calls after each cold start")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     forget_aws()
     try:
-        chosen, runs = measure(asked.rounds, asked.warm)
+        chosen, runs = measure(options.rounds, options.warm)
     except (WrongAnswerError, build.BuildError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     found = [Figures(one.name, runs[one.name], runs[BASELINE], runs[one.peer] if one.peer else None) for one in chosen]
     parts = [goals(found), report_table(found)]
     say("\n\n".join(parts))
-    if asked.rounds < ENOUGH:
+    if options.rounds < ENOUGH:
         say(f"Not written to {REPORT.name}: that takes {ENOUGH} rounds or more.")
         return 0
     PLOT.write_text(plot(found))
     image = f"![Cold starts]({PLOT.name})"
-    write("speed", "make bench", "\n\n".join([conditions(asked.rounds, asked.warm), *parts, image]))
+    write("speed", "make bench", "\n\n".join([conditions(options.rounds, options.warm), *parts, image]))
     say(f"Written to {REPORT.relative_to(ROOT)} and {PLOT.relative_to(ROOT)}.")
     return 0
 

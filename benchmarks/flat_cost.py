@@ -78,9 +78,9 @@ class Requests:
         number, reference_id = next(self._known), str(uuid4())
         known = auth_event(user_id_of(number), reference_id_of(number))["user"]
 
-        stranger = str(uuid4())
-        self._functions.webhook("webhook: a new connection", auth_event(stranger, str(uuid4())))
-        self._publish(stranger)
+        new_user = str(uuid4())
+        self._functions.webhook("webhook: a new connection", auth_event(new_user, str(uuid4())))
+        self._publish(new_user)
         self._functions.webhook("webhook: a known connection", {**auth_event("", None), "user": known})
         data = {"type": "daily", "user": known, "version": "2022-03-16", "data": [{"number": str(uuid4())}]}
         self._functions.webhook("webhook: data", data)
@@ -99,7 +99,7 @@ class Requests:
         session = self._new_session(reference_id)
         self._get("get session: pending", "get_session", "/sessions/", session_id=session["session_id"])
         allowed = decide(session["auth_url"], "allow")
-        self._redirect("redirect: Terra is asked", "auth_success", allowed)
+        self._redirect("redirect: verified by Terra", "auth_success", allowed)
         self._redirect("redirect: known to be connected", "auth_success", allowed)
         self._get("get session: connected", "get_session", "/sessions/", session_id=session["session_id"])
 

@@ -57,7 +57,7 @@ AT_ONCE: Final = {"ours": SEGMENTS, "theirs": 1}
 SIGN_OF_LIFE: Final = 10.0  # seconds
 FAILURES: Final = 20
 """The number of steps that may fail and be retried; more is an error."""
-PATIENCE: Final = 5  # seconds without a message, after which the sweep is over
+IDLE_TIMEOUT: Final = 5  # seconds without a message, after which the sweep is over
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class AllKnown(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Respond to /bulkUserInfo."""
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self._answer([_user(user_id) for user_id in asked])
+        user_ids = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self._answer([_user(user_id) for user_id in user_ids])
 
     def _answer(self, content: object) -> None:
         body = json.dumps(content).encode()
@@ -105,12 +105,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make sweep-time", description=__doc__)
     parser.add_argument("--size", type=int, default=100_000, help="how many connections there are")
     parser.add_argument("--write", action="store_true", help="write the figures into docs/architecture.md")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     with running_stack() as stack, httpx.Client(base_url=stack.terra_url, timeout=60) as client:
-        sweep = work(stack, Terra(client, stack.signing_secret), asked.size)
+        sweep = work(stack, Terra(client, stack.signing_secret), options.size)
     text = section(sweep, stack.python)
     say(text)
-    if asked.write:
+    if options.write:
         report.write("a million connections", "make sweep-time", text, path=PAGE)
         say(f"Written to {PAGE.relative_to(ROOT)}.")
     return 0
@@ -129,7 +129,7 @@ def work(stack: Stack, terra: Terra, size: int) -> Sweep:
         began = shown = time.monotonic()
         functions.invoke("begin", "reconcile", {"id": str(uuid4())})
         done = failed = 0
-        while found := queues.receive_message(QueueUrl=url, WaitTimeSeconds=PATIENCE).get("Messages"):
+        while found := queues.receive_message(QueueUrl=url, WaitTimeSeconds=IDLE_TIMEOUT).get("Messages"):
             [message] = found
             task = json.loads(message["Body"])["task"]
             event = {"Records": [{"messageId": message["MessageId"], "body": message["Body"]}]}
@@ -149,7 +149,7 @@ def work(stack: Stack, terra: Terra, size: int) -> Sweep:
             if time.monotonic() - shown > SIGN_OF_LIFE:
                 shown = time.monotonic()
                 say(f"  {done} steps of the sweep, {shown - began:.0f} s")
-        seconds = time.monotonic() - began - PATIENCE
+        seconds = time.monotonic() - began - IDLE_TIMEOUT
     invocations = {task: functions.invocations.get(task, []) for task in ("ours", "theirs", "verdict", "revoke")}
     if not any("Sweeps" in line and line["outcome"] == "finished" for line in functions.log):
         unfinished = "The sweep has not finished."
@@ -214,7 +214,7 @@ def section(sweep: Sweep, python: str) -> str:
         )
     head = ["side", f"pages for {sweep.size:,}", "processor a page", "calls of DynamoDB", "requests to Terra"]
     head += ["a page in Lambda", "pages for a million", "at once", "time"]
-    asked = sum(
+    requests = sum(
         median(page.terra_calls for page in sweep.invocations[task]) * len(sweep.invocations[task]) for task in TERRA_MS
     )
     longest = max(minutes(task, sweep) for task in TERRA_MS)
@@ -233,7 +233,7 @@ def section(sweep: Sweep, python: str) -> str:
     )
     result = (
         f"Both sides run at the same time: a sweep of a million connections takes {longest:.0f} min, with "
-        f"{asked * MILLION / sweep.size / longest / 60:.1f} requests to Terra a second."
+        f"{requests * MILLION / sweep.size / longest / 60:.1f} requests to Terra a second."
     )
     return f"{how}\n\n{report.table(head, rows)}\n\n{formula} {result}"
 

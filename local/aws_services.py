@@ -57,7 +57,9 @@ def keys(directory: Path) -> Keys:
         # The file of an older stack lacks keys that were added later.
         held = Keys(**{**asdict(made), **(json.loads(file.read_text()) if file.exists() else {})})
     except (ValueError, TypeError):
-        message = f"{file} cannot be read as keys: make clean forgets them (and the local tables), or delete that file."
+        message = (
+            f"{file} cannot be read as keys: delete that file, or run make clean, which also deletes the local tables."
+        )
         raise StackError(message) from None
     write_private(file, json.dumps(asdict(held), indent=2) + "\n")
     return held

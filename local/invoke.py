@@ -18,7 +18,7 @@ from tools.environment import ROOT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PATIENCE: Final = 960.0  # seconds; no function runs longer than 900
+TIMEOUT: Final = 960.0  # seconds; no function runs longer than 900
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,16 +26,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local.invoke", description="Run a schedule of the stack now.")
     parser.add_argument("function", help="its folder (reconcile) or its name in template.yaml (Reconcile)")
     parser.add_argument("--directory", type=Path, default=ROOT / ".local", help="of the running stack")
-    asked = parser.parse_args(arguments)
-    name = "".join(word[:1].upper() + word[1:] for word in asked.function.split("_"))
+    options = parser.parse_args(arguments)
+    name = "".join(word[:1].upper() + word[1:] for word in options.function.split("_"))
     try:
-        url = json.loads((asked.directory / "stack.json").read_text())["control_url"]
-        answer = httpx.post(f"{url}/schedules/{name}", timeout=PATIENCE, trust_env=False)
+        url = json.loads((options.directory / "stack.json").read_text())["control_url"]
+        response = httpx.post(f"{url}/schedules/{name}", timeout=TIMEOUT, trust_env=False)
     except (FileNotFoundError, httpx.ConnectError):
         sys.stderr.write("No stack is running here: start it with make run, and try again in another terminal.\n")
         return 1
-    found = answer.json()
-    if answer.status_code != httpx.codes.OK:
+    found = response.json()
+    if response.status_code != httpx.codes.OK:
         sys.stderr.write(f"{name}: {found['error']}\n")
         return 1
     sys.stdout.write(json.dumps(found["answer"]) + "\n")

@@ -79,7 +79,7 @@ def _attributes(name: str, properties: Mapping[str, Any], arns: Mapping[str, str
                 attributes[key] = json.dumps(policy)
                 continue
         if isinstance(value, dict | list):
-            message = f"template.yaml: {name}.{key} cannot be carried out by the local stack"
+            message = f"template.yaml: {name}.{key} is not supported by the local stack"
             raise StackError(message)
         attributes[key] = str(value)
     return attributes
@@ -123,10 +123,10 @@ def shown(event: Mapping[str, Any]) -> str:
     """Return one line for an event."""
     detail = event["detail"]
     connection = detail.get("connection", {})
-    told = [
+    parts = [
         event["detail-type"],
         connection.get("provider"),
         connection.get("connection_id"),
         detail.get("reference_id"),
     ]
-    return f"[event on the bus] {' '.join(str(part) for part in told if part)}"
+    return f"[event on the bus] {' '.join(str(part) for part in parts if part)}"

@@ -19,7 +19,7 @@ KEEP_ALIVE = 75  # seconds, as in MiniStack's own program: longer than clients k
 
 
 def main() -> None:
-    """Serve on the loopback address until asked to end."""
+    """Serve on the loopback address until a signal ends it."""
     config = Config()
     config.bind = [f"127.0.0.1:{int(sys.argv[1])}"]
     config.keep_alive_timeout = KEEP_ALIVE

@@ -134,33 +134,33 @@ class Issuer:
 
     async def token(self, request: Request) -> JSONResponse:
         """Return a token for the requested subject."""
-        asked = TokenRequest.model_validate_json(await request.body())
+        token_request = TokenRequest.model_validate_json(await request.body())
         now = int(time.time())
         claims = {
             "iss": self._url,
-            "aud": asked.audience,
-            "sub": asked.subject,
+            "aud": token_request.audience,
+            "sub": token_request.subject,
             "iat": now,
-            "exp": now + asked.expires_in,
-            **asked.claims,
+            "exp": now + token_request.expires_in,
+            **token_request.claims,
         }
         key = self._keys.all[-1]
-        said = {name: value for name, value in claims.items() if value is not None}
+        payload = {name: value for name, value in claims.items() if value is not None}
         # PyJWT rejects an issuer or subject that is not a text; a caller who requests such a token needs exactly that.
         token = jwt.api_jws.encode(
-            json.dumps(said).encode(), key.pair, ALGORITHM, headers={"kid": key.kid, "typ": "JWT"}
+            json.dumps(payload).encode(), key.pair, ALGORITHM, headers={"kid": key.kid, "typ": "JWT"}
         )
-        answer = {"access_token": token, "token_type": "Bearer", "expires_in": asked.expires_in}
-        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+        response = {"access_token": token, "token_type": "Bearer", "expires_in": token_request.expires_in}
+        return JSONResponse(response, headers={"Cache-Control": "no-store"})
 
     async def rotate(self, request: Request) -> JSONResponse:
         """Sign with a new key from now on."""
-        asked = Rotation.model_validate_json(await request.body() or b"{}")
-        self._keys.rotate(forget=asked.forget)
+        rotation = Rotation.model_validate_json(await request.body() or b"{}")
+        self._keys.rotate(forget=rotation.forget)
         return await self.jwks(request)
 
 
-async def refused(_request: Request, error: Exception) -> JSONResponse:
+async def invalid_request(_request: Request, error: Exception) -> JSONResponse:
     """Return what is wrong with a request, in the form of RFC 6749, section 5.2."""
     assert isinstance(error, ValidationError)  # noqa: S101  # it is registered for this type only
     first = error.errors()[0]
@@ -182,19 +182,21 @@ def application(url: str, keys: Keys, origins: Sequence[str] = ()) -> Starlette:
             Middleware(OriginGuard, origins=origins, has_pages=True),
             Middleware(CORSMiddleware, allow_origins=origins, allow_headers=["Content-Type"], allow_methods=["POST"]),
         ],
-        exception_handlers={ValidationError: refused},
+        exception_handlers={ValidationError: invalid_request},
     )
 
 
 def main() -> None:
-    """Serve on the loopback address until asked to end."""
-    parser = argparse.ArgumentParser(prog="python -m local.oidc_issuer", description="Tokens for anybody, locally.")
+    """Serve on the loopback address until a signal ends it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m local.oidc_issuer", description="A local OIDC issuer with tokens for any test user."
+    )
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--key-file", type=Path, help="keeps the keys over restarts")
-    parser.add_argument("--allow-origin", action="append", default=[], help="whose pages may ask for tokens")
-    asked = parser.parse_args()
-    app = application(f"http://{HOST}:{asked.port}", Keys(asked.key_file), asked.allow_origin)
-    uvicorn.run(app, host=HOST, port=asked.port, log_level="warning", timeout_graceful_shutdown=1)
+    parser.add_argument("--key-file", type=Path, help="file that keeps the keys across restarts")
+    parser.add_argument("--allow-origin", action="append", default=[], help="origin of pages that may request tokens")
+    options = parser.parse_args()
+    app = application(f"http://{HOST}:{options.port}", Keys(options.key_file), options.allow_origin)
+    uvicorn.run(app, host=HOST, port=options.port, log_level="warning", timeout_graceful_shutdown=1)
 
 
 if __name__ == "__main__":

@@ -52,21 +52,21 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def run(command: list[str]) -> int:
-    """Run a command until it ends, the parent ends, or a signal asks this process to end."""
+    """Run a command until it ends, the parent ends, or this process receives a signal to end."""
     descriptor = _read_end()
     # A signal and the child's own end wake the same select as the parent's end: they write to this pipe.
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
-    asked: list[int] = []
+    signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda which, _frame: asked.append(which))
+        signal.signal(number, lambda which, _frame: signals.append(which))
     signal.signal(signal.SIGCHLD, lambda _which, _frame: None)
     child = subprocess.Popen(command)  # noqa: S603  # the parent's command
     watched = [woken] if descriptor is None else [woken, descriptor]
     while child.poll() is None:
         ready, _, _ = select.select(watched, [], [])
-        if asked or (descriptor is not None and descriptor in ready and not os.read(descriptor, 1)):
+        if signals or (descriptor is not None and descriptor in ready and not os.read(descriptor, 1)):
             _end(child)
         elif woken in ready:
             os.read(woken, 512)

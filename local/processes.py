@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-STOP_PATIENCE: Final = 5.0
+STOP_TIMEOUT: Final = 5.0
 LAST_LINES: Final = 15
 
 
@@ -37,18 +37,18 @@ class Child:
 
     async def stop(self) -> None:
         """Terminate it, then kill it; its whole group either way."""
-        for number, patience in ((signal.SIGTERM, STOP_PATIENCE), (signal.SIGKILL, None)):
+        for number, timeout in ((signal.SIGTERM, STOP_TIMEOUT), (signal.SIGKILL, None)):
             with suppress(ProcessLookupError, PermissionError):  # macOS raises this if every member is a zombie
                 os.killpg(self.process.pid, number)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.process.wait(), patience)
+                await asyncio.wait_for(self.process.wait(), timeout)
 
-    def death(self) -> StackError:
+    def unexpected_end(self) -> StackError:
         """Return the error for a program that ended unexpectedly."""
         code = self.process.returncode
-        return StackError(f"{self.name} ended by itself (exit code {code}). Its log: {self.log}\n{self.last_words()}")
+        return StackError(f"{self.name} ended by itself (exit code {code}). Its log: {self.log}\n{self.last_lines()}")
 
-    def last_words(self) -> str:
+    def last_lines(self) -> str:
         """Return the end of its log."""
         lines = self.log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
         return "\n".join(f"    {line}" for line in lines)
@@ -91,7 +91,7 @@ class ProcessGroup:
         self.children.append(child)
         return child
 
-    async def first_death(self) -> StackError:
+    async def first_unexpected_end(self) -> StackError:
         """Wait until one of them ends unexpectedly."""
         waits = {asyncio.create_task(child.process.wait()): child for child in self.children}
         try:
@@ -99,7 +99,7 @@ class ProcessGroup:
         finally:
             for wait in waits:
                 wait.cancel()
-        return waits[done.pop()].death()
+        return waits[done.pop()].unexpected_end()
 
     async def end(self) -> None:
         """Stop all of them at once."""
@@ -107,17 +107,15 @@ class ProcessGroup:
         self._parent_pipe.close()
 
 
-async def answers(child: Child, url: str, *, patience: float = 180.0) -> httpx.Response:
+async def answers(child: Child, url: str, *, within: float = 180.0) -> httpx.Response:
     """Wait until a program responds over HTTP, with any status."""
-    until = time.monotonic() + patience
+    until = time.monotonic() + within
     async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
         while time.monotonic() < until:
             if child.process.returncode is not None:
-                raise child.death()
+                raise child.unexpected_end()
             with suppress(httpx.TransportError):
                 return await client.get(url)
             await asyncio.sleep(0.1)
-    message = (
-        f"{child.name} did not answer at {url} within {patience:.0f} s. Its log: {child.log}\n{child.last_words()}"
-    )
+    message = f"{child.name} did not respond at {url} within {within:.0f} s. Its log: {child.log}\n{child.last_lines()}"
     raise StackError(message)

@@ -28,17 +28,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local.sam_invoke", description="Run a function by sam local.")
     parser.add_argument("function", help="its folder, as create_session")
     parser.add_argument("--directory", type=Path, default=ROOT / ".local", help="of the running stack")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        stack = testing.read(asked.directory)
-        answer = sam_local.invoke(asked.function, event_of(asked.function, stack), stack)
+        stack = testing.read(options.directory)
+        response = sam_local.invoke(options.function, event_of(options.function, stack), stack)
     except FileNotFoundError as error:
         sys.stderr.write(f"{error.filename} is missing: it takes an event in events/, and a running make sam-local.\n")
         return 1
     except StackError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+    sys.stdout.write(json.dumps(response, indent=2) + "\n")
     return 0
 
 

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 ENVIRONMENTS: Final = "environments.json"
 """The file with every function's variables, in SAM's format, in the stack's folder."""
-FIRST_ANSWER_PATIENCE: Final = 300.0
+FIRST_RESPONSE_TIMEOUT: Final = 300.0
 """Seconds; the first start on a machine may pull Lambda's image."""
-DOCKER_PATIENCE: Final = 20.0
+DOCKER_TIMEOUT: Final = 20.0
 ARCHITECTURES: Final = {"x86_64": "x86_64", "amd64": "x86_64", "arm64": "arm64", "aarch64": "arm64"}
 
 
@@ -74,7 +74,7 @@ class SamLocal:
         self._environments = environments
         self._routes = routes
         if not built().is_file():
-            message = "Nothing is built that sam local could run: run make build first."
+            message = "Nothing is built: run make build first."
             raise StackError(message)
 
     async def start(self) -> None:
@@ -97,22 +97,24 @@ class SamLocal:
         child = await self._processes.start("sam", command, environment=environment, directory=ROOT)
         await answers(child, self._url)
 
-    async def prove(self, service_key: str) -> None:
+    async def warm_up(self, service_key: str) -> None:
         """Request a missing resource on every route, all at once: SAM builds a function's image on its first request.
 
         Raises:
             StackError: A function does not work in its container.
         """
         headers = {"authorization": f"Bearer {service_key}"}
-        limits = httpx.Timeout(FIRST_ANSWER_PATIENCE)
+        limits = httpx.Timeout(FIRST_RESPONSE_TIMEOUT)
         async with httpx.AsyncClient(trust_env=False, timeout=limits, headers=headers, base_url=self._url) as client:
-            paths = [re.sub(r"{.*?}", "nobody", route.path) for route in self._routes]
-            asked = [client.request(route.method, path) for route, path in zip(self._routes, paths, strict=True)]
-            answered = await asyncio.gather(*asked)
-        broken = [route.key for route, answer in zip(self._routes, answered, strict=True) if answer.is_server_error]
+            paths = [re.sub(r"{.*?}", "unknown", route.path) for route in self._routes]
+            requests = [client.request(route.method, path) for route, path in zip(self._routes, paths, strict=True)]
+            responses = await asyncio.gather(*requests)
+        broken = [
+            route.key for route, response in zip(self._routes, responses, strict=True) if response.is_server_error
+        ]
         if broken:
             logs = " and ".join(str(self._processes.logs / name) for name in ("functions.log", "sam.log"))
-            message = f"These do not work in their containers: {', '.join(broken)}. The logs: {logs}"
+            message = f"These functions fail in their containers: {', '.join(broken)}. The logs: {logs}"
             raise StackError(message)
 
 
@@ -179,11 +181,9 @@ def require_docker() -> None:
         done = docker("info", "--format", "{{.ServerVersion}}")
         if done is not None and done.returncode == 0:
             return
-        said = "it does not answer" if done is None else (done.stderr.strip().splitlines() or ["no answer"])[-1]
-        trouble = f"docker info says: {said}"
-    message = (
-        f"sam local runs functions in containers, and there is no container engine ({trouble}). make run needs none."
-    )
+        output = "it does not respond" if done is None else (done.stderr.strip().splitlines() or ["no output"])[-1]
+        trouble = f"docker info: {output}"
+    message = f"sam local needs a container engine, and none is available ({trouble}). make run needs none."
     raise StackError(message)
 
 
@@ -195,7 +195,7 @@ def docker(*arguments: str) -> subprocess.CompletedProcess[str] | None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=DOCKER_PATIENCE,
+            timeout=DOCKER_TIMEOUT,
         )
     return None
 
@@ -239,7 +239,7 @@ def bridge() -> str:
         network = json.loads(done.stdout if done is not None else "")[0]
         # Docker 20 and older do not report the default, which is the first address.
         return network.get("Gateway") or str(ipaddress.ip_network(network["Subnet"])[1])
-    message = "The container engine has no bridge network: docker network inspect bridge tells no subnet."
+    message = "The container engine has no bridge network: docker network inspect bridge reports no subnet."
     raise StackError(message)
 
 

@@ -42,7 +42,7 @@ PSEUDONYM_KEY: Final = "PseudonymKey"
 """The secret that no parameter can replace."""
 LOOPBACK: Final = "127.0.0.1"
 PARENT_INTERVAL: Final = 0.5
-RELEASE_PATIENCE: Final = 8.0
+PORT_RELEASE_TIMEOUT: Final = 8.0
 LOG_WIDTH: Final = 200
 
 
@@ -82,34 +82,34 @@ class Options:
 
 def read_options(arguments: Sequence[str]) -> Options:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m local.stack", description="The whole stack on one machine.")
-    parser.add_argument("--directory", type=Path, default=ROOT / ".local", help="where data, keys and logs are kept")
-    parser.add_argument("--in-memory", action="store_true", help="keep no tables and no people")
-    parser.add_argument("--fetch-only", action="store_true", help="fetch what would be needed, and start nothing")
+    parser = argparse.ArgumentParser(prog="python -m local.stack", description="Run the whole stack on this machine.")
+    parser.add_argument("--directory", type=Path, default=ROOT / ".local", help="folder for data, keys and logs")
+    parser.add_argument("--in-memory", action="store_true", help="keep no tables and no users")
+    parser.add_argument("--fetch-only", action="store_true", help="download the required parts, and start nothing")
     parser.add_argument("--template", type=Path, default=ROOT / "template.yaml")
-    parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
+    parser.add_argument("--parent", type=int, help="stop when this process is no longer the parent")
     parser.add_argument("--retry-scale", type=float, default=1.0, help="the simulator's time between retries, scaled")
-    parser.add_argument("--sam", action="store_true", help="run what sam build built, by sam local, in containers")
-    parser.add_argument("--record-aws-calls", action="store_true", help="write what functions ask of AWS into log/")
+    parser.add_argument("--sam", action="store_true", help="run the output of sam build in containers, with sam local")
+    parser.add_argument("--record-aws-calls", action="store_true", help="record the functions' AWS calls in log/")
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE", help="of the template")
-    asked = parser.parse_args(arguments)
-    parameters = dict(pair.partition("=")[::2] for pair in asked.parameter)
-    directory, template = asked.directory.absolute(), asked.template.absolute()
+    parsed = parser.parse_args(arguments)
+    parameters = dict(pair.partition("=")[::2] for pair in parsed.parameter)
+    directory, template = parsed.directory.absolute(), parsed.template.absolute()
     return Options(
         directory=directory,
-        in_memory=asked.in_memory,
+        in_memory=parsed.in_memory,
         template=template,
-        fetch_only=asked.fetch_only,
-        parent=asked.parent,
-        retry_scale=asked.retry_scale,
-        sam=asked.sam,
-        records_aws_calls=asked.record_aws_calls,
+        fetch_only=parsed.fetch_only,
+        parent=parsed.parent,
+        retry_scale=parsed.retry_scale,
+        sam=parsed.sam,
+        records_aws_calls=parsed.record_aws_calls,
         parameters=parameters,
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the stack until it is asked to end, or fails."""
+    """Run the stack until a signal ends it, or it fails."""
     options = read_options(sys.argv[1:] if arguments is None else arguments)
     try:
         with ended_by_signals(), ExitStack() as held:
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             was_killed = (options.directory / "stack.json").exists()
             (options.directory / "stack.json").unlink(missing_ok=True)
             terra_account.check()
-            ports = choose_ports(patient=was_killed)
+            ports = choose_ports(waits=was_killed)
             wanted = fetch_parts()
             forget_aws()
             asyncio.run(Supervisor(options, ports, wanted).run())
@@ -181,10 +181,10 @@ def the_only_one(directory: Path) -> Iterator[None]:
         yield
 
 
-def choose_ports(*, patient: bool) -> dict[str, int]:
+def choose_ports(*, waits: bool) -> dict[str, int]:
     """Return the port of every part, by variable; all must be free. After a killed stack, wait a moment for them."""
     chosen: dict[str, int] = {}
-    until = time.monotonic() + (RELEASE_PATIENCE if patient else 0.0)
+    until = time.monotonic() + (PORT_RELEASE_TIMEOUT if waits else 0.0)
     with ExitStack() as held:
         for port in PORTS:
             text = variable(port.variable, str(port.default))
@@ -195,11 +195,11 @@ def choose_ports(*, patient: bool) -> dict[str, int]:
             if number in chosen.values() and number:
                 message = f"{port.variable}={number} is already the port of another part: give each its own."
                 raise StackError(message)
-            while number and is_taken(number):
+            while number and is_in_use(number):
                 if time.monotonic() > until:
                     message = (
-                        f"Port {number}, for {port.what}, is taken by another program: end that one, or choose another "
-                        f"port with {port.variable} (for example make run {port.variable}=0 for a free one)."
+                        f"Port {number}, for {port.what}, is in use by another program: stop that one, or choose "
+                        f"another port with {port.variable} (for example make run {port.variable}=0 for a free one)."
                     )
                     raise StackError(message)
                 time.sleep(0.2)
@@ -211,7 +211,7 @@ def choose_ports(*, patient: bool) -> dict[str, int]:
     return chosen
 
 
-def is_taken(port: int) -> bool:
+def is_in_use(port: int) -> bool:
     """Return whether the port is in use or not allowed."""
     with closing(socket.socket()) as probe:
         probe.settimeout(1.0)
@@ -253,10 +253,10 @@ class Supervisor:
         """The template's parameters, as soon as they are known."""
 
     async def run(self) -> None:
-        """Start everything, run until asked to end, end everything."""
-        asked = asyncio.Event()
+        """Start everything, run until a signal or an error, then end everything."""
+        stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, asked.set)
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         logs = self._directory / "log"
         logs.mkdir(exist_ok=True)
         async with AsyncExitStack() as ends:
@@ -270,7 +270,7 @@ class Supervisor:
             ends.push_async_callback(processes.end)
             functions_log = ends.enter_context((logs / "functions.log").open("w"))
             work = asyncio.create_task(self._work(processes, ends, FunctionLog(functions_log)))
-            reasons = [work, asyncio.create_task(asked.wait())]
+            reasons = [work, asyncio.create_task(stop.wait())]
             if self._options.parent is not None:
                 reasons.append(asyncio.create_task(orphaned(self._options.parent)))
             await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
@@ -278,7 +278,7 @@ class Supervisor:
             for reason in reasons[1:]:
                 reason.cancel()
             if not work.done():
-                say("\nEnding ...")
+                say("\nStopping ...")
                 work.cancel()
             with suppress(asyncio.CancelledError):
                 await work
@@ -302,20 +302,20 @@ class Supervisor:
                 await gateway.start_sources(dynamodb_url=self._urls["DYNAMODB_PORT"], sqs_url=aws_url)
                 control_url = gateway.control_url
             case SamLocal() as sam:
-                with step("asking every route once, which starts its function's container"):
-                    await sam.prove(self._keys.service_key)
-        told = self._told(engine.result(), control_url)
-        aws_services.write_private(self._directory / "stack.json", json.dumps(told, indent=2) + "\n")
-        self._tell(engine.result(), time.monotonic() - began)
+                with step("requesting every route once, which starts its function's container"):
+                    await sam.warm_up(self._keys.service_key)
+        description = self._description(engine.result(), control_url)
+        aws_services.write_private(self._directory / "stack.json", json.dumps(description, indent=2) + "\n")
+        self._print_banner(engine.result(), time.monotonic() - began)
         if engine.result() == database.DYNAMODB_LOCAL:
             say(
                 f"DynamoDB Local listens on every network interface (port {self._ports['DYNAMODB_PORT']}), without a "
-                "password, and has no setting for it: in a network that you do not trust let a firewall close that "
-                "port, or use DATABASE=ministack, which only this machine reaches.\n"
+                "password, and has no setting for it. In an untrusted network, block the port with a firewall, or use "
+                "DATABASE=ministack, which only this machine can reach.\n"
             )
-        showing = asyncio.create_task(messages.show(aws_url, say)) if told["event_buses"] else None
+        showing = asyncio.create_task(messages.show(aws_url, say)) if description["event_buses"] else None
         try:
-            raise await processes.first_death()
+            raise await processes.first_unexpected_end()
         finally:
             if showing is not None:
                 showing.cancel()
@@ -333,7 +333,7 @@ class Supervisor:
         except (TemplateError, StartError, OSError) as error:
             message = f"The API cannot start: {error}"
             raise StackError(message) from None
-        say(f"  the API answers, with {len(gateway.stack.functions)} functions")
+        say(f"  the API is ready, with {len(gateway.stack.functions)} functions")
         return gateway
 
     async def _start_sam(self, processes: ProcessGroup, ends: AsyncExitStack, stack: Stack) -> SamLocal:
@@ -347,14 +347,14 @@ class Supervisor:
             processes, self._directory, self._ports["API_PORT"], self._terra.dev_id, environments, stack.routes
         )
         await sam.start()
-        say("  sam local listens")
+        say("  sam local is listening")
         return sam
 
     async def _start_database(self, processes: ProcessGroup) -> str:
         kept = None if self._options.in_memory else self._directory
         engine = await database.start(processes, self._wanted, self._ports["DYNAMODB_PORT"], kept)
         await database.make_tables(self._urls["DYNAMODB_PORT"], self._tables)
-        say(f"  the database answers: {engine}, tables {', '.join(self._tables)}")
+        say(f"  the database is ready: {engine}, tables {', '.join(self._tables)}")
         return engine
 
     async def _start_simulator(self, processes: ProcessGroup) -> None:
@@ -371,7 +371,7 @@ class Supervisor:
         }
         child = await processes.start("terra", command, environment=secrets, directory=ROOT)
         await answers(child, f"{url}/_control/health")
-        say("  the Terra simulator answers")
+        say("  the Terra simulator is ready")
 
     async def _start_issuer(self, processes: ProcessGroup) -> None:
         command = [sys.executable, "-m", "local.oidc_issuer", "--port", str(self._ports["OIDC_PORT"])]
@@ -444,7 +444,7 @@ class Supervisor:
             on_log=log,
         )
 
-    def _told(self, engine: str, control_url: str) -> dict[str, object]:
+    def _description(self, engine: str, control_url: str) -> dict[str, object]:
         """Return the contents of stack.json."""
         template, ids = self._options.template, self._message_ids
         return {
@@ -469,7 +469,7 @@ class Supervisor:
             "pid": os.getpid(),
         }
 
-    def _tell(self, engine: str, took: float) -> None:
+    def _print_banner(self, engine: str, took: float) -> None:
         """Print the same for the user, with commands to try."""
         api, key = self._urls["API_PORT"], self._keys.service_key
         terra = (
@@ -479,23 +479,23 @@ class Supervisor:
         )
         kept = "in memory" if self._options.in_memory else f"kept in {shown(self._directory)}"
         say(f"""
-Everything answers, after {took:.0f} s. Ctrl-C ends it.
+Ready in {took:.0f} s. Press Ctrl-C to stop.
 
   API              {api}
   Terra            {terra}
-  demo page        {self._urls["DEMO_PORT"]}
-  OIDC issuer      {self._urls["OIDC_PORT"]}   (a token for anybody: POST /token)
+  demo app         {self._urls["DEMO_PORT"]}
+  OIDC issuer      {self._urls["OIDC_PORT"]}   (access tokens of test users: POST /token)
   database         {self._urls["DYNAMODB_PORT"]}   ({engine}, {kept})
   AWS services     {self._urls["AWS_PORT"]}
   service key      {key}
-  all of it        {shown(self._directory / "stack.json")}; logs in {shown(self._directory / "log")}
+  config           {shown(self._directory / "stack.json")}; logs in {shown(self._directory / "log")}
 
 Try it: open {self._urls["DEMO_PORT"]} in a browser. Or as a back end:
-  1. Start a connection; the response holds an auth_url.
+  1. Create a session; the response contains an auth_url.
        curl {api}/sessions -H 'Authorization: Bearer {key}' \\
          -H 'Content-Type: application/json' -d '{{"reference_id": "ada", "resource": "FITBIT"}}'
-  2. Open that auth_url in a browser and press Allow. The page then says that the wearable is connected.
-  3. See what ada has connected.
+  2. Open that auth_url in a browser and press Allow. The page then shows that the wearable is connected.
+  3. List ada's connections.
        curl '{api}/connections?reference_id=ada' -H 'Authorization: Bearer {key}'
 """)
 
@@ -514,8 +514,8 @@ class FunctionLog:
             say(short)
 
 
-# Fields that every line of Powertools' Logger has and that are of no use on a terminal.
-UNTOLD: Final = frozenset(
+# Fields of Powertools' Logger that are not printed on the terminal.
+HIDDEN_LOG_FIELDS: Final = frozenset(
     {
         "location",
         "timestamp",
@@ -545,13 +545,15 @@ def shorten(line: str) -> str:
         return line[:LOG_WIDTH]
     if "_aws" in found:
         return ""
-    told = " ".join(f"{name}={value}" for name, value in found.items() if name not in UNTOLD and value is not None)
+    fields = " ".join(
+        f"{name}={value}" for name, value in found.items() if name not in HIDDEN_LOG_FIELDS and value is not None
+    )
     level = "" if found.get("level", "INFO") == "INFO" else f"{found['level']} "
-    return f"{head}{level}{found.get('message', '')} {told}".rstrip()[:LOG_WIDTH]
+    return f"{head}{level}{found.get('message', '')} {fields}".rstrip()[:LOG_WIDTH]
 
 
 async def orphaned(parent: int) -> None:
-    """Wait until the process that started this one is gone."""
+    """Wait until the process that started this one has ended."""
     while os.getppid() == parent:  # noqa: ASYNC110  # no event reports it on every system
         await asyncio.sleep(PARENT_INTERVAL)
 

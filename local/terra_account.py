@@ -66,7 +66,7 @@ def read(simulator_url: str, *, dev_id: str, api_key: str, signing_secret: str) 
     if urlsplit(chosen[API_URL]).hostname not in _LOOPBACK:
         missing = [name for name in (WIDGET_URL, DEV_ID, API_KEY) if name not in given]
         if missing:
-            message = f"{API_URL} names a Terra elsewhere, which needs {' and '.join(missing)}, too (docs/local.md)."
+            message = f"{API_URL} names another Terra, which needs {' and '.join(missing)}, too (docs/local.md)."
             raise StackError(message)
     return TerraAccount(
         api_url=chosen[API_URL].rstrip("/"),

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PORT_VARIABLES: Final = ("API_PORT", "TERRA_PORT", "DYNAMODB_PORT", "AWS_PORT", "DEMO_PORT", "OIDC_PORT")
-START_PATIENCE: Final = 600.0  # the first start on a machine fetches
-STOP_PATIENCE: Final = 30.0
+START_TIMEOUT: Final = 600.0  # the first start on a machine fetches
+STOP_TIMEOUT: Final = 30.0
 
 
 class StackDidNotStartError(Exception):
@@ -144,7 +144,7 @@ def wait_until_up(process: subprocess.Popen[bytes], directory: Path) -> None:
     shown = 0
     while not is_up(process, directory):
         waited = time.monotonic() - began
-        if process.poll() is not None or waited > START_PATIENCE:
+        if process.poll() is not None or waited > START_TIMEOUT:
             raise StackDidNotStartError(output.read_text(errors="replace"))
         if waited > 10.0:  # noqa: PLR2004  # a start without fetching takes about five
             lines = output.read_text(errors="replace").splitlines()
@@ -167,7 +167,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     """End a stack as Ctrl-C would."""
     process.terminate()
     try:
-        process.wait(STOP_PATIENCE)
+        process.wait(STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

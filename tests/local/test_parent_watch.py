@@ -28,18 +28,18 @@ time.sleep(60)
 
 
 @contextmanager
-def held(*command: str) -> Iterator[tuple[subprocess.Popen[str], parent_watch.ParentPipe]]:
-    ours = parent_watch.ParentPipe()
+def started(*command: str) -> Iterator[tuple[subprocess.Popen[str], parent_watch.ParentPipe]]:
+    pipe = parent_watch.ParentPipe()
     process = subprocess.Popen(
         command,
-        env={**everything(), **ours.environment(), "PYTHONPATH": str(Path(parent_watch.__file__).parent.parent)},
-        pass_fds=(ours.read_end,),
+        env={**everything(), **pipe.environment(), "PYTHONPATH": str(Path(parent_watch.__file__).parent.parent)},
+        pass_fds=(pipe.read_end,),
         start_new_session=True,
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
-        yield process, ours
+        yield process, pipe
     finally:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # its child processes are in its group
@@ -54,33 +54,33 @@ def stubborn_child(place: Path) -> psutil.Process:
     return psutil.Process(int(eventually(lambda: place.exists() and place.read_text(), within=60)))
 
 
-def test_a_wrapped_program_and_what_it_started_end_with_the_parent(tmp_path: Path) -> None:
+def test_a_wrapped_program_and_its_children_end_with_the_parent(tmp_path: Path) -> None:
     place = tmp_path / "pid"
-    with held(*wrapped(sys.executable, "-c", STUBBORN, str(place))) as (process, ours):
+    with started(*wrapped(sys.executable, "-c", STUBBORN, str(place))) as (process, pipe):
         grandchild = stubborn_child(place)
-        ours.close()
+        pipe.close()
         process.wait(60)
         assert wait_until_gone([grandchild]) == []
 
 
-def test_a_wrapped_program_ends_when_the_wrapper_is_asked_to(tmp_path: Path) -> None:
+def test_a_wrapped_program_ends_on_sigterm_to_the_wrapper(tmp_path: Path) -> None:
     place = tmp_path / "pid"
-    with held(*wrapped(sys.executable, "-c", STUBBORN, str(place))) as (process, ours):
+    with started(*wrapped(sys.executable, "-c", STUBBORN, str(place))) as (process, pipe):
         grandchild = stubborn_child(place)
         process.terminate()
         process.wait(60)
         assert wait_until_gone([grandchild]) == []
-        ours.close()
+        pipe.close()
 
 
-def test_the_wrapper_ends_as_its_program_ended() -> None:
+def test_the_wrapper_returns_the_exit_status_of_its_program() -> None:
     for script, code in (("raise SystemExit(7)", 7), ("import os; os.kill(os.getpid(), 9)", 128 + signal.SIGKILL)):
-        with held(*wrapped(sys.executable, "-c", script)) as (process, ours):
+        with started(*wrapped(sys.executable, "-c", script)) as (process, pipe):
             assert process.wait(60) == code
-            ours.close()
+            pipe.close()
 
 
 def test_the_write_end_is_not_inherited() -> None:
-    ours = parent_watch.ParentPipe()
-    assert not os.get_inheritable(ours.read_end)  # inherited only if passed explicitly
-    ours.close()
+    pipe = parent_watch.ParentPipe()
+    assert not os.get_inheritable(pipe.read_end)  # inherited only if passed explicitly
+    pipe.close()

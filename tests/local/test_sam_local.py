@@ -19,22 +19,22 @@ LOOPBACK = "127.0.0.1"
 CONTAINER = "127.0.0.2"
 
 
-async def exchange(port: int, said: bytes, *, source: str = CONTAINER) -> bytes:
+async def exchange(port: int, sent: bytes, *, source: str = CONTAINER) -> bytes:
     reader, writer = await asyncio.open_connection(LOOPBACK, port, local_addr=(source, 0))
     try:
-        writer.write(said)
-        return await reader.readexactly(len(said))
+        writer.write(sent)
+        return await reader.readexactly(len(sent))
     finally:
         writer.close()
         with suppress(ConnectionError):  # the same error again
             await writer.wait_closed()
 
 
-def test_a_relay_carries_both_ways_and_listens_on_one_address_only() -> None:
+def test_a_relay_forwards_both_directions_and_listens_on_one_address() -> None:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.CancelledError):  # for a connection that is still open at the end of the test
-            while said := await reader.read(1000):
-                writer.write(said)
+            while sent := await reader.read(1000):
+                writer.write(sent)
         writer.close()
 
     async def run() -> None:
@@ -43,28 +43,28 @@ def test_a_relay_carries_both_ways_and_listens_on_one_address_only() -> None:
             async with await relay(LOOPBACK, target) as relaying:
                 [(address, port)] = [socket.getsockname() for socket in relaying.sockets]
                 assert address == LOOPBACK
-                said = bytes(range(256)) * 4000
-                heard = await asyncio.gather(*(exchange(port, said) for _ in range(3)))
-                assert heard == [said] * 3
+                sent = bytes(range(256)) * 4000
+                received = await asyncio.gather(*(exchange(port, sent) for _ in range(3)))
+                assert received == [sent] * 3
 
                 with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-                    await exchange(port, said, source=LOOPBACK)  # a program on this machine, such as a browser
+                    await exchange(port, sent, source=LOOPBACK)  # a program on this machine, such as a browser
 
     asyncio.run(run())
 
 
-def test_a_relay_whose_service_is_gone_breaks_off() -> None:
+def test_a_relay_closes_the_connection_if_its_service_has_ended() -> None:
     async def run() -> None:
         async with await asyncio.start_server(lambda _reader, _writer: None, LOOPBACK, 0) as service:
             free = service.sockets[0].getsockname()[1]
         async with await relay(LOOPBACK, free) as relaying:
             with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
-                await exchange(relaying.sockets[0].getsockname()[1], b"anybody?")
+                await exchange(relaying.sockets[0].getsockname()[1], b"request")
 
     asyncio.run(run())
 
 
-def test_addresses_are_exchanged_whole() -> None:
+def test_only_whole_addresses_are_replaced() -> None:
     environment = {"A": "http://127.0.0.1:400/api", "B": "http://127.0.0.1:4000/api", "C": "400"}
     reached = {"http://127.0.0.1:400": "http://172.17.0.1:5000"}
     assert sam_local.seen_from_container(environment, reached) == {
@@ -74,7 +74,7 @@ def test_addresses_are_exchanged_whole() -> None:
     }
 
 
-def test_a_container_knows_the_issuer_by_the_name_that_tokens_carry() -> None:
+def test_the_issuer_keeps_its_name_in_a_container() -> None:
     environment = {"OIDC_ISSUER": "http://127.0.0.1:5001", "OIDC_JWKS_URL": "http://127.0.0.1:5001/jwks"}
     assert sam_local.seen_from_container(environment, {"http://127.0.0.1:5001": "http://172.17.0.1:7"}) == {
         "OIDC_ISSUER": "http://127.0.0.1:5001",
@@ -82,8 +82,8 @@ def test_a_container_knows_the_issuer_by_the_name_that_tokens_carry() -> None:
     }
 
 
-@pytest.mark.parametrize("docker", [None, "#!/bin/sh\necho nobody is there >&2\nexit 1\n"])
-def test_without_a_container_engine_one_line_says_so(tmp_path: Path, docker: str | None) -> None:
+@pytest.mark.parametrize("docker", [None, "#!/bin/sh\necho cannot connect >&2\nexit 1\n"])
+def test_a_missing_container_engine_is_reported_in_one_line(tmp_path: Path, docker: str | None) -> None:
     if docker is not None:
         (tmp_path / "docker").write_text(docker)
         (tmp_path / "docker").chmod(0o755)
@@ -97,4 +97,4 @@ def test_without_a_container_engine_one_line_says_so(tmp_path: Path, docker: str
     )
     assert (run.returncode, run.stdout, len(run.stderr.splitlines())) == (1, "", 1)
     assert "make run needs none" in run.stderr
-    assert ("nobody is there" in run.stderr) == (docker is not None)
+    assert ("cannot connect" in run.stderr) == (docker is not None)

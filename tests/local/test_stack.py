@@ -76,21 +76,21 @@ def listening(stack: Stack) -> list[int]:
     return open_ports
 
 
-def ended(process: subprocess.Popen[bytes], place: Path, patience: float = 60.0) -> tuple[int, str]:
-    code = process.wait(patience)
+def ended(process: subprocess.Popen[bytes], place: Path, within: float = 60.0) -> tuple[int, str]:
+    code = process.wait(within)
     return code, (place / "output.txt").read_text()
 
 
 # --- a running stack -------------------------------------------------------------------------------------------------
 
 
-def test_stack_json_is_only_its_owner_s(stack: Stack) -> None:
+def test_stack_json_is_readable_only_by_its_owner(stack: Stack) -> None:
     assert mode(stack.directory / "stack.json") == 0o600
     assert mode(stack.directory / "keys.json") == 0o600
     assert mode(stack.directory) == 0o700
 
 
-def test_every_part_answers(stack: Stack) -> None:
+def test_every_part_responds(stack: Stack) -> None:
     assert len(listening(stack)) == 6
     assert httpx.get(f"{stack.terra_url}/_control/health").status_code == 200
     assert httpx.get(f"{stack.api_url}/connections?reference_id=ada").status_code == 401
@@ -107,7 +107,7 @@ def test_nothing_but_dynamodb_local_listens_beyond_this_machine(stack: Stack) ->
     assert beyond == ({"java"} if stack.engine == "dynamodb-local" else set())
 
 
-def test_what_listens_beyond_this_machine_is_said_in_one_line_with_the_way_out(stack: Stack) -> None:
+def test_a_port_open_to_the_network_is_reported_with_the_remedy(stack: Stack) -> None:
     lines = [line for line in stack.output.read_text().splitlines() if "every network interface" in line]
     if stack.engine != "dynamodb-local":
         assert lines == []
@@ -118,7 +118,7 @@ def test_what_listens_beyond_this_machine_is_said_in_one_line_with_the_way_out(s
     assert "firewall" in line
 
 
-def test_the_engine_is_told_as_it_answers(stack: Stack) -> None:
+def test_the_engine_is_reported_as_detected(stack: Stack) -> None:
     health = httpx.get(f"{stack.dynamodb_url}/_ministack/health")
     assert stack.engine == ("ministack" if health.status_code == 200 else "dynamodb-local")
     assert stack.engine in stack.output.read_text()
@@ -143,7 +143,7 @@ def test_the_tables_are_those_of_the_template(stack: Stack) -> None:
         assert expiry.get("AttributeName") == properties["TimeToLiveSpecification"]["AttributeName"]
 
 
-def test_the_secrets_hold_the_keys(stack: Stack) -> None:
+def test_the_secrets_contain_the_keys(stack: Stack) -> None:
     client = boto3.client(
         "secretsmanager",
         endpoint_url=stack.aws_url,
@@ -159,9 +159,9 @@ def test_the_secrets_hold_the_keys(stack: Stack) -> None:
             "key": json.loads((stack.directory / "keys.json").read_text())["pseudonym_key"]
         },
     }
-    held = {name: json.loads(client.get_secret_value(SecretId=name)["SecretString"]) for name in wanted}
+    stored = {name: json.loads(client.get_secret_value(SecretId=name)["SecretString"]) for name in wanted}
     client.close()
-    assert held == wanted
+    assert stored == wanted
 
 
 def test_no_secret_is_on_a_command_line(stack: Stack) -> None:
@@ -171,25 +171,25 @@ def test_no_secret_is_on_a_command_line(stack: Stack) -> None:
         assert not [line for line in lines if secret in line]
 
 
-def test_a_second_stack_in_the_same_folder_says_so(stack: Stack, launch: Launch, tmp_path: Path) -> None:
+def test_a_second_stack_in_the_same_folder_is_rejected(stack: Stack, launch: Launch, tmp_path: Path) -> None:
     output = stack.output.read_text()
     command = ["--directory", str(stack.directory)]
     process = launch(tmp_path, more=(*command,))
-    code, said = ended(process, tmp_path)
-    assert (code, len(said.splitlines())) == (1, 1)
-    assert str(stack.pid) in said
-    assert "Ctrl-C" in said
+    code, output_text = ended(process, tmp_path)
+    assert (code, len(output_text.splitlines())) == (1, 1)
+    assert str(stack.pid) in output_text
+    assert "Ctrl-C" in output_text
     assert stack.output.read_text() == output
     assert testing.read(stack.directory) == stack
 
 
-def test_a_port_that_is_taken_is_one_clear_line(stack: Stack, launch: Launch, tmp_path: Path) -> None:
-    taken = str(urlsplit(stack.terra_url).port)
-    process = launch(tmp_path, variables={"TERRA_PORT": taken})
-    code, said = ended(process, tmp_path)
-    assert (code, len(said.splitlines())) == (1, 1)
-    assert f"Port {taken}" in said
-    assert "TERRA_PORT" in said
+def test_a_port_in_use_is_reported_in_one_line(stack: Stack, launch: Launch, tmp_path: Path) -> None:
+    used = str(urlsplit(stack.terra_url).port)
+    process = launch(tmp_path, variables={"TERRA_PORT": used})
+    code, output_text = ended(process, tmp_path)
+    assert (code, len(output_text.splitlines())) == (1, 1)
+    assert f"Port {used}" in output_text
+    assert "TERRA_PORT" in output_text
     assert not (tmp_path / "stack.json").exists()
 
 
@@ -201,12 +201,12 @@ def test_a_port_that_is_taken_is_one_clear_line(stack: Stack, launch: Launch, tm
         ({"DATABASE": "postgres"}, "DATABASE=postgres"),
     ],
 )
-def test_a_setting_that_is_none_is_one_clear_line(
+def test_an_invalid_setting_is_reported_in_one_line(
     launch: Launch, variables: dict[str, str], named: str, tmp_path: Path
 ) -> None:
-    code, said = ended(launch(tmp_path, variables=variables), tmp_path)
-    assert (code, len(said.splitlines())) == (1, 1)
-    assert named in said
+    code, output_text = ended(launch(tmp_path, variables=variables), tmp_path)
+    assert (code, len(output_text.splitlines())) == (1, 1)
+    assert named in output_text
 
 
 # --- persistent tables -----------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ Resources:
 """
 
 
-def test_a_kept_table_gets_what_it_lacks(stack: Stack, tmp_path: Path) -> None:
+def test_a_kept_table_gets_its_missing_indexes_and_settings(stack: Stack, tmp_path: Path) -> None:
     client = database.connect(stack.dynamodb_url)
     client.create_table(
         TableName="Grown",
@@ -259,7 +259,7 @@ def test_a_kept_table_gets_what_it_lacks(stack: Stack, tmp_path: Path) -> None:
     client.delete_table(TableName="Grown")
 
 
-def test_a_kept_table_with_other_keys_asks_for_make_clean(stack: Stack, tmp_path: Path) -> None:
+def test_a_kept_table_with_other_keys_is_rejected_with_the_remedy(stack: Stack, tmp_path: Path) -> None:
     template = tmp_path / "template.yaml"
     template.write_text(TABLE.format(name="Changed", type="S"))
     asyncio.run(database.make_tables(stack.dynamodb_url, database.declared_tables(template)))
@@ -269,7 +269,7 @@ def test_a_kept_table_with_other_keys_asks_for_make_clean(stack: Stack, tmp_path
     database.connect(stack.dynamodb_url).delete_table(TableName="Changed")
 
 
-def test_a_server_that_is_no_database_is_told_apart(stack: Stack) -> None:
+def test_another_server_is_not_identified_as_a_database(stack: Stack) -> None:
     assert asyncio.run(database.identify(stack.aws_url)) == "ministack"
     with pytest.raises(StackError, match="neither"):
         asyncio.run(database.identify(stack.demo_url))
@@ -278,41 +278,41 @@ def test_a_server_that_is_no_database_is_told_apart(stack: Stack) -> None:
 # --- termination -----------------------------------------------------------------------------------------------------
 
 
-def remember(stack: Stack, word: str) -> None:
+def store(stack: Stack, word: str) -> None:
     database.connect(stack.dynamodb_url).put_item(TableName=stack.tables.sessions, Item={"session_id": {"S": word}})
 
 
-def remembers(stack: Stack, word: str) -> bool:
+def has_stored(stack: Stack, word: str) -> bool:
     client = database.connect(stack.dynamodb_url)
     return "Item" in client.get_item(TableName=stack.tables.sessions, Key={"session_id": {"S": word}})
 
 
-def test_a_killed_stack_leaves_nothing_running_and_a_restart_keeps_everything(launch: Launch, tmp_path: Path) -> None:
+def test_a_killed_stack_leaves_no_process_and_a_restart_keeps_its_data(launch: Launch, tmp_path: Path) -> None:
     process = launch(tmp_path, in_memory=False)
     testing.wait_until_up(process, tmp_path)
     first = testing.read(tmp_path)
-    remember(first, "kept")
-    everybody = descendants(process.pid)
-    assert len(everybody) > 5
+    store(first, "kept")
+    processes = descendants(process.pid)
+    assert len(processes) > 5
 
     process.send_signal(signal.SIGKILL)
     process.wait(60)
-    assert wait_until_gone(everybody) == []
+    assert wait_until_gone(processes) == []
     assert listening(first) == []
     assert (tmp_path / "stack.json").exists()  # no process was left to remove it
 
     with testing.running_stack(directory=tmp_path, in_memory=False) as second:
         assert second.pid != first.pid
-        assert remembers(second, "kept")
+        assert has_stored(second, "kept")
         assert (second.service_key, second.signing_secret) == (first.service_key, first.signing_secret)
-        everybody = descendants(second.pid)
-    assert wait_until_gone(everybody) == []
+        processes = descendants(second.pid)
+    assert wait_until_gone(processes) == []
     assert listening(second) == []
     assert not (tmp_path / "stack.json").exists()
-    assert "Ending" in second.output.read_text()
+    assert "Stopping" in second.output.read_text()
 
 
-def test_a_stack_whose_starter_is_killed_ends(tmp_path: Path) -> None:
+def test_a_stack_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
     """The shell stands for `make` in `make run`: when killed, it cannot notify the stack."""
     script = f'exec "$0" -m local.stack --in-memory --directory {tmp_path} --parent $PPID >{tmp_path}/output.txt 2>&1'
     starter = subprocess.Popen(
@@ -323,68 +323,70 @@ def test_a_stack_whose_starter_is_killed_ends(tmp_path: Path) -> None:
     try:
         eventually((tmp_path / "stack.json").exists, within=120)
         running = testing.read(tmp_path)
-        everybody = descendants(running.pid)
+        processes = descendants(running.pid)
         starter.kill()
         starter.wait(60)
     finally:
         end_with_all_it_started(starter)
-    assert wait_until_gone(everybody) == []
+    assert wait_until_gone(processes) == []
     assert listening(running) == []
     assert not (tmp_path / "stack.json").exists()
 
 
-def test_ministack_takes_the_database_s_place_and_its_death_ends_the_stack(launch: Launch, tmp_path: Path) -> None:
+def test_a_stack_with_ministack_as_the_database_ends_when_ministack_ends(launch: Launch, tmp_path: Path) -> None:
     process = launch(tmp_path, variables={"DATABASE": "ministack"})
     testing.wait_until_up(process, tmp_path)
     running = testing.read(tmp_path)
     assert running.engine == "ministack"
-    remember(running, "here")
-    assert remembers(running, "here")
-    everybody = descendants(process.pid)
+    store(running, "here")
+    assert has_stored(running, "here")
+    processes = descendants(process.pid)
     wrappers = [
         process
-        for process in everybody
+        for process in processes
         if "local.ministack_server" in command_line(process) and "parent_watch.py" in command_line(process)
     ]
     assert len(wrappers) == 2
 
     wrappers[0].kill()
-    code, said = ended(process, tmp_path)
+    code, output_text = ended(process, tmp_path)
     assert code == 1
-    assert "ended by itself" in said
-    assert wait_until_gone(everybody) == []
+    assert "ended by itself" in output_text
+    assert wait_until_gone(processes) == []
     assert not (tmp_path / "stack.json").exists()
 
 
-def test_a_function_that_cannot_be_loaded_is_named_with_its_own_traceback(launch: Launch, tmp_path: Path) -> None:
-    (tmp_path / "door").mkdir()
-    (tmp_path / "door" / "handler.py").write_text("import no_such_module\n")
+def test_a_function_that_cannot_be_loaded_is_reported_with_its_traceback(launch: Launch, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "handler.py").write_text("import no_such_module\n")
     template = tmp_path / "template.yaml"
     parameters = re.findall(
         r"^  ([A-Z]\w+):\n    Type: (?:String|Number)", (ROOT / "template.yaml").read_text(), re.MULTILINE
     )
-    door = {"CodeUri": "door", "Handler": "handler.lambda_handler", "Runtime": "python3.13"}
+    broken = {"CodeUri": "broken", "Handler": "handler.lambda_handler", "Runtime": "python3.13"}
     resources = {
         "HttpApi": {"Type": "AWS::Serverless::HttpApi"},
-        "Door": {"Type": "AWS::Serverless::Function", "Properties": door},
+        "Broken": {"Type": "AWS::Serverless::Function", "Properties": broken},
     }
     declared = {name: {"Type": "String", "Default": ""} for name in parameters}
     template.write_text(json.dumps({"Parameters": declared, "Resources": resources}))
     place = tmp_path / "stack"
     more = ("--template", str(template))
-    code, said = ended(launch(place, variables={"DATABASE": "ministack"}, more=more), place)
+    code, output_text = ended(launch(place, variables={"DATABASE": "ministack"}, more=more), place)
     assert code == 1
-    assert "Door" in said
-    assert "no_such_module" in said
+    assert "Broken" in output_text
+    assert "no_such_module" in output_text
 
 
-def test_a_template_that_is_not_yaml_is_one_clear_line(launch: Launch, tmp_path: Path) -> None:
+def test_a_template_that_is_not_yaml_is_reported_in_one_line(launch: Launch, tmp_path: Path) -> None:
     template = tmp_path / "template.yaml"
     template.write_text("a: [")
     place = tmp_path / "stack"
-    code, said = ended(launch(place, variables={"DATABASE": "ministack"}, more=("--template", str(template))), place)
+    code, output_text = ended(
+        launch(place, variables={"DATABASE": "ministack"}, more=("--template", str(template))), place
+    )
     assert code == 1
-    assert f"{template}: while parsing" in said.splitlines()[-1]
+    assert f"{template}: while parsing" in output_text.splitlines()[-1]
 
 
 # --- output of the functions -----------------------------------------------------------------------------------------

@@ -39,14 +39,14 @@ def read(monkeypatch: pytest.MonkeyPatch, **variables: str) -> terra_account.Ter
     return terra_account.read(SIMULATOR, dev_id="local-dev", api_key="own-key", signing_secret="own-secret")
 
 
-def test_without_variables_it_is_the_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_simulator_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     account = read(monkeypatch)
     assert account.is_simulator
     assert (account.api_url, account.widget_url) == (f"{SIMULATOR}/api/v2", f"{SIMULATOR}/api/widget/session")
     assert (account.dev_id, account.api_key, account.signing_secret) == ("local-dev", "own-key", "own-secret")
 
 
-def test_each_variable_replaces_its_value_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_variable_replaces_only_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
     account = read(monkeypatch, TERRA_API_KEY="terra_dt_abc", TERRA_DEV_ID="")
     assert account.is_simulator
     assert (account.dev_id, account.api_key, account.signing_secret) == ("local-dev", "terra_dt_abc", "own-secret")
@@ -60,9 +60,7 @@ def test_the_real_terra_is_not_the_simulator(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("missing", ["TERRA_WIDGET_URL", "TERRA_DEV_ID", "TERRA_API_KEY"])
-def test_a_terra_elsewhere_needs_what_the_simulator_cannot_lend_it(
-    monkeypatch: pytest.MonkeyPatch, missing: str
-) -> None:
+def test_another_terra_requires_all_of_its_settings(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     with pytest.raises(StackError, match=f"needs {missing}, too"):
         read(monkeypatch, **{name: value for name, value in REAL.items() if name != missing})
 
@@ -84,14 +82,14 @@ def test_a_terra_elsewhere_needs_what_the_simulator_cannot_lend_it(
         ("TERRA_SIGNING_SECRET", "pass word"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_one_line_that_names_the_variable_and_quotes_nothing(
+def test_an_invalid_value_is_reported_by_the_name_of_its_variable_only(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    with pytest.raises(StackError) as refused:
+    with pytest.raises(StackError) as error:
         read(monkeypatch, **{name: value})
-    assert str(refused.value).startswith(f"{name} ")
-    assert "\n" not in str(refused.value)
-    assert "pass" not in str(refused.value)
+    assert str(error.value).startswith(f"{name} ")
+    assert "\n" not in str(error.value)
+    assert "pass" not in str(error.value)
 
 
 # -- a session ---------------------------------------------------------------------------------------------------------
@@ -100,16 +98,16 @@ def test_a_value_that_cannot_be_used_is_one_line_that_names_the_variable_and_quo
 @contextmanager
 def stub() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """A stub of Terra that accepts every login, and the requests that it received."""
-    heard: list[dict[str, Any]] = []
+    received: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            heard.append({"path": self.path, "headers": headers, "body": json.loads(body)})
+            received.append({"path": self.path, "headers": headers, "body": json.loads(body)})
             url = "https://widget.example.com/w" if "widget" in self.path else "https://login.example.com/l"
-            answer = {"status": "success", "session_id": "w-1", "url": url, "user_id": "u-1", "auth_url": url}
-            content = json.dumps(answer).encode()
+            response = {"status": "success", "session_id": "w-1", "url": url, "user_id": "u-1", "auth_url": url}
+            content = json.dumps(response).encode()
             self.send_response(201)
             self.send_header("content-length", str(len(content)))
             self.end_headers()
@@ -121,14 +119,14 @@ def stub() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}", heard
+            yield f"http://127.0.0.1:{server.server_port}", received
         finally:
             server.shutdown()
 
 
-def test_a_session_is_made_at_the_terra_that_the_environment_names(tmp_path: Path) -> None:
+def test_a_session_is_created_at_the_configured_terra(tmp_path: Path) -> None:
     secrets = {"TERRA_API_KEY": "terra_dt_stub0123456789", "TERRA_SIGNING_SECRET": "stub-secret-0123456789"}
-    with stub() as (url, heard):
+    with stub() as (url, received):
         variables = {
             "TERRA_API_URL": f"{url}/v2/",
             "TERRA_WIDGET_URL": f"{url}/widget",
@@ -144,22 +142,22 @@ def test_a_session_is_made_at_the_terra_that_the_environment_names(tmp_path: Pat
                 timeout=30,
             )
             widget = httpx.post(f"{stack.api_url}/sessions", json={"reference_id": "ada"}, headers=service, timeout=30)
-            told = stack.output.read_text()
-            kept = (stack.directory / "stack.json").read_text()
+            output = stack.output.read_text()
+            description = (stack.directory / "stack.json").read_text()
     assert (login.status_code, login.json()["auth_url"]) == (201, "https://login.example.com/l")
     assert (widget.status_code, widget.json()["auth_url"]) == (201, "https://widget.example.com/w")
-    assert [call["path"] for call in heard] == ["/v2/auth/authenticateUser?resource=FITBIT", "/widget"]
-    for call in heard:
+    assert [call["path"] for call in received] == ["/v2/auth/authenticateUser?resource=FITBIT", "/widget"]
+    for call in received:
         assert call["headers"]["dev-id"] == "stub-dev"
         assert call["headers"]["authorization"] == f"Bearer {secrets['TERRA_API_KEY']}"
         assert "x-api-key" not in call["headers"]
         assert call["body"]["auth_success_redirect_url"].startswith(stack.api_url)
-    assert f"{url}/v2   (dev-id stub-dev" in told
+    assert f"{url}/v2   (dev-id stub-dev" in output
     for secret in secrets.values():
-        assert secret not in told + kept
+        assert secret not in output + description
 
 
-def test_a_value_that_cannot_be_used_ends_the_start_with_one_line(tmp_path: Path) -> None:
+def test_an_invalid_value_ends_the_start_with_one_line(tmp_path: Path) -> None:
     process = testing.launch(tmp_path, variables={"TERRA_API_URL": "http://terra.example.com"})
     assert process.wait(60) == 1
     lines = (tmp_path / "output.txt").read_text().splitlines()
