@@ -21,7 +21,7 @@ Status = Literal["connected", "needs_reauth", "revoked"]
 
 
 @dataclass(frozen=True)
-class Told:
+class WebhookInput:
     """A delivery of Terra: the body as text, `t` of its signature, and two unsigned headers."""
 
     body: str
@@ -39,7 +39,7 @@ class Told:
         return min(int(self.ordering), self.t * 1000 + 999)
 
     @property
-    def disconnect(self) -> list["Told"]:
+    def disconnect(self) -> list["WebhookInput"]:
         """The part of the delivery that disconnects, if any."""
         event = json.loads(self.body)
         if event["type"] not in {"deauth", "access_revoked"}:
@@ -53,12 +53,12 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Terra's response about one `user_id`; `confirms` is the session whose redirect caused the request."""
+class VerificationInput:
+    """Terra's response about one `user_id`; `confirms` is the session that caused the request by a redirect."""
 
     user_id: str
-    asked_at: int
-    answer: Literal["authenticated", "unknown", "listed"]
+    requested_at: int
+    result: Literal["authenticated", "unknown", "listed"]
     reference_id: str | None = None
     provider: str | None = None
     scopes: str | None = None
@@ -67,11 +67,11 @@ class Asked:
     @property
     def at(self) -> int:
         """The time of the request minus two minutes."""
-        return self.asked_at - TWO_MINUTES
+        return self.requested_at - TWO_MINUTES
 
 
 @dataclass(frozen=True)
-class Returned:
+class RedirectInput:
     """A redirect of one session, with valid state: after a failure, or without a reason when Terra then reported
     nothing new."""
 
@@ -80,7 +80,7 @@ class Returned:
 
 
 @dataclass(frozen=True)
-class Announced:
+class AnnouncementInput:
     """Terra's response to a new session at one provider: the `user_id` that it issued for this user's login."""
 
     user_id: str
@@ -88,11 +88,11 @@ class Announced:
     at: int
 
 
-Heard = Told | Asked | Returned | Announced
+Input = WebhookInput | VerificationInput | RedirectInput | AnnouncementInput
 
 
 @dataclass(frozen=True)
-class Attempt:
+class SessionAttempt:
     """A session as created: at one provider, or on Terra's own page."""
 
     session_id: str
@@ -103,21 +103,21 @@ class Attempt:
     widget: str | None = None
 
 
-def taken(order: Iterable[Heard]) -> frozenset[Heard]:
+def stored_inputs(order: Iterable[Input]) -> frozenset[Input]:
     """Return the stored inputs for this order. A delivery is stored only if none of its keys was known before.
 
     A duplicate's disconnect still counts, because the first delivery may have been a copy with forged headers.
     """
     known: set[Hashable] = set()
-    kept: list[Heard] = []
-    for heard in order:
-        if isinstance(heard, Told):
-            if known & heard.keys:
-                kept += heard.disconnect
+    stored: list[Input] = []
+    for input_ in order:
+        if isinstance(input_, WebhookInput):
+            if known & input_.keys:
+                stored += input_.disconnect
                 continue
-            known |= heard.keys
-        kept.append(heard)
-    return frozenset(kept)
+            known |= input_.keys
+        stored.append(input_)
+    return frozenset(stored)
 
 
 # -- statements --------------------------------------------------------------------------------------------------------
@@ -125,84 +125,86 @@ def taken(order: Iterable[Heard]) -> frozenset[Heard]:
 
 @dataclass(frozen=True)
 class Statement:
-    """`what` was true of a `user_id` at a position."""
+    """One kind of statement about a `user_id` at a position."""
 
-    about: str
-    what: str
+    user_id: str
+    kind: str
     at: int
     value: Any = None
 
 
-_MAIN_POINTS = {"auth": "failed", "deauth": "revoked", "access_revoked": "revoked", "connection_error": "error"}
+_MAIN_KINDS = {"auth": "failed", "deauth": "revoked", "access_revoked": "revoked", "connection_error": "error"}
 
 
-def statements(heard: Heard) -> list[Statement]:
+def statements(input_: Input) -> list[Statement]:
     """Return all statements in one input."""
-    if isinstance(heard, Told):
-        return _told(json.loads(heard.body), heard.at)
-    if isinstance(heard, Returned):
+    if isinstance(input_, WebhookInput):
+        return _webhook(json.loads(input_.body), input_.at)
+    if isinstance(input_, RedirectInput):
         return []
-    if isinstance(heard, Announced):
-        return [Statement(heard.user_id, "announced", heard.at, heard.reference_id)]
-    if heard.answer == "unknown":
-        return [Statement(heard.user_id, "absent", heard.at)]
-    if heard.answer == "listed":
-        return [Statement(heard.user_id, "present", heard.at)]
-    user = {"provider": heard.provider, "reference_id": heard.reference_id, "scopes": heard.scopes}
-    connected = Statement(heard.user_id, "connected", heard.at)
-    return [connected, *_of_user({**user, "user_id": heard.user_id}, {}, heard.at, with_scopes=True)]
+    if isinstance(input_, AnnouncementInput):
+        return [Statement(input_.user_id, "announced", input_.at, input_.reference_id)]
+    if input_.result == "unknown":
+        return [Statement(input_.user_id, "absent", input_.at)]
+    if input_.result == "listed":
+        return [Statement(input_.user_id, "present", input_.at)]
+    user = {"provider": input_.provider, "reference_id": input_.reference_id, "scopes": input_.scopes}
+    connected = Statement(input_.user_id, "connected", input_.at)
+    return [connected, *_of_user({**user, "user_id": input_.user_id}, {}, input_.at, with_scopes=True)]
 
 
-def _told(body: dict[str, Any], at: int) -> list[Statement]:
-    kind, user = body["type"], body.get("user")
-    said: list[Statement] = []
-    if kind == "auth" and body["status"] == "success":
-        said = _login(body["user"], body, at)
-    elif kind == "user_reauth":
-        said = _reconnect(body, at)
-    elif kind == "permission_change":
-        said = _rescoped(body, at)
-    elif kind in _MAIN_POINTS and user:
-        main = Statement(user["user_id"], _MAIN_POINTS[kind], at, body.get("reason") if kind == "auth" else None)
-        said = [main, *_of_user(user, body, at)]
-    return said
+def _webhook(body: dict[str, Any], at: int) -> list[Statement]:
+    type_, user = body["type"], body.get("user")
+    found: list[Statement] = []
+    if type_ == "auth" and body["status"] == "success":
+        found = _login(body["user"], body, at)
+    elif type_ == "user_reauth":
+        found = _reconnect(body, at)
+    elif type_ == "permission_change":
+        found = _scope_change(body, at)
+    elif type_ in _MAIN_KINDS and user:
+        main = Statement(user["user_id"], _MAIN_KINDS[type_], at, body.get("reason") if type_ == "auth" else None)
+        found = [main, *_of_user(user, body, at)]
+    return found
 
 
 def _login(user: Mapping[str, Any], body: Mapping[str, Any], at: int) -> list[Statement]:
-    happened = [Statement(user["user_id"], what, at) for what in ("connected", "login")]
-    return happened + _of_user(user, body, at, with_scopes=True)
+    main = [Statement(user["user_id"], kind, at) for kind in ("connected", "login")]
+    return main + _of_user(user, body, at, with_scopes=True)
 
 
 def _reconnect(body: Mapping[str, Any], at: int) -> list[Statement]:
     new, old = body["new_user"], body.get("old_user")
-    said = _login(new, body, at)
+    found = _login(new, body, at)
     if old and old.get("user_id") and old["user_id"] != new["user_id"]:
-        said += [Statement(old["user_id"], "replaced_by", at, new["user_id"]), *_of_user(old, body, at)]
-    return said
+        found += [Statement(old["user_id"], "replaced_by", at, new["user_id"]), *_of_user(old, body, at)]
+    return found
 
 
-def _rescoped(body: Mapping[str, Any], at: int) -> list[Statement]:
+def _scope_change(body: Mapping[str, Any], at: int) -> list[Statement]:
     user = body["user"]
-    said = _of_user(user, body, at, with_scopes=True)
+    found = _of_user(user, body, at, with_scopes=True)
     if user.get("scopes") is None:
-        said += [Statement(user["user_id"], "scope added", at, scope) for scope in _split(body.get("scopes_added"))]
-        said += [Statement(user["user_id"], "scope removed", at, scope) for scope in _split(body.get("scopes_removed"))]
-    return said
+        found += [Statement(user["user_id"], "scope added", at, scope) for scope in _split(body.get("scopes_added"))]
+        found += [
+            Statement(user["user_id"], "scope removed", at, scope) for scope in _split(body.get("scopes_removed"))
+        ]
+    return found
 
 
 def _of_user(
     user: Mapping[str, Any], body: Mapping[str, Any], at: int, *, with_scopes: bool = False
 ) -> list[Statement]:
-    """Return an event's statements besides its main one. In older payloads the owner may stand beside the user."""
-    said: list[Statement] = []
+    """Return an event's statements besides its main one. Older payloads may name the owner outside of `user`."""
+    found: list[Statement] = []
     owners = [name for name in (user.get("reference_id"), body.get("reference_id")) if name not in (None, "", "null")]
     if owners:
-        said.append(Statement(user["user_id"], "owner", at, owners[0]))
+        found.append(Statement(user["user_id"], "owner", at, owners[0]))
     if user.get("provider"):
-        said.append(Statement(user["user_id"], "provider", at, user["provider"]))
+        found.append(Statement(user["user_id"], "provider", at, user["provider"]))
     if with_scopes and user.get("scopes") is not None:
-        said.append(Statement(user["user_id"], "scopes", at, tuple(sorted(set(_split(user["scopes"]))))))
-    return said
+        found.append(Statement(user["user_id"], "scopes", at, tuple(sorted(set(_split(user["scopes"]))))))
+    return found
 
 
 def _names_of(provider: str) -> set[str]:
@@ -218,7 +220,7 @@ def _split(text: str | None) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ConnectionView:
     """One connection. `root` identifies it: the first `user_id` of the connection."""
 
     root: str
@@ -239,46 +241,44 @@ class Outcome:
     user_ids: frozenset[str] = frozenset()
 
 
-class World:
+class Oracle:
     """All inputs, and the view that follows from them."""
 
-    def __init__(self, heard: Collection[Heard]) -> None:
-        self._heard = frozenset(heard)
-        self._said = frozenset(statement for one in self._heard for statement in statements(one))
-        self._memory: dict[tuple[str, str], Any] = {}
+    def __init__(self, inputs: Collection[Input]) -> None:
+        self._inputs = frozenset(inputs)
+        self._statements = frozenset(statement for input_ in self._inputs for statement in statements(input_))
+        self._cache: dict[tuple[str, str], Any] = {}
 
     @property
     def user_ids(self) -> set[str]:
         """Every `user_id` in a statement."""
-        return {statement.about for statement in self._said}
+        return {statement.user_id for statement in self._statements}
 
     # -- one user_id -------------------------------------------------------------------------------------------------
 
-    def _all(self, user_id: str, *what: str) -> list[Statement]:
-        return [statement for statement in self._said if statement.about == user_id and statement.what in what]
+    def _all(self, user_id: str, *kinds: str) -> list[Statement]:
+        return [each for each in self._statements if each.user_id == user_id and each.kind in kinds]
 
-    def _last(self, user_id: str, what: str) -> Statement | None:
+    def _newest(self, user_id: str, kind: str) -> Statement | None:
         """The newest statement of a kind; at equal positions the one with the greater canonical bytes."""
-        return max(self._all(user_id, what), key=lambda said: (said.at, json.dumps(said.value).encode()), default=None)
+        return max(self._all(user_id, kind), key=lambda each: (each.at, json.dumps(each.value).encode()), default=None)
 
-    def _stands(self, user_id: str, what: str, *, against: str) -> bool:
+    def _is_current(self, user_id: str, kind: str, *, against: str) -> bool:
         """Return whether it was stated and no newer statement contradicts it."""
-        positions = [said.at for said in self._all(user_id, what)]
-        return bool(positions) and all(said.at <= max(positions) for said in self._all(user_id, against))
+        positions = [each.at for each in self._all(user_id, kind)]
+        return bool(positions) and all(each.at <= max(positions) for each in self._all(user_id, against))
 
-    def _text(self, user_id: str, what: str) -> str | None:
-        last = self._last(user_id, what)
-        return None if last is None else str(last.value)
+    def _text(self, user_id: str, kind: str) -> str | None:
+        newest = self._newest(user_id, kind)
+        return None if newest is None else str(newest.value)
 
     def _owner(self, user_id: str) -> str | None:
         """The newest owner that Terra named, or else the announced one. A statement without an owner has no effect."""
-        return self._remembered(
-            "owner", user_id, lambda: self._text(user_id, "owner") or self._text(user_id, "announced")
-        )
+        return self._cached("owner", user_id, lambda: self._text(user_id, "owner") or self._text(user_id, "announced"))
 
     def _owner_of_connection(self, user_id: str) -> str | None:
         """The owner, or, if Terra named none, the only owner among the ids that it replaced."""
-        before = {self._owner(one) for one in self.user_ids if user_id in self._after(one)} - {None}
+        before = {self._owner(one) for one in self.user_ids if user_id in self._successors(one)} - {None}
         return self._owner(user_id) or (before.pop() if len(before) == 1 else None)
 
     def _was_connected(self, user_id: str) -> bool:
@@ -286,71 +286,79 @@ class World:
 
     def _own_status(self, user_id: str) -> Status:
         """The worst state at least as new as the newest connect. Presence contradicts only absence."""
-        if self._stands(user_id, "revoked", against="connected"):
+        if self._is_current(user_id, "revoked", against="connected"):
             return "revoked"
-        if all(self._stands(user_id, "absent", against=what) for what in ("connected", "present")):
+        if all(self._is_current(user_id, "absent", against=kind) for kind in ("connected", "present")):
             return "revoked"
-        if self._stands(user_id, "error", against="connected"):
+        if self._is_current(user_id, "error", against="connected"):
             return "needs_reauth"
         return "connected"
 
     def _scopes(self, user_id: str) -> tuple[str, ...]:
         """The newest statement about a scope decides; a list covers all scopes. At equal positions, removal wins."""
-        full = self._last(user_id, "scopes")
+        full = self._newest(user_id, "scopes")
         changes = self._all(user_id, "scope added", "scope removed")
 
         def is_granted(scope: str) -> bool:
-            verdicts = [(said.at, said.what == "scope removed") for said in changes if said.value == scope]
+            decisions = [(each.at, each.kind == "scope removed") for each in changes if each.value == scope]
             if full is not None:
-                verdicts.append((full.at, scope not in full.value))
-            _, is_refused = max(verdicts)
-            return not is_refused
+                decisions.append((full.at, scope not in full.value))
+            _, is_removed = max(decisions)
+            return not is_removed
 
-        named = {said.value for said in changes} | set(full.value if full else ())
+        named = {each.value for each in changes} | set(full.value if full else ())
         return tuple(sorted(filter(is_granted, named)))
 
     # -- reconnects --------------------------------------------------------------------------------------------------
 
-    def _link(self, user_id: str) -> str | None:
-        """The `user_id` that replaced it, unless it was connected again since."""
-        if not self._stands(user_id, "replaced_by", against="connected"):
+    def _successor(self, user_id: str) -> str | None:
+        """The `user_id` that replaced it, unless it has been connected again."""
+        if not self._is_current(user_id, "replaced_by", against="connected"):
             return None
         return self._text(user_id, "replaced_by")
 
-    def _is_strange(self, one: str, other: str | None) -> bool:
-        """Return whether both have an owner, and not the same one."""
+    def _have_different_owners(self, one: str, other: str | None) -> bool:
+        """Return whether both have an owner, and the owners differ."""
         return len({self._owner(one), other and self._owner(other)} - {None}) > 1
 
-    def _after(self, user_id: str) -> frozenset[str]:
+    def _successors(self, user_id: str) -> frozenset[str]:
         """All user_ids that replaced it, directly or not; it is among them if the links form a cycle."""
 
         def closure() -> frozenset[str]:
             reached: frozenset[str] = frozenset()
             while True:
-                steps = {one: self._link(one) for one in reached | {user_id}}
-                more = reached | {new for old, new in steps.items() if new and not self._is_strange(old, new)}
+                steps = {one: self._successor(one) for one in reached | {user_id}}
+                more = reached | {
+                    new for old, new in steps.items() if new and not self._have_different_owners(old, new)
+                }
                 if more == reached:
                     return reached
                 reached = more
 
-        return self._remembered("after", user_id, closure)
+        return self._cached("successors", user_id, closure)
 
-    def _end(self, user_id: str) -> str:
-        reached = self._after(user_id) | {user_id}
-        ends = [one for one in reached if not self._after(one)]
+    def _last_successor(self, user_id: str) -> str:
+        reached = self._successors(user_id) | {user_id}
+        ends = [one for one in reached if not self._successors(one)]
         if ends:
             return ends[0]
         # A cycle: the one that was connected last.
-        circle = [one for one in reached if one in self._after(one)]
-        return max(circle, key=lambda one: (max(said.at for said in self._all(one, "connected")), one))
+        cycle = [one for one in reached if one in self._successors(one)]
+        return max(cycle, key=lambda one: (max(each.at for each in self._all(one, "connected")), one))
 
-    def _is_ended(self, user_id: str) -> bool:
-        """Return whether it became another user's connection. In that case nothing carries over."""
-        return self._is_strange(user_id, self._link(user_id)) or self._is_strange(user_id, self._end(user_id))
+    def _was_replaced_by_other_owner(self, user_id: str) -> bool:
+        """Return whether it became another user's connection. In that case nothing is carried over."""
+        return self._have_different_owners(user_id, self._successor(user_id)) or self._have_different_owners(
+            user_id, self._last_successor(user_id)
+        )
 
-    def goes_by(self, user_id: str) -> str:
+    def current_user_id(self, user_id: str) -> str:
         """The `user_id` that its connection has now."""
-        return self._remembered("goes_by", user_id, lambda: user_id if self._is_ended(user_id) else self._end(user_id))
+        return self._cached(
+            "current",
+            user_id,
+            lambda: user_id if self._was_replaced_by_other_owner(user_id) else self._last_successor(user_id),
+        )
 
     def _root(self, user_id: str) -> str:
         """The oldest `user_id` that replaced no other one, within its owner's part of the chain."""
@@ -358,14 +366,14 @@ class World:
             one
             for one in self.user_ids
             if self._was_connected(one)
-            and self.goes_by(one) == user_id
+            and self.current_user_id(one) == user_id
             and (one == user_id or self._owner(one) == self._owner_of_connection(user_id))
         ]
-        within = {*chain, *(later for one in chain for later in self._after(one))}
+        within = {*chain, *(later for one in chain for later in self._successors(one))}
         pairs = {
-            (said.about, said.value)
-            for said in self._said
-            if said.what == "replaced_by" and {said.about, said.value} <= within
+            (each.user_id, each.value)
+            for each in self._statements
+            if each.kind == "replaced_by" and {each.user_id, each.value} <= within
         }
         while more := {(a, d) for a, b in pairs for c, d in pairs if b == c} - pairs:
             pairs |= more
@@ -373,92 +381,94 @@ class World:
         return min(set(chain) - later, key=lambda one: (self._first(one), one))
 
     def _first(self, user_id: str) -> int:
-        return min(said.at for said in self._all(user_id, "connected"))
+        return min(each.at for each in self._all(user_id, "connected"))
 
     # -- responses ---------------------------------------------------------------------------------------------------
 
-    def connection(self, user_id: str) -> Seen | None:
+    def connection(self, user_id: str) -> ConnectionView | None:
         """The response of GET /connections/{user_id}; None until Terra has reported a connect."""
-        shown = self.goes_by(user_id)
+        shown = self.current_user_id(user_id)
         if not self._was_connected(shown):
             return None
         root = self._root(shown)
-        return Seen(
+        return ConnectionView(
             root=root,
             user_id=shown,
             reference_id=self._owner_of_connection(shown),
             provider=self._text(shown, "provider") or "UNKNOWN",
-            status="revoked" if self._is_ended(shown) else self._own_status(shown),
+            status="revoked" if self._was_replaced_by_other_owner(shown) else self._own_status(shown),
             scopes=self._scopes(shown),
             connected_at=self._first(root),
         )
 
-    def listing(self, reference_id: str, *, include_revoked: bool) -> list[Seen]:
+    def listing(self, reference_id: str, *, include_revoked: bool) -> list[ConnectionView]:
         """The response of GET /connections: each connection once, the newest first."""
-        everything = {seen for user_id in self.user_ids if (seen := self.connection(user_id)) is not None}
-        theirs = [seen for seen in everything if seen.reference_id == reference_id]
-        shown = [seen for seen in theirs if include_revoked or seen.status != "revoked"]
-        return sorted(shown, key=lambda seen: (-seen.connected_at, seen.user_id))
+        every = {view for user_id in self.user_ids if (view := self.connection(user_id)) is not None}
+        of_user = [view for view in every if view.reference_id == reference_id]
+        listed = [view for view in of_user if include_revoked or view.status != "revoked"]
+        return sorted(listed, key=lambda view: (-view.connected_at, view.user_id))
 
-    def outcome(self, attempt: Attempt) -> Outcome:
+    def outcome(self, attempt: SessionAttempt) -> Outcome:
         """The response of GET /sessions/{session_id} while the session is open."""
         named = {
-            heard.user_id for heard in self._heard if isinstance(heard, Asked) and heard.confirms == attempt.session_id
+            input_.user_id
+            for input_ in self._inputs
+            if isinstance(input_, VerificationInput) and input_.confirms == attempt.session_id
         }
         named |= set() if attempt.user_id is None else {attempt.user_id}
-        of_widget = self._told_of(attempt.widget)
-        named |= {body["user"]["user_id"] for body in of_widget if body["status"] == "success"}
-        by_name = {
-            next((one for one in (self.goes_by(user_id), user_id) if self._is_of(one, attempt)), None)
+        widget_events = self._widget_events(attempt.widget)
+        named |= {body["user"]["user_id"] for body in widget_events if body["status"] == "success"}
+        by_user_id = {
+            next((one for one in (self.current_user_id(user_id), user_id) if self._belongs_to(one, attempt)), None)
             for user_id in named
         } - {None}
-        if by_name:
-            return Outcome("connected", user_ids=frozenset(map(str, by_name)))
+        if by_user_id:
+            return Outcome("connected", user_ids=frozenset(map(str, by_user_id)))
         # Some times have a resolution of seconds, so the session's first second counts as after its start.
         since = attempt.created_at - attempt.created_at % 1000
-        by_person = {
-            self.goes_by(user_id) if self._is_of(self.goes_by(user_id), attempt) else user_id
+        by_reference_id = {
+            self.current_user_id(user_id) if self._belongs_to(self.current_user_id(user_id), attempt) else user_id
             for user_id in self.user_ids
             if attempt.resource is not None
             and self._owner(user_id) == attempt.reference_id
             and self._text(user_id, "provider") in _names_of(attempt.resource)
-            and any(said.at >= since for said in self._all(user_id, "login"))
+            and any(each.at >= since for each in self._all(user_id, "login"))
         }
-        if by_person:
-            return Outcome("connected", user_ids=frozenset(by_person))
-        told = {
+        if by_reference_id:
+            return Outcome("connected", user_ids=frozenset(by_reference_id))
+        reasons = {
             self._text(user_id, "failed")
             for user_id in named
-            if self._all(user_id, "failed") and self._may_be_of(user_id, attempt)
+            if self._all(user_id, "failed") and self._can_belong_to(user_id, attempt)
         }
-        told |= {body["reason"] for body in of_widget if body["status"] == "error"}
-        returns = {
-            heard.reason
-            for heard in self._heard
-            if isinstance(heard, Returned) and heard.session_id == attempt.session_id
+        reasons |= {body["reason"] for body in widget_events if body["status"] == "error"}
+        redirects = {
+            input_.reason
+            for input_ in self._inputs
+            if isinstance(input_, RedirectInput) and input_.session_id == attempt.session_id
         }
-        told |= returns - {None}
-        if not told:
-            return Outcome("needs_app" if returns else "pending")
-        known = told & {"access_denied", "missing_scopes", "provider_error"}
+        reasons |= redirects - {None}
+        if not reasons:
+            return Outcome("needs_app" if redirects else "pending")
+        known = reasons & {"access_denied", "missing_scopes", "provider_error"}
         return Outcome("failed", reasons=frozenset(str(reason) for reason in known) or frozenset({"unknown"}))
 
-    def _may_be_of(self, user_id: str, attempt: Attempt) -> bool:
+    def _can_belong_to(self, user_id: str, attempt: SessionAttempt) -> bool:
         """Return whether no statement names another user or another provider."""
         provider = self._text(user_id, "provider")
         is_allowed = attempt.resource is None or provider in {None, *_names_of(attempt.resource)}
         return is_allowed and self._owner(user_id) in (None, attempt.reference_id)
 
-    def _is_of(self, user_id: str, attempt: Attempt) -> bool:
-        return self._was_connected(user_id) and self._may_be_of(user_id, attempt)
+    def _belongs_to(self, user_id: str, attempt: SessionAttempt) -> bool:
+        return self._was_connected(user_id) and self._can_belong_to(user_id, attempt)
 
-    def _told_of(self, widget: str | None) -> list[dict[str, Any]]:
+    def _widget_events(self, widget: str | None) -> list[dict[str, Any]]:
         """The events of a login on Terra's own page."""
-        bodies = [json.loads(heard.body) for heard in self._heard if isinstance(heard, Told)]
+        bodies = [json.loads(input_.body) for input_ in self._inputs if isinstance(input_, WebhookInput)]
         return [body for body in bodies if widget is not None and body.get("widget_session_id") == widget]
 
-    def _remembered(self, what: str, user_id: str, find: Callable[[], T]) -> T:
-        if (what, user_id) not in self._memory:
-            self._memory[what, user_id] = find()
-        found: T = self._memory[what, user_id]
+    def _cached(self, name: str, user_id: str, compute: Callable[[], T]) -> T:
+        if (name, user_id) not in self._cache:
+            self._cache[name, user_id] = compute()
+        found: T = self._cache[name, user_id]
         return found

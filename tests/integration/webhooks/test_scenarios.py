@@ -38,12 +38,20 @@ from terra_connections.sessions.store import SessionStore
 from terra_connections.sessions.widget_reports import WidgetReportStore
 from terra_connections.users.pseudonym import SHORTEST_KEY, Pseudonyms
 from terra_connections.users.store import UserStore
-from terra_connections.webhooks import payload as event
+from terra_connections.webhooks import payload
 from terra_connections.webhooks.delivery import delivery, event_position
 from terra_connections.webhooks.delivery_store import DeliveryStore
 from terra_connections.webhooks.signature import Tolerance, VerifiedSignature
-from tests.support.oracle import Asked, Attempt, Heard, Returned, Seen, Told, World
-from tests.support.scenarios import Teller, captured, retried
+from tests.support.oracle import (
+    ConnectionView,
+    Input,
+    Oracle,
+    RedirectInput,
+    SessionAttempt,
+    VerificationInput,
+    WebhookInput,
+)
+from tests.support.scenarios import ScenarioBuilder, captured, retried
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -56,8 +64,8 @@ AFTER_THE_WRITE = ("response-received", "TransactWriteItems")
 TOLERANCE = Tolerance(timedelta(days=1), timedelta(minutes=5))
 BEGINS = int(time.time()) - 600
 NOW = datetime.fromtimestamp(BEGINS + 60, UTC)
-PEOPLE = ["alice", "bob"]
-USERS = ["a", "b", "c", "issued"]
+REFERENCE_IDS = ["alice", "bob"]
+USER_IDS = ["a", "b", "c", "issued"]
 
 Step = tuple[str, str]
 
@@ -79,10 +87,10 @@ class Stores:
             config=Config(retries={"total_max_attempts": 1}, max_pool_connections=16),
         )
         for moment, call in STEPS:
-            client.meta.events.register(f"{moment}.dynamodb.{call}", self._pass)
+            client.meta.events.register(f"{moment}.dynamodb.{call}", self._crash_or_wait)
         self._crash_at: Step | None = None
-        self._together = threading.Barrier(1)
-        self._on_their_way: set[int] = set()
+        self._barrier = threading.Barrier(1)
+        self._waiting_threads: set[int] = set()
         self.users = UserStore(
             client,
             connections_table=stack.tables.connections,
@@ -94,15 +102,15 @@ class Stores:
         self.reports = WidgetReportStore(client, stack.tables.sessions)
         self.deliveries = DeliveryStore(stack.tables.deliveries)
 
-    def _pass(self, event_name: str, **_more: object) -> None:
+    def _crash_or_wait(self, event_name: str, **_more: object) -> None:
         moment, _, call = event_name.split(".")
-        if (moment, call) == BEFORE_THE_WRITE and threading.get_ident() in self._on_their_way:
-            self._on_their_way.remove(threading.get_ident())
-            self._together.wait()
+        if (moment, call) == BEFORE_THE_WRITE and threading.get_ident() in self._waiting_threads:
+            self._waiting_threads.remove(threading.get_ident())
+            self._barrier.wait()
         if self._crash_at == (moment, call):
             raise CrashedError
 
-    def dies(self, at: Step | None, work: Callable[[], object]) -> bool:
+    def crashes(self, at: Step | None, work: Callable[[], object]) -> bool:
         """Run `work` and crash at a step of it. Return whether it reached that step."""
         self._crash_at = at
         try:
@@ -113,38 +121,42 @@ class Stores:
             self._crash_at = None
         return False
 
-    def take(self, told: Told) -> bool:
+    def receive(self, delivered: WebhookInput) -> bool:
         """Store a delivery like the webhook's handler. Return whether it was new."""
-        body, proof = told.body.encode(), VerifiedSignature("secret", str(told.t))
-        said = event.parse(body, event_position(proof, told.ordering))
-        taken = delivery(trace_id=told.trace, proof=proof, body=body, type_=said.type, now=NOW, tolerance=TOLERANCE)
+        body, proof = delivered.body.encode(), VerifiedSignature("secret", str(delivered.t))
+        event = payload.parse(body, event_position(proof, delivered.ordering))
+        stored_as = delivery(
+            trace_id=delivered.trace, proof=proof, body=body, type_=event.type, now=NOW, tolerance=TOLERANCE
+        )
         known = self.connections.record(
-            said.facts,
-            together_with=self.deliveries.writes(taken),
-            login=said.report.widget_session_id if said.report else None,
-            of_login=self.reports.writes(said.report, now=NOW),
+            event.facts,
+            together_with=self.deliveries.writes(stored_as),
+            login=event.report.widget_session_id if event.report else None,
+            of_login=self.reports.writes(event.report, now=NOW),
         )
         if known is None:
-            self.connections.record(only_revocations(said.facts))
+            self.connections.record(only_revocations(event.facts))
         return known is not None
 
-    def take_at_once(self, several: list[Told]) -> list[bool]:
+    def receive_at_once(self, deliveries: list[WebhookInput]) -> list[bool]:
         """Store deliveries from threads that all read before the first of them writes."""
-        self._together = threading.Barrier(len(several))
+        self._barrier = threading.Barrier(len(deliveries))
 
-        def take(told: Told) -> bool:
-            self._on_their_way.add(threading.get_ident())
-            return self.take(told)
+        def receive(delivered: WebhookInput) -> bool:
+            self._waiting_threads.add(threading.get_ident())
+            return self.receive(delivered)
 
-        with ThreadPoolExecutor(len(several)) as pool:
-            return list(pool.map(take, several))
+        with ThreadPoolExecutor(len(deliveries)) as pool:
+            return list(pool.map(receive, deliveries))
 
-    def keep(self, asked: Asked) -> None:
+    def verify(self, verified: VerificationInput) -> None:
         """Store Terra's response like a redirect, a sync or a sweep."""
         together = (
-            [self.sessions.confirmation(SessionId(asked.confirms), UserId(asked.user_id))] if asked.confirms else []
+            [self.sessions.confirmation(SessionId(verified.confirms), UserId(verified.user_id))]
+            if verified.confirms
+            else []
         )
-        assert self.connections.record([facts_of(asked)], together_with=together) is not None
+        assert self.connections.record([facts_of(verified)], together_with=together) is not None
 
     def create(self, session: Session) -> None:
         """Store a new session as after Terra's response."""
@@ -152,15 +164,15 @@ class Stores:
         assert self.connections.record(session.announcement, together_with=together, are_new=True) is not None
 
 
-def facts_of(asked: Asked) -> Facts:
-    about, at = TerraUser(UserId(asked.user_id)), Position(asked.at)
-    if asked.answer != "authenticated":
-        return about.facts(at, Kind.ABSENT if asked.answer == "unknown" else Kind.PRESENT)
-    owner, granted = reference_id_from(asked.reference_id), scopes_from(asked.scopes)
-    return confirmed_facts(replace(about, owner=owner, provider=asked.provider, scopes=granted), at)
+def facts_of(verified: VerificationInput) -> Facts:
+    user, at = TerraUser(UserId(verified.user_id)), Position(verified.at)
+    if verified.result != "authenticated":
+        return user.facts(at, Kind.ABSENT if verified.result == "unknown" else Kind.PRESENT)
+    owner, granted = reference_id_from(verified.reference_id), scopes_from(verified.scopes)
+    return confirmed_facts(replace(user, owner=owner, provider=verified.provider, scopes=granted), at)
 
 
-def session_of(attempt: Attempt) -> Session:
+def session_of(attempt: SessionAttempt) -> Session:
     return Session(
         session_id=SessionId(attempt.session_id),
         reference_id=ReferenceId(attempt.reference_id),
@@ -178,186 +190,202 @@ def session_of(attempt: Attempt) -> Session:
     )
 
 
-moments = st.integers(0, 8)
-users = st.sampled_from(USERS)
+positions = st.integers(0, 8)
+user_ids = st.sampled_from(USER_IDS)
 owners = st.sampled_from(["alice", "alice", "bob", None, ""])
 scopes = st.sampled_from([None, "", "A", "A,B", "B, C"])
 steps = st.sampled_from(STEPS)
 ordering: st.SearchStrategy[object] = st.sampled_from(["as emitted", "as emitted", "as emitted", None, "0", "9" * 15])
-contents = st.sampled_from(["auth", "deauth", "access_revoked", "error"])
+event_types = st.sampled_from(["auth", "deauth", "access_revoked", "error"])
 crashes = st.none() | steps
 numbers = count()
 
 
-class Stories(RuleBasedStateMachine):
+class Scenarios(RuleBasedStateMachine):
     """One scenario: the emitted events, the durable inputs, and the users' view."""
 
-    emitted: Bundle[Told] = Bundle("emitted")
+    emitted: Bundle[WebhookInput] = Bundle("emitted")
 
     stores: Stores
 
     def __init__(self) -> None:
         super().__init__()
-        self.teller = Teller(begins=BEGINS, tag=f"{uuid4()}-")
-        self.durable: set[Heard] = set()
+        self.builder = ScenarioBuilder(begins=BEGINS, tag=f"{uuid4()}-")
+        self.durable: set[Input] = set()
         self.ids: dict[str, str] = {}
-        self.was_tried = True
+        self.has_new_input = True
         self.attempts = [
-            self.teller.attempt("issued", created=3),
-            self.teller.attempt("never", created=5, owner="bob"),
-            self.teller.on_terras_page(created=4),
+            self.builder.attempt("issued", created=3),
+            self.builder.attempt("never", created=5, owner="bob"),
+            self.builder.widget_attempt(created=4),
         ]
         for attempt in self.attempts:
             self.stores.create(session_of(attempt))
-        self.durable |= {self.teller.announced(attempt) for attempt in self.attempts if attempt.user_id}
+        self.durable |= {self.builder.announced(attempt) for attempt in self.attempts if attempt.user_id}
 
     # -- Terra emits -------------------------------------------------------------------------------------------------
 
-    @rule(target=emitted, user=users, at=moments, owner=owners)
-    def connect_on_terras_page(self, user: str, at: int, owner: str | None) -> Told:
-        return self.teller.auth(user, at, owner, widget="widget")
+    @rule(target=emitted, user_id=user_ids, at=positions, owner=owners)
+    def connect_by_widget(self, user_id: str, at: int, owner: str | None) -> WebhookInput:
+        return self.builder.auth(user_id, at, owner, widget="widget")
 
-    @rule(target=emitted, at=moments)
-    def cancel_on_terras_page(self, at: int) -> Told:
-        return self.teller.cancelled(at, widget="widget")
-
-    @rule(target=emitted, user=users, at=moments, owner=owners, scopes=scopes, ordering=ordering, is_old=st.booleans())
-    def connect(
-        self, user: str, at: int, owner: str | None, scopes: str | None, ordering: object, *, is_old: bool
-    ) -> Told:
-        if is_old:
-            return self.teller.old_auth(user, at, owner, scopes=scopes)
-        return self.teller.auth(user, at, owner, scopes=scopes, ordering=ordering)
-
-    @rule(target=emitted, old=st.none() | st.sampled_from([*USERS, "unknown"]), new=users, at=moments, owner=owners)
-    def reconnect(self, old: str | None, new: str, at: int, owner: str | None) -> Told:
-        return self.teller.reauth(old, new, at, owner)
-
-    @rule(target=emitted, old=users, new=users, at=moments, owner=owners, old_owner=owners)
-    def reconnect_between(self, old: str, new: str, at: int, owner: str | None, old_owner: str | None) -> Told:
-        return self.teller.reauth(old, new, at, owner, old_owner=old_owner)
+    @rule(target=emitted, at=positions)
+    def cancel_in_widget(self, at: int) -> WebhookInput:
+        return self.builder.cancelled(at, widget="widget")
 
     @rule(
         target=emitted,
-        what=st.sampled_from(["deauth", "access_revoked", "error", "activity", "old_failure"]),
-        user=users,
-        at=moments,
+        user_id=user_ids,
+        at=positions,
+        owner=owners,
+        scopes=scopes,
+        ordering=ordering,
+        is_old=st.booleans(),
+    )
+    def connect(
+        self, user_id: str, at: int, owner: str | None, scopes: str | None, ordering: object, *, is_old: bool
+    ) -> WebhookInput:
+        if is_old:
+            return self.builder.old_auth(user_id, at, owner, scopes=scopes)
+        return self.builder.auth(user_id, at, owner, scopes=scopes, ordering=ordering)
+
+    @rule(
+        target=emitted,
+        old=st.none() | st.sampled_from([*USER_IDS, "unknown"]),
+        new=user_ids,
+        at=positions,
         owner=owners,
     )
-    def happen(self, what: str, user: str, at: int, owner: str | None) -> Told:
-        if what == "old_failure":
-            return self.teller.old_failure(user, at, "access_denied", owner)
-        told: Told = getattr(self.teller, what)(user, at, owner)
-        return told
+    def reconnect(self, old: str | None, new: str, at: int, owner: str | None) -> WebhookInput:
+        return self.builder.reauth(old, new, at, owner)
 
-    @rule(target=emitted, user=users, at=moments, scopes=scopes, added=scopes, removed=scopes)
+    @rule(target=emitted, old=user_ids, new=user_ids, at=positions, owner=owners, old_owner=owners)
+    def reconnect_between(self, old: str, new: str, at: int, owner: str | None, old_owner: str | None) -> WebhookInput:
+        return self.builder.reauth(old, new, at, owner, old_owner=old_owner)
+
+    @rule(
+        target=emitted,
+        type_=st.sampled_from(["deauth", "access_revoked", "error", "activity", "old_failure"]),
+        user_id=user_ids,
+        at=positions,
+        owner=owners,
+    )
+    def emit(self, type_: str, user_id: str, at: int, owner: str | None) -> WebhookInput:
+        if type_ == "old_failure":
+            return self.builder.old_failure(user_id, at, "access_denied", owner)
+        event: WebhookInput = getattr(self.builder, type_)(user_id, at, owner)
+        return event
+
+    @rule(target=emitted, user_id=user_ids, at=positions, scopes=scopes, added=scopes, removed=scopes)
     def change_permissions(
-        self, user: str, at: int, scopes: str | None, added: str | None, removed: str | None
-    ) -> Told:
-        return self.teller.permissions(user, at, scopes=scopes, added=added, removed=removed)
+        self, user_id: str, at: int, scopes: str | None, added: str | None, removed: str | None
+    ) -> WebhookInput:
+        return self.builder.permissions(user_id, at, scopes=scopes, added=added, removed=removed)
 
-    @rule(target=emitted, told=emitted, later=st.integers(0, 60), ordering=ordering, is_retry=st.booleans())
-    def repeat(self, told: Told, later: int, ordering: str | None, *, is_retry: bool) -> Told:
-        return retried(told, later) if is_retry else captured(told, str(next(numbers)), ordering=ordering)
+    @rule(target=emitted, delivered=emitted, later=st.integers(0, 60), ordering=ordering, is_retry=st.booleans())
+    def repeat(self, delivered: WebhookInput, later: int, ordering: str | None, *, is_retry: bool) -> WebhookInput:
+        return retried(delivered, later) if is_retry else captured(delivered, str(next(numbers)), ordering=ordering)
 
     # -- the stack receives ------------------------------------------------------------------------------------------
 
-    def is_known(self, told: Told) -> bool:
-        return any(told.keys & one.keys for one in self.durable if isinstance(one, Told))
+    def is_known(self, delivered: WebhookInput) -> bool:
+        return any(delivered.keys & each.keys for each in self.durable if isinstance(each, WebhookInput))
 
-    @rule(told=emitted, crash=crashes)
-    def deliver(self, told: Told, crash: Step | None) -> None:
-        self.was_tried, was_known = True, self.is_known(told)
-        has_died = self.stores.dies(crash, lambda: self.stores.take(told))
-        if not was_known and (not has_died or crash == AFTER_THE_WRITE):
-            self.durable.add(told)
+    @rule(delivered=emitted, crash=crashes)
+    def deliver(self, delivered: WebhookInput, crash: Step | None) -> None:
+        self.has_new_input, was_known = True, self.is_known(delivered)
+        has_crashed = self.stores.crashes(crash, lambda: self.stores.receive(delivered))
+        if not was_known and (not has_crashed or crash == AFTER_THE_WRITE):
+            self.durable.add(delivered)
         # A duplicate's first write is rejected: it crashes before it has stored anything.
-        if was_known and not has_died:
-            self.durable.update(told.disconnect)
+        if was_known and not has_crashed:
+            self.durable.update(delivered.disconnect)
 
-    @rule(told=emitted)
-    def deliver_twice(self, told: Told) -> None:
-        self.was_tried, was_known = True, self.is_known(told)
-        assert [self.stores.take(told), self.stores.take(told)] == [not was_known, False]
-        self.durable.update(told.disconnect if was_known else [told])
+    @rule(delivered=emitted)
+    def deliver_twice(self, delivered: WebhookInput) -> None:
+        self.has_new_input, was_known = True, self.is_known(delivered)
+        assert [self.stores.receive(delivered), self.stores.receive(delivered)] == [not was_known, False]
+        self.durable.update(delivered.disconnect if was_known else [delivered])
 
-    @rule(user=users, about=st.lists(st.tuples(contents, moments), min_size=2, max_size=4))
-    def happen_at_once(self, user: str, about: list[tuple[str, int]]) -> None:
-        self.deliver_at_once([getattr(self.teller, what)(user, at) for what, at in about])
+    @rule(user_id=user_ids, events=st.lists(st.tuples(event_types, positions), min_size=2, max_size=4))
+    def emit_and_deliver_at_once(self, user_id: str, events: list[tuple[str, int]]) -> None:
+        self.deliver_at_once([getattr(self.builder, type_)(user_id, at) for type_, at in events])
 
-    @rule(several=st.lists(emitted, min_size=2, max_size=4))
-    def deliver_at_once(self, several: list[Told]) -> None:
-        self.was_tried, are_new = True, self.stores.take_at_once(several)
-        new = [told for told, is_new in zip(several, are_new, strict=True) if is_new]
-        assert not any(self.is_known(told) for told in new)
-        assert all(one.keys.isdisjoint(other.keys) for place, one in enumerate(new) for other in new[:place])
-        self.durable |= {*new, *(one for told in several if told not in new for one in told.disconnect)}
-        assert all(map(self.is_known, several))
+    @rule(deliveries=st.lists(emitted, min_size=2, max_size=4))
+    def deliver_at_once(self, deliveries: list[WebhookInput]) -> None:
+        self.has_new_input, are_new = True, self.stores.receive_at_once(deliveries)
+        new = [delivered for delivered, is_new in zip(deliveries, are_new, strict=True) if is_new]
+        assert not any(self.is_known(delivered) for delivered in new)
+        assert all(one.keys.isdisjoint(other.keys) for index, one in enumerate(new) for other in new[:index])
+        self.durable |= {*new, *(part for each in deliveries if each not in new for part in each.disconnect)}
+        assert all(map(self.is_known, deliveries))
 
     @rule(
-        user=users,
-        at=moments,
-        answer=st.sampled_from(["authenticated", "unknown", "listed"]),
+        user_id=user_ids,
+        at=positions,
+        result=st.sampled_from(["authenticated", "unknown", "listed"]),
         owner=owners,
         confirms=st.none() | st.integers(0, 2),
         crash=crashes,
     )
-    def ask(self, user: str, at: int, answer: str, owner: str | None, confirms: int | None, crash: Step | None) -> None:
-        self.was_tried, asked = True, self.teller.asked(user, at, answer)
-        if answer == "authenticated":
-            asked = self.teller.found(user, at, owner)
+    def verify(
+        self, user_id: str, at: int, result: str, owner: str | None, confirms: int | None, crash: Step | None
+    ) -> None:
+        self.has_new_input, verified = True, self.builder.verification(user_id, at, result)
+        if result == "authenticated":
+            verified = self.builder.found(user_id, at, owner)
             if confirms is not None:
-                asked = replace(asked, confirms=self.attempts[confirms].session_id)
-        has_died = self.stores.dies(crash, lambda: self.stores.keep(asked))
-        if not has_died or crash == AFTER_THE_WRITE:
-            self.durable.add(asked)
+                verified = replace(verified, confirms=self.attempts[confirms].session_id)
+        has_crashed = self.stores.crashes(crash, lambda: self.stores.verify(verified))
+        if not has_crashed or crash == AFTER_THE_WRITE:
+            self.durable.add(verified)
 
     @rule(number=st.integers(0, 2), reason=st.sampled_from(["access_denied", "missing_scopes", "unknown"]))
-    def fail(self, number: int, reason: str) -> None:
-        self.was_tried, returned = True, Returned(self.attempts[number].session_id, reason)
-        self.stores.sessions.add_failure(SessionId(returned.session_id), reason_from(reason))
-        self.durable.add(returned)
+    def redirect_with_failure(self, number: int, reason: str) -> None:
+        self.has_new_input, redirect = True, RedirectInput(self.attempts[number].session_id, reason)
+        self.stores.sessions.add_failure(SessionId(redirect.session_id), reason_from(reason))
+        self.durable.add(redirect)
 
     @rule()
-    def find_nothing(self) -> None:
-        self.was_tried, returned = True, Returned(self.attempts[2].session_id, None)
-        self.stores.sessions.add_needs_app(SessionId(returned.session_id))
-        self.durable.add(returned)
+    def redirect_without_user(self) -> None:
+        self.has_new_input, redirect = True, RedirectInput(self.attempts[2].session_id, None)
+        self.stores.sessions.add_needs_app(SessionId(redirect.session_id))
+        self.durable.add(redirect)
 
     # -- users read --------------------------------------------------------------------------------------------------
 
     @invariant()
-    def people_see_what_is_durable(self) -> None:
-        if not self.was_tried:
+    def users_see_the_durable_inputs(self) -> None:
+        if not self.has_new_input:
             return  # Terra has emitted an event that is not delivered yet
-        self.was_tried = False
-        world, connections = World(self.durable), self.stores.connections
-        for name in USERS:
-            user_id = UserId(str(self.teller.name(name)))
-            self.compare(connections.family_of([user_id]).view(user_id), world.connection(user_id))
-        for name in PEOPLE:
-            whose = ReferenceId(str(self.teller.name(name)))
-            theirs = listed_connections(whose, connections.of_user(whose), include_revoked=True)
-            for shown, seen in zip(theirs, world.listing(whose, include_revoked=True), strict=True):
-                self.compare(shown, seen)
+        self.has_new_input = False
+        oracle, connections = Oracle(self.durable), self.stores.connections
+        for name in USER_IDS:
+            user_id = UserId(str(self.builder.name(name)))
+            self.compare(connections.family_of([user_id]).view(user_id), oracle.connection(user_id))
+        for name in REFERENCE_IDS:
+            reference_id = ReferenceId(str(self.builder.name(name)))
+            listed = listed_connections(reference_id, connections.of_user(reference_id), include_revoked=True)
+            for shown, expected in zip(listed, oracle.listing(reference_id, include_revoked=True), strict=True):
+                self.compare(shown, expected)
         for attempt in self.attempts:
             session = self.stores.sessions.find(SessionId(attempt.session_id), now=NOW)
             assert session is not None
             view = resolve_session(session, reports=self.stores.reports, connections=connections, now=NOW)
-            outcome = world.outcome(attempt)
+            outcome = oracle.outcome(attempt)
             assert view.status == outcome.status
             assert view.reason in outcome.reasons or not outcome.reasons
             assert view.user_id in outcome.user_ids or not outcome.user_ids
 
-    def compare(self, shown: Any, seen: Seen | None) -> None:  # noqa: ANN401
-        if seen is None:
+    def compare(self, shown: Any, expected: ConnectionView | None) -> None:  # noqa: ANN401
+        if expected is None:
             assert shown is None
             return
         # An id may move to another root when more is known, but a root never has two ids.
-        assert self.ids.setdefault(seen.root, shown.connection_id) == shown.connection_id
+        assert self.ids.setdefault(expected.root, shown.connection_id) == shown.connection_id
         assert len(set(self.ids.values())) == len(self.ids)
-        assert seen == Seen(
-            root=seen.root,
+        assert expected == ConnectionView(
+            root=expected.root,
             user_id=shown.user_id,
             reference_id=shown.reference_id,
             provider=shown.provider,
@@ -367,8 +395,8 @@ class Stories(RuleBasedStateMachine):
         )
 
 
-def test_generated_scenarios_give_the_view_of_the_oracle(stack: Stack) -> None:
-    class Here(Stories):
+def test_users_see_the_durable_inputs_in_every_generated_scenario(stack: Stack) -> None:
+    class Here(Scenarios):
         stores = Stores(stack)
 
     run_state_machine_as_test(
