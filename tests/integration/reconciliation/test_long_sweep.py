@@ -101,8 +101,6 @@ def sweeping_part(path: Path, suffix: str, *, loops: str | None) -> None:
     assert kept["SweepPage"]["Properties"].pop("RecursiveLoop") == "Allow"
     if loops:
         kept["SweepPage"]["Properties"]["RecursiveLoop"] = loops
-    # The local stack reads this reference only in the template's short form.
-    kept["SweepQueue"]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"] = {"Fn::GetAtt": "DeadSweepPages.Arn"}
     text = json.dumps({**template, "Resources": kept})
     path.write_text(re.sub(r"\b(SweepQueue|DeadSweepPages)\b", rf"\g<1>{suffix}", text))
 
