@@ -25,7 +25,7 @@ from benchmarks.subjects import BASELINE, PEER, packages_of, subjects
 from benchmarks.tls import behind_tls
 from local.testing import running_stack
 from tools import build, setup
-from tools.environment import ROOT, forget_aws
+from tools.environment import ROOT, remove_aws_settings
 from tools.progress import say
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--warm", type=int, default=30, help="how many calls after each cold start")
     options = parser.parse_args(arguments)
-    forget_aws()
+    remove_aws_settings()
     try:
         chosen, runs = measure(options.rounds, options.warm)
     except (WrongAnswerError, build.BuildError) as error:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from tools.environment import cache, everything, variable
 from tools.progress import say, step
-from tools.setup import SetupError, one_at_a_time, tool_venv
+from tools.setup import SetupError, exclusive, tool_venv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def dynamodb_local() -> Path:
     place = cache() / "dynamodb-local"
     if (place / JAR).is_file():
         return place
-    with one_at_a_time("dynamodb-local"):
+    with exclusive("dynamodb-local"):
         if not (place / JAR).is_file():
             _fetch_dynamodb_local(place)
     return place

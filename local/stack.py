@@ -29,7 +29,7 @@ from local.gateway.template import EVENT_BUS, QUEUE
 from local.processes import ProcessGroup, StackError, answers
 from local.sam_local import SamLocal
 from tools import setup
-from tools.environment import ROOT, forget_aws, variable, without_aws
+from tools.environment import ROOT, remove_aws_settings, variable, without_aws
 from tools.progress import say, step
 
 if TYPE_CHECKING:
@@ -124,13 +124,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             terra_account.check()
             ports = choose_ports(waits=was_killed)
             wanted = fetch_parts()
-            forget_aws()
+            remove_aws_settings()
             asyncio.run(Supervisor(options, ports, wanted).run())
     except (StackError, TemplateError, setup.SetupError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"{setup.trouble_with(error)}\n")
+        sys.stderr.write(f"{setup.os_error_message(error)}\n")
         return 1
     except KeyboardInterrupt:
         return 130

@@ -20,7 +20,7 @@ from botocore.config import Config
 from local.testing import Stack, read, running_stack
 from tests.support.processes import command_line, end
 from tests.support.terra import Terra
-from tools.environment import ROOT, forget_aws, variable
+from tools.environment import ROOT, remove_aws_settings, variable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -109,7 +109,7 @@ def private_lines(stack: Stack) -> list[str]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Remove the AWS and proxy settings of the user's shell: clients of a local stack must not use them."""
-    forget_aws()
+    remove_aws_settings()
     config.stash[LEFT_RUNNING] = []
     if hasattr(config, "workerinput"):
         config.stash[RUNS_EVERYTHING] = config.workerinput["runs_everything"]

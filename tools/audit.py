@@ -50,20 +50,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the audit, write the bill of materials and print the result."""
     parser = argparse.ArgumentParser(prog="make audit", description=__doc__)
     parser.add_argument("--lock", type=Path, nargs="+", help="locks to audit instead of all of this project")
-    parser.add_argument("--osv-url", help="ask this OSV API and no other source")
-    parser.add_argument("--sbom", type=Path, default=SBOM, help="where the bill of materials is written (CycloneDX)")
-    asked = parser.parse_args(arguments)
-    if asked.lock is None:
+    parser.add_argument("--osv-url", help="query only this OSV API")
+    parser.add_argument("--sbom", type=Path, default=SBOM, help="file for the bill of materials (CycloneDX)")
+    options = parser.parse_args(arguments)
+    if options.lock is None:
         from tools import sbom  # noqa: PLC0415 - it needs libraries that only this program's own environment has
 
         try:
-            say(sbom.write(asked.sbom))
+            say(sbom.write(options.sbom))
         except build.BuildError as error:
             sys.stderr.write(f"{error}\n")
             return 1
-    locks = asked.lock or every_lock()
+    locks = options.lock or every_lock()
     pinned = packages_of(locks)
-    sources = [("osv", asked.osv_url)] if asked.osv_url else [(name, None) for name in SOURCES]
+    sources = [("osv", options.osv_url)] if options.osv_url else [(name, None) for name in SOURCES]
     return report(pinned, len(locks), sources)
 
 
@@ -113,7 +113,7 @@ def report(pinned: Mapping[Package, Sequence[Path]], locks: int, sources: Sequen
         return 0
     say(
         f"NOT AUDITED: no source of known vulnerabilities can be reached from here ({'; '.join(reasons)}). "
-        f"Nothing is known about the {len(pinned)} packages of {locks} locks."
+        f"The {len(pinned)} packages of {locks} locks were not checked."
     )
     return NOT_AUDITED
 
@@ -123,15 +123,15 @@ def look_up(packages: Iterable[Package], source: str, url: str | None) -> Found:
     vulnerable: dict[Package, Sequence[Mapping[str, Any]]] = {}
     not_looked_up: dict[Package, str] = {}
     for some in with_distinct_names(packages):
-        answer = run(some, source, url)
-        if isinstance(answer, str):
-            not_looked_up |= dict.fromkeys(some, answer)
+        result = run(some, source, url)
+        if isinstance(result, str):
+            not_looked_up |= dict.fromkeys(some, result)
             continue
-        told = {entry["name"]: entry for entry in answer["dependencies"]}
+        entries = {entry["name"]: entry for entry in result["dependencies"]}
         for package in some:
-            entry = told.get(package.name, {})
+            entry = entries.get(package.name, {})
             if "vulns" not in entry:
-                not_looked_up[package] = entry.get("skip_reason", "pip-audit says nothing about it")
+                not_looked_up[package] = entry.get("skip_reason", "pip-audit did not report on it")
             elif entry["vulns"]:
                 vulnerable[package] = entry["vulns"]
     return Found(vulnerable, not_looked_up)
@@ -149,18 +149,18 @@ def with_distinct_names(packages: Iterable[Package]) -> Iterator[list[Package]]:
 def run(packages: Sequence[Package], source: str, url: str | None) -> dict[str, Any] | str:
     """Return pip-audit's report, or one line that states why it failed."""
     with tempfile.TemporaryDirectory() as scratch:
-        pins, told = Path(scratch) / "pins.txt", Path(scratch) / "report.json"
+        pins, output = Path(scratch) / "pins.txt", Path(scratch) / "report.json"
         pins.write_text("".join(f"{package.name}=={package.version}\n" for package in packages))
         command = [sys.executable, "-m", "pip_audit", "--requirement", str(pins), "--no-deps", "--disable-pip"]
         command += ["--vulnerability-service", source, *(["--osv-url", url] if url else []), "--aliases", "on"]
-        command += ["--format", "json", "--output", str(told), "--progress-spinner", "off", "--timeout", "30"]
+        command += ["--format", "json", "--output", str(output), "--progress-spinner", "off", "--timeout", "30"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command line
         try:
-            answer: dict[str, Any] = json.loads(told.read_text())
+            result: dict[str, Any] = json.loads(output.read_text())
         except (OSError, ValueError):
             lines = done.stderr.strip().splitlines()
-            return lines[-1] if lines else f"pip-audit ended with {done.returncode} and said nothing"
-    return answer
+            return lines[-1] if lines else f"pip-audit ended with {done.returncode} without a message"
+    return result
 
 
 def _shown(lock: Path) -> str:

@@ -69,27 +69,27 @@ def main(arguments: Sequence[str]) -> int:
     """Run `packages`, `own` or `report`."""
     parser = argparse.ArgumentParser(prog="python3 -m tools.build")
     work = parser.add_subparsers(dest="work", required=True)
-    packages = work.add_parser("packages", help="make a layer of third-party packages")
+    packages = work.add_parser("packages", help="build a layer of third-party packages")
     packages.add_argument("--requirements", type=Path, required=True, help="a lock with hashes")
     packages.add_argument("--architectures", nargs="+", required=True, choices=["aarch64", "x86_64"])
-    packages.add_argument("--aws-services", nargs="+", help="what botocore has to know; all there is without it")
+    packages.add_argument("--aws-services", nargs="+", help="the AWS services that botocore supports; all by default")
     packages.add_argument("--to", type=Path, required=True)
     packages.add_argument(
-        "--beside", type=Path, nargs="+", default=[], help="files of our own that lie beside the packages"
+        "--beside", type=Path, nargs="+", default=[], help="files of this project to put beside the packages"
     )
-    own = work.add_parser("own", help="make a layer or a function of our own code")
+    own = work.add_parser("own", help="build a layer or a function from this project's code")
     own.add_argument("--source", type=Path, required=True)
-    own.add_argument("--installed-at", required=True, help="where Lambda will have it")
+    own.add_argument("--installed-at", required=True, help="its path in Lambda")
     own.add_argument("--to", type=Path, required=True)
-    work.add_parser("report", help="say what was built")
-    asked = parser.parse_args(arguments)
+    work.add_parser("report", help="list the contents of the artefacts")
+    options = parser.parse_args(arguments)
     try:
-        match asked.work:
+        match options.work:
             case "packages":
-                make_packages(asked.requirements, asked.to, asked.architectures, asked.aws_services)
-                lay_beside(asked.to, asked.beside)
+                make_packages(options.requirements, options.to, options.architectures, options.aws_services)
+                copy_beside(options.to, options.beside)
             case "own":
-                make_own(asked.source, asked.to, asked.installed_at)
+                make_own(options.source, options.to, options.installed_at)
             case _:
                 report()
     except BuildError as error:
@@ -111,7 +111,7 @@ def make_packages(lock: Path, target: Path, architectures: Sequence[str], servic
         services: The AWS services whose models botocore needs; None keeps all.
     """
     if not pythons.find():
-        say(f"No Python {RUNTIME} was found: the artefacts carry no byte-code, and cold starts will be slower.")
+        say(f"No Python {RUNTIME} was found: the artefacts contain no byte-code, and cold starts will be slower.")
     target.mkdir(parents=True, exist_ok=True)
     for architecture in architectures:
         with tempfile.TemporaryDirectory() as scratch:
@@ -124,10 +124,10 @@ def make_packages(lock: Path, target: Path, architectures: Sequence[str], servic
     finish(target, LAYER)
 
 
-def lay_beside(target: Path, own: Sequence[Path]) -> None:
+def copy_beside(target: Path, own: Sequence[Path]) -> None:
     """Copy project files into the layer, beside its packages folder: Lambda has them in /opt."""
     for path in own:
-        settle(Path(shutil.copyfile(path, target.parent / path.name)))
+        set_metadata(Path(shutil.copyfile(path, target.parent / path.name)))
 
 
 def make_own(source: Path, target: Path, installed_at: str) -> None:
@@ -160,7 +160,7 @@ def prune(folder: Path, services: Sequence[str] | None) -> None:
     """Remove files that Lambda does not need, and the models of other AWS services."""
     for path in files(folder):
         name = path.relative_to(folder).as_posix()
-        if not is_wanted(name, services):
+        if not is_needed(name, services):
             path.unlink()
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir() and not any(path.iterdir()):
@@ -175,7 +175,7 @@ def prune(folder: Path, services: Sequence[str] | None) -> None:
             shutil.rmtree(old)
 
 
-def is_wanted(name: str, services: Sequence[str] | None) -> bool:
+def is_needed(name: str, services: Sequence[str] | None) -> bool:
     """Return whether Lambda needs a file, by its path within the layer."""
     if _SOURCE_ONLY.search(name):
         return False
@@ -200,7 +200,7 @@ def merge(installed: Path, target: Path) -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(path, copy)
         elif copy.read_bytes() != path.read_bytes():
-            message = f"{path.relative_to(installed)} is another one for each architecture: it needs layers of its own."
+            message = f"{path.relative_to(installed)} differs between the architectures: build one layer for each."
             raise BuildError(message)
 
 
@@ -251,13 +251,13 @@ def finish(folder: Path, installed_at: str) -> None:
             message = f"{folder} could not be compiled."
             raise BuildError(message)
     elif variable("REQUIRE_ALL") == "1":
-        message = f"No Python {RUNTIME} was found, and REQUIRE_ALL=1 wants byte-code in the artefacts."
+        message = f"No Python {RUNTIME} was found, and REQUIRE_ALL=1 requires byte-code in the artefacts."
         raise BuildError(message)
     for path in [*folder.rglob("*"), folder]:
-        settle(path)
+        set_metadata(path)
 
 
-def settle(path: Path) -> None:
+def set_metadata(path: Path) -> None:
     """Set the permissions and timestamp of a file or folder in an artefact."""
     path.chmod(0o755 if path.is_dir() else 0o644)
     os.utime(path, (_LONG_AGO, _LONG_AGO))
@@ -292,7 +292,7 @@ def contents(built: Path = BUILT) -> dict[str, Content]:
     """
     found = {folder.name: content(folder) for folder in sorted(built.glob("*")) if folder.is_dir()}
     if not found:
-        message = "Nothing is built: run make build."
+        message = "Nothing is built: run make build first."
         raise BuildError(message)
     return found
 
@@ -305,11 +305,11 @@ def digest_of(found: dict[str, Content]) -> str:
 def report() -> None:
     """Print the contents of every artefact, and the hash of all of them."""
     found = contents()
-    for name, held in found.items():
-        code = f"{held.byte_code} modules compiled" if held.byte_code else "no byte-code"
-        sizes = f"{held.size / 1e6:8.3f} MB {held.zipped / 1e6:7.3f} zipped"
-        say(f"{name:24} {sizes}  {code:20} sha256:{held.digest[:16]}")
-    say(f"all of it: sha256:{digest_of(found)}")
+    for name, artefact in found.items():
+        code = f"{artefact.byte_code} modules compiled" if artefact.byte_code else "no byte-code"
+        sizes = f"{artefact.size / 1e6:8.3f} MB {artefact.zipped / 1e6:7.3f} zipped"
+        say(f"{name:24} {sizes}  {code:20} sha256:{artefact.digest[:16]}")
+    say(f"total: sha256:{digest_of(found)}")
 
 
 if __name__ == "__main__":

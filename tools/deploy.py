@@ -30,14 +30,14 @@ READ_HERE = ("--s3-bucket", "--s3-prefix", "--profile", "--region")
 """Options of `sam deploy` that this program reads and passes on."""
 _STAGE_NAMES_IT = "STAGE names a table of samconfig.toml."
 NOT_OPTIONS = {
-    "--parameter-overrides": "its place is parameter_overrides of [{stage}.deploy.parameters] in samconfig.toml.",
+    "--parameter-overrides": "set parameter_overrides of [{stage}.deploy.parameters] in samconfig.toml.",
     "--config-env": _STAGE_NAMES_IT,
     "--config-file": _STAGE_NAMES_IT,
-    "--guided": "run `sam deploy --guided` by itself; what it writes is STAGE=default.",
-    "-g": "run `sam deploy --guided` by itself; what it writes is STAGE=default.",
-    "--template": "it deploys what make build has built.",
-    "--template-file": "it deploys what make build has built.",
-    "-t": "it deploys what make build has built.",
+    "--guided": "run `sam deploy --guided` directly; it writes STAGE=default.",
+    "-g": "run `sam deploy --guided` directly; it writes STAGE=default.",
+    "--template": "make deploy deploys the output of make build.",
+    "--template-file": "make deploy deploys the output of make build.",
+    "-t": "make deploy deploys the output of make build.",
 }
 """Options that would deploy something other than what this program has checked, with the alternative to each."""
 
@@ -48,18 +48,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("stage", nargs="?", default="", help="a stage of samconfig.toml")
     for option in READ_HERE:
         parser.add_argument(option)
-    asked, more = parser.parse_known_args(arguments)
+    options, more = parser.parse_known_args(arguments)
     try:
-        stage = stages.read(asked.stage)
-        refuse(more, stage)
-        stage = replace(stage, region=asked.region or stage.region, profile=asked.profile or stage.profile)
+        stage = stages.read(options.stage)
+        reject(more, stage)
+        stage = replace(stage, region=options.region or stage.region, profile=options.profile or stage.profile)
         stages.sign_in(stage)
         program = setup.sam_program()
         parameters, overrides = read(stage, program.parent / "python")
         if REQUIRED not in parameters:
             parameters[REQUIRED] = dev_id(stage)
             overrides.append(f'{REQUIRED}="{parameters[REQUIRED]}"')
-        place = {"s3_bucket": asked.s3_bucket, "s3_prefix": asked.s3_prefix}
+        place = {"s3_bucket": options.s3_bucket, "s3_prefix": options.s3_prefix}
         place = {name: value or stage.settings.get(name) for name, value in place.items()}
         mark(BUILT, parameters, place)
     except (stages.StageError, setup.SetupError) as error:
@@ -71,13 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ours = {name: value for name, value in setup.sam_environment().items() if not name.startswith("AWS_")}
     command = [str(program), "deploy", "--config-env", stage.name, "--no-fail-on-empty-changeset", *more]
     for option in READ_HERE:
-        if value := getattr(asked, option.strip("-").replace("-", "_")):
+        if value := getattr(options, option.strip("-").replace("-", "_")):
             command += [option, value]
     command += ["--parameter-overrides", *overrides]
     return subprocess.run(command, cwd=ROOT, env=everything() | ours, check=False).returncode  # noqa: S603 - SAM
 
 
-def refuse(options: Sequence[str], stage: stages.Stage) -> None:
+def reject(options: Sequence[str], stage: stages.Stage) -> None:
     """Reject options that belong in samconfig.toml.
 
     Raises:
@@ -86,7 +86,7 @@ def refuse(options: Sequence[str], stage: stages.Stage) -> None:
     for option in options:
         name = option.partition("=")[0]
         if name in NOT_OPTIONS:
-            message = f"OPTIONS cannot hold {name}: {NOT_OPTIONS[name].format(stage=stage.name)}"
+            message = f"OPTIONS cannot contain {name}: {NOT_OPTIONS[name].format(stage=stage.name)}"
             raise stages.StageError(message)
 
 
@@ -100,14 +100,14 @@ def read(stage: stages.Stage, python: Path) -> tuple[dict[str, str], list[str]]:
     Raises:
         StageError: SAM would deploy a value other than the written one.
     """
-    (answer,) = ask_sam([stage.parameters], python)
-    if "error" in answer:
-        message = f"samconfig.toml, parameter_overrides of [{stage.name}.deploy.parameters]: {answer['error']}"
+    (result,) = parse_with_sam([stage.parameters], python)
+    if "error" in result:
+        message = f"samconfig.toml, parameter_overrides of [{stage.name}.deploy.parameters]: {result['error']}"
         raise stages.StageError(message)
-    return answer["parameters"], answer["arguments"]
+    return result["parameters"], result["arguments"]
 
 
-def ask_sam(written: Sequence[object], python: Path) -> list[dict[str, Any]]:
+def parse_with_sam(written: Sequence[object], python: Path) -> list[dict[str, Any]]:
     """Return SAM's interpretation of each value: see tools/sam_parameters.py."""
     done = subprocess.run(  # noqa: S603 - our own program
         [str(python), "-m", "tools.sam_parameters"],
@@ -117,8 +117,8 @@ def ask_sam(written: Sequence[object], python: Path) -> list[dict[str, Any]]:
         text=True,
         check=True,
     )
-    answers: list[dict[str, Any]] = json.loads(done.stdout)
-    return answers
+    results: list[dict[str, Any]] = json.loads(done.stdout)
+    return results
 
 
 def dev_id(stage: stages.Stage) -> str:
@@ -148,10 +148,10 @@ def mark(built: Path, parameters: Mapping[str, str], place: Mapping[str, str | N
     functions = [handler.parent for handler in built.glob("*/handler.py")]
     template = built / "template.yaml"
     if not functions or not template.is_file():
-        message = "Nothing is built: make build first."
+        message = "Nothing is built: run make build first."
         raise stages.StageError(message)
-    told = json.dumps([sorted(parameters.items()), sorted(place.items())]).encode()
-    digest = hashlib.sha256(told + template.read_bytes()).hexdigest()
+    settings = json.dumps([sorted(parameters.items()), sorted(place.items())]).encode()
+    digest = hashlib.sha256(settings + template.read_bytes()).hexdigest()
     for function in functions:
         (function / MARK).write_text(f"{digest}\n")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EVERYWHERE = "*"
 
-_forgotten: list[dict[str, str]] = []
-"""The proxies that `forget_aws` removed from this process, for the child processes that use the network."""
+_removed_proxies: list[dict[str, str]] = []
+"""The proxies that `remove_aws_settings` removed from this process, for the child processes that use the network."""
 
 
 def variable(name: str, default: str = "") -> str:
@@ -20,8 +20,8 @@ def variable(name: str, default: str = "") -> str:
 def everything() -> dict[str, str]:
     """Return a copy of the whole environment, for a child process that needs the user's own settings."""
     environment = dict(os.environ)  # noqa: TID251  # as above
-    if _forgotten and environment.get("NO_PROXY") == EVERYWHERE:
-        return {name: value for name, value in environment.items() if not _is_proxy(name)} | _forgotten[0]
+    if _removed_proxies and environment.get("NO_PROXY") == EVERYWHERE:
+        return {name: value for name, value in environment.items() if not _is_proxy(name)} | _removed_proxies[0]
     return environment
 
 
@@ -41,11 +41,11 @@ def without_aws() -> dict[str, str]:
     return {**kept, "NO_PROXY": EVERYWHERE, "no_proxy": EVERYWHERE}
 
 
-def forget_aws() -> None:
-    """Do the same to this process, whose boto3 and httpx clients would otherwise look for profiles and proxies."""
+def remove_aws_settings() -> None:
+    """Do the same to this process, whose boto3 and httpx clients would otherwise use profiles and proxies."""
     kept = without_aws()
-    if not _forgotten:
-        _forgotten.append({name: value for name, value in everything().items() if _is_proxy(name)})
+    if not _removed_proxies:
+        _removed_proxies.append({name: value for name, value in everything().items() if _is_proxy(name)})
     os.environ.clear()  # noqa: TID251  # as above
     os.environ.update(kept)  # noqa: TID251  # as above
 

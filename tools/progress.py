@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SIGN_OF_LIFE = 10.0
-WORTH_A_TIME = 1.0
+PROGRESS_INTERVAL = 10.0
+SHORTEST_REPORTED = 1.0
 
 
 def say(text: str) -> None:
@@ -25,15 +25,15 @@ def step(text: str) -> Iterator[None]:
     began = time.monotonic()
     over = threading.Event()
 
-    def reassure() -> None:
-        while not over.wait(SIGN_OF_LIFE):
-            say(f"    still at it, {time.monotonic() - began:.0f} s")
+    def report_progress() -> None:
+        while not over.wait(PROGRESS_INTERVAL):
+            say(f"    still running, {time.monotonic() - began:.0f} s")
 
     say(f"  {text} ...")
-    threading.Thread(target=reassure, daemon=True).start()
+    threading.Thread(target=report_progress, daemon=True).start()
     try:
         yield
     finally:
         over.set()
-    if (took := time.monotonic() - began) > WORTH_A_TIME:
+    if (took := time.monotonic() - began) > SHORTEST_REPORTED:
         say(f"    done in {took:.0f} s")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 API_KEY = "TERRA_API_KEY"
 SIGNING_SECRET = "TERRA_SIGNING_SECRET"  # noqa: S105 - the name of a variable
 DATA_TOKEN = "terra_dt_"  # noqa: S105 - its prefix
-OF_THE_ADMIN_API = ("terra_at_", "terra_st_")
+ADMIN_API_PREFIXES = ("terra_at_", "terra_st_")
 """Prefixes of tokens that the data API never accepts."""
 
 
@@ -38,33 +38,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default="main", help="the signing secret's name; another one is valid beside the old")
     parser.add_argument("--forget", metavar="NAME", help="the signing secret that is no longer valid")
     parser.add_argument("--config", type=Path, default=ROOT / "samconfig.toml")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        stage = stages.read(asked.stage, asked.config)
+        stage = stages.read(options.stage, options.config)
         outputs = stages.outputs(stage)
         client = stage.session().client("secretsmanager")
         api_key = given(API_KEY, "Terra's API key or data token")
         signing_secret = (
-            "" if asked.forget else given(SIGNING_SECRET, "The signing secret of Terra's webhook destination")
+            "" if options.forget else given(SIGNING_SECRET, "The signing secret of Terra's webhook destination")
         )
         if api_key:
             put(client, outputs["TerraSecretArn"], {"api_key": api_key})
-            say("Terra's data token is put." if api_key.startswith(DATA_TOKEN) else "Terra's API key is put.")
-        if signing_secret or asked.forget:
+            say("Stored Terra's data token." if api_key.startswith(DATA_TOKEN) else "Stored Terra's API key.")
+        if signing_secret or options.forget:
             valid = signing_secrets(client, outputs["SigningSecretsArn"])
-            valid.pop(asked.forget, None)
+            valid.pop(options.forget, None)
             if signing_secret:
-                valid[asked.name] = signing_secret
+                valid[options.name] = signing_secret
             put(client, outputs["SigningSecretsArn"], valid)
-            names = ", ".join(sorted(valid)) or "none, so every webhook is refused"
-            say(f"Signing secrets that are valid now: {names}.")
-        is_changed = bool(api_key or signing_secret or asked.forget)
-        say("Functions read them anew within two minutes." if is_changed else "Nothing is changed.")
+            names = ", ".join(sorted(valid)) or "none: every webhook is rejected"
+            say(f"Valid signing secrets: {names}.")
+        is_changed = bool(api_key or signing_secret or options.forget)
+        say("Functions use them within two minutes." if is_changed else "Nothing was changed.")
     except stages.StageError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    except stages.AWS_TROUBLES as error:
-        sys.stderr.write(f"AWS refused: {stages.one_line(error)}\n")
+    except stages.AWS_ERRORS as error:
+        sys.stderr.write(f"AWS rejected the request: {stages.one_line(error)}\n")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -75,21 +75,21 @@ def given(name: str, what: str) -> str:
     """Return a secret from the environment or the terminal; empty keeps the old one."""
     value = variable(name)
     if not value and sys.stdin.isatty():
-        value = getpass.getpass(f"{what} (Enter leaves it as it is): ")
+        value = getpass.getpass(f"{what} (press Enter to keep the stored one): ")
     value = value.strip()
-    if trouble := trouble_in(value):
-        message = f"{what} was copied with something else: {trouble}."
+    if problem := problem_in(value):
+        message = f"{what} contains an invalid character or quotes: {problem}."
         raise stages.StageError(message)
-    if value.startswith(OF_THE_ADMIN_API):
+    if value.startswith(ADMIN_API_PREFIXES):
         message = (
-            f"{what} is a token of Terra's Admin API or dashboard, which the data API refuses: give the API key, or a "
+            f"{what} is a token of Terra's Admin API or dashboard, which the data API rejects: use the API key, or a "
             f"data token ({DATA_TOKEN}...)."
         )
         raise stages.StageError(message)
     return value
 
 
-def trouble_in(value: str) -> str | None:
+def problem_in(value: str) -> str | None:
     """Return what is invalid in a value, with its position, or None; the value itself is not quoted."""
     for place, character in enumerate(value, start=1):
         if not "!" <= character <= "~":
@@ -101,15 +101,15 @@ def trouble_in(value: str) -> str | None:
 def signing_secrets(client: SecretsManagerClient, arn: str) -> dict[str, str]:
     """Return the signing secrets that are valid now."""
     try:
-        held = json.loads(client.get_secret_value(SecretId=arn)["SecretString"])
+        stored = json.loads(client.get_secret_value(SecretId=arn)["SecretString"])
     except ValueError:
-        held = None
-    if not isinstance(held, dict):
+        stored = None
+    if not isinstance(stored, dict):
         message = (
-            f"{arn} holds no JSON object of names and secrets: put one with `aws secretsmanager put-secret-value`."
+            f"{arn} contains no JSON object of names and secrets: store one with `aws secretsmanager put-secret-value`."
         )
         raise stages.StageError(message)
-    return held
+    return stored
 
 
 def put(client: SecretsManagerClient, arn: str, values: dict[str, str]) -> None:

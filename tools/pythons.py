@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 LAMBDA = (3, 13)
 """The runtime that template.yaml names."""
 
-MISSING = "no Python 3.13, Lambda's own, was found: .venv/bin/uv python install 3.13 brings one, and pyenv or apt may"
+MISSING = "no Python 3.13, Lambda's own, was found: .venv/bin/uv python install 3.13 installs one, as pyenv or apt may"
 
 # Requires an ordinary CPython: the free-threaded build needs other wheels.
-_QUESTION = """
+_PROBE = """
 import json, platform, sys, sysconfig
 print(json.dumps([sys.implementation.name, bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
                   platform.python_version(), sys.version_info[:2]]))
@@ -37,20 +37,20 @@ class Interpreter(NamedTuple):
     version: str
 
 
-def ask(path: Path) -> tuple[str, tuple[int, int]] | None:
+def probe(path: Path) -> tuple[str, tuple[int, int]] | None:
     """Return the full and the short version of the CPython at `path`; None if it does not run or is another kind."""
-    command = [str(path), "-I", "-c", _QUESTION]
+    command = [str(path), "-I", "-c", _PROBE]
     try:
-        answer = subprocess.run(command, capture_output=True, check=True, timeout=20, text=True)  # noqa: S603  # on purpose
-        name, free_threaded, version, (major, minor) = json.loads(answer.stdout)
+        result = subprocess.run(command, capture_output=True, check=True, timeout=20, text=True)  # noqa: S603  # on purpose
+        name, free_threaded, version, (major, minor) = json.loads(result.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
     return None if name != "cpython" or free_threaded else (version, (major, minor))
 
 
-def places(wanted: tuple[int, int] = LAMBDA) -> Iterator[Path]:
+def places(required: tuple[int, int] = LAMBDA) -> Iterator[Path]:
     """Yield every place where a Python of that version may be, the likeliest first."""
-    short = f"{wanted[0]}.{wanted[1]}"
+    short = f"{required[0]}.{required[1]}"
     name = f"python{short}"
     home = home_folder()
     for folder in variable("PATH").split(os.pathsep):
@@ -67,14 +67,14 @@ def places(wanted: tuple[int, int] = LAMBDA) -> Iterator[Path]:
     yield Path(f"/Library/Frameworks/Python.framework/Versions/{short}/bin") / name
 
 
-def find(wanted: tuple[int, int] = LAMBDA, among: Iterable[Path] | None = None) -> Interpreter | None:
-    """Return the first Python of the wanted version that runs, or None."""
+def find(required: tuple[int, int] = LAMBDA, among: Iterable[Path] | None = None) -> Interpreter | None:
+    """Return the first Python of the required version that runs, or None."""
     seen: set[Path] = set()
-    for path in places(wanted) if among is None else among:
+    for path in places(required) if among is None else among:
         if path in seen or not path.is_file():
             continue
         seen.add(path)
-        answer = ask(path)
-        if answer is not None and answer[1] == wanted:
-            return Interpreter(path, answer[0])
+        result = probe(path)
+        if result is not None and result[1] == required:
+            return Interpreter(path, result[0])
     return None

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _PAGE = 300
-_AT_ONCE = 20  # connections; a transaction takes 100 writes
+_BATCH = 20  # connections; a transaction takes 100 writes
 
 
-def put_back(client: DynamoDBClient, *, source: str, target: str, sessions: str, key: str) -> tuple[int, int]:
+def merge(client: DynamoDBClient, *, source: str, target: str, sessions: str, key: str) -> tuple[int, int]:
     """Merge a restored table into the stage's own.
 
     Args:
@@ -45,19 +45,19 @@ def put_back(client: DynamoDBClient, *, source: str, target: str, sessions: str,
     """
     pseudonyms = Pseudonyms(key)
     users = UserStore(client, connections_table=target, sessions_table=sessions, pseudonyms=pseudonyms)
-    tombstones = _put_back_tombstones(client, source=source, target=target)
+    tombstones = _merge_tombstones(client, source=source, target=target)
     backup, own = (ConnectionStore(client, table, users=users) for table in (source, target))
     connections, start = 0, None
     while True:
         found, start = backup.page(0, of=1, start=start, limit=_PAGE)
-        for first in range(0, len(found), _AT_ONCE):
-            own.record(found[first : first + _AT_ONCE])
+        for first in range(0, len(found), _BATCH):
+            own.record(found[first : first + _BATCH])
         connections += len(found)
         if start is None:
             return connections, tombstones
 
 
-def _put_back_tombstones(client: DynamoDBClient, *, source: str, target: str) -> int:
+def _merge_tombstones(client: DynamoDBClient, *, source: str, target: str) -> int:
     """Copy the tombstones that the stage's own table lacks, for example if it was emptied. Its own ones are newer."""
     pages = client.get_paginator("scan").paginate(
         TableName=source,
@@ -80,25 +80,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make restore", description=__doc__)
     parser.add_argument("stage", nargs="?", default="", help="a stage of samconfig.toml")
     parser.add_argument("--source", required=True, metavar="TABLE", help="the restored table")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        stage = stages.read(asked.stage, ROOT / "samconfig.toml")
+        stage = stages.read(options.stage, ROOT / "samconfig.toml")
         outputs, session = stages.outputs(stage), stage.session()
-        held = session.client("secretsmanager").get_secret_value(SecretId=outputs["PseudonymKeyArn"])
-        connections, tombstones = put_back(
+        secret = session.client("secretsmanager").get_secret_value(SecretId=outputs["PseudonymKeyArn"])
+        connections, tombstones = merge(
             session.client("dynamodb"),
-            source=asked.source,
+            source=options.source,
             target=outputs["ConnectionsTable"],
             sessions=outputs["SessionsTable"],
-            key=json.loads(held["SecretString"])["key"],
+            key=json.loads(secret["SecretString"])["key"],
         )
     except stages.StageError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except (BotoCoreError, ClientError) as error:
-        sys.stderr.write(f"AWS refused: {error}\n")
+        sys.stderr.write(f"AWS rejected the request: {error}\n")
         return 1
-    say(f"The backup held {connections} connections and {tombstones} tombstones. Users erased since stay erased.")
+    say(f"Merged {connections} connections and {tombstones} tombstones. Users erased since the backup stay erased.")
     return 0
 
 

@@ -78,12 +78,14 @@ class Parser(CfnParameterOverridesType):  # type: ignore[misc]  # SAM is install
         """Reject a value that SAM would write in Python's notation, or without its quotes and backslashes."""
         for name, value in table.items():
             if isinstance(value, bool):
-                message = f'SAM would make {str(value)!r} of {name}. Write it as {name} = "{str(value).lower()}"'
+                message = f'SAM would change {name} to {str(value)!r}. Write it as {name} = "{str(value).lower()}"'
             elif isinstance(value, dict):
                 written = toml(json.dumps(value, ensure_ascii=False, default=str))
-                message = f"SAM would make no JSON of the table {name}. Write it as {name} = {written}"
+                message = f"SAM would not convert the table {name} to JSON. Write it as {name} = {written}"
             elif isinstance(value, str) and name != "$include" and _unquote_wrapped_quotes(value) != value:
-                message = f"SAM would make {_unquote_wrapped_quotes(value)!r} of {name}: write it without these quotes."
+                message = (
+                    f"SAM would change {name} to {_unquote_wrapped_quotes(value)!r}: write it without these quotes."
+                )
             else:
                 continue
             raise ChangedError(message)
@@ -116,13 +118,13 @@ def read(values: object, declared: Mapping[str, object]) -> dict[str, str]:
     for name, value in parameters.items():
         if name not in declared:
             near = difflib.get_close_matches(name, declared, 1)
-            message = f"template.yaml has no parameter {name}." + (f" Is {near[0]} meant?" if near else "")
+            message = f"template.yaml has no parameter {name}." + (f" Did you mean {near[0]}?" if near else "")
             raise ChangedError(message)
         if name in JSON_OBJECTS and not _is_object(value):
-            message = f"{name} is no JSON object as SAM reads it: {value!r}"
+            message = f"{name} is not a JSON object as parsed by SAM: {value!r}"
             raise ChangedError(message)
         if Parser().convert((quoted(name, value),), None, None) != {name: value}:
-            message = f"SAM cannot take {name}={value!r} whole: it has backslashes before quotes, or at its end."
+            message = f"SAM cannot pass {name}={value!r} unchanged: it has backslashes before quotes, or at its end."
             raise ChangedError(message)
     return parameters
 
@@ -134,7 +136,7 @@ def _is_object(value: str) -> bool:
         return False
 
 
-def answer(values: object, declared: Mapping[str, object]) -> dict[str, object]:
+def parse(values: object, declared: Mapping[str, object]) -> dict[str, object]:
     """Return `parameters` and `arguments`, or `error`, for one `parameter_overrides`."""
     try:
         parameters = read(values, declared)
@@ -148,7 +150,7 @@ def answer(values: object, declared: Mapping[str, object]) -> dict[str, object]:
 def main() -> None:
     """Convert each item of the list."""
     declared = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"]
-    json.dump([answer(values, declared) for values in json.load(sys.stdin)], sys.stdout)
+    json.dump([parse(values, declared) for values in json.load(sys.stdin)], sys.stdout)
 
 
 if __name__ == "__main__":

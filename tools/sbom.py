@@ -33,16 +33,16 @@ def write(target: Path) -> str:
         BuildError: Nothing has been built.
     """
     built = build.digest_of(build.contents())
-    held: dict[tuple[str, str], tuple[Distribution, list[str]]] = {}
+    found: dict[tuple[str, str], tuple[Distribution, list[str]]] = {}
     for layer in LAYERS:
         for each in distributions(path=[str(build.BUILT / layer / "python")]):
-            held.setdefault((each.metadata["Name"].lower(), each.version), (each, []))[1].append(layer)
+            found.setdefault((each.metadata["Name"].lower(), each.version), (each, []))[1].append(layer)
     bom = Bom()
     bom.metadata.component = root = Component(
         name="terra-connections", type=ComponentType.APPLICATION, version=built[:16], bom_ref="terra-connections"
     )
     licences: Counter[str] = Counter()
-    for (name, version), (distribution, layers) in sorted(held.items()):
+    for (name, version), (distribution, layers) in sorted(found.items()):
         licence = licence_of(distribution)
         licences[licence] += 1
         bom.components.add(
@@ -60,7 +60,7 @@ def write(target: Path) -> str:
     target.write_text(JsonV1Dot6(bom).output_as_string(indent=2) + "\n")
     counted = ", ".join(f"{licence} ({count})" for licence, count in licences.most_common())
     where = target.relative_to(ROOT) if target.is_relative_to(ROOT) else target
-    return f"{len(held)} packages are in the layers: {where} (CycloneDX). Licences: {counted}."
+    return f"{len(found)} packages in the layers: {where} (CycloneDX). Licences: {counted}."
 
 
 def licence_of(distribution: Distribution) -> str:

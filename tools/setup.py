@@ -83,14 +83,14 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"{trouble_with(error)}\n")
+        sys.stderr.write(f"{os_error_message(error)}\n")
         return 1
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def trouble_with(error: OSError) -> str:
+def os_error_message(error: OSError) -> str:
     """Return one line for an error of the operating system: a folder that is not writable, a full disk."""
     where = f"{error.filename}: " if error.filename else ""
     return (
@@ -101,7 +101,7 @@ def trouble_with(error: OSError) -> str:
 
 def prepare(kind: str) -> None:
     """Set up what `make run` (local) or `make test` (tests) needs; existing parts stay."""
-    with one_at_a_time(f"setup-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:16]}"):
+    with exclusive(f"setup-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:16]}"):
         prepare_own(kind)
         prepare_functions()
 
@@ -118,24 +118,24 @@ def prepare_own(kind: str) -> None:
     # Without the patch version: two shells whose Pythons differ in it must not recreate the environment in turns.
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     lock = digest(lock_file, REQUIREMENTS / "uv.txt")
-    wanted = {"kind": kind, "lock": lock, "python": version, "at": str(VENV), "linked": str(SIMULATOR)}
+    expected = {"kind": kind, "lock": lock, "python": version, "at": str(VENV), "linked": str(SIMULATOR)}
     python = VENV / "bin" / "python"
-    if stamp == wanted and python.exists():
+    if stamp == expected and python.exists():
         return
-    answer = pythons.ask(python) if python.exists() else None
-    if answer is None or answer[1] != sys.version_info[:2] or stamp.get("at", str(VENV)) != str(VENV):
+    probed = pythons.probe(python) if python.exists() else None
+    if probed is None or probed[1] != sys.version_info[:2] or stamp.get("at", str(VENV)) != str(VENV):
         require_venv()
-        with step(f"making .venv with Python {platform.python_version()}"):
+        with step(f"creating .venv with Python {platform.python_version()}"):
             shutil.rmtree(VENV, ignore_errors=True)
-            run([sys.executable, "-m", "venv", str(VENV)], "no virtual environment could be made in .venv")
-    forget_stamp(VENV)
+            run([sys.executable, "-m", "venv", str(VENV)], "the virtual environment .venv could not be created")
+    remove_stamp(VENV)
     with step(f"installing {count(lock_file)} packages into .venv (requirements/{kind}.txt)"):
         install_uv()
         # With byte-code: if PYTHONDONTWRITEBYTECODE is set, every process would compile every module again.
         options = ("--python", str(python), "--require-hashes", "--compile-bytecode")
         uv("pip", "sync", *options, str(lock_file), str(REQUIREMENTS / "uv.txt"))
     link_simulator(version)
-    write_stamp(VENV, wanted)
+    write_stamp(VENV, expected)
 
 
 def link_simulator(version: str) -> None:
@@ -149,7 +149,7 @@ def require_venv() -> None:
         return
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     message = (
-        f"Python {version} is here, but not its module venv (or ensurepip). "
+        f"Python {version} lacks its module venv (or ensurepip). "
         f"Debian and Ubuntu: apt install python{version}-venv (or python3-venv); macOS: brew install python@{version}. "
         "Then try again."
     )
@@ -158,9 +158,9 @@ def require_venv() -> None:
 
 def install_uv() -> None:
     """Install uv with pip; uv installs everything else about ten times faster."""
-    wanted = digest(REQUIREMENTS / "uv.txt")
+    expected = digest(REQUIREMENTS / "uv.txt")
     marker = VENV / "uv-lock"
-    if marker.exists() and marker.read_text() == wanted and (VENV / "bin" / "uv").exists():
+    if marker.exists() and marker.read_text() == expected and (VENV / "bin" / "uv").exists():
         return
     command = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     run(
@@ -168,7 +168,7 @@ def install_uv() -> None:
         "pip could not install uv",
         pip_settings.environment(VENV / "bin" / "python"),
     )
-    marker.write_text(wanted)
+    marker.write_text(expected)
 
 
 # --- .venv-functions -------------------------------------------------------------------------------------------------
@@ -187,14 +187,14 @@ def prepare_functions() -> None:
     if same and not found:
         return
     where = "" if found else " (no Python 3.13, Lambda's own, was found)"
-    with step(f"making .venv-functions with Python {interpreter.version}{where}"):
+    with step(f"creating .venv-functions with Python {interpreter.version}{where}"):
         shutil.rmtree(FUNCTIONS_VENV, ignore_errors=True)
         uv("venv", "--quiet", "--no-project", "--python", str(interpreter.path), str(FUNCTIONS_VENV))
         # With byte-code: a worker's start is a cold start, and most of it is importing boto3.
         options = ("--python", str(python), "--require-hashes", "--compile-bytecode")
         uv("pip", "install", *options, "-r", str(lock_file))
-    wanted = {"lock": digest(lock_file), "at": str(FUNCTIONS_VENV), "version": interpreter.version}
-    write_stamp(FUNCTIONS_VENV, {**wanted, "is_lambda": "yes" if found else ""})
+    expected = {"lock": digest(lock_file), "at": str(FUNCTIONS_VENV), "version": interpreter.version}
+    write_stamp(FUNCTIONS_VENV, {**expected, "is_lambda": "yes" if found else ""})
 
 
 def functions_python() -> tuple[Path, str, Path]:
@@ -202,7 +202,7 @@ def functions_python() -> tuple[Path, str, Path]:
     version = read_stamp(FUNCTIONS_VENV).get("version", "")
     packages = list((FUNCTIONS_VENV / "lib").glob("python3.*/site-packages"))
     if not version or not packages:
-        message = "The functions' Python is missing: run `make run` or `make test`, which make it."
+        message = "The functions' Python is missing: run `make run` or `make test`, which install it."
         raise SetupError(message)
     return FUNCTIONS_VENV / "bin" / "python", version, packages[0]
 
@@ -217,7 +217,7 @@ def tool_venv(name: str, what: str) -> Path:
     place = cache() / "tools" / f"{name}-{version}-{digest(lock_file)[:16]}"
     if read_stamp(place):
         return place / "bin"
-    with one_at_a_time(f"tool-{name}"):
+    with exclusive(f"tool-{name}"):
         if not read_stamp(place):
             with step(f"installing {what} ({count(lock_file)} packages, once, into {place})"):
                 # Scripts contain the full path of their interpreter: create in place. The stamp marks it as complete.
@@ -304,12 +304,12 @@ def clean() -> None:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                message = "make run is still running in this folder: end it first (Ctrl-C), then make clean."
+                message = "make run is still running in this folder: stop it first (Ctrl-C), then run make clean."
                 raise SetupError(message) from None
             shutil.rmtree(directory)
     for name in (".aws-sam", "build", "test-artifacts", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"):
         shutil.rmtree(ROOT / name, ignore_errors=True)
-    say("Forgotten: local tables, people, keys and what was built. (.venv, .venv-functions and the cache stay.)")
+    say("Deleted local data, keys and build output. (.venv, .venv-functions and the cache were kept.)")
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ def clean() -> None:
 def uv(*arguments: str) -> None:
     """Run uv with the user's configuration; if it fails, print one line after uv's own last lines."""
     command = [str(VENV / "bin" / "uv"), *arguments]
-    run(command, "uv could not install the packages: is the network there?", uv_environment())
+    run(command, "uv could not install the packages: check the network connection", uv_environment())
 
 
 def uv_environment() -> dict[str, str]:
@@ -343,14 +343,14 @@ def uv_environment() -> dict[str, str]:
 def pip_configuration() -> dict[str, str]:
     """Return pip's configured package sources as uv's variables."""
     values = pip_settings.read(VENV / "bin" / "python")
-    words = {
+    variables = {
         "index-url": "UV_DEFAULT_INDEX",
         "extra-index-url": "UV_INDEX",
         "find-links": "UV_FIND_LINKS",
         "trusted-host": "UV_INSECURE_HOST",
         "cert": "SSL_CERT_FILE",
     }
-    translated = {words[name]: value for name, value in values.items() if name in words and value}
+    translated = {variables[name]: value for name, value in values.items() if name in variables and value}
     # pip treats all indexes alike; the locks' hashes decide which files are accepted.
     return {**translated, "UV_INDEX_STRATEGY": "unsafe-best-match"} if "UV_INDEX" in translated else translated
 
@@ -367,7 +367,7 @@ def run(command: list[str], trouble: str, environment: Mapping[str, str] | None 
 
 
 @contextmanager
-def one_at_a_time(name: str) -> Iterator[None]:
+def exclusive(name: str) -> Iterator[None]:
     """Hold a lock, so that only one process on this machine runs the block at a time."""
     place = cache() / "locks"
     try:
@@ -375,7 +375,7 @@ def one_at_a_time(name: str) -> Iterator[None]:
         file = (place / name).open("w")
     except OSError as error:
         message = (
-            f"The cache {cache()} cannot be written ({error.strerror}): make it yours, or name another folder with "
+            f"The cache {cache()} cannot be written ({error.strerror}): change its owner, or set another folder with "
             "XDG_CACHE_HOME."
         )
         raise SetupError(message) from None
@@ -383,7 +383,7 @@ def one_at_a_time(name: str) -> Iterator[None]:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("  waiting for another make that sets up the same thing ...")
+            say("  waiting for another make with the same setup ...")
             began = time.monotonic()
             fcntl.flock(held, fcntl.LOCK_EX)
             say(f"    waited {time.monotonic() - began:.0f} s")
@@ -416,7 +416,7 @@ def write_stamp(place: Path, stamp: Mapping[str, str]) -> None:
     new.replace(place / STAMP)
 
 
-def forget_stamp(place: Path) -> None:
+def remove_stamp(place: Path) -> None:
     """Mark an environment as being changed."""
     (place / STAMP).unlink(missing_ok=True)
 

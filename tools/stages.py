@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 # The errors that boto3 raises if AWS or the user's AWS configuration fails: a profile that does not exist, a
 # credential_process or AWS_CA_BUNDLE that is not a file (OSError), an invalid endpoint or region (ValueError).
-AWS_TROUBLES: Final = (BotoCoreError, ClientError, Boto3Error, OSError, ValueError)
+AWS_ERRORS: Final = (BotoCoreError, ClientError, Boto3Error, OSError, ValueError)
 CHECK_CONFIGURATION: Final = (
     "Check your AWS configuration: AWS_PROFILE, the files of ~/.aws, the AWS_ and PROXY variables of this shell "
-    "(aws sts get-caller-identity tries it)."
+    "(aws sts get-caller-identity tests it)."
 )
 
 
@@ -64,7 +64,7 @@ def read(name: str, config: Path = ROOT / "samconfig.toml") -> Stage:
     if name not in stages:
         known = ", ".join(sorted(stages.keys() - {"default"}))
         message = (
-            f"There is no stage {name!r}: say STAGE= one of {known} (the tables of samconfig.toml), "
+            f"There is no stage {name!r}: set STAGE to one of {known} (the tables of samconfig.toml), "
             "or STAGE=default for what `sam deploy --guided` has written."
         )
         raise StageError(message)
@@ -91,8 +91,8 @@ def sign_in(stage: Stage) -> None:
     """
     try:
         stage.session().client("sts").get_caller_identity()
-    except AWS_TROUBLES as error:
-        message = f"AWS cannot be asked to deploy {stage.stack_name}: {one_line(error)} {CHECK_CONFIGURATION}"
+    except AWS_ERRORS as error:
+        message = f"AWS cannot be reached to deploy {stage.stack_name}: {one_line(error)} {CHECK_CONFIGURATION}"
         raise StageError(message) from error
 
 
@@ -101,7 +101,7 @@ def unknown(stage: Stage, error: Exception) -> str:
     remedy = (
         f"Deployed yet? (make deploy STAGE={stage.name})" if isinstance(error, ClientError) else CHECK_CONFIGURATION
     )
-    return f"AWS tells nothing of the stack {stage.stack_name}: {one_line(error)} {remedy}"
+    return f"AWS does not describe the stack {stage.stack_name}: {one_line(error)} {remedy}"
 
 
 def one_line(error: Exception) -> str:
@@ -118,6 +118,6 @@ def outputs(stage: Stage) -> dict[str, str]:
     try:
         client = stage.session().client("cloudformation")
         (stack,) = client.describe_stacks(StackName=stage.stack_name)["Stacks"]
-    except AWS_TROUBLES as error:
+    except AWS_ERRORS as error:
         raise StageError(unknown(stage, error)) from error
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}

@@ -93,7 +93,7 @@ def test_a_service_that_botocore_does_not_have_stops_the_build(tmp_path: Path) -
     ],
 )
 def test_what_lambda_needs_is_kept(name: str) -> None:
-    assert build.is_wanted(name, ["dynamodb"])
+    assert build.is_needed(name, ["dynamodb"])
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_what_lambda_needs_is_kept(name: str) -> None:
     ],
 )
 def test_what_lambda_never_reads_is_left_out(name: str) -> None:
-    assert not build.is_wanted(name, ["dynamodb"])
+    assert not build.is_needed(name, ["dynamodb"])
 
 
 def test_texts_named_documentation_go_and_members_of_that_name_stay() -> None:

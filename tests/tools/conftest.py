@@ -43,13 +43,13 @@ def account(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         process = subprocess.Popen(command, env=settings, cwd=scratch, stdout=log, stderr=log)
     try:
         url = f"http://127.0.0.1:{port}"
-        eventually(lambda: answers(process, url, scratch / "log"), within=300)
+        eventually(lambda: is_ready(process, url, scratch / "log"), within=300)
         yield replace(stack, aws_url=url)
     finally:
         end_with_all_it_started(process)
 
 
-def answers(process: "subprocess.Popen[bytes]", url: str, log: Path) -> bool:
+def is_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> bool:
     assert process.poll() is None, log.read_text()
     try:
         return httpx.get(f"{url}/_ministack/health", trust_env=False, timeout=60).is_success

@@ -34,7 +34,7 @@ def opens(path: str, details: object, **applinks: object) -> bool | None:
         ("/caf%C3%A9", "/cafe", None),
     ],
 )
-def test_a_path_is_matched_as_apple_documents_it(pattern: str, path: str, is_opened: bool | None) -> None:  # noqa: FBT001 - an expectation
+def test_paths_are_matched_as_documented_by_apple(pattern: str, path: str, is_opened: bool | None) -> None:  # noqa: FBT001 - an expectation
     assert opens(path, [{"appIDs": [APP], "components": [{"/": pattern}]}]) is is_opened
     assert opens(path, [{"appID": APP, "paths": [pattern]}]) is is_opened
 
@@ -53,7 +53,7 @@ def test_a_path_is_matched_as_apple_documents_it(pattern: str, path: str, is_ope
         ([{"/": "/connected"}, {"/": "/connected", "?": "x=*", "exclude": True}], True),
     ],
 )
-def test_the_first_component_that_fits_decides(components: object, is_opened: bool | None) -> None:  # noqa: FBT001 - an expectation
+def test_the_first_matching_component_applies(components: object, is_opened: bool | None) -> None:  # noqa: FBT001 - an expectation
     assert opens("/connected", [{"appIDs": [APP], "components": components}]) is is_opened
 
 
@@ -61,11 +61,11 @@ def test_old_paths_are_excluded_by_not() -> None:
     assert opens("/connected", [{"appID": APP, "paths": ["NOT /connected", "*"]}]) is False
 
 
-def test_one_app_that_opens_a_path_is_enough_and_defaults_and_no_rules_tell_nothing() -> None:
+def test_one_app_must_open_a_path_and_defaults_are_inconclusive() -> None:
     closed, opened = ({"appIDs": [APP], "components": [{"/": path}]} for path in ("/else", "/connected"))
-    untold = {"appIDs": [APP]}
-    assert opens("/connected", [closed, untold, opened]) is True
-    assert opens("/connected", [closed, untold]) is None
+    without_rules = {"appIDs": [APP]}
+    assert opens("/connected", [closed, without_rules, opened]) is True
+    assert opens("/connected", [closed, without_rules]) is None
     assert opens("/connected", [closed]) is False
     assert opens("/connected", [closed], defaults={"caseSensitive": False}) is None
     assert opens("/connected", [{**closed, "defaults": {"caseSensitive": False}}]) is None

@@ -20,12 +20,14 @@ class Osv(BaseHTTPRequestHandler):
     """Knows one vulnerability, in one version of one package, and fails for the package "unknown"."""
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        name = asked["package"]["name"]
+        query = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        name = query["package"]["name"]
         ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "2.11.3"}]}]
         affected = {"package": {"name": name, "ecosystem": "PyPI"}, "ranges": ranges}
-        hole = {"id": "PYSEC-1", "aliases": ["CVE-1"], "summary": "a hole", "affected": [affected]}
-        body = json.dumps({"vulns": [hole]} if (name, asked["version"]) == ("jinja2", VULNERABLE) else {}).encode()
+        vulnerability = {"id": "PYSEC-1", "aliases": ["CVE-1"], "summary": "a vulnerability", "affected": [affected]}
+        body = json.dumps(
+            {"vulns": [vulnerability]} if (name, query["version"]) == ("jinja2", VULNERABLE) else {}
+        ).encode()
         self.send_response(500 if name == "unknown" else 200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -55,7 +57,7 @@ def audited(tmp_path: Path, url: str, *pins: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def test_a_known_vulnerability_fails_and_says_where_and_what_mends_it(tmp_path: Path) -> None:
+def test_a_known_vulnerability_fails_with_its_lock_and_the_fixed_version(tmp_path: Path) -> None:
     with osv() as url:
         status, printed = audited(tmp_path, url, "idna==3.20", f"jinja2=={VULNERABLE}")
     assert status == 1
@@ -63,7 +65,7 @@ def test_a_known_vulnerability_fails_and_says_where_and_what_mends_it(tmp_path: 
     assert "1 of 2 packages have known vulnerabilities." in printed
 
 
-def test_packages_without_one_pass_in_every_version_that_is_pinned(tmp_path: Path) -> None:
+def test_packages_without_vulnerabilities_pass_in_every_pinned_version(tmp_path: Path) -> None:
     with osv() as url:
         pins = ["idna==3.20", "jinja2==3.1.6 ; python_full_version >= '3.13'", "Jinja2==3.1.5 ; python_version < '3'"]
         status, printed = audited(tmp_path, url, *pins)
@@ -71,7 +73,7 @@ def test_packages_without_one_pass_in_every_version_that_is_pinned(tmp_path: Pat
     assert "3 packages of 1 locks were looked up (osv): no known vulnerability." in printed
 
 
-def test_a_source_that_cannot_be_reached_is_no_good_news(tmp_path: Path) -> None:
+def test_an_unreachable_source_is_reported_as_not_audited(tmp_path: Path) -> None:
     status, printed = audited(tmp_path, "http://127.0.0.1:9/v1/query", "idna==3.20")
     assert status == audit.NOT_AUDITED
     assert len(printed.splitlines()) == 1
@@ -79,7 +81,7 @@ def test_a_source_that_cannot_be_reached_is_no_good_news(tmp_path: Path) -> None
     assert "no known vulnerability" not in printed
 
 
-def test_a_source_that_fails_half_way_is_no_good_news_either(tmp_path: Path) -> None:
+def test_a_package_that_cannot_be_looked_up_is_reported_as_not_audited(tmp_path: Path) -> None:
     with osv() as url:
         status, printed = audited(tmp_path, url, "idna==3.20", "unknown==1.0")
     assert status == audit.NOT_AUDITED
@@ -87,7 +89,7 @@ def test_a_source_that_fails_half_way_is_no_good_news_either(tmp_path: Path) -> 
     assert "no known vulnerability" not in printed
 
 
-def test_every_lock_is_audited_what_ships_and_the_tools() -> None:
+def test_the_locks_of_the_layers_and_of_the_tools_are_audited() -> None:
     locks = {path.relative_to(ROOT).as_posix() for path in audit.every_lock()}
     folders = [folder / "requirements.txt" for folder in [*setup.DEPENDENCIES, *setup.BENCHMARKS]]
     assert locks == {path.relative_to(ROOT).as_posix() for path in folders} | {

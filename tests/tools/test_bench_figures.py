@@ -18,13 +18,13 @@ FIGURES = [
 ]
 
 
-def test_ratios_are_to_another_subject_in_the_same_round() -> None:
+def test_ratios_compare_subjects_of_the_same_round() -> None:
     baseline, function, _ = FIGURES
     assert (baseline.ratio(cold, BASELINE), function.ratio(cold, BASELINE), function.ratio(cold, PEER)) == (1, 2, 0.5)
     assert function.of(cold) == 400.0
 
 
-def test_outliers_move_no_median() -> None:
+def test_outliers_do_not_change_the_median() -> None:
     assert FIGURES[1].of(warm_cpu) == 2.0
 
 
@@ -34,7 +34,7 @@ def test_every_subject_is_in_the_table_and_the_plot() -> None:
     assert all(f">{name}</text>" in plot(FIGURES) for name in names)
 
 
-def test_the_goals_are_a_limit_to_the_peer_and_a_webhook_below_the_baseline() -> None:
+def test_the_goals_limit_cold_starts_to_the_peer_and_webhooks_to_the_baseline() -> None:
     to_peer, to_baseline = goals(FIGURES).splitlines()
     assert to_peer.endswith(f"at most {PEER_LIMIT} x the peer's: reached (terra_webhook: 0.50).")
     assert to_baseline.endswith("below the baseline's: **missed** (2.00).")

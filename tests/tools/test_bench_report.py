@@ -10,7 +10,7 @@ from tools.environment import ROOT
 BEGIN, END = "<!-- speed: written by `make speed`, not by hand -->", "<!-- speed: end -->"
 
 
-def test_a_text_is_written_between_its_marks_and_nowhere_else(tmp_path: Path) -> None:
+def test_a_text_is_written_only_between_its_marks(tmp_path: Path) -> None:
     path = tmp_path / "page.md"
     path.write_text("# Performance\n\nBefore.\n")
     report.write("speed", "make speed", "First.", path=path)
@@ -19,7 +19,7 @@ def test_a_text_is_written_between_its_marks_and_nowhere_else(tmp_path: Path) ->
     assert path.read_text() == f"# Performance\n\nBefore.\n\n{BEGIN}\nSecond.\n{END}\n\n## After\n"
 
 
-def test_texts_of_several_benchmarks_leave_each_other_alone(tmp_path: Path) -> None:
+def test_texts_of_several_benchmarks_are_independent(tmp_path: Path) -> None:
     path = tmp_path / "page.md"
     path.write_text("")
     for part, text in (("speed", "first"), ("cost", "second"), ("speed", "changed"), ("cost", "twice")):
@@ -32,6 +32,6 @@ def test_texts_of_several_benchmarks_leave_each_other_alone(tmp_path: Path) -> N
     ("command", "part"),
     [("make flat-cost", "flat cost"), ("make bench", "speed")],
 )
-def test_the_page_has_a_place_for_every_benchmark(command: str, part: str) -> None:
+def test_the_page_has_the_marks_of_every_benchmark(command: str, part: str) -> None:
     page = (ROOT / "docs" / "performance.md").read_text()
     assert page.count(f"<!-- {part}: written by `{command}`, not by hand -->\n") == 1

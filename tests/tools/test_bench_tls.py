@@ -44,21 +44,21 @@ def packages(tmp_path: Path) -> Path:
     return tmp_path / "layer"
 
 
-def test_a_function_reaches_the_endpoint_by_tls_with_its_own_roots_and_ours(
+def test_a_function_calls_the_endpoint_over_tls_with_both_root_certificates(
     endpoint: str, packages: Path, tmp_path: Path
 ) -> None:
     variables = {"AWS_ENDPOINT_URL": endpoint, "QUEUE": f"{endpoint}/1/queue", "OTHER": f"{endpoint}0"}
     large = b"x" * 300_000
 
-    async def ask() -> tuple[dict[str, str], bytes, int]:
+    async def post() -> tuple[dict[str, str], bytes, int]:
         async with behind_tls([endpoint], tmp_path) as tls:
             environment = tls.environment(variables, packages)
             roots = ssl.create_default_context(cafile=environment["AWS_CA_BUNDLE"])
             async with httpx.AsyncClient(verify=roots, timeout=60) as client:
-                answer = await client.post(environment["AWS_ENDPOINT_URL"], content=large)
-            return environment, answer.content, len(roots.get_ca_certs())
+                response = await client.post(environment["AWS_ENDPOINT_URL"], content=large)
+            return environment, response.content, len(roots.get_ca_certs())
 
-    environment, content, trusted = asyncio.run(ask())
+    environment, content, trusted = asyncio.run(post())
     assert content == large
     assert trusted == len(ssl.create_default_context(cafile=certifi.where()).get_ca_certs()) + 1
     assert environment["AWS_ENDPOINT_URL"].startswith("https://127.0.0.1:")
@@ -66,7 +66,7 @@ def test_a_function_reaches_the_endpoint_by_tls_with_its_own_roots_and_ours(
     assert environment["OTHER"] == f"{endpoint}0"
 
 
-def test_the_roots_are_those_that_the_function_has_when_deployed(packages: Path) -> None:
+def test_the_roots_equal_those_of_the_deployed_function(packages: Path) -> None:
     """The file in the template, or else botocore's default: certifi's file if installed, or botocore's own."""
     assert roots_of({"AWS_CA_BUNDLE": "/opt/aws-roots.pem"}, packages) == packages.parent / "aws-roots.pem"
     assert roots_of({}, packages) == packages / "botocore" / "cacert.pem"
@@ -75,10 +75,10 @@ def test_the_roots_are_those_that_the_function_has_when_deployed(packages: Path)
     assert roots_of({}, packages) == packages / "certifi" / "cacert.pem"
 
 
-def test_who_lacks_our_root_does_not_believe_it(endpoint: str, tmp_path: Path) -> None:
-    async def ask() -> None:
+def test_a_client_without_the_root_certificate_rejects_the_endpoint(endpoint: str, tmp_path: Path) -> None:
+    async def post() -> None:
         async with behind_tls([endpoint], tmp_path) as tls, httpx.AsyncClient(timeout=60) as client:
             await client.post(tls.addresses[endpoint], content=b"secret")
 
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        asyncio.run(ask())
+        asyncio.run(post())

@@ -21,7 +21,7 @@ from local.aws_services import CREDENTIALS
 from local.testing import Stack
 from tests.support import cloudformation
 from tools import deploy, put_secrets, setup, stages
-from tools.doctor.stack import deployed as looked_at
+from tools.doctor.stack import deployed as diagnosed
 from tools.environment import ROOT
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def in_stage(parameters: object) -> stages.Stage:
 
 
 @pytest.mark.parametrize("name", ["dev", "staging", "prod"])
-def test_a_stage_is_a_stack_of_its_own_with_parameters_that_exist(name: str, sam_python: Path) -> None:
+def test_a_stage_has_its_own_stack_and_valid_parameters(name: str, sam_python: Path) -> None:
     declared = cloudformation.parsed()["Parameters"]
     stage = stages.read(name)
     assert stage.stack_name == f"terra-connections-{name}"
@@ -50,18 +50,18 @@ def test_a_stage_is_a_stack_of_its_own_with_parameters_that_exist(name: str, sam
         assert value in map(str, declared[parameter].get("AllowedValues", [value]))
 
 
-def test_prod_shifts_its_traffic_and_nobody_waits_for_that_in_dev(sam_python: Path) -> None:
+def test_only_prod_deploys_gradually(sam_python: Path) -> None:
     assert deploy.read(stages.read("prod"), sam_python)[0]["SafeDeployments"] == "true"
     assert "SafeDeployments" not in deploy.read(stages.read("dev"), sam_python)[0]
 
 
-def test_no_two_stages_share_what_sam_uploads_and_a_first_deployment_that_fails_goes() -> None:
+def test_stages_have_separate_uploads_and_delete_a_failed_first_deployment() -> None:
     names = ("default", "dev", "staging", "prod")
     assert len({stages.read(name).settings["s3_prefix"] for name in names}) == len(names)
     assert {stages.read(name).settings["on_failure"] for name in names} == {"DELETE"}
 
 
-def test_an_unknown_stage_is_told_with_those_that_there_are() -> None:
+def test_an_unknown_stage_is_rejected_with_the_existing_ones() -> None:
     with pytest.raises(stages.StageError, match="dev, prod, staging"):
         stages.read("production")
 
@@ -92,7 +92,7 @@ def marked(built: Path, parameters: dict[str, str], place: dict[str, str | None]
     return content(built)
 
 
-def test_whatever_makes_a_new_version_is_new_code_of_every_function_and_of_no_layer(built: Path) -> None:
+def test_a_changed_deployment_changes_the_code_of_every_function_but_no_layer(built: Path) -> None:
     before = marked(built, PARAMETERS, PLACE)
     assert marked(built, dict(reversed(PARAMETERS.items())), PLACE) == before
     marks = {f"{name}/{deploy.MARK}" for name in ("Authorize", "TerraWebhook")}
@@ -107,12 +107,12 @@ def test_whatever_makes_a_new_version_is_new_code_of_every_function_and_of_no_la
     assert changed(marked(built, PARAMETERS, PLACE)) == marks | {"template.yaml"}
 
 
-def test_nothing_is_deployed_that_was_not_built(tmp_path: Path) -> None:
+def test_a_deployment_without_a_build_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(stages.StageError, match="make build"):
         deploy.mark(tmp_path, {}, {})
 
 
-def test_only_a_missing_dev_id_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_dev_id_is_prompted_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERRA_DEV_ID", "mine")
     assert deploy.dev_id(in_stage([])) == "mine"
     monkeypatch.delenv("TERRA_DEV_ID")
@@ -122,15 +122,15 @@ def test_only_a_missing_dev_id_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("option", "says"),
+    ("option", "expected"),
     [
         (
             "--parameter-overrides",
-            "its place is parameter_overrides of [dev.deploy.parameters] in samconfig.toml",
+            "set parameter_overrides of [dev.deploy.parameters] in samconfig.toml",
         ),
         (
             "--parameter-overrides=BrandName=Acme",
-            "its place is parameter_overrides of [dev.deploy.parameters] in samconfig.toml",
+            "set parameter_overrides of [dev.deploy.parameters] in samconfig.toml",
         ),
         ("--config-env", "STAGE"),
         ("--config-file=other.toml", "STAGE"),
@@ -139,14 +139,14 @@ def test_only_a_missing_dev_id_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> 
         ("--template-file", "make build"),
     ],
 )
-def test_an_option_that_would_deploy_something_else_is_refused_by_its_name(
-    option: str, says: str, capsys: pytest.CaptureFixture[str]
+def test_an_option_that_would_deploy_something_else_is_rejected(
+    option: str, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert deploy.main(["dev", option, "BrandName=Acme"]) == 1
-    told = capsys.readouterr().err
-    assert told.startswith(f"OPTIONS cannot hold {option.partition('=')[0]}: ")
-    assert says in told
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith(f"OPTIONS cannot contain {option.partition('=')[0]}: ")
+    assert expected in output
+    assert output.count("\n") == 1
 
 
 # --- how SAM reads samconfig.toml -------------------------------------------------------------------------------------
@@ -169,17 +169,17 @@ HARD = [
 ]
 
 
-def test_every_string_parameter_of_the_table_that_the_documents_show_is_deployed_whole(sam_python: Path) -> None:
+def test_string_parameters_of_a_table_are_deployed_unchanged(sam_python: Path) -> None:
     strings = [name for name, of in cloudformation.parsed()["Parameters"].items() if of["Type"] == "String"]
     tables = [dict.fromkeys(strings, value) | {"ReturnTargets": TARGETS} for value in HARD]
-    answers = deploy.ask_sam(tables, sam_python)
-    assert [answer["parameters"] for answer in answers] == tables
+    results = deploy.parse_with_sam(tables, sam_python)
+    assert [result["parameters"] for result in results] == tables
     # The same on SAM's command line, as `make deploy` passes them.
-    again = deploy.ask_sam([answer["arguments"] for answer in answers], sam_python)
-    assert [answer["parameters"] for answer in again] == tables
+    again = deploy.parse_with_sam([result["arguments"] for result in results], sam_python)
+    assert [result["parameters"] for result in again] == tables
 
 
-def test_what_a_document_shows_is_deployed_whole(sam_python: Path) -> None:
+def test_the_examples_of_the_documents_are_deployed_unchanged(sam_python: Path) -> None:
     shown = [commented((ROOT / "samconfig.toml").read_text())]
     for file in ("deploying.md", "return-targets.md"):
         found = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / file).read_text(), re.DOTALL)
@@ -187,7 +187,7 @@ def test_what_a_document_shows_is_deployed_whole(sam_python: Path) -> None:
         shown += found
     tables = [tomllib.loads(each)["dev"]["deploy"]["parameters"]["parameter_overrides"] for each in shown]
     expected = [{name: str(value) for name, value in table.items()} for table in tables]
-    assert [answer["parameters"] for answer in deploy.ask_sam(tables, sam_python)] == expected
+    assert [result["parameters"] for result in deploy.parse_with_sam(tables, sam_python)] == expected
 
 
 def commented(text: str) -> str:
@@ -195,7 +195,7 @@ def commented(text: str) -> str:
     return "\n".join(line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   "))
 
 
-def test_every_form_that_sam_takes_is_deployed_as_it_is_written(sam_python: Path, tmp_path: Path) -> None:
+def test_every_form_that_sam_accepts_is_deployed_unchanged(sam_python: Path, tmp_path: Path) -> None:
     (tmp_path / "some.yaml").write_text("BrandName: Acme Health\nLogRetentionDays: 7\n")
     forms: list[object] = [
         {"BrandName": "Acme Health", "LogRetentionDays": 7},
@@ -208,9 +208,9 @@ def test_every_form_that_sam_takes_is_deployed_as_it_is_written(sam_python: Path
         [f"file://{tmp_path}/some.yaml"],
         {"$include": f"file://{tmp_path}/some.yaml"},
     ]
-    for form, answer in zip(forms, deploy.ask_sam(forms, sam_python), strict=True):
-        assert answer["parameters"] == {"BrandName": "Acme Health", "LogRetentionDays": "7"}, form
-        assert sorted(answer["arguments"]) == ["BrandName='Acme Health'", "LogRetentionDays='7'"], form
+    for form, result in zip(forms, deploy.parse_with_sam(forms, sam_python), strict=True):
+        assert result["parameters"] == {"BrandName": "Acme Health", "LogRetentionDays": "7"}, form
+        assert sorted(result["arguments"]) == ["BrandName='Acme Health'", "LogRetentionDays='7'"], form
     # Values in a file count like values in samconfig.toml.
     (tmp_path / "some.yaml").write_text("BrandName: Other\n")
     assert deploy.read(in_stage([f"file://{tmp_path}/some.yaml"]), sam_python)[0] == {"BrandName": "Other"}
@@ -227,38 +227,40 @@ CUT = {
 }
 
 
-def test_an_entry_that_sam_would_cut_is_refused_with_the_line_to_write(sam_python: Path) -> None:
+def test_an_entry_that_sam_would_truncate_is_rejected_with_the_correct_line(sam_python: Path) -> None:
     forms = [form for entry in CUT for form in ([entry], entry, ["LogRetentionDays=7", entry])]
-    told = [answer["error"] for answer in deploy.ask_sam(forms, sam_python)]
+    errors = [result["error"] for result in deploy.parse_with_sam(forms, sam_python)]
     corrected: list[object] = []
-    for error in told:
+    for error in errors:
         assert error.startswith("SAM would leave ")
         in_list, _, in_table = error.partition("Write it as ")[2].partition(", or in a table as ")
         corrected += [tomllib.loads(f"list = [{in_list}]")["list"], tomllib.loads(in_table)]
-    taken = [answer["parameters"] for answer in deploy.ask_sam(corrected, sam_python)]
-    assert [value for each in taken for value in each.values()] == [value for value in CUT.values() for _ in range(6)]
+    accepted = [result["parameters"] for result in deploy.parse_with_sam(corrected, sam_python)]
+    assert [value for each in accepted for value in each.values()] == [
+        value for value in CUT.values() for _ in range(6)
+    ]
 
 
-def test_what_sam_would_change_without_a_word_is_refused_in_one_line(sam_python: Path) -> None:
+def test_a_value_that_sam_would_change_is_rejected_in_one_line(sam_python: Path) -> None:
     table: list[tuple[object, str]] = [
         ({"SafeDeployments": True}, 'SafeDeployments = "true"'),
         ({"ReturnTargets": {"web": "https://a.example"}}, """ReturnTargets = '{"web": "https://a.example"}'"""),
         ({"BrandName": '"Acme"'}, "without these quotes"),
-        (["ReturnTargets={"], "no JSON object"),
-        ({"ReturnTargets": "web"}, "no JSON object"),
-        (["BrandNam=Acme"], "Is BrandName meant"),
+        (["ReturnTargets={"], "not a JSON object"),
+        ({"ReturnTargets": "web"}, "not a JSON object"),
+        (["BrandNam=Acme"], "Did you mean BrandName"),
         (["file://nowhere.yaml"], "file://nowhere.yaml was not found"),
         ("nonsense", "'nonsense'"),
         (["LogRetentionDays=7 BrandName=Acme Health"], "an entry of its own"),
         ({"BrandName": "O'Brien \\"}, "BrandName"),
     ]
-    answers = deploy.ask_sam([written for written, _ in table], sam_python)
-    for (written, says), answer in zip(table, answers, strict=True):
-        assert says in answer["error"], written
-        assert "\n" not in answer["error"], written
-    with pytest.raises(stages.StageError) as refused:
+    results = deploy.parse_with_sam([written for written, _ in table], sam_python)
+    for (written, expected), result in zip(table, results, strict=True):
+        assert expected in result["error"], written
+        assert "\n" not in result["error"], written
+    with pytest.raises(stages.StageError) as error:
         deploy.read(in_stage(table[0][0]), sam_python)
-    assert str(refused.value).startswith("samconfig.toml, parameter_overrides of [dev.deploy.parameters]: SAM would ")
+    assert str(error.value).startswith("samconfig.toml, parameter_overrides of [dev.deploy.parameters]: SAM would ")
 
 
 # --- make secrets, with the real template's secrets in a stack of the local CloudFormation ----------------------------
@@ -297,7 +299,7 @@ class Deployed:
             check=False,
         )
 
-    def holds(self, output: str) -> Any:  # noqa: ANN401 - JSON
+    def stored(self, output: str) -> Any:  # noqa: ANN401 - JSON
         return json.loads(self._client.get_secret_value(SecretId=self._outputs[output])["SecretString"])
 
 
@@ -328,36 +330,36 @@ def deployed(account: Stack, tmp_path: Path) -> Iterator[Deployed]:
     client.delete_stack(StackName=name)
 
 
-def test_secrets_go_from_the_environment_into_the_stage_s_stack_and_onto_no_terminal(deployed: Deployed) -> None:
+def test_secrets_are_stored_from_the_environment_and_not_printed(deployed: Deployed) -> None:
     done = deployed.put(TERRA_API_KEY="key-of-terra", TERRA_SIGNING_SECRET="secret-of-terra")
     assert done.returncode == 0, done.stderr
-    assert deployed.holds("TerraSecretArn") == {"api_key": "key-of-terra"}
-    assert deployed.holds("SigningSecretsArn") == {"main": "secret-of-terra"}
+    assert deployed.stored("TerraSecretArn") == {"api_key": "key-of-terra"}
+    assert deployed.stored("SigningSecretsArn") == {"main": "secret-of-terra"}
     assert "of-terra" not in done.stdout + done.stderr
 
 
-def test_a_signing_secret_is_rotated_without_a_moment_in_which_none_is_valid(deployed: Deployed) -> None:
+def test_a_signing_secret_is_rotated_without_interruption(deployed: Deployed) -> None:
     deployed.put(TERRA_SIGNING_SECRET="old")
     deployed.put("--name", "new", TERRA_SIGNING_SECRET="newer")
-    assert deployed.holds("SigningSecretsArn") == {"main": "old", "new": "newer"}
+    assert deployed.stored("SigningSecretsArn") == {"main": "old", "new": "newer"}
     assert deployed.put("--forget", "main").returncode == 0
-    assert deployed.holds("SigningSecretsArn") == {"new": "newer"}
-    assert deployed.holds("TerraSecretArn") == {}
+    assert deployed.stored("SigningSecretsArn") == {"new": "newer"}
+    assert deployed.stored("TerraSecretArn") == {}
 
 
-def test_secrets_are_asked_for_on_the_terminal_and_not_shown(deployed: Deployed) -> None:
-    ours, theirs = pty.openpty()
-    with os.fdopen(ours, "r+b", buffering=0) as terminal:
+def test_secrets_are_prompted_for_without_echo(deployed: Deployed) -> None:
+    controller, terminal_end = pty.openpty()
+    with os.fdopen(controller, "r+b", buffering=0) as terminal:
         process = subprocess.Popen(
             deployed.command(),
             cwd=ROOT,
             env=deployed.environment(),
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
+            stdin=terminal_end,
+            stdout=terminal_end,
+            stderr=terminal_end,
             start_new_session=True,  # makes this its only terminal
         )
-        os.close(theirs)
+        os.close(terminal_end)
         shown = until(terminal, b"API key")
         terminal.write(b"typed-key\n")
         shown += until(terminal, b"signing secret")
@@ -365,15 +367,15 @@ def test_secrets_are_asked_for_on_the_terminal_and_not_shown(deployed: Deployed)
         shown += until(terminal, b"two minutes")
         assert process.wait(30) == 0
     assert b"typed-key" not in shown
-    assert deployed.holds("TerraSecretArn") == {"api_key": "typed-key"}
-    assert deployed.holds("SigningSecretsArn") == {}
+    assert deployed.stored("TerraSecretArn") == {"api_key": "typed-key"}
+    assert deployed.stored("SigningSecretsArn") == {}
 
 
-def test_a_token_of_the_admin_api_is_refused_with_what_to_give_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_of_the_admin_api_is_rejected_with_the_alternatives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERRA_API_KEY", "terra_at_0123456789")
-    with pytest.raises(stages.StageError, match=r"Admin API .* data token \(terra_dt_") as refused:
+    with pytest.raises(stages.StageError, match=r"Admin API .* data token \(terra_dt_") as error:
         put_secrets.given("TERRA_API_KEY", "Terra's API key or data token")
-    assert "0123456789" not in str(refused.value)
+    assert "0123456789" not in str(error.value)
     monkeypatch.setenv("TERRA_API_KEY", "terra_dt_0123456789")
     assert put_secrets.given("TERRA_API_KEY", "Terra's API key or data token") == "terra_dt_0123456789"
 
@@ -382,22 +384,22 @@ def until(terminal: Any, text: bytes) -> bytes:  # noqa: ANN401 - a raw file
     shown = b""
     while text not in shown:
         shown += terminal.read(1000)
-    # Returns after the question, when the terminal no longer echoes.
+    # Returns after the prompt, when the terminal no longer echoes.
     return shown
 
 
-def test_a_secret_with_a_character_that_no_key_has_is_refused_and_not_shown(deployed: Deployed) -> None:
+def test_a_secret_with_an_invalid_character_is_rejected_and_not_printed(deployed: Deployed) -> None:
     for variable in ("TERRA_API_KEY", "TERRA_SIGNING_SECRET"):
         done = deployed.put(**{variable: "\u201ckey-of-terra\u201d"})
         assert done.returncode == 1
         assert "character 1 of 14 is U+201C, LEFT DOUBLE QUOTATION MARK" in done.stderr
         assert "key-of-terra" not in done.stdout + done.stderr
-    assert deployed.holds("TerraSecretArn") == {}
-    assert deployed.holds("SigningSecretsArn") == {}
+    assert deployed.stored("TerraSecretArn") == {}
+    assert deployed.stored("SigningSecretsArn") == {}
 
 
 @pytest.mark.parametrize(
-    ("value", "trouble"),
+    ("value", "problem"),
     [
         ("key of terra", "character 4 of 12 is U+0020, SPACE"),
         ("key\nof", "character 4 of 6 is U+000A, a control character"),
@@ -410,11 +412,11 @@ def test_a_secret_with_a_character_that_no_key_has_is_refused_and_not_shown(depl
         ('"', None),
     ],
 )
-def test_what_was_pasted_along_is_named_with_its_place(value: str, trouble: str | None) -> None:
-    assert put_secrets.trouble_in(value) == trouble
+def test_an_invalid_character_is_reported_with_its_position(value: str, problem: str | None) -> None:
+    assert put_secrets.problem_in(value) == problem
 
 
-def test_a_stage_that_is_not_deployed_is_told_in_one_line(deployed: Deployed, tmp_path: Path) -> None:
+def test_a_stage_that_is_not_deployed_is_reported_in_one_line(deployed: Deployed, tmp_path: Path) -> None:
     config = tmp_path / "other.toml"
     config.write_text('version = 0.1\n[test.global.parameters]\nstack_name = "there-is-none"\n')
     done = deployed.put("--config", str(config), TERRA_API_KEY="k")
@@ -424,7 +426,7 @@ def test_a_stage_that_is_not_deployed_is_told_in_one_line(deployed: Deployed, tm
 
 
 @pytest.mark.usefixtures("deployed")
-def test_the_doctor_looks_with_the_profile_of_the_stage(
+def test_the_doctor_uses_the_profile_of_the_stage(
     account: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, credentials = tmp_path / "samconfig.toml", tmp_path / "credentials"
@@ -437,7 +439,7 @@ def test_the_doctor_looks_with_the_profile_of_the_stage(
     monkeypatch.setenv("AWS_ENDPOINT_URL", account.aws_url)
     # The stack was found: this part of the template has no ApiUrl.
     with pytest.raises(stages.StageError, match="CREATE_COMPLETE and has no outputs"):
-        looked_at("test", config)
+        diagnosed("test", config)
     config.write_text(config.read_text().replace("work", "missing"))
     with pytest.raises(stages.StageError, match="missing"):
-        looked_at("test", config)
+        diagnosed("test", config)

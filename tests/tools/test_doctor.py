@@ -28,7 +28,7 @@ from local.aws_services import CREDENTIALS
 from local.testing import Stack
 from tests.support.terra import Terra
 from tools.doctor import app_links, inside
-from tools.doctor.__main__ import examine, main, tell
+from tools.doctor.__main__ import examine, main, print_report
 from tools.doctor.outside import Doctor
 from tools.doctor.stack import SECRETS, running_here
 from tools.doctor.stack import Stack as DoctorsStack
@@ -88,26 +88,26 @@ class Deployed:
         counted = [{"MetricName": "Deliveries", "Dimensions": dimensions, "Value": 1}]
         self.client("cloudwatch").put_metric_data(Namespace="TerraConnections", MetricData=counted)
 
-    def topic(self, *, is_heard: bool = True) -> str:
+    def topic(self, *, is_subscribed: bool = True) -> str:
         sns = self.client("sns")
         arn: str = sns.create_topic(Name=f"alarms-{uuid4().hex[:8]}")["TopicArn"]
-        if is_heard:
+        if is_subscribed:
             sns.subscribe(TopicArn=arn, Protocol="email", Endpoint="on-call@example.com")
         return arn
 
     def put(self, secret: str, text: str) -> None:
         self.client("secretsmanager").put_secret_value(SecretId=self.outputs[f"{secret}Arn"], SecretString=text)
 
-    def look(self) -> tuple[int, list[str]]:
+    def findings(self) -> tuple[int, list[str]]:
         """Return the exit status, and each line with a problem, followed by its remedy."""
         self.printed()
         status = main(["--stage", "dev", "--samconfig", str(self.samconfig)])
         lines = self.printed().splitlines()
         return status, [f"{line} {after}" for line, after in pairwise(lines) if line.startswith(("✗", "?"))]
 
-    def wrong(self) -> str:
+    def problem(self) -> str:
         """Return the only problem."""
-        status, (line,) = self.look()
+        status, (line,) = self.findings()
         assert status == 1
         return line
 
@@ -144,11 +144,11 @@ def deployed(plan: Deployed) -> Deployed:
     return plan.deploy()
 
 
-def test_a_stack_that_is_well_is_told_so(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_healthy_stack_passes_all_checks(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--stage", "dev", "--samconfig", str(deployed.samconfig)]) == 0
-    told = capsys.readouterr().out
-    assert told.startswith(f"The stack {deployed.name}, {deployed.stack.api_url}:\n✓ ")
-    assert told.endswith("\nAll is well.\n")
+    output = capsys.readouterr().out
+    assert output.startswith(f"The stack {deployed.name}, {deployed.stack.api_url}:\n✓ ")
+    assert output.endswith("\nAll checks passed.\n")
     for what in (
         "Deployment",
         *SECRETS,
@@ -165,129 +165,129 @@ def test_a_stack_that_is_well_is_told_so(deployed: Deployed, capsys: pytest.Capt
         "Alarm topic",
         "Alarms",
     ):
-        assert f"\n✓ {what}: " in told
-    assert "Work" not in told  # messages waiting to be processed are no problem
+        assert f"\n✓ {what}: " in output
+    assert "Work" not in output  # messages waiting to be processed are no problem
 
 
 @pytest.mark.parametrize(
-    ("secret", "text", "trouble"),
+    ("secret", "text", "expected"),
     [
         ("TerraSecret", "{}", "is empty"),
         ("TerraSecret", '{"api_key": ""}', "is empty"),
         ("TerraSecret", '{"other": "0123456789abcdef"}', "has no api_key"),
-        ("TerraSecret", '{"api_key": "<your api key>"}', "holds a placeholder for api_key"),
+        ("TerraSecret", '{"api_key": "<your api key>"}', "contains a placeholder for api_key"),
         ("TerraSecret", '{"api_key": " 0123456789abcdef"}', "has white space around api_key"),
         ("TerraSecret", '{"api_key": "0123456789abcdef\\u00a0"}', "has white space around api_key"),
         (
             "TerraSecret",
             '{"api_key": "\u201c0123456789abcdef\u201d"}',
-            "holds api_key with what no key has: character 1 of 18 is U+201C, LEFT DOUBLE QUOTATION MARK",
+            "contains api_key with an invalid character: character 1 of 18 is U+201C, LEFT DOUBLE QUOTATION MARK",
         ),
         ("SigningSecrets", "0123456789abcdef", "is not JSON"),
         ("SigningSecrets", '["0123456789abcdef"]', "is not a JSON object of names and texts"),
-        ("SigningSecrets", '{"main": "..."}', "holds a placeholder for main"),
-        ("ServiceKeys", '{"backend": "changeme"}', "holds a placeholder for backend"),
-        ("ServiceKeys", '{"backend": "hunter2"}', "holds only 7 characters for backend"),
+        ("SigningSecrets", '{"main": "..."}', "contains a placeholder for main"),
+        ("ServiceKeys", '{"backend": "changeme"}', "contains a placeholder for backend"),
+        ("ServiceKeys", '{"backend": "hunter2"}', "contains only 7 characters for backend"),
     ],
 )
-def test_a_secret_that_cannot_be_used_is_told_and_not_quoted(
-    deployed: Deployed, secret: str, text: str, trouble: str
+def test_an_invalid_secret_is_reported_and_not_quoted(
+    deployed: Deployed, secret: str, text: str, expected: str
 ) -> None:
     deployed.put(secret, text)
-    line = deployed.wrong()
-    assert line.startswith(f"✗ {secret}: {trouble} ")
+    line = deployed.problem()
+    assert line.startswith(f"✗ {secret}: {expected} ")
     assert ("make secrets STAGE=dev" if secret != "ServiceKeys" else deployed.outputs["ServiceKeysArn"]) in line
     assert not any(word in line for word in ("0123456789abcdef", "hunter2", "changeme"))
 
 
-def test_real_secrets_are_no_placeholders(stack: Stack) -> None:
+def test_generated_secrets_are_not_placeholders(stack: Stack) -> None:
     for value in (stack.terra_api_key, stack.signing_secret, stack.service_key, "aTodoExampleYourSecretKey0123456789"):
-        assert inside.trouble_in("ServiceKeys", json.dumps({"backend": value.ljust(40, "x")})) is None
+        assert inside.problem_in("ServiceKeys", json.dumps({"backend": value.ljust(40, "x")})) is None
 
 
-def test_a_secret_that_is_gone_is_told(deployed: Deployed) -> None:
+def test_a_deleted_secret_is_reported(deployed: Deployed) -> None:
     arn = deployed.outputs["SigningSecretsArn"]
     deployed.client("secretsmanager").delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
-    assert deployed.wrong().startswith("✗ SigningSecrets: is not there ")
+    assert deployed.problem().startswith("✗ SigningSecrets: does not exist ")
 
 
-def test_a_key_that_terra_refuses_is_told(deployed: Deployed) -> None:
+def test_a_key_that_terra_rejects_is_reported(deployed: Deployed) -> None:
     deployed.put("TerraSecret", '{"api_key": "a-key-of-another-account"}')
-    line = deployed.wrong()
-    assert line.startswith("✗ Terra's credentials: are refused: ")
+    line = deployed.problem()
+    assert line.startswith("✗ Terra's credentials: are rejected: ")
     assert "Compare TerraDevId (local-dev)" in line
 
 
-def test_a_dev_id_that_terra_does_not_know_is_told(plan: Deployed) -> None:
+def test_an_unknown_dev_id_is_reported(plan: Deployed) -> None:
     plan.changed["TerraDevId"] = "another"
-    assert plan.deploy().wrong().startswith("✗ Terra's credentials: are refused: ")
+    assert plan.deploy().problem().startswith("✗ Terra's credentials: are rejected: ")
 
 
-def test_a_terra_that_fails_or_is_not_there_is_told(plan: Deployed, terra: Terra) -> None:
+def test_a_failing_or_unreachable_terra_is_reported(plan: Deployed, terra: Terra) -> None:
     plan.deploy()
     terra.fault("/api/v2/userInfo", "status", status=503)
-    assert plan.wrong().startswith(f"✗ Terra's credentials: {plan.stack.terra_url}/api/v2: Terra failed (503).")
+    assert plan.problem().startswith(f"✗ Terra's credentials: {plan.stack.terra_url}/api/v2: Terra failed (503).")
     elsewhere = plan.another(TerraApiUrl=NOWHERE).deploy()
-    assert elsewhere.wrong().startswith(f"✗ Terra's credentials: {NOWHERE}: Terra did not answer in time.")
+    assert elsewhere.problem().startswith(f"✗ Terra's credentials: {NOWHERE}: Terra did not answer in time.")
 
 
-def test_a_widget_endpoint_that_is_switched_off_or_elsewhere_is_told(plan: Deployed, terra: Terra) -> None:
+def test_a_missing_widget_endpoint_is_reported(plan: Deployed, terra: Terra) -> None:
     plan.changed["TerraWidgetUrl"] = f"{plan.stack.terra_url}/api/v2/auth/generateWidgetSession"
-    assert "is switched off (410) " in plan.deploy().wrong()
+    assert "is switched off (410) " in plan.deploy().problem()
     other = plan.another().deploy()
     terra.fault("/api/widget/session", "status", status=404)
-    assert "/api/widget/session answers 404, and no address" in other.wrong()
+    assert "/api/widget/session returns 404 without an address" in other.problem()
 
 
-def test_a_signing_secret_that_the_stack_does_not_know_is_told(deployed: Deployed) -> None:
+def test_an_unknown_signing_secret_is_reported(deployed: Deployed) -> None:
     deployed.put("SigningSecrets", json.dumps({"main": deployed.stack.signing_secret, "new": "0123456789abcdef"}))
-    assert deployed.wrong().startswith("✗ Webhook, signed with new: is answered 401 not_signed at http")
+    assert deployed.problem().startswith("✗ Webhook, signed with new: gets 401 not_signed from http")
 
 
-def test_a_destination_that_is_not_the_stacks_is_told(plan: Deployed) -> None:
-    line = plan.deploy(WebhookUrl=f"{plan.stack.api_url}/webhook").wrong()
-    assert line.startswith("✗ Webhook, signed with main: is answered 404 at ")
+def test_a_destination_of_another_stack_is_reported(plan: Deployed) -> None:
+    line = plan.deploy(WebhookUrl=f"{plan.stack.api_url}/webhook").problem()
+    assert line.startswith("✗ Webhook, signed with main: gets 404 from ")
     assert "WebhookUrl is not this stack's" in line
 
 
-def test_a_terra_that_delivers_nothing_is_told_whatever_the_doctor_delivers(plan: Deployed) -> None:
+def test_missing_deliveries_are_reported_despite_the_doctors_own(plan: Deployed) -> None:
     plan.deploy()
     # Another stack of the account, without deliveries.
     quiet = plan.another().deploy(counts=False)
     quiet.count_delivery("healthcheck")
-    status, (line,) = quiet.look()
+    status, (line,) = quiet.findings()
     assert status == 2
     assert line.startswith("? Terra's deliveries: none in the last day ")
     assert f"{plan.stack.api_url}/webhooks/terra" in line
 
 
-def test_a_destination_that_nobody_answers_at_is_told(plan: Deployed) -> None:
-    assert "/webhooks/terra cannot be reached" in plan.deploy(WebhookUrl=f"{NOWHERE}/webhooks/terra").wrong()
+def test_an_unreachable_destination_is_reported(plan: Deployed) -> None:
+    assert "/webhooks/terra cannot be reached" in plan.deploy(WebhookUrl=f"{NOWHERE}/webhooks/terra").problem()
 
 
-def test_a_service_key_that_the_api_refuses_is_told(deployed: Deployed) -> None:
+def test_a_service_key_that_the_api_rejects_is_reported(deployed: Deployed) -> None:
     deployed.put("ServiceKeys", json.dumps({"backend": deployed.stack.service_key, "new": "x" * 31 + "y"}))
-    assert deployed.wrong().startswith("✗ Service key new: is refused (403) ")
+    assert deployed.problem().startswith("✗ Service key new: is rejected (403) ")
 
 
-def test_an_api_that_is_not_there_or_lets_strangers_in_is_told(plan: Deployed) -> None:
-    assert "✗ API: http://127.0.0.1:9/connections cannot be reached" in plan.deploy(ApiUrl=NOWHERE).wrong()
+def test_an_unreachable_or_public_api_is_reported(plan: Deployed) -> None:
+    assert "✗ API: http://127.0.0.1:9/connections cannot be reached" in plan.deploy(ApiUrl=NOWHERE).problem()
     other = plan.another().deploy(ApiUrl=plan.stack.demo_url)
-    assert "to a call without a key" in other.wrong()
+    assert "for a call without a key" in other.problem()
 
 
 @pytest.mark.parametrize(
-    ("targets", "trouble"),
+    ("targets", "expected"),
     [
         ("web", "✗ Return targets: RETURN_TARGETS is not JSON"),
         ('{"web": "http://app.example.com/"}', "✗ Return targets: RETURN_TARGETS: 'web' is http"),
         (f'{{"web": "{NOWHERE}/"}}', f"✗ Return target web: {NOWHERE}/ cannot be reached"),
-        ('{"web": "DEMO/nothing/here"}', "/nothing/here answers 404"),
+        ('{"web": "DEMO/nothing/here"}', "/nothing/here returns 404"),
     ],
 )
-def test_return_targets_where_nobody_can_go_are_told(plan: Deployed, targets: str, trouble: str) -> None:
+def test_unusable_return_targets_are_reported(plan: Deployed, targets: str, expected: str) -> None:
     plan.changed["ReturnTargets"] = targets.replace("DEMO", plan.stack.demo_url)
-    assert trouble in plan.deploy().wrong()
+    assert expected in plan.deploy().problem()
 
 
 Answer = tuple[int, Mapping[str, str], str]
@@ -340,28 +340,28 @@ KEYS = {"keys": [{**P256, "kid": "1", "use": "sig"}, {**P256, "kid": "2", "use":
 
 
 @pytest.mark.parametrize(
-    ("discovery", "keys", "trouble"),
+    ("discovery", "keys", "expected"),
     [
         ({**DISCOVERY, "issuer": "https://other.example.com"}, KEYS, "is not the configuration of"),
         (DISCOVERY, {"keys": []}, "has no key that verifies signatures"),
         (DISCOVERY, ["nonsense"], "is not a JWK Set"),
     ],
 )
-def test_an_identity_provider_that_has_no_keys_is_told(
-    plan: Deployed, discovery: Mapping[str, object], keys: object, trouble: str
+def test_an_identity_provider_without_keys_is_reported(
+    plan: Deployed, discovery: Mapping[str, object], keys: object, expected: str
 ) -> None:
     with identity_provider(discovery, keys) as issuer:
         plan.changed["OidcIssuer"] = issuer
-        line = plan.deploy().wrong()
+        line = plan.deploy().problem()
     assert line.startswith("✗ User tokens: ")
-    assert trouble in line
+    assert expected in line
 
 
-def test_an_identity_provider_with_keys_is_well_and_one_that_is_not_there_is_told(plan: Deployed) -> None:
+def test_an_identity_provider_with_keys_passes_and_an_unreachable_one_is_reported(plan: Deployed) -> None:
     with identity_provider(DISCOVERY, KEYS) as issuer:
         plan.changed["OidcIssuer"] = issuer
-        assert plan.deploy().look() == (0, [])
-    assert "✗ User tokens: " in plan.wrong()
+        assert plan.deploy().findings() == (0, [])
+    assert "✗ User tokens: " in plan.problem()
 
 
 @pytest.mark.parametrize(
@@ -370,15 +370,15 @@ def test_an_identity_provider_with_keys_is_well_and_one_that_is_not_there_is_tol
         ([{**P256, "kid": "1"}], "1 key"),
         ([{**P256, "kid": "1"}, {**P256, "kid": "2"}], "2 keys"),
         ([{**P256, "kid": "1"}] * 2, "2 keys, 2 of them under the key id '1'"),
-        ([{**P256, "kid": "1"}, {**P256, "use": "enc"}], "1 key, and 1 entry of no use here"),
-        ([{**P256, "kid": "1"}, 7, {"kty": "oct"}], "1 key, and 2 entries of no use here"),
+        ([{**P256, "kid": "1"}, {**P256, "use": "enc"}], "1 key, and 1 entry unusable"),
+        ([{**P256, "kid": "1"}, 7, {"kty": "oct"}], "1 key, and 2 entries unusable"),
     ],
 )
-def test_keys_are_counted_as_the_authorizer_reads_them(keys: list[object], counted: str) -> None:
+def test_keys_are_counted_as_by_the_authorizer(keys: list[object], counted: str) -> None:
     with identity_provider(DISCOVERY, {"keys": keys}) as issuer, httpx.Client(trust_env=False) as http:
         parameters = {"OidcIssuer": issuer, "PublicBaseUrl": issuer}
-        looked_at = DoctorsStack("dev", "dev", "", parameters, {}, {}, {}, boto3.Session())
-        [finding] = Doctor(looked_at, {}, http, time.time).user_tokens()
+        checked = DoctorsStack("dev", "dev", "", parameters, {}, {}, {}, boto3.Session())
+        [finding] = Doctor(checked, {}, http, time.time).user_tokens()
     assert str(finding) == f"✓ User tokens: {issuer} has {counted}"
 
 
@@ -411,18 +411,18 @@ def returning_to(app: str) -> str:
     return json.dumps({"web": f"{app}/connected", "android": android})
 
 
-def test_links_that_open_the_app_are_well(plan: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+def test_links_that_open_the_app_pass(plan: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
     with app_site({APPLE: (200, {}, OPENS), ANDROID: (200, JSON, NAMES)}) as app:
         plan.changed["ReturnTargets"] = returning_to(app)
         plan.deploy()
         capsys.readouterr()
         assert main(["--stage", "dev", "--samconfig", str(plan.samconfig)]) == 0
-    host, told = urlsplit(app).netloc, capsys.readouterr().out
-    assert f"\n✓ Universal links of {host}: {app}{APPLE} lets {APP} open /connected\n" in told
-    assert f"\n✓ App Links of {host}: {app}{ANDROID} names com.example.app\n" in told
+    host, output = urlsplit(app).netloc, capsys.readouterr().out
+    assert f"\n✓ Universal links of {host}: {app}{APPLE} lets {APP} open /connected\n" in output
+    assert f"\n✓ App Links of {host}: {app}{ANDROID} names com.example.app\n" in output
 
 
-def test_an_app_for_one_kind_of_phone_is_well_and_lists_elsewhere_are_not_judged(
+def test_an_app_for_one_platform_passes_and_included_lists_are_not_checked(
     plan: Deployed, capsys: pytest.CaptureFixture[str]
 ) -> None:
     elsewhere = json.dumps([{"include": "https://example.com/statements.json"}])
@@ -431,9 +431,9 @@ def test_an_app_for_one_kind_of_phone_is_well_and_lists_elsewhere_are_not_judged
         plan.deploy()
         capsys.readouterr()
         assert main(["--stage", "dev", "--samconfig", str(plan.samconfig)]) == 0
-    host, told = urlsplit(app).netloc, capsys.readouterr().out
-    assert f"\n✓ Universal links of {host}: none: " in told
-    assert f"\n✓ App Links of {host}: {app}{ANDROID} names no app, and includes lists at which we " in told
+    host, output = urlsplit(app).netloc, capsys.readouterr().out
+    assert f"\n✓ Universal links of {host}: none: " in output
+    assert f"\n✓ App Links of {host}: {app}{ANDROID} names no app, and includes further lists, " in output
 
 
 @pytest.mark.parametrize(
@@ -444,25 +444,25 @@ def test_an_app_for_one_kind_of_phone_is_well_and_lists_elsewhere_are_not_judged
         (302, {"location": "/login"}, ""),
         (200, JSON, "{}"),
     ],
-    ids=["not found", "start page", "login", "of no app"],
+    ids=["not found", "start page", "login", "without an app"],
 )
-def test_a_page_of_no_app_is_well_and_says_so_once(
+def test_a_page_without_an_app_passes_with_one_line(
     plan: Deployed, capsys: pytest.CaptureFixture[str], answer: Answer
 ) -> None:
-    of_no_app = (*answer[:2], "[]") if answer[2] == "{}" else answer
-    with app_site({APPLE: answer, ANDROID: of_no_app}) as app:
+    without_app = (*answer[:2], "[]") if answer[2] == "{}" else answer
+    with app_site({APPLE: answer, ANDROID: without_app}) as app:
         plan.changed["ReturnTargets"] = json.dumps({"web": f"{app}/connected", "again": f"{app}/connected?again"})
         plan.deploy()
         capsys.readouterr()
         assert main(["--stage", "dev", "--samconfig", str(plan.samconfig)]) == 0
-    told = capsys.readouterr().out
-    assert told.count(f"\n✓ Links into apps of {urlsplit(app).netloc}: none: ") == 1
-    assert "Universal" not in told
-    assert "App Links" not in told
+    output = capsys.readouterr().out
+    assert output.count(f"\n✓ Links into apps of {urlsplit(app).netloc}: none: ") == 1
+    assert "Universal" not in output
+    assert "App Links" not in output
 
 
 @pytest.mark.parametrize(
-    ("file", "answer", "trouble"),
+    ("file", "answer", "expected"),
     [
         (APPLE, (200, JSON, "applinks"), "Invalid JSON"),
         (APPLE, (200, JSON, "[]"), "should be an object"),
@@ -480,17 +480,17 @@ def test_a_page_of_no_app_is_well_and_says_so_once(
         (ANDROID, (200, JSON, json.dumps([statement(sha256_cert_fingerprints=[])])), "has a package_name and sha256"),
     ],
 )
-def test_a_file_that_no_phone_takes_is_told(plan: Deployed, file: str, answer: Answer, trouble: str) -> None:
+def test_an_invalid_app_link_file_is_reported(plan: Deployed, file: str, answer: Answer, expected: str) -> None:
     with app_site({APPLE: (200, {}, OPENS), ANDROID: (200, JSON, NAMES), file: answer}) as app:
         plan.changed["ReturnTargets"] = returning_to(app)
-        line = plan.deploy().wrong()
+        line = plan.deploy().problem()
     kind = "Universal links" if file == APPLE else "App Links"
     assert line.startswith(f"✗ {kind} of {urlsplit(app).netloc}: {app}{file}")
-    assert trouble in line
+    assert expected in line
 
 
 @pytest.mark.parametrize(
-    ("file", "answer", "trouble"),
+    ("file", "answer", "expected"),
     [
         (APPLE, (200, {}, universal({"/": "/else/*"})), f"lets {APP} open other paths, not /connected "),
         (
@@ -498,39 +498,39 @@ def test_a_file_that_no_phone_takes_is_told(plan: Deployed, file: str, answer: A
             (200, JSON, json.dumps([statement("com.example.other")])),
             "names com.example.other, not the android_package com.example.app ",
         ),
-        (APPLE, (503, {}, ""), "answers 503"),
+        (APPLE, (503, {}, ""), "returns 503"),
         (ANDROID, (0, {}, ""), "cannot be reached: "),
     ],
 )
-def test_a_file_that_may_lack_something_is_told_as_a_question(
-    plan: Deployed, file: str, answer: Answer, trouble: str
+def test_a_possibly_incomplete_app_link_file_is_inconclusive(
+    plan: Deployed, file: str, answer: Answer, expected: str
 ) -> None:
     with app_site({APPLE: (200, {}, OPENS), ANDROID: (200, JSON, NAMES), file: answer}) as app:
         plan.changed["ReturnTargets"] = returning_to(app)
-        status, (line,) = plan.deploy().look()
+        status, (line,) = plan.deploy().findings()
     assert status == 2
     assert line.startswith("? ")
-    assert trouble in line
+    assert expected in line
 
 
-def test_a_dead_message_is_told(deployed: Deployed) -> None:
+def test_a_dead_message_is_reported(deployed: Deployed) -> None:
     for queue in ("Dead", "Work"):
         deployed.client("sqs").send_message(QueueUrl=deployed.resources[queue], MessageBody="{}")
-    assert deployed.wrong().startswith("✗ Dead: holds 1 dead messages ")
+    assert deployed.problem().startswith("✗ Dead: contains 1 dead messages ")
 
 
 @pytest.mark.parametrize("how", ["none", "gone", "silent"])
-def test_alarms_that_nobody_hears_are_told(plan: Deployed, how: str) -> None:
-    silent = plan.topic(is_heard=False)
+def test_alarms_without_subscribers_are_reported(plan: Deployed, how: str) -> None:
+    silent = plan.topic(is_subscribed=False)
     topics = {"none": "", "gone": f"{silent}x", "silent": silent}
-    troubles = {"none": "there is none", "gone": "is not there", "silent": "nobody is subscribed to it"}
+    expectations = {"none": "is not set", "gone": "does not exist", "silent": "has no subscribers"}
     plan.changed["AlarmTopicArn"] = topics[how]
-    line = plan.deploy().wrong()
+    line = plan.deploy().problem()
     assert line.startswith("✗ Alarm topic: ")
-    assert troubles[how] in line
+    assert expectations[how] in line
 
 
-def test_an_alarm_that_rings_is_told_with_its_heading(deployed: Deployed) -> None:
+def test_a_firing_alarm_is_reported_with_its_runbook_entry(deployed: Deployed) -> None:
     cloudwatch = deployed.client("cloudwatch")
     for name in (deployed.resources["TerraFailing"], "another stack's"):
         cloudwatch.put_metric_alarm(
@@ -544,33 +544,31 @@ def test_an_alarm_that_rings_is_told_with_its_heading(deployed: Deployed) -> Non
             ComparisonOperator="GreaterThanThreshold",
         )
         cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
-    line = deployed.wrong()
-    assert line.startswith("✗ Alarms: TerraFailing rings ")
+    line = deployed.problem()
+    assert line.startswith("✗ Alarms: TerraFailing is firing ")
     assert "docs/runbook.md#terrafailing" in line
 
 
 @pytest.mark.parametrize(("seconds", "how"), [(600, "ahead of"), (-600, "behind")])
-def test_a_clock_that_is_wrong_is_told(
-    stack: Stack, capsys: pytest.CaptureFixture[str], seconds: int, how: str
-) -> None:
-    looked_at = replace(running_here(stack.directory), queues={})
-    assert tell(examine(looked_at, lambda: time.time() + seconds)) == 1
-    told = capsys.readouterr().out
-    for whose in ("the API's", "Terra's"):
-        found = re.search(rf"✗ Clock: this computer's is (\d+) s {how} {whose}", told)
+def test_a_wrong_clock_is_reported(stack: Stack, capsys: pytest.CaptureFixture[str], seconds: int, how: str) -> None:
+    checked = replace(running_here(stack.directory), queues={})
+    assert print_report(examine(checked, lambda: time.time() + seconds)) == 1
+    output = capsys.readouterr().out
+    for clock_of in ("the API's", "Terra's"):
+        found = re.search(rf"✗ Clock: this computer's is (\d+) s {how} {clock_of}", output)
         # Responses take time, and their date has a resolution of one second.
-        assert found, told
+        assert found, output
         assert abs(int(found[1]) - abs(seconds)) < 60
 
 
-def test_a_deployment_that_failed_is_told(stack: Stack) -> None:
-    looked_at = replace(running_here(stack.directory), endpoint=None)
+def test_a_failed_deployment_is_reported(stack: Stack) -> None:
+    checked = replace(running_here(stack.directory), endpoint=None)
     for status, sign in (("UPDATE_COMPLETE", "✓"), ("UPDATE_ROLLBACK_COMPLETE", "✗"), ("UPDATE_IN_PROGRESS", "?")):
-        (finding,) = inside.deployment(replace(looked_at, status=status))
+        (finding,) = inside.deployment(replace(checked, status=status))
         assert str(finding).startswith(f"{sign} Deployment: ")
 
 
-def test_a_local_stack_is_looked_at_where_it_runs(
+def test_a_local_stack_is_checked_in_its_folder(
     stack: Stack, plan: Deployed, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queue, sqs = stack.queues["UnpublishedEvents"], replace(plan, stack=stack).client("sqs")
@@ -579,21 +577,21 @@ def test_a_local_stack_is_looked_at_where_it_runs(
         assert main(["--directory", str(stack.directory)]) == 1
     finally:
         sqs.purge_queue(QueueUrl=queue)
-    told = capsys.readouterr().out
-    assert told.startswith(f"The stack here, {stack.api_url}:\n")
-    assert "✗ UnpublishedEvents: holds " in told
-    assert "✓ Webhook, signed with local: " in told
-    assert "Alarm" not in told  # a local stack has no alarms
+    output = capsys.readouterr().out
+    assert output.startswith(f"The stack here, {stack.api_url}:\n")
+    assert "✗ UnpublishedEvents: contains " in output
+    assert "✓ Webhook, signed with local: " in output
+    assert "Alarm" not in output  # a local stack has no alarms
 
 
-def test_what_is_not_there_cannot_be_looked_at(plan: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
-    plan.samconfig.write_text('[dev.deploy.parameters]\nstack_name = "nobody"\nregion = "us-east-1"\n[prod.deploy]\n')
+def test_a_missing_stack_is_reported_as_inconclusive(plan: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    plan.samconfig.write_text('[dev.deploy.parameters]\nstack_name = "missing"\nregion = "us-east-1"\n[prod.deploy]\n')
     command = ["--samconfig", str(plan.samconfig), "--stage"]
     assert main([*command, "dev"]) == 2
     assert "Deployed yet? (make deploy STAGE=dev)" in capsys.readouterr().err
     stack = {"Resources": {"Dead": {"Type": "AWS::SQS::Queue"}}}
     plan.client("cloudformation").create_stack(StackName=plan.name, TemplateBody=json.dumps(stack))
-    plan.samconfig.write_text(plan.samconfig.read_text().replace("nobody", plan.name))
+    plan.samconfig.write_text(plan.samconfig.read_text().replace("missing", plan.name))
     assert main([*command, "dev"]) == 2
     assert "has no outputs" in capsys.readouterr().err
     assert main([*command, "prod"]) == 2

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from local.testing import Stack
 
 AWS = {
-    "a profile that is not there": ({"AWS_PROFILE": "nobody"}, "nobody"),
-    "a credential_process that is not there": ({"AWS_PROFILE": "process"}, "no-such-program"),
-    "half a profile": ({"AWS_PROFILE": "half"}, "redential"),
-    "a login that has expired": ({"AWS_PROFILE": "sso"}, "SSO"),
-    "an endpoint that is none": ({"AWS_ENDPOINT_URL": "nonsense"}, "nonsense"),
-    "a region that is none": ({"AWS_DEFAULT_REGION": "eu west 1"}, "eu west 1"),
-    "a file of settings that is none": ({"AWS_CONFIG_FILE": "{here}/broken"}, "broken"),
+    "a missing profile": ({"AWS_PROFILE": "missing"}, "missing"),
+    "a missing credential_process": ({"AWS_PROFILE": "process"}, "no-such-program"),
+    "an incomplete profile": ({"AWS_PROFILE": "half"}, "redential"),
+    "an expired login": ({"AWS_PROFILE": "sso"}, "SSO"),
+    "an invalid endpoint": ({"AWS_ENDPOINT_URL": "nonsense"}, "nonsense"),
+    "an invalid region": ({"AWS_DEFAULT_REGION": "eu west 1"}, "eu west 1"),
+    "an invalid file of settings": ({"AWS_CONFIG_FILE": "{here}/broken"}, "broken"),
     "a SOCKS proxy": ({"ALL_PROXY": "socks5://127.0.0.1:9"}, "PROXY"),
 }
 OF_A_STAGE = {"doctor": ("doctor", "--stage", "dev"), "deploy": ("deploy", "dev"), "secrets": ("put_secrets", "dev")}
@@ -46,7 +46,7 @@ aws_access_key_id = only-one-half
 sso_start_url = https://example.awsapps.com/start
 sso_region = us-east-1
 sso_account_id = 000000000000
-sso_role_name = nobody
+sso_role_name = role
 """
 
 
@@ -78,28 +78,28 @@ def doctor(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
     )
 
 
-def said(done: subprocess.CompletedProcess[str]) -> str:
+def output_of(done: subprocess.CompletedProcess[str]) -> str:
     text = done.stdout + done.stderr
     assert "Traceback" not in text
     return text
 
 
 @pytest.mark.parametrize("variables", LOCAL_ONLY.values(), ids=LOCAL_ONLY)
-def test_what_is_set_up_stays_so(variables: dict[str, str]) -> None:
+def test_completed_setup_steps_are_not_repeated(variables: dict[str, str]) -> None:
     done = make("setup-tests", variables=variables)
-    assert (done.returncode, said(done)) == (0, "")
+    assert (done.returncode, output_of(done)) == (0, "")
 
 
 @pytest.mark.parametrize("variables", LOCAL_ONLY.values(), ids=LOCAL_ONLY)
-def test_the_doctor_of_the_local_stack_needs_nothing_of_the_shell(stack: Stack, variables: dict[str, str]) -> None:
+def test_the_doctor_of_the_local_stack_ignores_the_shell(stack: Stack, variables: dict[str, str]) -> None:
     done = doctor("--directory", str(stack.directory), **variables)
-    assert done.returncode == 0, said(done)
-    assert said(done).rstrip().endswith("All is well.")
+    assert done.returncode == 0, output_of(done)
+    assert output_of(done).rstrip().endswith("All checks passed.")
 
 
 @pytest.mark.parametrize("command", OF_A_STAGE.values(), ids=OF_A_STAGE)
 @pytest.mark.parametrize(("variables", "cause"), AWS.values(), ids=AWS)
-def test_a_command_for_a_stage_says_in_one_line_what_aws_lacks(
+def test_an_invalid_aws_configuration_is_reported_in_one_line(
     tmp_path: Path, variables: dict[str, str], cause: str, command: tuple[str, ...]
 ) -> None:
     (tmp_path / "config").write_text(PROFILES)
@@ -119,7 +119,7 @@ def test_a_command_for_a_stage_says_in_one_line_what_aws_lacks(
         text=True,
         check=False,
     )
-    text = said(done)
+    text = output_of(done)
     assert (done.returncode, len(text.splitlines())) == (2 if program == "doctor" else 1, 1), text
     assert cause in text
 
@@ -131,16 +131,16 @@ def unwritable(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def test_a_home_that_cannot_be_written_is_one_line_with_the_way_out(unwritable: Path) -> None:
+def test_an_unwritable_home_is_reported_in_one_line_with_the_remedy(unwritable: Path) -> None:
     done = make("setup-local", variables={"HOME": str(unwritable), "XDG_CACHE_HOME": ""})
     assert done.returncode == 2
-    first, *rest = said(done).splitlines()
+    first, *rest = output_of(done).splitlines()
     assert str(unwritable) in first
     assert "XDG_CACHE_HOME" in first
     assert all(line.startswith("make") for line in rest)
 
 
-def test_uv_and_pip_install_what_we_say_from_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uv_and_pip_use_the_package_sources_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**ODD_PIP, "PIP_INDEX_URL": "https://index.example/simple", "UV_OFFLINE": "1"}.items():
         monkeypatch.setenv(name, value)
     pip = {name: value for name, value in pip_settings.environment(sys.executable).items() if name.startswith("PIP_")}
@@ -171,11 +171,11 @@ def test_the_layers_find_the_project_in_a_folder_of_any_name(tmp_path: Path, nam
             "LC_ALL": "C",
         },
     )
-    assert done.returncode == 0, said(done)
+    assert done.returncode == 0, output_of(done)
     assert (tmp_path / "artifacts dir" / "python" / "terra_connections" / "handler.py").is_file()
 
 
-def test_the_stack_starts_in_an_odd_shell_and_in_an_odd_place(tmp_path: Path) -> None:
+def test_the_stack_starts_with_unusual_settings_and_an_unusual_path(tmp_path: Path) -> None:
     """All at once: odd settings for AWS, proxies and Python, and a space and non-ASCII characters in the path."""
     place = tmp_path / "Ada's ünï place"
     ports = dict.fromkeys(("API_PORT", "TERRA_PORT", "DYNAMODB_PORT", "AWS_PORT", "DEMO_PORT", "OIDC_PORT"), "0")
@@ -198,21 +198,21 @@ def test_the_stack_starts_in_an_odd_shell_and_in_an_odd_place(tmp_path: Path) ->
         eventually(lambda: (place / "stack.json").exists() or process.poll() is not None, within=600)
         assert process.poll() is None, output.read_text()
         found = doctor("--directory", str(place), **odd)
-        assert found.returncode == 0, said(found)
+        assert found.returncode == 0, output_of(found)
     finally:
         end_with_all_it_started(process)
 
 
-def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         command = [sys.executable, "-m", "local.stack", "--directory", str(tmp_path)]
         environment = {**everything(), "DEMO_PORT": str(port)}
         ports = dict.fromkeys(("API_PORT", "TERRA_PORT", "DYNAMODB_PORT", "AWS_PORT", "OIDC_PORT"), "0")
         done = subprocess.run(
             command, cwd=ROOT, env={**environment, **ports}, capture_output=True, text=True, check=False
         )
-    text = said(done)
+    text = output_of(done)
     assert (done.returncode, len(text.splitlines())) == (1, 1)
     assert f"Port {port}" in text
     assert "DEMO_PORT=0" in text

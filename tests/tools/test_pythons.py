@@ -24,7 +24,7 @@ def shim(tmp_path: Path) -> Path:
     return program(tmp_path / "shim", "echo 'pyenv: python3.13: command not found' >&2; exit 127")
 
 
-def test_a_shim_that_fails_is_passed_over(shim: Path, tmp_path: Path) -> None:
+def test_a_failing_shim_is_skipped(shim: Path, tmp_path: Path) -> None:
     real = tmp_path / "real"
     real.symlink_to(sys.executable)
     found = pythons.find(HERE, [shim, real])
@@ -33,22 +33,22 @@ def test_a_shim_that_fails_is_passed_over(shim: Path, tmp_path: Path) -> None:
     assert found.version.startswith(f"{HERE[0]}.{HERE[1]}.")
 
 
-def test_a_program_that_only_talks_is_no_python(tmp_path: Path) -> None:
-    liar = program(tmp_path / "python3.13", "echo Python 3.13.0")
-    assert pythons.find(HERE, [liar]) is None
+def test_a_program_that_only_prints_a_version_is_rejected(tmp_path: Path) -> None:
+    fake = program(tmp_path / "python3.13", "echo Python 3.13.0")
+    assert pythons.find(HERE, [fake]) is None
 
 
-def test_another_version_is_not_taken(tmp_path: Path) -> None:
+def test_another_version_is_rejected(tmp_path: Path) -> None:
     real = tmp_path / "python2.99"
     real.symlink_to(sys.executable)
     assert pythons.find((2, 99), [real]) is None
 
 
-def test_places_that_hold_nothing_are_no_trouble(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_skipped(tmp_path: Path) -> None:
     assert pythons.find(HERE, [tmp_path / "absent", tmp_path]) is None
 
 
-def test_pyenv_s_versions_are_looked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_versions_of_pyenv_are_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     place = tmp_path / "versions" / "3.13.7" / "bin" / "python3.13"
     place.parent.mkdir(parents=True)

@@ -21,7 +21,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_setting_up_again_does_nothing_and_says_nothing() -> None:
+def test_a_repeated_setup_does_nothing_and_prints_nothing() -> None:
     stamps = [place / setup.STAMP for place in (setup.VENV, setup.FUNCTIONS_VENV)]
     before = [stamp.stat().st_mtime_ns for stamp in stamps]
     command = [sys.executable, "-m", "tools.setup", "tests"]
@@ -30,11 +30,11 @@ def test_setting_up_again_does_nothing_and_says_nothing() -> None:
     assert [stamp.stat().st_mtime_ns for stamp in stamps] == before
 
 
-def test_the_functions_run_under_their_own_python() -> None:
+def test_the_functions_have_their_own_python() -> None:
     python, version, packages = setup.functions_python()
-    question = "import platform, boto3; print(platform.python_version(), boto3.__file__)"
-    answer = subprocess.run([python, "-c", question], capture_output=True, text=True, check=True)
-    assert answer.stdout.split() == [version, str(packages / "boto3" / "__init__.py")]
+    script = "import platform, boto3; print(platform.python_version(), boto3.__file__)"
+    result = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == [version, str(packages / "boto3" / "__init__.py")]
 
 
 def locked(file: Path) -> dict[str, str]:
@@ -42,19 +42,19 @@ def locked(file: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ["functions", "local", "tests"])
-def test_what_runs_in_lambda_has_the_same_version_everywhere(name: str) -> None:
-    ours = {
+def test_the_packages_of_lambda_have_the_same_version_in_every_lock(name: str) -> None:
+    deployed = {
         package: version
         for folder in setup.DEPENDENCIES
         for package, version in locked(folder / "requirements.txt").items()
     }
-    theirs = locked(setup.REQUIREMENTS / f"{name}.txt")
-    assert ours
-    assert {package: theirs.get(package) for package in ours} == ours
+    installed = locked(setup.REQUIREMENTS / f"{name}.txt")
+    assert deployed
+    assert {package: installed.get(package) for package in deployed} == deployed
 
 
 @pytest.mark.parametrize("name", setup.LOCKS)
-def test_every_lock_names_hashes_and_no_host(name: str) -> None:
+def test_every_lock_has_hashes_and_no_host(name: str) -> None:
     text = (setup.REQUIREMENTS / f"{name}.txt").read_text()
     assert "://" not in text
     packages = [line for line in text.splitlines() if line[0] not in " #"]
@@ -62,47 +62,47 @@ def test_every_lock_names_hashes_and_no_host(name: str) -> None:
     assert all(f"{line}\n    --hash=sha256:" in text for line in packages)
 
 
-def test_a_python_that_is_too_old_is_named_in_one_line(tmp_path: Path) -> None:
+def test_an_outdated_python_is_reported_in_one_line(tmp_path: Path) -> None:
     old = tmp_path / "python3"
     old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.8.18\nexit 1\n')
     old.chmod(0o755)
-    answer = make("setup-local", f"PYTHON={old}")
-    first, *rest = answer.stderr.splitlines()
-    assert answer.returncode == 2
+    result = make("setup-local", f"PYTHON={old}")
+    first, *rest = result.stderr.splitlines()
+    assert result.returncode == 2
     assert "Python 3.8.18" in first
     assert "apt install" in first
     assert "brew install" in first
     assert all(line.startswith("make") for line in rest)
 
 
-def test_a_python_that_is_not_there_is_named_in_one_line(tmp_path: Path) -> None:
-    answer = make("setup-local", f"PYTHON={tmp_path}/nothing")
-    assert answer.returncode == 2
-    assert "is not installed" in answer.stderr.splitlines()[0]
+def test_a_missing_python_is_reported_in_one_line(tmp_path: Path) -> None:
+    result = make("setup-local", f"PYTHON={tmp_path}/nothing")
+    assert result.returncode == 2
+    assert "is not installed" in result.stderr.splitlines()[0]
 
 
-def test_a_python_without_ensurepip_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_without_ensurepip_is_reported_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ensurepip" else object())
     with pytest.raises(setup.SetupError, match=r"apt install python3\.\d+-venv"):
         setup.require_venv()
 
 
-def test_make_alone_prints_what_there_is() -> None:
-    answer = make()
-    assert answer.returncode == 0
+def test_make_without_a_target_prints_the_targets() -> None:
+    result = make()
+    assert result.returncode == 0
     for target in ("run", "test", "check", "build", "validate", "lock", "clean"):
-        assert f"make {target} " in answer.stdout
+        assert f"make {target} " in result.stdout
 
 
-def test_a_stamp_that_is_broken_counts_as_none(tmp_path: Path) -> None:
+def test_a_malformed_stamp_is_ignored(tmp_path: Path) -> None:
     (tmp_path / setup.STAMP).write_text("{")
     assert setup.read_stamp(tmp_path) == {}
     setup.write_stamp(tmp_path, {"lock": "x"})
     assert json.loads((tmp_path / setup.STAMP).read_text()) == {"lock": "x"}
 
 
-def test_a_command_that_fails_says_its_last_lines_and_what_to_do() -> None:
+def test_a_failed_command_is_reported_with_its_last_lines_and_the_remedy() -> None:
     with pytest.raises(setup.SetupError) as caught:
-        setup.run([sys.executable, "-c", "print('its own words'); raise SystemExit(3)"], "that did not work")
-    assert "its own words" in str(caught.value)
+        setup.run([sys.executable, "-c", "print('its own output'); raise SystemExit(3)"], "that did not work")
+    assert "its own output" in str(caught.value)
     assert "that did not work" in str(caught.value).splitlines()[-1]

@@ -9,7 +9,7 @@ from tools.environment import ROOT
 from tools.setup import VENV
 
 
-def test_the_simulator_s_wheel_runs_alone(tmp_path: Path) -> None:
+def test_the_wheel_of_the_simulator_runs_on_its_own(tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     # uv contains the build backend that the package names: nothing is downloaded.
     build = [str(VENV / "bin/uv"), "build", "--offline", "--quiet", "--wheel", "--out-dir", str(wheels)]
@@ -24,5 +24,5 @@ def test_the_simulator_s_wheel_runs_alone(tmp_path: Path) -> None:
     assert Path(found.stdout.strip()).is_relative_to(tmp_path)
 
     command = [sys.executable, "-m", "terra_simulator", "--help"]
-    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert answer.stdout.startswith("usage: terra-simulator")
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("usage: terra-simulator")

@@ -1,6 +1,6 @@
 """`python -m tools.doctor [--stage dev]`.
 
-Exits with 0 if all is well, with 1 if something is wrong, and with 2 if nothing is wrong but a check was inconclusive.
+Exits with 0 if all checks passed, with 1 if one failed, and with 2 if none failed but one was inconclusive.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import httpx
 
 from tools.doctor import inside
 from tools.doctor.finding import Sign
-from tools.doctor.outside import PATIENCE, Doctor
+from tools.doctor.outside import TIMEOUT, Doctor
 from tools.doctor.stack import LOCAL, Stack, deployed, running_here
-from tools.environment import ROOT, forget_aws
+from tools.environment import ROOT, remove_aws_settings
 from tools.progress import say
 from tools.stages import StageError, one_line
 
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
 
     from tools.doctor.finding import Finding
 
-WRONG, UNSEEN = 1, 2
+WRONG, INCONCLUSIVE = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the checks and print the findings."""
-    parser = argparse.ArgumentParser(prog="python -m tools.doctor", description="What is wrong with a stack?")
-    parser.add_argument("--stage", default=LOCAL, help="of samconfig.toml; local is the one of make run")
+    parser = argparse.ArgumentParser(prog="python -m tools.doctor", description="Diagnose a stack.")
+    parser.add_argument("--stage", default=LOCAL, help="a stage of samconfig.toml; local is the stack of make run")
     parser.add_argument("--samconfig", type=Path, default=ROOT / "samconfig.toml")
-    parser.add_argument("--directory", type=Path, default=ROOT / ".local", help="of the local stack")
-    asked = parser.parse_args(arguments)
+    parser.add_argument("--directory", type=Path, default=ROOT / ".local", help="folder of the local stack")
+    options = parser.parse_args(arguments)
     try:
-        is_local = asked.stage == LOCAL
+        is_local = options.stage == LOCAL
         if is_local:
-            forget_aws()
+            remove_aws_settings()
         proxies_can_be_used()
-        stack = running_here(asked.directory) if is_local else deployed(asked.stage, asked.samconfig)
+        stack = running_here(options.directory) if is_local else deployed(options.stage, options.samconfig)
     except StageError as error:
         sys.stderr.write(f"{error}\n")
-        return UNSEEN
+        return INCONCLUSIVE
     say(f"The stack {stack.name}, {stack.outputs['ApiUrl']}:")
-    return tell(examine(stack, time.time))
+    return print_report(examine(stack, time.time))
 
 
 def proxies_can_be_used() -> None:
@@ -61,7 +61,8 @@ def proxies_can_be_used() -> None:
         httpx.Client().close()
     except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
         message = (
-            f"HTTP cannot be spoken with this shell's settings: {one_line(error)} Look at HTTP_PROXY, HTTPS_PROXY and "
+            f"The HTTP client cannot be created with this shell's settings: {one_line(error)} Check "
+            "HTTP_PROXY, HTTPS_PROXY and "
             "ALL_PROXY (http://host:port), and at SSL_CERT_FILE."
         )
         raise StageError(message) from None
@@ -74,12 +75,12 @@ def examine(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
         stack: the stack to check.
         clock: returns this computer's unix time in seconds.
     """
-    usable, how_secrets_are = inside.secrets(stack)
-    with httpx.Client(timeout=PATIENCE.total_seconds(), trust_env=not stack.is_local) as http:
+    usable, secret_findings = inside.secrets(stack)
+    with httpx.Client(timeout=TIMEOUT.total_seconds(), trust_env=not stack.is_local) as http:
         doctor = Doctor(stack, usable, http, clock)
         yield from chain(
             inside.deployment(stack),
-            how_secrets_are,
+            secret_findings,
             doctor.api(),
             doctor.webhook(),
             doctor.terra(),
@@ -91,19 +92,19 @@ def examine(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
         )
 
 
-def tell(findings: Iterator[Finding]) -> int:
+def print_report(findings: Iterator[Finding]) -> int:
     """Print the findings and a summary; return the exit status."""
     signs: Counter[Sign] = Counter()
     for finding in findings:
         signs[finding.sign] += 1
         say(str(finding))
     if signs[Sign.WRONG]:
-        say(f"\n{signs[Sign.WRONG]} of {signs.total()} looks found something wrong.")
+        say(f"\n{signs[Sign.WRONG]} of {signs.total()} checks failed.")
         return WRONG
-    if signs[Sign.UNSEEN]:
-        say(f"\n{signs[Sign.UNSEEN]} of {signs.total()} looks tell nothing for sure; the others are well.")
-        return UNSEEN
-    say("\nAll is well.")
+    if signs[Sign.INCONCLUSIVE]:
+        say(f"\n{signs[Sign.INCONCLUSIVE]} of {signs.total()} checks were inconclusive; the others passed.")
+        return INCONCLUSIVE
+    say("\nAll checks passed.")
     return 0
 
 

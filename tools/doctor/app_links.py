@@ -28,20 +28,20 @@ from pydantic import (
     model_validator,
 )
 
-from tools.doctor.finding import Finding, fine, unseen, wrong
+from tools.doctor.finding import Finding, fine, inconclusive, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
-PATIENCE: Final = timedelta(seconds=5)
+TIMEOUT: Final = timedelta(seconds=5)
 APPLE: Final = "/.well-known/apple-app-site-association"
 ANDROID: Final = "/.well-known/assetlinks.json"
 OPENS_LINKS: Final = "delegate_permission/common.handle_all_urls"
 
 AppId = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{10}\..+$")]
 Fingerprint = Annotated[str, StringConstraints(pattern="^([0-9A-F]{2}:){31}[0-9A-F]{2}$")]
-_Shape = TypeVar("_Shape")
+_Content = TypeVar("_Content")
 
 
 class _Part(BaseModel):
@@ -100,8 +100,8 @@ class Universal(_Part):
 
     def opens(self, path: str) -> bool | None:
         """Return whether an app opens a path; None if it cannot be determined."""
-        told = {None if self.defaults else each.opens(path) for each in self.details}
-        return True if True in told else None if None in told else False
+        results = {None if self.defaults else each.opens(path) for each in self.details}
+        return True if True in results else None if None in results else False
 
 
 class Association(_Part):
@@ -133,7 +133,7 @@ class Statement(_Part):
     include: str | None = None
 
 
-def look(http: httpx.Client, pages: Sequence[str], packages: AbstractSet[str]) -> Iterator[Finding]:
+def check(http: httpx.Client, pages: Sequence[str], packages: AbstractSet[str]) -> Iterator[Finding]:
     """Check the app link files of the pages' hosts.
 
     Args:
@@ -152,8 +152,8 @@ def look(http: httpx.Client, pages: Sequence[str], packages: AbstractSet[str]) -
             yield ios or fine(f"Universal links of {host}", "none: iOS opens return targets there in the browser")
             yield android or fine(f"App Links of {host}", "none: Android opens return targets there in the browser")
         else:
-            told = "phones open return targets there in the browser; docs/return-targets.md says what an app needs"
-            yield fine(f"Links into apps of {host}", f"none: {told}")
+            message = "none: phones open return targets there in the browser (requirements: docs/return-targets.md)"
+            yield fine(f"Links into apps of {host}", message)
 
 
 def _universal_links(http: httpx.Client, what: str, url: str, paths: Sequence[str]) -> Finding | None:
@@ -167,10 +167,10 @@ def _universal_links(http: httpx.Client, what: str, url: str, paths: Sequence[st
     apps = ", ".join(sorted({app for each in links.details for app in each.apps}))
     opened = {path: links.opens(path) for path in paths}
     if closed := [path for path, opens in opened.items() if opens is False]:
-        remedy = "If the app is to open there, add the path. A page for the browser needs nothing."
-        return unseen(what, f"{url} lets {apps} open other paths, not {', '.join(closed)}", remedy)
+        remedy = "Add the path if the app should open it. A page for the browser needs nothing."
+        return inconclusive(what, f"{url} lets {apps} open other paths, not {', '.join(closed)}", remedy)
     if None in opened.values():
-        return fine(what, f"{url} names {apps}; which paths it opens only a phone can try")
+        return fine(what, f"{url} names {apps}; its paths can only be tested on a phone")
     return fine(what, f"{url} lets {apps} open {', '.join(opened)}")
 
 
@@ -183,37 +183,37 @@ def _app_links(http: httpx.Client, what: str, url: str, packages: AbstractSet[st
     named = {each.package_name for each in targets if each.namespace == "android_app"}
     apps = ", ".join(sorted(named))
     if any(each.include for each in found):
-        return fine(what, f"{url} names {apps or 'no app'}, and includes lists at which we have not looked")
+        return fine(what, f"{url} names {apps or 'no app'}, and includes further lists, which were not checked")
     if named and (unnamed := packages - named):
-        remedy = "If that app is to open return targets there, add it. With its own scheme it needs no file."
-        return unseen(what, f"{url} names {apps}, not the android_package {', '.join(sorted(unnamed))}", remedy)
+        remedy = "Add the app if it should open return targets there. With its own scheme it needs no file."
+        return inconclusive(what, f"{url} names {apps}, not the android_package {', '.join(sorted(unnamed))}", remedy)
     return fine(what, f"{url} names {apps}") if named else None
 
 
 def _read(  # noqa: PLR0911 - one return per rule
-    http: httpx.Client, what: str, url: str, shape: TypeAdapter[_Shape]
-) -> _Shape | Finding | None:
+    http: httpx.Client, what: str, url: str, shape: TypeAdapter[_Content]
+) -> _Content | Finding | None:
     """Return a file's content, or a finding about it; None if there is no file."""
     try:
-        answer = http.get(url, timeout=PATIENCE.total_seconds(), follow_redirects=False)
+        response = http.get(url, timeout=TIMEOUT.total_seconds(), follow_redirects=False)
     except httpx.TransportError as error:
-        return unseen(what, f"{url} cannot be reached: {error}")
-    further = answer.next_request
+        return inconclusive(what, f"{url} cannot be reached: {error}")
+    further = response.next_request
     if further and further.url.path.rstrip("/").endswith(url.rpartition("/")[2]):
         return wrong(
-            what, f"{url} redirects to {further.url}", "Serve the file there itself: phones follow no redirect."
+            what, f"{url} redirects to {further.url}", "Serve the file there itself: phones do not follow redirects."
         )
-    if answer.is_server_error:
-        return unseen(what, f"{url} answers {answer.status_code}")
+    if response.is_server_error:
+        return inconclusive(what, f"{url} returns {response.status_code}")
     # For missing files, many sites redirect to a login or respond with their start page.
-    if answer.status_code != httpx.codes.OK or answer.content.lstrip().startswith(b"<"):
+    if response.status_code != httpx.codes.OK or response.content.lstrip().startswith(b"<"):
         return None
-    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if url.endswith(ANDROID) and media_type != "application/json":
-        return wrong(what, f"{url} has the content type {media_type!r}", "Android takes application/json only.")
+        return wrong(what, f"{url} has the content type {media_type!r}", "Android accepts application/json only.")
     try:
-        return shape.validate_json(answer.content)
+        return shape.validate_json(response.content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        return wrong(what, f"{url}: {where}: {first['msg']}", "docs/return-targets.md shows what it must hold.")
+        return wrong(what, f"{url}: {where}: {first['msg']}", "docs/return-targets.md shows its required content.")

@@ -11,7 +11,7 @@ class Sign(StrEnum):
 
     FINE = "✓"
     WRONG = "✗"
-    UNSEEN = "?"
+    INCONCLUSIVE = "?"
 
 
 @dataclass(frozen=True)
@@ -19,32 +19,32 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        what: the subject of the check.
-        told: the result.
+        subject: the subject of the check.
+        message: the result.
         remedy: the action to take, if any.
     """
 
     sign: Sign
-    what: str
-    told: str
+    subject: str
+    message: str
     remedy: str = ""
 
     def __str__(self) -> str:
         """Return the line, and the remedy below it."""
-        line = f"{self.sign} {self.what}: {self.told}"
+        line = f"{self.sign} {self.subject}: {self.message}"
         return f"{line}\n    {self.remedy}" if self.remedy else line
 
 
-def fine(what: str, told: str) -> Finding:
+def fine(subject: str, message: str) -> Finding:
     """Return a finding that needs no action."""
-    return Finding(Sign.FINE, what, told)
+    return Finding(Sign.FINE, subject, message)
 
 
-def wrong(what: str, told: str, remedy: str) -> Finding:
+def wrong(subject: str, message: str, remedy: str) -> Finding:
     """Return a finding that needs action."""
-    return Finding(Sign.WRONG, what, told, remedy)
+    return Finding(Sign.WRONG, subject, message, remedy)
 
 
-def unseen(what: str, told: str, remedy: str = "") -> Finding:
+def inconclusive(subject: str, message: str, remedy: str = "") -> Finding:
     """Return a finding for a check that could not run or was inconclusive."""
-    return Finding(Sign.UNSEEN, what, told, remedy)
+    return Finding(Sign.INCONCLUSIVE, subject, message, remedy)

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import ClientError
 
 from tools import put_secrets
-from tools.doctor.finding import Finding, fine, unseen, wrong
+from tools.doctor.finding import Finding, fine, inconclusive, wrong
 from tools.doctor.stack import SECRETS, Stack
-from tools.stages import AWS_TROUBLES, one_line
+from tools.stages import AWS_ERRORS, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 OWN_DELIVERY: Final = "healthcheck"
 """The event type of the doctor's delivery. Terra sends it, too, and it refers to no user."""
-LATELY: Final = timedelta(days=1)
+RECENT: Final = timedelta(days=1)
 SHORTEST: Final = {"TerraSecret": 8, "SigningSecrets": 8, "ServiceKeys": 32}
 """Characters. Terra sets the length of its own secrets; a service key gives full access."""
 _PLACEHOLDER: Final = re.compile(
@@ -37,9 +37,9 @@ def deployment(stack: Stack) -> Iterator[Finding]:
     if stack.status in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"}:
         yield fine("Deployment", f"{stack.name} is {stack.status}")
     elif stack.status.endswith("_IN_PROGRESS"):
-        yield unseen("Deployment", f"{stack.name} is {stack.status}", "Look again when it is done.")
+        yield inconclusive("Deployment", f"{stack.name} is {stack.status}", "Run make doctor again when it is done.")
     else:
-        remedy = f"The events of the stack in CloudFormation say why. Then: make deploy STAGE={stack.stage}"
+        remedy = f"See the events of the stack in CloudFormation. Then: make deploy STAGE={stack.stage}"
         yield wrong("Deployment", f"{stack.name} is {stack.status}: the last deployment failed", remedy)
 
 
@@ -52,42 +52,42 @@ def secrets(stack: Stack) -> tuple[Secrets, list[Finding]]:
         arn = stack.outputs[f"{name}Arn"]
         try:
             text = client.get_secret_value(SecretId=arn)["SecretString"]
-        except AWS_TROUBLES as error:
+        except AWS_ERRORS as error:
             findings.append(_unread(name, arn, error))
             continue
-        trouble = trouble_in(name, text)
-        if trouble is None:
+        problem = problem_in(name, text)
+        if problem is None:
             usable[name] = json.loads(text)
-            findings.append(fine(name, f"holds {', '.join(sorted(usable[name]))}"))
+            findings.append(fine(name, f"contains {', '.join(sorted(usable[name]))}"))
         else:
-            findings.append(wrong(name, trouble, _remedy(stack, name, arn)))
+            findings.append(wrong(name, problem, _remedy(stack, name, arn)))
     return usable, findings
 
 
 def _remedy(stack: Stack, name: str, arn: str) -> str:
     """Return how to set a secret."""
     if stack.is_local:
-        return "Start make run anew: it puts its own."
+        return "Restart make run: it stores its own."
     if name == "ServiceKeys":
         put = f"aws secretsmanager put-secret-value --secret-id {arn} --secret-string"
-        return f'Put a random key of {SHORTEST[name]} characters or more: {put} \'{{"backend": "..."}}\''
-    return f"Put what Terra's dashboard shows: make secrets STAGE={stack.stage}"
+        return f'Store a random key of {SHORTEST[name]} characters or more: {put} \'{{"backend": "..."}}\''
+    return f"Store the value from Terra's dashboard: make secrets STAGE={stack.stage}"
 
 
 def _unread(name: str, arn: str, error: Exception) -> Finding:
     code = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
     if code == "ResourceNotFoundException":
         return wrong(
-            name, "is not there", f"Deploy again, or restore it: aws secretsmanager restore-secret --secret-id {arn}"
+            name, "does not exist", f"Deploy again, or restore it: aws secretsmanager restore-secret --secret-id {arn}"
         )
     if code == "InvalidRequestException":
         return wrong(name, "is being deleted", f"aws secretsmanager restore-secret --secret-id {arn}")
     if isinstance(error, ClientError):
-        return unseen(name, f"cannot be read ({code})", f"You need secretsmanager:GetSecretValue on {arn}.")
-    return unseen(name, f"cannot be read: {one_line(error)}")
+        return inconclusive(name, f"cannot be read ({code})", f"You need secretsmanager:GetSecretValue on {arn}.")
+    return inconclusive(name, f"cannot be read: {one_line(error)}")
 
 
-def trouble_in(name: str, text: str) -> str | None:  # noqa: PLR0911 - one return per rule
+def problem_in(name: str, text: str) -> str | None:  # noqa: PLR0911 - one return per rule
     """Return what is wrong with a secret's text, or None. The text is never quoted."""
     try:
         values = json.loads(text)
@@ -101,13 +101,13 @@ def trouble_in(name: str, text: str) -> str | None:  # noqa: PLR0911 - one retur
         return "has no api_key"
     for key, value in values.items():
         if _PLACEHOLDER.fullmatch(value):
-            return f"holds a placeholder for {key}"
+            return f"contains a placeholder for {key}"
         if len(value) < SHORTEST[name]:
-            return f"holds only {len(value)} characters for {key}"
+            return f"contains only {len(value)} characters for {key}"
         if value != value.strip():
             return f"has white space around {key}"
-        if trouble := put_secrets.trouble_in(value):
-            return f"holds {key} with what no key has: {trouble}"
+        if problem := put_secrets.problem_in(value):
+            return f"contains {key} with an invalid character: {problem}"
     return None
 
 
@@ -117,48 +117,50 @@ def deliveries(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
         return
     what, now = "Terra's deliveries", datetime.fromtimestamp(clock(), UTC)
     own = {"Name": "type", "Value": OWN_DELIVERY}
-    wanted = {"Namespace": "TerraConnections", "MetricName": "Deliveries"}
+    metric = {"Namespace": "TerraConnections", "MetricName": "Deliveries"}
     dimensions = [{"Name": "service", "Value": stack.name}]
     try:
         client = stack.client("cloudwatch")
-        pages = client.get_paginator("list_metrics").paginate(**wanted, Dimensions=dimensions)
+        pages = client.get_paginator("list_metrics").paginate(**metric, Dimensions=dimensions)
         metrics = [metric for page in pages for metric in page["Metrics"] if own not in metric["Dimensions"]]
         queries = [
             {"Id": f"m{number}", "MetricStat": {"Metric": metric, "Period": 3600, "Stat": "Sum"}}
             for number, metric in enumerate(metrics)
         ]
         found = (
-            client.get_metric_data(MetricDataQueries=queries, StartTime=now - LATELY, EndTime=now)["MetricDataResults"]
+            client.get_metric_data(MetricDataQueries=queries, StartTime=now - RECENT, EndTime=now)["MetricDataResults"]
             if queries
             else []
         )
-    except AWS_TROUBLES as error:
-        yield unseen(what, f"cannot be looked at: {one_line(error)}")
+    except AWS_ERRORS as error:
+        yield inconclusive(what, f"cannot be read: {one_line(error)}")
         return
     count = sum(sum(each["Values"]) for each in found)
     if count:
         yield fine(what, f"{count:.0f} in the last day")
     else:
         address = stack.outputs["WebhookUrl"]
-        remedy = f"Has Terra's dashboard the destination {address}, and is it switched on? Or is nobody connected?"
-        yield unseen(what, "none in the last day", remedy)
+        remedy = (
+            f"Check that Terra's dashboard has the destination {address}, enabled. Without users, none are expected."
+        )
+        yield inconclusive(what, "none in the last day", remedy)
 
 
 def queues(stack: Stack) -> Iterator[Finding]:
     """Check that the dead-letter queues are empty: the queues that have no dead-letter queue themselves."""
     client = stack.client("sqs")
-    wanted = ["RedrivePolicy", "ApproximateNumberOfMessages"]
+    names = ["RedrivePolicy", "ApproximateNumberOfMessages"]
     for name, url in sorted(stack.queues.items()):
         try:
-            found: Mapping[str, str] = client.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"]
-        except AWS_TROUBLES as error:
-            yield unseen(name, f"cannot be looked at: {one_line(error)}")
+            found: Mapping[str, str] = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        except AWS_ERRORS as error:
+            yield inconclusive(name, f"cannot be read: {one_line(error)}")
             continue
         if "RedrivePolicy" in found:
             continue
         waiting = int(found["ApproximateNumberOfMessages"])
         if waiting:
-            yield wrong(name, f"holds {waiting} dead messages", f"docs/runbook.md says what to do; they are at {url}")
+            yield wrong(name, f"contains {waiting} dead messages", f"See docs/runbook.md; the queue is {url}")
         else:
             yield fine(name, "is empty")
 
@@ -167,45 +169,49 @@ def alarms(stack: Stack) -> Iterator[Finding]:
     """Check that alarms have subscribers and that none is firing."""
     if stack.is_local:
         return
-    yield _audience(stack)
+    yield _subscribers(stack)
     ids = {name: logical_id for logical_id, name in stack.alarms.items()}
     try:
         pages = stack.client("cloudwatch").get_paginator("describe_alarms").paginate(StateValue="ALARM")
-        ringing = [
-            ids[each["AlarmName"]] for page in pages for each in page["MetricAlarms"] if each["AlarmName"] in ids
-        ]
-    except AWS_TROUBLES as error:
-        yield unseen("Alarms", f"cannot be looked at: {one_line(error)}")
+        firing = [ids[each["AlarmName"]] for page in pages for each in page["MetricAlarms"] if each["AlarmName"] in ids]
+    except AWS_ERRORS as error:
+        yield inconclusive("Alarms", f"cannot be read: {one_line(error)}")
         return
-    for name in sorted(ringing):
-        yield wrong("Alarms", f"{name} rings", f"docs/runbook.md#{name.lower()} says what it means and what to do.")
-    if not ringing:
-        yield fine("Alarms", f"none of {len(ids)} rings")
+    for name in sorted(firing):
+        yield wrong("Alarms", f"{name} is firing", f"See docs/runbook.md#{name.lower()}.")
+    if not firing:
+        yield fine("Alarms", f"none of {len(ids)} is firing")
 
 
-def _audience(stack: Stack) -> Finding:  # noqa: PLR0911 - as above
-    """Check who receives the alarms."""
+def _subscribers(stack: Stack) -> Finding:  # noqa: PLR0911 - as above
+    """Check that the alarms have subscribers."""
     what, topic = "Alarm topic", stack.parameters.get("AlarmTopicArn", "")
     remedy = (
         f"aws sns subscribe --topic-arn {topic or '...'} --protocol email --notification-endpoint ..., and confirm."
     )
     if not topic:
         return wrong(
-            what, "there is none: nobody hears the alarms", f"Deploy with AlarmTopicArn set to a topic of SNS; {remedy}"
+            what,
+            "is not set: the alarms have no subscribers",
+            f"Deploy with AlarmTopicArn set to a topic of SNS; {remedy}",
         )
     try:
         found = stack.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
     except ClientError as error:
         if error.response["Error"].get("Code") in {"NotFound", "NotFoundException"}:
-            return wrong(what, f"{topic} is not there: nobody hears the alarms", "Set AlarmTopicArn to one that is.")
-        return unseen(what, f"cannot be looked at: {one_line(error)}")
-    except AWS_TROUBLES as error:
-        return unseen(what, f"cannot be looked at: {one_line(error)}")
+            return wrong(
+                what,
+                f"{topic} does not exist: the alarms have no subscribers",
+                "Set AlarmTopicArn to an existing topic.",
+            )
+        return inconclusive(what, f"cannot be read: {one_line(error)}")
+    except AWS_ERRORS as error:
+        return inconclusive(what, f"cannot be read: {one_line(error)}")
     confirmed, pending = int(found["SubscriptionsConfirmed"]), int(found["SubscriptionsPending"])
     if confirmed:
-        return fine(what, f"{confirmed} subscribed")
+        return fine(what, f"{confirmed} subscriptions")
     if pending:
         return wrong(
-            what, f"{pending} subscribed, none has confirmed", "Open the link in the message that SNS has sent."
+            what, f"{pending} subscriptions, none confirmed", "Open the link in the message that SNS has sent."
         )
-    return wrong(what, "nobody is subscribed to it", remedy)
+    return wrong(what, "has no subscribers", remedy)

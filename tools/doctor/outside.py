@@ -24,7 +24,7 @@ from terra_connections.terra import transport
 from terra_connections.terra.responses import refusal
 from terra_connections.webhooks.signature import sign
 from tools.doctor import app_links
-from tools.doctor.finding import Finding, Sign, fine, unseen, wrong
+from tools.doctor.finding import Finding, Sign, fine, inconclusive, wrong
 from tools.doctor.inside import OWN_DELIVERY
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from tools.doctor.inside import Secrets
     from tools.doctor.stack import Stack
 
-PATIENCE: Final = timedelta(seconds=15)
+TIMEOUT: Final = timedelta(seconds=15)
 CLOCKS_DIFFER_BY: Final = 30.0  # seconds
-NOBODY: Final = "doctor"
+UNKNOWN_USER: Final = "doctor"
 """A reference_id that belongs to no user."""
 _ACCOUNT_REFUSED: Final = {httpx.codes.PAYMENT_REQUIRED, httpx.codes.FORBIDDEN, httpx.codes.SERVICE_UNAVAILABLE}
 _LOOPBACK: Final = {"127.0.0.1", "localhost"}
@@ -61,41 +61,41 @@ class Doctor:
         """Check that the API rejects calls without a key, and accepts its service keys."""
         what, url = "API", f"{self.stack.outputs['ApiUrl']}/connections"
         try:
-            stranger = self.http.get(url, params={"reference_id": NOBODY})
-            if stranger.status_code != httpx.codes.UNAUTHORIZED:
-                remedy = "It must answer 401: is ApiUrl this stack's own, and has nobody changed its routes?"
-                yield wrong(what, f"{url} answers {stranger.status_code} to a call without a key", remedy)
+            unauthenticated = self.http.get(url, params={"reference_id": UNKNOWN_USER})
+            if unauthenticated.status_code != httpx.codes.UNAUTHORIZED:
+                remedy = "401 is expected: check that ApiUrl is this stack's, and that its routes are unchanged."
+                yield wrong(what, f"{url} returns {unauthenticated.status_code} for a call without a key", remedy)
                 return
-            yield fine(what, f"{self.stack.outputs['ApiUrl']} answers, and refuses strangers")
-            yield from self._clock("the API's", stranger)
+            yield fine(what, f"{self.stack.outputs['ApiUrl']} is reachable, and rejects calls without a key")
+            yield from self._clock("the API's", unauthenticated)
             for name, key in self.secrets.get("ServiceKeys", {}).items():
                 headers = {"authorization": f"Bearer {key}"}
-                yield self._key(name, self.http.get(url, params={"reference_id": NOBODY}, headers=headers))
+                yield self._key(name, self.http.get(url, params={"reference_id": UNKNOWN_USER}, headers=headers))
         except httpx.TransportError as error:
             yield wrong(what, f"{url} cannot be reached: {error}", _reachable(url))
 
-    def _key(self, name: str, answer: httpx.Response) -> Finding:
+    def _key(self, name: str, response: httpx.Response) -> Finding:
         what = f"Service key {name}"
-        if answer.status_code == httpx.codes.OK:
-            return fine(what, "opens the API")
-        if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            remedy = "A changed key is known after two minutes. If it stays: the functions read another secret."
-            return wrong(what, f"is refused ({answer.status_code})", remedy)
-        return wrong(what, f"is answered {_answered(answer)}", "The functions' logs have the reason.")
+        if response.status_code == httpx.codes.OK:
+            return fine(what, "is accepted")
+        if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+            remedy = "Changed keys apply after two minutes. If this persists, the functions read another secret."
+            return wrong(what, f"is rejected ({response.status_code})", remedy)
+        return wrong(what, f"returns {_status_of(response)}", "See the functions' logs.")
 
-    def _clock(self, whose: str, answer: httpx.Response) -> Iterator[Finding]:
+    def _clock(self, clock_of: str, response: httpx.Response) -> Iterator[Finding]:
         """Check that this computer's clock agrees with another one."""
         try:
-            apart = self.clock() - parsedate_to_datetime(answer.headers["date"]).timestamp()
+            difference = self.clock() - parsedate_to_datetime(response.headers["date"]).timestamp()
         except (KeyError, ValueError):
-            yield unseen("Clock", f"{whose} is not told")
+            yield inconclusive("Clock", f"{clock_of} is unknown")
             return
-        if abs(apart) <= CLOCKS_DIFFER_BY:
-            yield fine("Clock", f"agrees with {whose}")
+        if abs(difference) <= CLOCKS_DIFFER_BY:
+            yield fine("Clock", f"agrees with {clock_of}")
         else:
-            how = "ahead of" if apart > 0 else "behind"
-            remedy = "Set this computer's clock. If it is right, theirs is not: signatures are refused for that."
-            yield wrong("Clock", f"this computer's is {abs(apart):.0f} s {how} {whose}", remedy)
+            direction = "ahead of" if difference > 0 else "behind"
+            remedy = "Set this computer's clock. If it is right, the other one is wrong, and signatures are rejected."
+            yield wrong("Clock", f"this computer's is {abs(difference):.0f} s {direction} {clock_of}", remedy)
 
     def webhook(self) -> Iterator[Finding]:
         """Check that a delivery signed as Terra signs is accepted."""
@@ -107,11 +107,11 @@ class Doctor:
             t = str(int(self.clock()))
             headers = {"content-type": "application/json", "x-terra-signature": f"t={t},v1={sign(body, secret, t)}"}
             try:
-                answer = self.http.post(url, content=body, headers=headers)
+                response = self.http.post(url, content=body, headers=headers)
             except httpx.TransportError as error:
                 yield wrong(what, f"{url} cannot be reached: {error}", _reachable(url))
                 return
-            yield _taken(what, url, answer)
+            yield _delivery(what, url, response)
 
     def terra(self) -> Iterator[Finding]:
         """Check that Terra accepts the credentials, and that its widget is at the expected address."""
@@ -129,16 +129,14 @@ class Doctor:
                     dev_id=dev_id,
                     api_key=lambda: api_key,
                 )
-                terra.user_info(UserId(f"{NOBODY}-{uuid4()}"), within=PATIENCE)
+                terra.user_info(UserId(f"{UNKNOWN_USER}-{uuid4()}"), within=TIMEOUT)
         except TerraRejected as error:
             put = f"make secrets STAGE={self.stack.stage}"
-            remedy = f"Compare TerraDevId ({dev_id}) and the key with Terra's dashboard; {put} puts another key."
-            yield wrong(what, f"are refused: {error}", remedy)
+            remedy = f"Compare TerraDevId ({dev_id}) and the key with Terra's dashboard; {put} stores another key."
+            yield wrong(what, f"are rejected: {error}", remedy)
             return
         except (TerraUnavailable, TooManyRequests) as error:
-            yield wrong(
-                what, f"{api_url}: {error}", "Is TerraApiUrl right? Otherwise it is Terra's: https://status.tryterra.co"
-            )
+            yield wrong(what, f"{api_url}: {error}", "Check TerraApiUrl, then https://status.tryterra.co")
             return
         kind = "data token" if api_key.startswith(terra_api.DATA_TOKEN_PREFIX) else "API key"
         yield fine(what, f"dev-id {dev_id} and its {kind} are accepted")
@@ -146,22 +144,22 @@ class Doctor:
 
     def _widget(self, credentials: Mapping[str, str]) -> Iterator[Finding]:
         what, url = "Terra's widget", self.stack.parameters["TerraWidgetUrl"]
-        remedy = "Set TerraWidgetUrl to the address that Terra's documentation now gives for widget sessions."
+        remedy = "Set TerraWidgetUrl to the address of widget sessions in Terra's documentation."
         try:
-            answer = self.http.post(url, json={"reference_id": NOBODY}, headers=credentials)
+            response = self.http.post(url, json={"reference_id": UNKNOWN_USER}, headers=credentials)
         except httpx.TransportError as error:
             yield wrong(what, f"{url} cannot be reached: {error}", remedy)
             return
-        yield from self._clock("Terra's", answer)
-        if answer.is_success and _address_in(answer):
-            yield fine(what, "opens")
-        elif answer.status_code == httpx.codes.GONE:
+        yield from self._clock("Terra's", response)
+        if response.is_success and _address_in(response):
+            yield fine(what, "is reachable")
+        elif response.status_code == httpx.codes.GONE:
             yield wrong(what, f"{url} is switched off (410)", remedy)
-        elif answer.status_code in _ACCOUNT_REFUSED:
-            refused = refusal(answer.status_code, answer.content)
-            yield wrong(what, str(refused), "docs/problems.md says more: terra_user_limit and the codes beside it.")
+        elif response.status_code in _ACCOUNT_REFUSED:
+            refused = refusal(response.status_code, response.content)
+            yield wrong(what, str(refused), "See terra_user_limit and the following codes in docs/problems.md.")
         else:
-            yield wrong(what, f"{url} answers {answer.status_code}, and no address", remedy)
+            yield wrong(what, f"{url} returns {response.status_code} without an address", remedy)
 
     def return_targets(self) -> Iterator[Finding]:
         """Check that users can be redirected to the return targets after a login."""
@@ -170,10 +168,10 @@ class Doctor:
         try:
             targets = list(ReturnTargets.parse(text, is_local=self._is_local()))
         except Misconfigured as error:
-            yield wrong(what, str(error), "Deploy with ReturnTargets mended: no function that needs it starts.")
+            yield wrong(what, str(error), "Correct ReturnTargets and deploy: functions that need it cannot start.")
             return
         if not targets:
-            yield fine(what, "none: after a login people see a page of this stack")
+            yield fine(what, "none: after a login users see a page of this stack")
         pages = []
         for name, target in targets:
             finding = self._target(f"Return target {name}", target.url)
@@ -183,19 +181,19 @@ class Doctor:
             if target.fallback_url is not None:
                 yield self._target(f"Return target {name}, without the app", target.fallback_url)
         packages = {target.android_package for _, target in targets if target.android_package}
-        yield from app_links.look(self.http, pages, packages)
+        yield from app_links.check(self.http, pages, packages)
 
     def _target(self, what: str, address: str) -> Finding:
         if urlsplit(address).scheme not in {"http", "https"}:
-            return fine(what, f"{address}: an app's own scheme, which only a phone can try")
-        remedy = "People come here after a login: put the page there, or deploy with another address."
+            return fine(what, f"{address}: an app's own scheme, which can only be tested on a phone")
+        remedy = "Users are redirected to it after a login: publish the page, or deploy with another address."
         try:
-            answer = self.http.get(address)
+            response = self.http.get(address)
         except httpx.TransportError as error:
             return wrong(what, f"{address} cannot be reached: {error}", remedy)
-        if answer.status_code in {httpx.codes.NOT_FOUND, httpx.codes.GONE} or answer.is_server_error:
-            return wrong(what, f"{address} answers {answer.status_code}", remedy)
-        return fine(what, f"{address} answers {answer.status_code}")
+        if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.GONE} or response.is_server_error:
+            return wrong(what, f"{address} returns {response.status_code}", remedy)
+        return fine(what, f"{address} returns {response.status_code}")
 
     def user_tokens(self) -> Iterator[Finding]:
         """Check that users' tokens can be verified, if they are enabled."""
@@ -203,7 +201,9 @@ class Doctor:
         if not issuer:
             return
         what = "User tokens"
-        remedy = "Compare OidcIssuer and OidcJwksUrl with your identity provider's. Without its keys no user gets in."
+        remedy = (
+            "Compare OidcIssuer and OidcJwksUrl with your identity provider's: without its keys, tokens are rejected."
+        )
         jwks_url = self.stack.parameters.get("OidcJwksUrl", "")
         try:
             entries = Issuer(issuer, jwks_url=jwks_url, is_local=self._is_local()).jwks()
@@ -221,36 +221,39 @@ class Doctor:
         return urlsplit(self.stack.parameters.get("PublicBaseUrl", "")).hostname in _LOOPBACK
 
 
-def _taken(what: str, url: str, answer: httpx.Response) -> Finding:
-    if answer.status_code == httpx.codes.OK:
-        return fine(what, f"is taken at {url}. Whether Terra's dashboard names that address cannot be seen from here")
+def _delivery(what: str, url: str, response: httpx.Response) -> Finding:
+    if response.status_code == httpx.codes.OK:
+        return fine(what, f"is accepted at {url}. Check that Terra's dashboard has this address")
     remedy = (
-        "A changed secret is known after two minutes. If it stays: the function reads another one, or a clock is off."
+        "Changed secrets apply after two minutes. "
+        "If this persists, the function reads another one, or a clock is wrong."
     )
-    if answer.status_code == httpx.codes.NOT_FOUND:
+    if response.status_code == httpx.codes.NOT_FOUND:
         remedy = "WebhookUrl is not this stack's: compare PublicBaseUrl and the custom domain."
-    elif answer.status_code != httpx.codes.UNAUTHORIZED:
-        remedy = "The log of terra_webhook has the reason; docs/runbook.md#webhookfailing says what to do."
-    return wrong(what, f"is answered {_answered(answer)} at {url}", remedy)
+    elif response.status_code != httpx.codes.UNAUTHORIZED:
+        remedy = "See the log of terra_webhook, and docs/runbook.md#webhookfailing."
+    return wrong(what, f"gets {_status_of(response)} from {url}", remedy)
 
 
 def _reachable(url: str) -> str:
-    return f"Does {urlsplit(url).hostname} have a DNS entry and a certificate, and is this computer online?"
+    return (
+        f"Check the DNS entry and the certificate of {urlsplit(url).hostname}, and this computer's network connection."
+    )
 
 
-def _answered(answer: httpx.Response) -> str:
+def _status_of(response: httpx.Response) -> str:
     """Return the status, and the code if it is one of this API's problems."""
-    return f"{answer.status_code} {_object(answer).get('code', '')}".rstrip()
+    return f"{response.status_code} {_object(response).get('code', '')}".rstrip()
 
 
-def _address_in(answer: httpx.Response) -> bool:
-    return isinstance(_object(answer).get("url"), str)
+def _address_in(response: httpx.Response) -> bool:
+    return isinstance(_object(response).get("url"), str)
 
 
-def _object(answer: httpx.Response) -> Mapping[str, Any]:
+def _object(response: httpx.Response) -> Mapping[str, Any]:
     """Return the JSON object of a response; empty if it is not a JSON object."""
     try:
-        found = answer.json()
+        found = response.json()
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
@@ -268,7 +271,7 @@ def _keys(entries: list[object], algorithms: list[str]) -> str | None:
     ids = Counter(key.key_id for key in usable)
     texts += [f"{count} of them under the key id {kid!r}" for kid, count in ids.items() if count > 1]
     if others := len(entries) - len(usable):
-        texts.append(f"and {_counted(others, 'entry', 'entries')} of no use here")
+        texts.append(f"and {_counted(others, 'entry', 'entries')} unusable")
     return ", ".join(texts)
 
 

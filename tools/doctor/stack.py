@@ -22,7 +22,9 @@ ALARM: Final = "AWS::CloudWatch::Alarm"
 SECRETS: Final = ("TerraSecret", "SigningSecrets", "ServiceKeys")
 """The logical ids of the template's secrets; each has an output <id>Arn."""
 
-_IMPATIENT: Final = Config(connect_timeout=5, read_timeout=15, retries={"mode": "standard", "total_max_attempts": 2})
+_CLIENT_CONFIG: Final = Config(
+    connect_timeout=5, read_timeout=15, retries={"mode": "standard", "total_max_attempts": 2}
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Stack:
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - a client of whichever service
         """Return a client for one of its AWS services."""
-        return self.session.client(service, endpoint_url=self.endpoint, config=_IMPATIENT)  # type: ignore[call-overload]
+        return self.session.client(service, endpoint_url=self.endpoint, config=_CLIENT_CONFIG)  # type: ignore[call-overload]
 
 
 def running_here(directory: Path) -> Stack:
@@ -68,19 +70,19 @@ def running_here(directory: Path) -> Stack:
         StageError: No stack runs there.
     """
     try:
-        told = json.loads((directory / "stack.json").read_text())
+        description = json.loads((directory / "stack.json").read_text())
     except FileNotFoundError:
-        message = "No stack is running here: start one with make run, or name a deployed one (make doctor STAGE=dev)."
+        message = "No stack is running here: start one with make run, or select a deployed one (make doctor STAGE=dev)."
         raise StageError(message) from None
     session = boto3.Session(
         aws_access_key_id="local",
         aws_secret_access_key="local",  # noqa: S106 - the local AWS services accept any key
-        region_name=told["region"],
+        region_name=description["region"],
     )
-    given: dict[str, str] = told["parameters"]
-    outputs = {f"{name}Arn": given[f"{name}Arn"] for name in SECRETS}
-    outputs |= {"ApiUrl": told["api_url"], "WebhookUrl": f"{told['api_url']}/webhooks/terra"}
-    return Stack(LOCAL, "here", "", given, outputs, told["queues"], {}, session, told["aws_url"])
+    parameters: dict[str, str] = description["parameters"]
+    outputs = {f"{name}Arn": parameters[f"{name}Arn"] for name in SECRETS}
+    outputs |= {"ApiUrl": description["api_url"], "WebhookUrl": f"{description['api_url']}/webhooks/terra"}
+    return Stack(LOCAL, "here", "", parameters, outputs, description["queues"], {}, session, description["aws_url"])
 
 
 def deployed(name: str, samconfig: Path) -> Stack:
@@ -92,11 +94,11 @@ def deployed(name: str, samconfig: Path) -> Stack:
     stage = stages.read(name, samconfig)
     try:
         session = stage.session()
-        client = session.client("cloudformation", config=_IMPATIENT)
+        client = session.client("cloudformation", config=_CLIENT_CONFIG)
         (described,) = client.describe_stacks(StackName=stage.stack_name)["Stacks"]
         pages = client.get_paginator("list_stack_resources").paginate(StackName=stage.stack_name)
         resources = [resource for page in pages for resource in page["StackResourceSummaries"]]
-    except stages.AWS_TROUBLES as error:
+    except stages.AWS_ERRORS as error:
         raise StageError(stages.unknown(stage, error)) from None
     parameters, outputs = _settings(described)
     if "ApiUrl" not in outputs:

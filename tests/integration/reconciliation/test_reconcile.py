@@ -259,7 +259,7 @@ def test_a_restored_backup_does_not_restore_users_erased_since(
         users.begin_erasure(ReferenceId(erased))
         users.end_erasure(ReferenceId(erased), since=datetime.now(UTC))
         sweeping.put_tombstones(ids[returned])
-        found = restore.put_back(
+        found = restore.merge(
             dynamodb,
             source=restored.connections_table,
             target=sweeping.connections_table,
