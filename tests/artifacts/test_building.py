@@ -42,7 +42,7 @@ def test_without_lambdas_python_one_line_says_so(
     lock.write_text("")
     build.make_packages(lock, tmp_path / "target", [], None)
     assert capsys.readouterr().out.splitlines() == [
-        "No Python 3.13 was found: the artefacts carry no byte-code, and cold starts will be slower."
+        "No Python 3.13 was found: the artefacts contain no byte-code, and cold starts will be slower."
     ]
 
 
