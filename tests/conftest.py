@@ -18,7 +18,7 @@ import pytest
 from botocore.config import Config
 
 from local.testing import Stack, read, running_stack
-from tests.support.processes import command_line, end
+from tests.support.processes import command_line, kill
 from tests.support.terra import Terra
 from tools.environment import ROOT, remove_aws_settings, variable
 
@@ -157,7 +157,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if not config.getoption("numprocesses", None):  # the process that runs tests
         left = psutil.Process().children(recursive=True)
         config.stash[LEFT_RUNNING].extend(command_line(process) for process in left)
-        end(left)
+        kill(left)
     if hasattr(config, "workeroutput"):
         config.workeroutput |= {"left_running": config.stash[LEFT_RUNNING], "stack": config.stash.get(STACK, "")}
         return

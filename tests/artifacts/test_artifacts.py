@@ -73,9 +73,7 @@ def test_the_same_sources_make_the_same_artefacts(built: Path, built_elsewhere: 
     assert build.digest_of(ours) == build.digest_of(theirs)
 
 
-def test_files_of_layers_have_the_same_rights_and_times_wherever_they_were_built(
-    built: Path, built_elsewhere: Path
-) -> None:
+def test_files_of_layers_have_the_same_modes_and_times_in_every_build(built: Path, built_elsewhere: Path) -> None:
     def seen(folder: Path) -> dict[str, tuple[int, float]]:
         stats = {path.relative_to(folder).as_posix(): path.stat() for path in build.files(folder)}
         return {name: (stat.st_mode, stat.st_mtime) for name, stat in stats.items()}
@@ -84,7 +82,7 @@ def test_files_of_layers_have_the_same_rights_and_times_wherever_they_were_built
         assert seen(built / name) == seen(built_elsewhere / name)
 
 
-def test_no_artefact_is_larger_than_it_has_to_be(built: Path) -> None:
+def test_every_artefact_is_within_its_size_limit(built: Path) -> None:
     for name, content in build.contents(built).items():
         size, zipped = LARGEST.get(name, LARGEST_FUNCTION)
         assert content.size <= size, name
@@ -92,7 +90,7 @@ def test_no_artefact_is_larger_than_it_has_to_be(built: Path) -> None:
 
 
 @pytest.mark.parametrize("layer", PACKAGES)
-def test_a_layer_holds_exactly_what_is_locked(built: Path, layer: str) -> None:
+def test_a_layer_contains_exactly_the_locked_packages(built: Path, layer: str) -> None:
     text = (ROOT / RESOURCES[layer]["Properties"]["ContentUri"] / "requirements.txt").read_text()
     locked = re.findall(r"^([a-z0-9_.-]+)==([^ \\]+)", text, re.MULTILINE)
     held = (folder.name.removesuffix(".dist-info") for folder in (built / layer / "python").glob("*.dist-info"))
@@ -100,7 +98,7 @@ def test_a_layer_holds_exactly_what_is_locked(built: Path, layer: str) -> None:
 
 
 @pytest.mark.parametrize("layer", PACKAGES)
-def test_every_licence_is_kept(built: Path, layer: str) -> None:
+def test_every_package_has_its_licence(built: Path, layer: str) -> None:
     for metadata in (built / layer / "python").glob("*.dist-info/METADATA"):
         named = re.search(r"^License(-Expression)?: \S|^Classifier: License ::", metadata.read_text(), re.MULTILINE)
         text = [path for path in metadata.parent.rglob("*") if re.match(r"licen[cs]e|notice", path.name, re.IGNORECASE)]
@@ -108,7 +106,7 @@ def test_every_licence_is_kept(built: Path, layer: str) -> None:
 
 
 @pytest.mark.parametrize("layer", PACKAGES)
-def test_extension_modules_of_both_architectures_are_there(built: Path, layer: str) -> None:
+def test_a_layer_contains_the_extension_modules_of_both_architectures(built: Path, layer: str) -> None:
     modules = {path.name for path in (built / layer).rglob("*.so")}
     assert modules
     arm, intel = ({name for name in modules if architecture in name} for architecture in ("aarch64", "x86_64"))
@@ -117,7 +115,7 @@ def test_extension_modules_of_both_architectures_are_there(built: Path, layer: s
 
 
 @pytest.mark.usefixtures("lambda_python")
-def test_every_module_of_a_layer_is_compiled_for_good(built: Path) -> None:
+def test_every_module_of_a_layer_has_unchecked_byte_code(built: Path) -> None:
     for name in LAYERS:
         modules = [*(built / name).rglob("*.py")]
         assert modules
@@ -126,7 +124,7 @@ def test_every_module_of_a_layer_is_compiled_for_good(built: Path) -> None:
             assert compiled[4:8] == UNCHECKED_HASH, module
 
 
-def test_no_artefact_tells_where_it_was_built(built: Path) -> None:
+def test_no_artefact_contains_the_path_of_its_build(built: Path) -> None:
     for path in build.files(built):
         if path != built / "template.yaml":
             text = path.read_bytes()
@@ -135,18 +133,18 @@ def test_no_artefact_tells_where_it_was_built(built: Path) -> None:
 
 
 @pytest.mark.usefixtures("lambda_python")
-def test_byte_code_names_its_place_in_lambda(built: Path) -> None:
+def test_byte_code_contains_its_path_in_lambda(built: Path) -> None:
     module = built / "TerraConnectionsLayer/python/terra_connections/__pycache__/handler.cpython-313.pyc"
     assert b"/opt/python/terra_connections/handler.py" in module.read_bytes()
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_door_opens_with_nothing_but_its_artefacts(built: Path, lambda_python: Path, function: str) -> None:
+def test_a_handler_is_imported_from_its_artefacts_alone(built: Path, lambda_python: Path, function: str) -> None:
     program = "import handler; print(callable(handler.lambda_handler))"
     assert run_as_lambda_does(lambda_python, built, function, program) == "True\n"
 
 
-def test_byte_code_is_what_runs(built: Path, lambda_python: Path, tmp_path: Path) -> None:
+def test_the_byte_code_runs_and_the_source_is_not_read(built: Path, lambda_python: Path, tmp_path: Path) -> None:
     spoilt = tmp_path / "spoilt"
     for name in LAYERS:
         shutil.copytree(built / name, spoilt / name)
@@ -157,7 +155,7 @@ def test_byte_code_is_what_runs(built: Path, lambda_python: Path, tmp_path: Path
     assert run_as_lambda_does(lambda_python, spoilt, "TerraWebhook", program) == "True\n"
 
 
-def test_everything_that_wiring_makes_can_be_made_from_the_artefacts(built: Path, lambda_python: Path) -> None:
+def test_every_object_of_wiring_can_be_created_from_the_artefacts(built: Path, lambda_python: Path) -> None:
     program = """
 from terra_connections import wiring
 made = [make() for make in vars(wiring).values() if hasattr(make, "cache_clear")]
@@ -213,7 +211,7 @@ print(json.dumps(seen, sort_keys=True, default=str))
 """
 
 
-def test_the_reduced_botocore_sends_and_understands_the_same(built: Path, lambda_python: Path) -> None:
+def test_the_reduced_botocore_behaves_like_the_complete_one(built: Path, lambda_python: Path) -> None:
     makefile = (ROOT / "layers/dependencies/Makefile").read_text()
     services = re.findall(r"^services := (.+)$", makefile, re.MULTILINE)[0].split()
     program = f"services = {services!r}\n{WHAT_BOTO3_DOES}"
@@ -240,7 +238,7 @@ A_CALL_OF_EACH = {
 }
 
 
-def test_the_file_of_roots_holds_those_that_amazon_names_as_certifi_has_them(built: Path) -> None:
+def test_the_ca_file_contains_amazon_s_roots_as_in_certifi(built: Path) -> None:
     layer = built / "DependenciesLayer"
     roots = ssl.create_default_context(cafile=str(layer / "aws-roots.pem"))
     names = re.findall(r"'commonName', '([^']+)'", str([root["subject"] for root in roots.get_ca_certs()]))
@@ -249,7 +247,7 @@ def test_the_file_of_roots_holds_those_that_amazon_names_as_certifi_has_them(bui
     assert set(roots.get_ca_certs(binary_form=True)) < set(whole.get_ca_certs(binary_form=True))
 
 
-def test_no_certificates_of_a_package_are_edited(built: Path) -> None:
+def test_the_ca_files_of_packages_are_unchanged(built: Path) -> None:
     _, _, whole = setup.functions_python()
     for name in ("botocore/cacert.pem", "certifi/cacert.pem"):
         assert (built / "DependenciesLayer" / "python" / name).read_bytes() == (whole / name).read_bytes()
@@ -323,7 +321,7 @@ def handshakes(built: Path, python: Path, **variables: str) -> tuple[dict[str, A
     return of_aws, of_terra
 
 
-def test_every_client_of_aws_verifies_by_the_file_that_the_template_names(
+def test_every_aws_client_verifies_with_the_ca_file_of_the_template(
     built: Path, lambda_python: Path, endpoint_by_tls: tuple[str, bytes], tmp_path: Path
 ) -> None:
     endpoint, authority = endpoint_by_tls
@@ -345,7 +343,7 @@ def test_every_client_of_aws_verifies_by_the_file_that_the_template_names(
     assert of_aws == {service: [str(extended), len(ROOTS_OF_AWS) + 1, "answered"] for service in A_CALL_OF_EACH}
 
 
-def test_with_the_parameter_left_empty_they_verify_by_certifi_s_file(
+def test_with_the_parameter_left_empty_aws_clients_verify_with_certifi_s_file(
     built: Path, lambda_python: Path, endpoint_by_tls: tuple[str, bytes]
 ) -> None:
     of_aws, _ = handshakes(built, lambda_python, AWS_ENDPOINT_URL=endpoint_by_tls[0])

@@ -34,7 +34,7 @@ def test_without_lambdas_python_the_build_succeeds(
 
 
 @pytest.mark.usefixtures("no_lambda_python")
-def test_without_lambdas_python_one_line_says_so(
+def test_without_lambdas_python_the_build_prints_one_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("REQUIRE_ALL", raising=False)
@@ -47,7 +47,7 @@ def test_without_lambdas_python_one_line_says_so(
 
 
 @pytest.mark.usefixtures("no_lambda_python")
-def test_where_everything_is_required_there_must_be_byte_code(
+def test_with_require_all_a_build_without_byte_code_fails(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("REQUIRE_ALL", "1")
@@ -92,7 +92,7 @@ def test_a_service_that_botocore_does_not_have_stops_the_build(tmp_path: Path) -
         "latest/contest.py",
     ],
 )
-def test_what_lambda_needs_is_kept(name: str) -> None:
+def test_files_that_lambda_needs_are_kept(name: str) -> None:
     assert build.is_needed(name, ["dynamodb"])
 
 
@@ -108,10 +108,10 @@ def test_what_lambda_needs_is_kept(name: str) -> None:
         "pydantic_core/_pydantic_core.pyi",
     ],
 )
-def test_what_lambda_never_reads_is_left_out(name: str) -> None:
+def test_files_that_lambda_never_reads_are_removed(name: str) -> None:
     assert not build.is_needed(name, ["dynamodb"])
 
 
-def test_texts_named_documentation_go_and_members_of_that_name_stay() -> None:
+def test_documentation_texts_are_removed_and_members_of_that_name_are_kept() -> None:
     model = {"documentation": "gone", "members": {"documentation": {"shape": "Text", "documentation": "gone"}}}
     assert build.undocumented(model) == {"members": {"documentation": {"shape": "Text"}}}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.support import chromium as chromium_here
+from tests.support import chromium as chromium_program
 from tests.support.chromium import ARTIFACTS, OpenPage
 
 HERE = Path(__file__).parent
@@ -20,7 +20,7 @@ def installed_chromium() -> Iterator[Browser]:
     """One Chromium per file: Playwright keeps an event loop in this thread, which must not affect other suites."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium_here.find(), args=chromium_here.ARGUMENTS, headless=True
+            executable_path=chromium_program.find(), args=chromium_program.ARGUMENTS, headless=True
         )
         yield browser
         browser.close()
@@ -45,10 +45,10 @@ def chromium(installed_chromium: Browser, request: pytest.FixtureRequest) -> Ite
 
         yield open_page
         if request.node.stash.get(FAILED, False):
-            keep(contexts, ARTIFACTS / re.sub(r"[^\w.-]+", "-", request.node.nodeid.removeprefix("tests/")))
+            save_artifacts(contexts, ARTIFACTS / re.sub(r"[^\w.-]+", "-", request.node.nodeid.removeprefix("tests/")))
 
 
-def keep(contexts: list[BrowserContext], folder: Path) -> None:
+def save_artifacts(contexts: list[BrowserContext], folder: Path) -> None:
     for number, context in enumerate(contexts, 1):
         for tab, page in enumerate(context.pages, 1):
             page.screenshot(path=folder / f"{number}-{tab}.png", full_page=True)
@@ -64,8 +64,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if chromium_here.find():
+    if chromium_program.find():
         return
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason=f"no Chromium was found; install it: {chromium_here.INSTALLED_BY}"))
+            item.add_marker(
+                pytest.mark.skip(reason=f"no Chromium was found; install it: {chromium_program.INSTALL_HINT}")
+            )

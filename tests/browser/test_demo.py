@@ -50,7 +50,7 @@ def told_to_close(tab: Page) -> Iterator[None]:
         yield
 
 
-def test_a_person_connects_and_disconnects(
+def test_a_user_connects_and_disconnects(
     chromium: OpenPage, stack: Stack, api: httpx.Client, reference_id: str
 ) -> None:
     page = chromium(**DESKTOP)
@@ -76,7 +76,7 @@ def test_a_person_connects_and_disconnects(
     assert complaints == []
 
 
-def test_a_person_who_says_no_is_told_that_nothing_changed(
+def test_a_denied_login_is_shown_as_unchanged(
     chromium: OpenPage, stack: Stack, api: httpx.Client, reference_id: str
 ) -> None:
     page = sign_in(chromium(**PHONE), stack, reference_id)
@@ -87,7 +87,7 @@ def test_a_person_who_says_no_is_told_that_nothing_changed(
     assert connections_of(api, reference_id) == []
 
 
-def test_the_tab_is_there_before_the_api_has_answered(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
+def test_the_login_tab_opens_before_the_api_responds(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
     """Browsers block a tab opened after an await as a pop-up, so the demo opens the tab before the response arrives."""
     page = sign_in(chromium(), stack, reference_id)
     held: list[Route] = []
@@ -102,7 +102,9 @@ def test_the_tab_is_there_before_the_api_has_answered(chromium: OpenPage, stack:
     tab.wait_for_url("**/login/**")
 
 
-def test_where_tabs_are_blocked_the_login_takes_this_one(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
+def test_the_login_uses_the_current_tab_if_new_tabs_are_blocked(
+    chromium: OpenPage, stack: Stack, reference_id: str
+) -> None:
     page = chromium()
     page.add_init_script("window.open = () => null")
     sign_in(page, stack, reference_id)
@@ -116,7 +118,7 @@ def test_where_tabs_are_blocked_the_login_takes_this_one(chromium: OpenPage, sta
     expect(wearables(page).get_by_text("Connected")).to_be_visible()
 
 
-def test_the_app_learns_of_a_login_whose_tab_was_closed(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
+def test_the_app_shows_a_login_whose_tab_was_closed(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
     """The webhook arrives without the redirect. The result also appears after the app is reloaded."""
     page = sign_in(chromium(), stack, reference_id)
     tab = login_tab(page, connect(page, "Oura"))
@@ -128,7 +130,7 @@ def test_the_app_learns_of_a_login_whose_tab_was_closed(chromium: OpenPage, stac
     tells(page, "Oura is connected.")
 
 
-def test_while_nobody_looks_nobody_asks(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
+def test_a_hidden_tab_does_not_poll_the_api(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
     page = chromium()
     page.add_init_script("Object.defineProperty(document, 'hidden', {get: () => window.isAway === true})")
     asked: list[str] = []
@@ -147,7 +149,7 @@ def test_while_nobody_looks_nobody_asks(chromium: OpenPage, stack: Stack, refere
     tells(page, "Fitbit is connected.")
 
 
-def test_a_person_picks_the_provider_at_terra(
+def test_a_user_picks_the_provider_on_terra_s_page(
     chromium: OpenPage, stack: Stack, api: httpx.Client, reference_id: str
 ) -> None:
     page = sign_in(chromium(), stack, reference_id)
@@ -159,7 +161,7 @@ def test_a_person_picks_the_provider_at_terra(
     assert [connection["provider"] for connection in connections_of(api, reference_id)] == ["WHOOP"]
 
 
-def test_a_connection_that_broke_is_reconnected(
+def test_a_user_reconnects_a_connection_with_an_error(
     chromium: OpenPage, stack: Stack, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     user = terra.connect(reference_id, provider="POLAR", account=reference_id)
@@ -175,7 +177,7 @@ def test_a_connection_that_broke_is_reconnected(
     assert [connection["status"] for connection in connections_of(api, reference_id)] == ["connected"]
 
 
-def test_what_goes_wrong_is_said_in_words(chromium: OpenPage, stack: Stack, terra: Terra, reference_id: str) -> None:
+def test_errors_are_shown_as_messages(chromium: OpenPage, stack: Stack, terra: Terra, reference_id: str) -> None:
     page = sign_in(chromium(), stack, reference_id)
     terra.fault("/auth/authenticateUser", "status", status=503)
     with page.expect_popup() as opened:
@@ -191,7 +193,7 @@ def test_what_goes_wrong_is_said_in_words(chromium: OpenPage, stack: Stack, terr
     tells(page, "The server cannot be reached. Are you online?")
 
 
-def test_a_person_finds_their_provider(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
+def test_a_user_finds_a_provider_by_searching(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
     page = sign_in(chromium(), stack, reference_id)
     offered = page.get_by_role("button", name=re.compile("^Connect "))
     expect(offered).to_have_count(8, timeout=PATIENCE)
@@ -203,7 +205,7 @@ def test_a_person_finds_their_provider(chromium: OpenPage, stack: Stack, referen
     expect(page.get_by_text('No provider matches "a typewriter".')).to_be_visible()
 
 
-def test_what_happens_underneath_is_told_in_order_and_keeps_the_secret(
+def test_the_requests_and_webhooks_are_shown_in_order_without_the_state(
     chromium: OpenPage, stack: Stack, terra: Terra, reference_id: str
 ) -> None:
     terra.settings(redirect_waits_for_webhook=True)
@@ -234,7 +236,7 @@ def test_what_happens_underneath_is_told_in_order_and_keeps_the_secret(
 READS = "url => fetch(url, {headers: {authorization: 'Bearer ?'}}).then(answer => answer.status, error => error.name)"
 
 
-def test_only_the_demo_s_own_pages_may_read_the_api(chromium: OpenPage, stack: Stack) -> None:
+def test_only_pages_of_the_demo_may_read_the_api(chromium: OpenPage, stack: Stack) -> None:
     """CORS, and not a network rule, blocks an untrusted page on the same machine."""
     url = f"{stack.api_url}/connections"
     page = chromium()
@@ -247,7 +249,7 @@ def test_only_the_demo_s_own_pages_may_read_the_api(chromium: OpenPage, stack: S
 
 
 @pytest.mark.parametrize(("device", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
-def test_everybody_can_use_it(
+def test_the_demo_is_accessible(
     chromium: OpenPage,
     stack: Stack,
     terra: Terra,
@@ -277,7 +279,7 @@ def test_everybody_can_use_it(
 
 
 @pytest.mark.parametrize("signed_in", [False, True], ids=["nobody signed in", "signed in as another user"])
-def test_a_login_that_this_browser_cannot_ask_about_is_not_shown_as_failed(
+def test_a_login_of_another_user_is_not_shown_as_failed(
     chromium: OpenPage, stack: Stack, api: httpx.Client, reference_id: str, *, signed_in: bool
 ) -> None:
     page = chromium(**DESKTOP)

@@ -67,7 +67,7 @@ def violations(page: Page, rules: list[str]) -> str:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_everybody_can_read_and_use_every_page(chromium: OpenPage, language: str) -> None:
+def test_every_page_is_accessible(chromium: OpenPage, language: str) -> None:
     page = chromium(**PHONE, reduced_motion="reduce")
     complaints: list[str] = []
     page.on("console", lambda complaint: complaints.append(complaint.text))
@@ -91,7 +91,7 @@ def test_everybody_can_read_and_use_every_page(chromium: OpenPage, language: str
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", ["phone", "desktop"])
-def test_pictures_of_every_page_are_kept(chromium: OpenPage, size: str, scheme: str) -> None:
+def test_screenshots_of_every_page_are_saved(chromium: OpenPage, size: str, scheme: str) -> None:
     page = chromium(**(PHONE if size == "phone" else DESKTOP), color_scheme=scheme)
     for name, answer in every_page(Pages(BRANDS["branded"], is_local=False), "en").items():
         show(page, answer)
@@ -103,7 +103,7 @@ def test_pictures_of_every_page_are_kept(chromium: OpenPage, size: str, scheme: 
             page.screenshot(path=PICTURES / f"{language}-{name}-loud-{size}-{scheme}.png", animations="disabled")
 
 
-def test_arabic_starts_on_the_right(chromium: OpenPage) -> None:
+def test_arabic_pages_are_right_to_left(chromium: OpenPage) -> None:
     page = chromium(**DESKTOP)
     show(page, every_page(Pages(BRANDS["branded"], is_local=False), "ar")["connected"])
     assert page.evaluate("getComputedStyle(document.body).direction") == "rtl"
@@ -113,14 +113,14 @@ def test_arabic_starts_on_the_right(chromium: OpenPage) -> None:
     assert logo["x"] > name["x"]
 
 
-def test_a_logo_that_is_a_program_does_nothing(chromium: OpenPage) -> None:
+def test_scripts_in_a_logo_do_not_run(chromium: OpenPage) -> None:
     page = chromium()
     show(page, every_page(Pages(BRANDS["branded"], is_local=False), "en")["connected"])
     assert page.locator("header img").evaluate("image => image.complete && image.naturalWidth > 0")
     assert page.title() == "Your wearable is connected · Acme Health"
 
 
-def test_who_uses_the_keyboard_sees_where_they_are(chromium: OpenPage) -> None:
+def test_keyboard_focus_is_visible(chromium: OpenPage) -> None:
     page = chromium()
     show(page, every_page(Pages(Brand(), is_local=False), "en")["failed"])
     for name in ("Try again", "Back to the app"):
@@ -131,14 +131,14 @@ def test_who_uses_the_keyboard_sees_where_they_are(chromium: OpenPage) -> None:
 
 
 @pytest.mark.parametrize("preference", [{"reduced_motion": "reduce"}, {"reduced_motion": "no-preference"}])
-def test_who_wants_no_motion_gets_none(chromium: OpenPage, preference: dict[str, str]) -> None:
+def test_reduced_motion_disables_the_animation(chromium: OpenPage, preference: dict[str, str]) -> None:
     page = chromium(**preference)
     show(page, every_page(Pages(Brand(), is_local=False), "en")["confirming"])
     moving = page.locator("svg").evaluate("sign => sign.getAnimations().length")
     assert moving == (preference["reduced_motion"] == "no-preference")
 
 
-def test_buttons_keep_an_edge_where_the_system_chooses_the_colours(chromium: OpenPage) -> None:
+def test_buttons_have_a_border_with_forced_colors(chromium: OpenPage) -> None:
     page = chromium(forced_colors="active")
     show(page, every_page(Pages(BRANDS["loud"], is_local=False), "en")["failed"])
     for button in page.locator(".button").all():

@@ -23,7 +23,7 @@ from local import database, testing
 from local.aws_services import CREDENTIALS
 from local.processes import StackError
 from local.stack import shorten
-from tests.support.processes import command_line, descendants, end_with_all_it_started, wait_until_gone
+from tests.support.processes import command_line, descendants, kill_with_descendants, wait_until_gone
 from tests.support.waiting import eventually
 from tools.environment import ROOT
 
@@ -56,7 +56,7 @@ def launch() -> Iterator[Launch]:
 
         def start(directory: Path, **how: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - those of testing.launch
             process = testing.launch(directory, **how)
-            ends.callback(end_with_all_it_started, process)
+            ends.callback(kill_with_descendants, process)
             return process
 
         yield start
@@ -327,7 +327,7 @@ def test_a_stack_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
         starter.kill()
         starter.wait(60)
     finally:
-        end_with_all_it_started(starter)
+        kill_with_descendants(starter)
     assert wait_until_gone(processes) == []
     assert listening(running) == []
     assert not (tmp_path / "stack.json").exists()

@@ -30,7 +30,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-INSTALLED_BY = (
+INSTALL_HINT = (
     "brew install --cask chromium"
     if sys.platform == "darwin"
     else "apt install chromium fonts-noto-core fonts-noto-cjk (elsewhere any Chromium, named by CHROMIUM=<path>)"

@@ -10,14 +10,14 @@ from typing import Any
 Template = Mapping[str, Any]
 Resources = Mapping[str, Any]
 
-OF_A_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
-OF_A_STREAM = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams")
+QUEUE_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
+STREAM_ACTIONS = ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams")
 """The actions that Lambda uses, with the function's own role, to read an event source
 (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html, with-ddb-create-package.html)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Right:
+class Permission:
     """One action on one resource, named as in the template: `Sessions`, `Connections/index/by-reference-id`.
 
     Attributes:
@@ -34,13 +34,13 @@ class Right:
 # --- needed permissions ----------------------------------------------------------------------------------------------
 
 
-def needed(calls: Path, resources: Resources) -> set[Right]:
+def needed_by_calls(calls: Path, resources: Resources) -> set[Permission]:
     """Return the permissions that the recorded calls needed."""
     with calls.open() as lines:
-        return {right for line in lines for right in needed_by(json.loads(line), resources)}
+        return {permission for line in lines for permission in needed_by_call(json.loads(line), resources)}
 
 
-def needed_by(call: Mapping[str, Any], resources: Resources) -> Iterator[Right]:
+def needed_by_call(call: Mapping[str, Any], resources: Resources) -> Iterator[Permission]:
     """Return the permissions that one call needs."""
     function, params = call["function"], call["params"]
     action = f"{call['service']}:{call['operation']}"
@@ -49,17 +49,17 @@ def needed_by(call: Mapping[str, Any], resources: Resources) -> Iterator[Right]:
             for operation, table, index, item in _on_tables(call["operation"], params):
                 name = _without_suffix(table)
                 namespace = None if item is None else _namespace(item, name, resources)
-                yield Right(function, f"dynamodb:{operation}", name + index, namespace)
+                yield Permission(function, f"dynamodb:{operation}", name + index, namespace)
         case "secretsmanager":
             # Secrets Manager also ends an ARN with a dash and six characters.
-            yield Right(function, action, _without_suffix(params["SecretId"].rpartition("/")[2]))
+            yield Permission(function, action, _without_suffix(params["SecretId"].rpartition("/")[2]))
         case "sqs":
-            yield Right(function, action, _without_suffix(params["QueueUrl"].rpartition("/")[2]))
+            yield Permission(function, action, _without_suffix(params["QueueUrl"].rpartition("/")[2]))
         case "events":
             for entry in params["Entries"]:
-                yield Right(function, action, entry["EventBusName"])
+                yield Permission(function, action, entry["EventBusName"])
         case service:
-            message = f"{function} calls {service}: say here which right that needs."
+            message = f"{function} calls {service}: add the permissions that this needs here."
             raise NotImplementedError(message)
 
 
@@ -68,7 +68,7 @@ def _without_suffix(name: str) -> str:
     return name.partition("-")[0]
 
 
-_OF_A_TRANSACTION = {
+_TRANSACTION_ACTIONS = {
     "Put": "PutItem",
     "Update": "UpdateItem",
     "Delete": "DeleteItem",
@@ -86,10 +86,10 @@ def _on_tables(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[str,
     if operation in ("TransactWriteItems", "TransactGetItems"):
         for part in params["TransactItems"]:
             ((kind, details),) = part.items()
-            yield _OF_A_TRANSACTION[kind], details["TableName"], "", details.get("Item") or details.get("Key")
+            yield _TRANSACTION_ACTIONS[kind], details["TableName"], "", details.get("Item") or details.get("Key")
     elif operation == "BatchGetItem":
-        for table, wanted in params["RequestItems"].items():
-            for key in wanted["Keys"]:
+        for table, request in params["RequestItems"].items():
+            for key in request["Keys"]:
                 yield operation, table, "", key
     else:
         index = f"/index/{params['IndexName']}" if "IndexName" in params else ""
@@ -104,23 +104,23 @@ def _namespace(item: Mapping[str, Any], table: str, resources: Resources) -> str
     return name + colon if colon else ""
 
 
-def needed_by_lambda(resources: Resources) -> set[Right]:
+def needed_by_lambda(resources: Resources) -> set[Permission]:
     """Return the permissions that Lambda needs of a function's role, to read event sources and report failures."""
-    rights: set[Right] = set()
+    permissions: set[Permission] = set()
     for resource in resources.values():
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::Lambda::EventSourceMapping":
             source = name_of(properties["EventSourceArn"])
-            actions = OF_A_STREAM if source.endswith("/stream") else OF_A_QUEUE
+            actions = STREAM_ACTIONS if source.endswith("/stream") else QUEUE_ACTIONS
             function = function_of(properties["FunctionName"], resources)
-            rights |= {Right(function, action, source) for action in actions}
+            permissions |= {Permission(function, action, source) for action in actions}
         elif resource["Type"] == "AWS::Lambda::EventInvokeConfig":
             function = function_of(properties["FunctionName"], resources)
         else:
             continue
         if failed := properties.get("DestinationConfig", {}).get("OnFailure"):
-            rights.add(Right(function, "sqs:SendMessage", name_of(failed["Destination"])))
-    return rights
+            permissions.add(Permission(function, "sqs:SendMessage", name_of(failed["Destination"])))
+    return permissions
 
 
 # --- granted permissions ---------------------------------------------------------------------------------------------
@@ -135,16 +135,17 @@ class Grant:
     resource: str
     namespaces: tuple[str, ...] | None = None
 
-    def allows(self, right: Right) -> bool:
+    def allows(self, permission: Permission) -> bool:
         """Return whether the grant covers the permission."""
-        return (self.function, self.action, self.resource) == (right.function, right.action, right.resource) and (
+        needed = (permission.function, permission.action, permission.resource)
+        return (self.function, self.action, self.resource) == needed and (
             self.namespaces is None
-            or right.namespace is None
-            or any(fnmatchcase(right.namespace, pattern) for pattern in self.namespaces)
+            or permission.namespace is None
+            or any(fnmatchcase(permission.namespace, pattern) for pattern in self.namespaces)
         )
 
 
-def granted(resources: Resources) -> set[Grant]:
+def grants_of(resources: Resources) -> set[Grant]:
     """Return the grants of the functions' roles in the transformed template."""
     grants: set[Grant] = set()
     for name, function in resources.items():
@@ -152,15 +153,15 @@ def granted(resources: Resources) -> set[Grant]:
             role = resources[name_of(function["Properties"]["Role"])]["Properties"]
             for policy in role.get("Policies", []):
                 for statement in policy["PolicyDocument"]["Statement"]:
-                    grants |= set(_grants_of(name, statement))
+                    grants |= set(_grants_of_statement(name, statement))
     return grants
 
 
-def _grants_of(function: str, statement: Mapping[str, Any]) -> Iterator[Grant]:
+def _grants_of_statement(function: str, statement: Mapping[str, Any]) -> Iterator[Grant]:
     assert statement["Effect"] == "Allow", statement
     condition = dict(statement.get("Condition", {}))
     keys = condition.pop("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys")
-    assert not condition, f"say here what this condition means: {condition}"
+    assert not condition, f"add the meaning of this condition here: {condition}"
     for action in listed(statement["Action"]):
         for resource in listed(statement["Resource"]):
             # One grant per kind of item, so that an unused kind is found.
@@ -187,7 +188,7 @@ def name_of(value: Any) -> str:  # noqa: ANN401 - JSON
             return name
         case {"Fn::Sub": str(text)}:
             return text.replace("${", "").replace(".Arn}", "")
-        # The stack's own secret, or the user's in its place.
+        # The stack's own secret, or the operator's in its place.
         case {"Fn::If": [_, own, _]}:
             return name_of(own)
     message = f"This names no resource of the template: {value}"
@@ -202,25 +203,25 @@ def function_of(reference: Any, resources: Resources) -> str:  # noqa: ANN401 - 
     return name_of(reference)
 
 
-def not_allowed(rights: Iterable[Right], grants: Iterable[Grant]) -> list[Right]:
+def missing_permissions(permissions: Iterable[Permission], grants: Iterable[Grant]) -> list[Permission]:
     """Return the permissions that are needed and not granted."""
-    by_function = list(grants)
-    return [right for right in rights if not any(grant.allows(right) for grant in by_function)]
+    every_grant = list(grants)
+    return [each for each in permissions if not any(grant.allows(each) for grant in every_grant)]
 
 
-def not_needed(grants: Iterable[Grant], rights: Iterable[Right]) -> list[Grant]:
+def unneeded_grants(grants: Iterable[Grant], permissions: Iterable[Permission]) -> list[Grant]:
     """Return the grants that are not needed."""
-    known = list(rights)
-    return [grant for grant in grants if not any(grant.allows(right) for right in known)]
+    needed = list(permissions)
+    return [grant for grant in grants if not any(grant.allows(each) for each in needed)]
 
 
-def too_wide(grants: Iterable[Grant], rights: Iterable[Right]) -> list[Grant]:
+def too_broad_grants(grants: Iterable[Grant], permissions: Iterable[Permission]) -> list[Grant]:
     """Return grants for all items of a table where only some kinds are needed, which a condition can name."""
-    known = list(rights)
+    needed = list(permissions)
     found: list[Grant] = []
     for grant in grants:
-        kinds = {right.namespace for right in known if grant.allows(right)}
-        there_are = {right.namespace for right in known if right.resource == grant.resource}
-        if grant.namespaces is None and kinds and not kinds & {None, ""} and kinds < there_are:
+        kinds = {each.namespace for each in needed if grant.allows(each)}
+        kinds_in_table = {each.namespace for each in needed if each.resource == grant.resource}
+        if grant.namespaces is None and kinds and not kinds & {None, ""} and kinds < kinds_in_table:
             found.append(grant)
     return found

@@ -1,7 +1,9 @@
-"""Variables that a shell may have set for other programs. Commands that only use this machine must ignore them."""
+"""Variables that a shell may have set for other programs. Commands that use only this machine must ignore them."""
 
-DEAD = "http://127.0.0.1:9"
-DEAD_PROXIES = {name: DEAD for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (upper, upper.lower())}
+UNREACHABLE = "http://127.0.0.1:9"
+UNREACHABLE_PROXIES = {
+    name: UNREACHABLE for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (upper, upper.lower())
+}
 ODD_PYTHON = {
     "PYTHONHOME": "/nonexistent",
     "PYTHONPATH": "/nonexistent",
@@ -27,21 +29,21 @@ ODD_PIP = {
     "UV_CONSTRAINT": "/nonexistent",
 }
 PROXIES = {
-    "dead proxies": DEAD_PROXIES,
+    "unreachable proxies": UNREACHABLE_PROXIES,
     "a SOCKS proxy": {"ALL_PROXY": "socks5://127.0.0.1:9", "all_proxy": "socks5h://127.0.0.1:9"},
-    "a proxy that is no address": {"HTTPS_PROXY": "://", "HTTP_PROXY": "nonsense"},
+    "a malformed proxy": {"HTTPS_PROXY": "://", "HTTP_PROXY": "nonsense"},
 }
 LOCAL_ONLY = {
-    "a profile that is not there": {"AWS_PROFILE": "nobody"},
-    "half of the keys": {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": ""},
-    "another endpoint": {"AWS_ENDPOINT_URL": DEAD},
-    "a bundle that is not there": {"AWS_CA_BUNDLE": "/nonexistent"},
-    "a region that is none": {"AWS_REGION": "eu west 1", "AWS_DEFAULT_REGION": "eu west 1"},
+    "a missing profile": {"AWS_PROFILE": "missing"},
+    "an incomplete access key": {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": ""},
+    "another endpoint": {"AWS_ENDPOINT_URL": UNREACHABLE},
+    "a missing CA bundle": {"AWS_CA_BUNDLE": "/nonexistent"},
+    "an invalid region": {"AWS_REGION": "eu west 1", "AWS_DEFAULT_REGION": "eu west 1"},
     **PROXIES,
-    "odd Python settings": ODD_PYTHON,
-    "odd pip settings": ODD_PIP,
+    "unusual Python settings": ODD_PYTHON,
+    "unusual pip settings": ODD_PIP,
     "a virtual environment of another project": {"VIRTUAL_ENV": "/nonexistent", "CONDA_PREFIX": "/nonexistent"},
-    "a bare terminal": {"TERM": "dumb", "LANG": "C", "LC_ALL": "C", "TZ": "Nowhere/Land", "COLUMNS": "1"},
+    "a minimal terminal": {"TERM": "dumb", "LANG": "C", "LC_ALL": "C", "TZ": "Nowhere/Land", "COLUMNS": "1"},
 }
 
 

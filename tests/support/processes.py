@@ -1,4 +1,4 @@
-"""Finds, names and ends processes."""
+"""Finds, names and kills processes."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,7 @@ import psutil
 if TYPE_CHECKING:
     import subprocess
 
-PATIENCE = 60.0
+TIMEOUT = 60.0  # seconds
 
 
 def descendants(pid: int) -> list[psutil.Process]:
@@ -28,21 +28,21 @@ def command_line(process: psutil.Process) -> str:
 
 def wait_until_gone(processes: list[psutil.Process]) -> list[str]:
     """Wait, and return the command lines of the processes that still run."""
-    _, alive = psutil.wait_procs(processes, timeout=PATIENCE)
+    _, alive = psutil.wait_procs(processes, timeout=TIMEOUT)
     return [command_line(process) for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
-def end(processes: list[psutil.Process]) -> None:
+def kill(processes: list[psutil.Process]) -> None:
     """Kill all of them."""
     for process in processes:
         try:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(processes, timeout=PATIENCE)
+    psutil.wait_procs(processes, timeout=TIMEOUT)
 
 
-def end_with_all_it_started(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:
+def kill_with_descendants(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:
     """Kill a test's program and its descendants. Does nothing if the program has ended."""
-    end(descendants(process.pid) if process.poll() is None else [])
-    process.wait(PATIENCE)
+    kill(descendants(process.pid) if process.poll() is None else [])
+    process.wait(TIMEOUT)

@@ -11,7 +11,7 @@ from tools.environment import ROOT
 Template = dict[str, Any]
 
 
-def test_cloudformation_gets_the_whole_configuration_or_none(transformed: Template) -> None:
+def test_the_api_has_the_cors_configuration_only_with_allowed_origins(transformed: Template) -> None:
     (api,) = (found for found in transformed["Resources"].values() if found["Type"] == "AWS::ApiGatewayV2::Api")
     condition, configuration, otherwise = api["Properties"]["Body"]["x-amazon-apigateway-cors"]["Fn::If"]
     assert condition in transformed["Conditions"]
@@ -52,7 +52,7 @@ def local(origins: str) -> CorsSpec | None:
     ).cors
 
 
-def test_the_local_gateway_reads_the_same() -> None:
+def test_the_local_gateway_reads_the_same_cors_configuration() -> None:
     assert local("") is None
     cors = local("https://app.example.com,http://localhost:5173")
     assert cors is not None
@@ -62,7 +62,7 @@ def test_the_local_gateway_reads_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("origins", "taken"),
+    ("origins", "is_accepted"),
     [
         ("", True),
         ("https://app.example.com", True),
@@ -78,6 +78,6 @@ def test_the_local_gateway_reads_the_same() -> None:
         ("null", False),
     ],
 )
-def test_origins_are_named_one_by_one(template: Template, origins: str, taken: bool) -> None:  # noqa: FBT001
+def test_only_exact_origins_are_accepted(template: Template, origins: str, is_accepted: bool) -> None:  # noqa: FBT001
     pattern = template["Parameters"]["AllowedOrigins"]["AllowedPattern"]
-    assert bool(re.fullmatch(pattern, origins)) is taken
+    assert bool(re.fullmatch(pattern, origins)) is is_accepted

@@ -49,7 +49,7 @@ def test_a_new_layer_publishes_every_function_that_has_it(template: Template) ->
     assert not set(before.values()) & set(after.values())
 
 
-def test_a_version_that_is_rolled_back_goes_so_that_the_same_release_can_be_tried_again(transformed: Template) -> None:
+def test_a_rolled_back_version_is_deleted_so_that_its_release_can_be_deployed_again(transformed: Template) -> None:
     for name, resource in transformed["Resources"].items():
         if resource["Type"] == "AWS::Lambda::Version":
             assert resource["DeletionPolicy"] == "Delete", name
@@ -66,7 +66,7 @@ def test_every_route_calls_the_alias(transformed: Template) -> None:
     assert all("Aliaslive}" in uri for uri in calls)
 
 
-def test_event_sources_schedules_and_the_authorizer_follow_the_alias_where_traffic_is_shifted(safe: Template) -> None:
+def test_with_safe_deployments_event_sources_schedules_and_the_authorizer_use_the_alias(safe: Template) -> None:
     resources, aliases = safe["Resources"], set(of_type(safe, "AWS::Lambda::Alias"))
     for name, mapping in of_type(safe, "AWS::Lambda::EventSourceMapping").items():
         condition, alias, latest = mapping["FunctionName"]["Fn::If"]
@@ -83,7 +83,7 @@ def test_event_sources_schedules_and_the_authorizer_follow_the_alias_where_traff
     assert permission["FunctionName"]["Fn::If"][1] == {"Ref": "AuthorizeAliaslive"}
 
 
-def test_traffic_is_shifted_in_steps_and_back_on_the_alarm(safe: Template) -> None:
+def test_traffic_is_shifted_in_steps_and_rolled_back_on_the_alarm(safe: Template) -> None:
     groups = of_type(safe, "AWS::CodeDeploy::DeploymentGroup")
     assert set(groups) == {f"{name}DeploymentGroup" for name in of_type(safe, "AWS::Lambda::Function")}
     alarm = safe["Resources"]["DeploymentFailing"]["Properties"]
@@ -96,7 +96,7 @@ def test_traffic_is_shifted_in_steps_and_back_on_the_alarm(safe: Template) -> No
             assert "CodeDeployLambdaAliasUpdate" in resource["UpdatePolicy"], name
 
 
-def test_without_the_parameter_a_deployment_is_done_at_once(transformed: Template) -> None:
+def test_without_the_parameter_traffic_is_shifted_at_once(transformed: Template) -> None:
     assert not [name for name, r in transformed["Resources"].items() if r["Type"].startswith("AWS::CodeDeploy::")]
 
 
@@ -106,7 +106,7 @@ def test_sam_transforms_it_and_cloudformation_accepts_it(safe: Template) -> None
     assert [found for found in lint_all(json.dumps(safe)) if found.rule.severity != "informational"] == []
 
 
-def test_a_domain_is_made_only_where_one_is_named(template: Template) -> None:
+def test_a_domain_is_created_only_if_it_is_named(template: Template) -> None:
     conditions = {
         name: resource.get("Condition")
         for name, resource in template["Resources"].items()
@@ -115,7 +115,7 @@ def test_a_domain_is_made_only_where_one_is_named(template: Template) -> None:
     assert conditions == {"Domain": "HasDomain", "DomainToHttpApi": "HasDomain", "DomainRecord": "HasHostedZone"}
 
 
-def test_only_terra_s_dev_id_has_to_be_given(template: Template) -> None:
+def test_only_terra_s_dev_id_is_a_required_parameter(template: Template) -> None:
     assert [name for name, of in template["Parameters"].items() if "Default" not in of] == ["TerraDevId"]
 
 
@@ -125,7 +125,7 @@ def test_no_secret_is_a_parameter(template: Template) -> None:
         assert secret.get("SecretString", "{}") == "{}", name
 
 
-def test_every_secret_that_somebody_fills_or_reads_is_an_output(template: Template) -> None:
+def test_the_arn_of_every_secret_is_an_output(template: Template) -> None:
     for name in of_type(template, "AWS::SecretsManager::Secret"):
         output = f"{name}Arn"
         assert name_of(template["Outputs"][output]["Value"]) == name

@@ -11,7 +11,7 @@ from terra_connections.errors import Misconfigured
 Template = dict[str, Any]
 
 
-def is_read(algorithms: str) -> bool:
+def is_accepted_by_the_code(algorithms: str) -> bool:
     try:
         Policy.parse(issuer="https://login.example.com", audience="app", algorithms=algorithms, claim="sub")
     except Misconfigured:
@@ -27,17 +27,17 @@ def is_read(algorithms: str) -> bool:
         *("HS256", "HS512", "none", "RS256,HS256", "RS256,none", "ES256K", "RS128", "rs256", "", ",", "RS256;ES256"),
     ],
 )
-def test_the_algorithms_that_can_be_deployed_are_those_that_are_read(template: Template, algorithms: str) -> None:
+def test_the_template_and_the_code_accept_the_same_algorithms(template: Template, algorithms: str) -> None:
     pattern = template["Parameters"]["OidcAlgorithms"]["AllowedPattern"]
-    assert bool(re.fullmatch(pattern, algorithms)) is is_read(algorithms)
+    assert bool(re.fullmatch(pattern, algorithms)) is is_accepted_by_the_code(algorithms)
 
 
-def test_the_default_is_what_issuers_sign_with(template: Template) -> None:
+def test_the_default_algorithms_are_those_of_common_issuers(template: Template) -> None:
     assert template["Parameters"]["OidcAlgorithms"]["Default"] == "RS256,ES256"
     assert template["Parameters"]["OidcReferenceIdClaim"]["Default"] == "sub"
 
 
-def test_without_an_issuer_nothing_else_is_needed_and_with_one_an_audience(transformed: Template) -> None:
+def test_an_audience_is_required_only_with_an_issuer(transformed: Template) -> None:
     parameters = transformed["Parameters"]
     assert parameters["OidcIssuer"]["Default"] == parameters["OidcAudience"]["Default"] == ""
     rule = transformed["Rules"]["UserTokensNameTheirAudience"]
@@ -45,19 +45,21 @@ def test_without_an_issuer_nothing_else_is_needed_and_with_one_an_audience(trans
     assert rule["Assertions"][0]["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "OidcAudience"}, ""]}]}
 
 
-def test_a_claim_that_several_users_can_have_is_refused_when_the_stack_is_deployed(transformed: Template) -> None:
+def test_a_claim_that_users_can_share_is_rejected_at_deployment(transformed: Template) -> None:
     [assertion] = transformed["Rules"]["UserTokensNameOneUser"]["Assertions"]
     assert assertion["Assert"] == {
         "Fn::Not": [{"Fn::Contains": [sorted(NO_IDENTITY), {"Ref": "OidcReferenceIdClaim"}]}]
     }
 
 
-def test_only_the_authorizer_carries_what_reads_tokens(transformed: Template) -> None:
+def test_only_the_authorizer_has_the_layer_for_user_tokens(transformed: Template) -> None:
     layers = {
         name: [layer["Ref"] for layer in resource["Properties"]["Layers"]]
         for name, resource in transformed["Resources"].items()
         if resource["Type"] == "AWS::Lambda::Function"
     }
-    carriers = {name for name, refs in layers.items() if any(ref.startswith("AuthorizerDep") for ref in refs)}
-    assert carriers == {"Authorize"}
+    functions_with_layer = {
+        name for name, refs in layers.items() if any(ref.startswith("AuthorizerDep") for ref in refs)
+    }
+    assert functions_with_layer == {"Authorize"}
     assert len(layers["Authorize"]) == 3

@@ -24,7 +24,7 @@ FUNCTION = "AWS::Serverless::Function"
 LAYER = "AWS::Serverless::LayerVersion"
 PUBLIC = {"GET /auth/success", "GET /auth/failure", "POST /auth/retry", "POST /webhooks/terra"}
 # Read by boto3 and by Powertools themselves.
-OTHERS_SETTINGS = {
+LIBRARY_SETTINGS = {
     "AWS_CA_BUNDLE",
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_EVENTBRIDGE",
@@ -43,7 +43,7 @@ def routes(functions: Functions) -> Iterator[tuple[str, str, dict[str, Any]]]:
                 yield name, f"{route['Method']} {route['Path']}", route
 
 
-def test_every_folder_is_a_function_and_the_reverse(functions: Functions) -> None:
+def test_every_folder_is_a_function_and_every_function_a_folder(functions: Functions) -> None:
     folders = {f"functions/{path.parent.name}" for path in (ROOT / "functions").glob("*/handler.py")}
     assert {function["CodeUri"] for function in functions.values()} == folders
 
@@ -58,11 +58,11 @@ def variables_of(function: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_every_function_gets_only_what_boto3_and_powertools_read(template: Template) -> None:
-    assert set(variables_of(template["Globals"]["Function"])) == OTHERS_SETTINGS
+def test_the_global_variables_are_those_of_boto3_and_powertools(template: Template) -> None:
+    assert set(variables_of(template["Globals"]["Function"])) == LIBRARY_SETTINGS
 
 
-def test_a_function_gets_exactly_the_settings_that_its_code_reads(functions: Functions) -> None:
+def test_a_function_has_exactly_the_settings_that_its_code_reads(functions: Functions) -> None:
     steps = []
     for name, function in functions.items():
         read, given = loaded(Path(function["CodeUri"]).name).settings, variables_of(function).keys()
@@ -72,15 +72,15 @@ def test_a_function_gets_exactly_the_settings_that_its_code_reads(functions: Fun
     assert steps == []
 
 
-def test_a_setting_has_one_value_in_all_functions_that_have_it(functions: Functions) -> None:
+def test_a_setting_has_the_same_value_in_all_functions(functions: Functions) -> None:
     values = {name: value for function in functions.values() for name, value in variables_of(function).items()}
     assert values.keys() == SETTINGS.keys()
     for name, function in functions.items():
         assert variables_of(function).items() <= values.items(), name
 
 
-def test_the_long_settings_fit_into_what_lambda_gives_an_environment(template: Template) -> None:
-    # The other variables of a function, with their names, take less than 1,600 of the 4,096 bytes.
+def test_the_longest_settings_fit_into_lambda_s_limit_for_an_environment(template: Template) -> None:
+    # The other variables of a function, with their names, need less than 1,600 of the 4,096 bytes.
     longest = sum(template["Parameters"][name]["MaxLength"] for name in ("ReturnTargets", "BrandName", "BrandLogo"))
     assert longest <= 4096 - 1700
 
@@ -93,36 +93,36 @@ def test_settings_and_parameters_have_the_same_names(template: Template) -> None
             assert "".join(word.capitalize() for word in name.split("_")) == value["Ref"]
 
 
-def test_nothing_but_the_endpoints_tells_a_laptop_from_aws(template: Template) -> None:
+def test_a_deployed_stack_uses_the_default_endpoints_of_aws(template: Template) -> None:
     variables = template["Globals"]["Function"]["Environment"]["Variables"]
-    for name in OTHERS_SETTINGS:
+    for name in LIBRARY_SETTINGS:
         if name.startswith("AWS_ENDPOINT_URL"):
             assert template["Parameters"][variables[name]["Ref"]]["Default"] == ""
 
 
-def test_every_route_passes_the_authorizer_but_the_public_ones(template: Template, functions: Functions) -> None:
+def test_every_route_except_the_public_ones_has_the_authorizer(template: Template, functions: Functions) -> None:
     assert template["Resources"]["HttpApi"]["Properties"]["Auth"]["DefaultAuthorizer"] == "Callers"
     public = {path for _, path, route in routes(functions) if route.get("Auth") == {"Authorizer": "NONE"}}
     assert public == PUBLIC
     assert all(route.get("Auth") is None for _, path, route in routes(functions) if path not in PUBLIC)
 
 
-def test_the_contract_names_exactly_the_routes_that_exist(openapi: dict[str, Any], functions: Functions) -> None:
+def test_the_contract_and_the_template_have_the_same_routes(openapi: dict[str, Any], functions: Functions) -> None:
     promised = {f"{method.upper()} {path}" for path, item in openapi["paths"].items() for method in item}
     assert promised == {path for _, path, _ in routes(functions)}
 
 
-def test_the_contract_opens_exactly_the_public_routes(openapi: dict[str, Any]) -> None:
-    open_ = {
+def test_the_contract_has_no_security_exactly_on_the_public_routes(openapi: dict[str, Any]) -> None:
+    public = {
         f"{method.upper()} {path}"
         for path, item in openapi["paths"].items()
         for method, operation in item.items()
         if operation.get("security") == []
     }
-    assert open_ == PUBLIC
+    assert public == PUBLIC
 
 
-def test_an_operation_is_named_as_its_function(openapi: dict[str, Any], functions: Functions) -> None:
+def test_an_operation_is_named_after_its_function(openapi: dict[str, Any], functions: Functions) -> None:
     for name, path, _ in routes(functions):
         method, _, address = path.partition(" ")
         assert openapi["paths"][address][method.lower()]["operationId"] == name[0].lower() + name[1:]
@@ -132,7 +132,7 @@ def of_type(template: Template, type_: str) -> dict[str, dict[str, Any]]:
     return {name: resource for name, resource in template["Resources"].items() if resource["Type"] == type_}
 
 
-def test_tables_keep_what_must_be_kept(template: Template) -> None:
+def test_tables_are_encrypted_and_connections_is_retained_and_backed_up(template: Template) -> None:
     tables = of_type(template, "AWS::DynamoDB::Table")
     for table in tables.values():
         assert "TableName" not in table["Properties"]
@@ -147,16 +147,16 @@ def test_tables_keep_what_must_be_kept(template: Template) -> None:
     assert connections["Properties"]["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
 
 
-def test_whatever_holds_something_says_what_becomes_of_it(template: Template) -> None:
-    holding = ("DynamoDB::Table", "SQS::Queue", "Logs::LogGroup", "SecretsManager::Secret", "Events::EventBus")
-    for type_ in holding:
+def test_every_stateful_resource_has_deletion_policies(template: Template) -> None:
+    stateful = ("DynamoDB::Table", "SQS::Queue", "Logs::LogGroup", "SecretsManager::Secret", "Events::EventBus")
+    for type_ in stateful:
         for name, resource in of_type(template, f"AWS::{type_}").items():
-            kept = name in {"Connections", "PseudonymKey"}
-            assert resource["DeletionPolicy"] == ("RetainExceptOnCreate" if kept else "Delete"), name
-            assert resource["UpdateReplacePolicy"] == ("Retain" if kept else "Delete"), name
+            is_retained = name in {"Connections", "PseudonymKey"}
+            assert resource["DeletionPolicy"] == ("RetainExceptOnCreate" if is_retained else "Delete"), name
+            assert resource["UpdateReplacePolicy"] == ("Retain" if is_retained else "Delete"), name
 
 
-def test_connections_is_protected_from_deletion_by_a_parameter_that_a_first_deployment_leaves_off(
+def test_a_parameter_protects_connections_from_deletion_and_is_off_by_default(
     template: Template,
 ) -> None:
     connections = template["Resources"]["Connections"]["Properties"]
@@ -165,20 +165,20 @@ def test_connections_is_protected_from_deletion_by_a_parameter_that_a_first_depl
     assert template["Parameters"]["ProtectConnections"]["Default"] == "false"
 
 
-def test_every_log_ends(template: Template) -> None:
+def test_every_log_has_a_retention(template: Template) -> None:
     for name, group in of_type(template, "AWS::Logs::LogGroup").items():
         assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}, name
 
 
 def test_every_queue_is_encrypted_and_has_a_dead_letter_queue_with_an_alarm(template: Template) -> None:
     queues = of_type(template, "AWS::SQS::Queue")
-    dead = {
+    dead_letter_queues = {
         name_of(queue["Properties"]["RedrivePolicy"]["deadLetterTargetArn"])
         for queue in queues.values()
         if "RedrivePolicy" in queue["Properties"]
     }
     # Failed records of event sources and failed invocations go to one, too.
-    dead |= {
+    dead_letter_queues |= {
         name_of(found)
         for found in re.findall(r'"OnFailure": \{[^{}]*"Destination": (\{[^{}]*\})', json.dumps(template["Resources"]))
         for found in [json.loads(found)]
@@ -192,32 +192,32 @@ def test_every_queue_is_encrypted_and_has_a_dead_letter_queue_with_an_alarm(temp
     }
     for name, queue in queues.items():
         assert queue["Properties"]["SqsManagedSseEnabled"] is True, name
-        assert name in dead or "RedrivePolicy" in queue["Properties"], name
-    assert dead == watched
+        assert name in dead_letter_queues or "RedrivePolicy" in queue["Properties"], name
+    assert dead_letter_queues == watched
 
 
-NAMES_NOBODY = {"UnpublishedEvents"}
+WITHOUT_USER_IDS = {"UnpublishedEvents"}
 """Queues whose messages contain no user_id: for a failed stream record, Lambda sends only its position."""
 
 
-def test_no_queue_keeps_what_names_a_connection_for_longer_than_two_days(template: Template) -> None:
+def test_queues_keep_messages_with_user_ids_for_at_most_two_days(template: Template) -> None:
     for name, queue in of_type(template, "AWS::SQS::Queue").items():
         kept = timedelta(seconds=queue["Properties"]["MessageRetentionPeriod"])
         # SQS counts from the first send, even for a message that it has moved to a dead-letter queue.
-        assert kept == timedelta(days=14) if name in NAMES_NOBODY else kept <= timedelta(days=2), name
+        assert kept == timedelta(days=14) if name in WITHOUT_USER_IDS else kept <= timedelta(days=2), name
     assert timedelta(days=2) >= PAGES_KEPT_FOR
 
 
-def test_tombstones_outlive_every_backup() -> None:
+def test_tombstones_are_kept_longer_than_backups() -> None:
     assert min(ERASED_FOR, TOMBSTONE_KEPT_FOR) > timedelta(days=35)
 
 
-def test_an_erasure_ends_before_its_function_does(functions: Functions) -> None:
+def test_an_erasure_stops_before_the_timeout_of_its_function(functions: Functions) -> None:
     # The final write and a new read of a secret may take 5 s each.
     assert timedelta(seconds=functions["ErasePerson"]["Timeout"]) >= WORK_FOR + timedelta(seconds=10)
 
 
-def test_a_fresh_deployment_signs_nothing_and_opens_to_nobody(template: Template) -> None:
+def test_a_new_deployment_has_random_keys_and_no_terra_credentials(template: Template) -> None:
     secrets = {
         n: r["Properties"] for n, r in template["Resources"].items() if r["Type"] == "AWS::SecretsManager::Secret"
     }
@@ -227,7 +227,7 @@ def test_a_fresh_deployment_signs_nothing_and_opens_to_nobody(template: Template
     assert secrets["PseudonymKey"]["GenerateSecretString"]["PasswordLength"] >= 32
 
 
-def test_the_pseudonym_key_reaches_functions_by_a_dynamic_reference_and_is_kept_with_the_tombstones(
+def test_the_pseudonym_key_is_a_dynamic_reference_and_is_retained_with_the_tombstones(
     template: Template, functions: Functions
 ) -> None:
     key = template["Resources"]["PseudonymKey"]
@@ -239,7 +239,7 @@ def test_the_pseudonym_key_reaches_functions_by_a_dynamic_reference_and_is_kept_
         assert key[policy] == template["Resources"]["Connections"][policy]
 
 
-def test_the_webhook_has_its_own_high_throttle_and_what_is_open_to_the_world_a_lower_one(
+def test_the_webhook_has_a_higher_throttle_and_other_public_routes_a_lower_one(
     template: Template, functions: Functions
 ) -> None:
     api = template["Resources"]["HttpApi"]["Properties"]
@@ -247,26 +247,26 @@ def test_the_webhook_has_its_own_high_throttle_and_what_is_open_to_the_world_a_l
     others = api["DefaultRouteSettings"]["ThrottlingRateLimit"]
     assert limits.pop("POST /webhooks/terra") > others
     assert limits.keys() <= {path for _, path, _ in routes(functions)}
-    ask_terra = {"POST /sessions", "POST /connections/sync", "POST /mobile-tokens", "POST /erasures"}
-    assert limits.keys() == PUBLIC - {"POST /webhooks/terra"} | ask_terra
+    call_terra = {"POST /sessions", "POST /connections/sync", "POST /mobile-tokens", "POST /erasures"}
+    assert limits.keys() == PUBLIC - {"POST /webhooks/terra"} | call_terra
     assert all(0 < limit < others for limit in limits.values())
 
 
-def test_lines_of_the_access_log_are_json_also_where_there_is_an_error(template: Template) -> None:
+def test_the_access_log_uses_the_unquoted_error_message(template: Template) -> None:
     log = template["Resources"]["HttpApi"]["Properties"]["AccessLogSettings"]["Format"]
     assert json.loads(log)["error"] == "$context.error.message"
     # AWS adds the quotation marks to this value.
     assert "messageString" not in log
 
 
-def test_access_logs_hold_no_path_no_query_and_no_address(template: Template) -> None:
+def test_access_logs_contain_no_path_no_query_and_no_ip_address(template: Template) -> None:
     log = template["Resources"]["HttpApi"]["Properties"]["AccessLogSettings"]["Format"]
-    told = set(re.findall(r"\$context\.[A-Za-z.]+", log))
-    assert "$context.routeKey" in told
-    assert not told & {"$context.path", "$context.identity.sourceIp", "$context.identity.userAgent"}
+    logged = set(re.findall(r"\$context\.[A-Za-z.]+", log))
+    assert "$context.routeKey" in logged
+    assert not logged & {"$context.path", "$context.identity.sourceIp", "$context.identity.userAgent"}
 
 
-def test_an_access_log_line_is_json_also_after_an_error(template: Template) -> None:
+def test_a_line_of_the_access_log_is_json_also_after_an_error(template: Template) -> None:
     log = template["Resources"]["HttpApi"]["Properties"]["AccessLogSettings"]["Format"]
     # "The quoted value of $context.error.message"
     # (https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html).
@@ -275,12 +275,12 @@ def test_an_access_log_line_is_json_also_after_an_error(template: Template) -> N
     assert json.loads(line)["error"] == "Forbidden"
 
 
-def test_the_access_log_takes_no_room_in_the_account_s_log_policy(template: Template) -> None:
+def test_the_access_log_needs_no_entry_in_the_account_s_log_policy(template: Template) -> None:
     group = template["Resources"]["HttpApiLog"]["Properties"]["LogGroupName"]
     assert group == {"Fn::Sub": "/aws/vendedlogs/apis/${AWS::StackName}"}
 
 
-def test_layers_are_named_after_their_stack_also_if_its_name_is_as_long_as_it_can_be(template: Template) -> None:
+def test_layer_names_begin_with_the_stack_name_and_fit_lambda_s_limit(template: Template) -> None:
     names = [layer["Properties"]["LayerName"]["Fn::Sub"] for layer in of_type(template, LAYER).values()]
     assert len(set(names)) == len(names)
     for name in names:
@@ -288,19 +288,19 @@ def test_layers_are_named_after_their_stack_also_if_its_name_is_as_long_as_it_ca
         assert len(name.replace("${AWS::StackName}", "s" * 128)) <= 140
 
 
-def test_with_a_domain_the_api_s_own_address_is_closed(transformed: Template) -> None:
+def test_with_a_domain_the_default_endpoint_of_the_api_is_disabled(transformed: Template) -> None:
     (api,) = of_type(transformed, "AWS::ApiGatewayV2::Api").values()
     (server,) = api["Properties"]["Body"]["servers"]
-    closed = server["x-amazon-apigateway-endpoint-configuration"]["disableExecuteApiEndpoint"]
-    assert closed == {"Fn::If": ["HasDomain", True, False]}
+    is_disabled = server["x-amazon-apigateway-endpoint-configuration"]["disableExecuteApiEndpoint"]
+    assert is_disabled == {"Fn::If": ["HasDomain", True, False]}
 
 
-def test_no_warning_of_the_import_refuses_a_deployment(template: Template) -> None:
+def test_warnings_of_the_import_do_not_fail_a_deployment(template: Template) -> None:
     # SAM writes path parameters without a schema, of which swagger-parser warns. AWS does not publish its version.
     assert "FailOnWarnings" not in template["Resources"]["HttpApi"]["Properties"]
 
 
-def test_parameters_that_need_each_other_are_refused_alone(template: Template) -> None:
+def test_parameters_that_need_each_other_are_rejected_alone(template: Template) -> None:
     def named(condition: dict[str, Any]) -> str:
         return name_of(condition["Fn::Not"][0]["Fn::Equals"][0])
 
@@ -311,7 +311,7 @@ def test_parameters_that_need_each_other_are_refused_alone(template: Template) -
     assert needs == {("DomainName", "CertificateArn"), ("HostedZoneId", "DomainName")}
 
 
-def test_return_targets_that_are_no_json_object_are_refused_at_deployment(template: Template) -> None:
+def test_return_targets_that_are_not_a_json_object_are_rejected_at_deployment(template: Template) -> None:
     parameter = template["Parameters"]["ReturnTargets"]
     documented = re.findall(r"```json\n(.*?)```", (ROOT / "docs/return-targets.md").read_text(), re.DOTALL)[0]
     for value in ("{}", documented, json.dumps(json.loads(documented))):
@@ -321,7 +321,7 @@ def test_return_targets_that_are_no_json_object_are_refused_at_deployment(templa
         assert not re.fullmatch(parameter["AllowedPattern"], value), value
 
 
-def test_what_other_stacks_build_on_is_exported_as_the_documents_import_it(template: Template) -> None:
+def test_the_exports_have_the_names_that_the_documents_import(template: Template) -> None:
     exported = {
         name: output["Export"]["Name"]["Fn::Sub"] for name, output in template["Outputs"].items() if "Export" in output
     }
@@ -329,7 +329,7 @@ def test_what_other_stacks_build_on_is_exported_as_the_documents_import_it(templ
     assert "!ImportValue terra-connections-dev-EventBusName" in (ROOT / "docs/events.md").read_text()
 
 
-def test_time_limits_fit_terra_and_the_gateway(functions: Functions) -> None:
+def test_timeouts_fit_terra_and_api_gateway(functions: Functions) -> None:
     assert functions["CreateSession"]["Timeout"] < 30
     assert functions["TerraWebhook"]["Timeout"] <= 8
 
@@ -359,7 +359,7 @@ def metrics_of(alarm: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield from (part["MetricStat"]["Metric"] for part in alarm.get("Metrics", []) if "MetricStat" in part)
 
 
-def test_every_alarm_stands_on_a_metric_that_exists(template: Template) -> None:
+def test_every_alarm_uses_an_existing_metric(template: Template) -> None:
     for name, alarm in alarms(template).items():
         for metric in metrics_of(alarm):
             dimensions = {dimension["Name"] for dimension in metric.get("Dimensions", [])}
@@ -373,12 +373,12 @@ def test_every_alarm_stands_on_a_metric_that_exists(template: Template) -> None:
                 assert dimensions, name
 
 
-def test_every_alarm_has_a_heading_in_the_runbook_and_the_reverse(template: Template) -> None:
+def test_the_runbook_has_one_heading_per_alarm(template: Template) -> None:
     headings = set(re.findall(r"^## (\w+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE))
     assert set(alarms(template)) == headings
 
 
-def test_every_alarm_tells_the_topic_and_silence_is_no_alarm(template: Template) -> None:
+def test_every_alarm_notifies_the_topic_and_ignores_missing_data(template: Template) -> None:
     for name, alarm in alarms(template).items():
         assert alarm["AlarmActions"]["Fn::If"][0] == "HasAlarmTopic", name
         # Unless missing data is the problem.
@@ -386,7 +386,7 @@ def test_every_alarm_tells_the_topic_and_silence_is_no_alarm(template: Template)
         assert alarm["TreatMissingData"] == expected, name
 
 
-def test_a_sweep_s_message_comes_back_only_when_its_function_has_certainly_ended(template: Template) -> None:
+def test_a_sweep_s_message_is_redelivered_only_after_its_function_has_ended(template: Template) -> None:
     resources = template["Resources"]
     queue, function = resources["SweepQueue"]["Properties"], resources["SweepPage"]["Properties"]
     mapping = resources["SweepQueueToSweepPage"]["Properties"]
@@ -397,7 +397,7 @@ def test_a_sweep_s_message_comes_back_only_when_its_function_has_certainly_ended
     assert mapping["ScalingConfig"]["MaximumConcurrency"] == SEGMENTS + 1
 
 
-def test_a_sum_over_metrics_counts_silence_as_nothing(template: Template) -> None:
+def test_an_expression_over_metrics_counts_missing_data_as_zero(template: Template) -> None:
     for name, alarm in alarms(template).items():
         parts = [part["Id"] for part in alarm.get("Metrics", []) if "MetricStat" in part]
         expressions = [part["Expression"] for part in alarm.get("Metrics", []) if "Expression" in part]
@@ -405,7 +405,7 @@ def test_a_sum_over_metrics_counts_silence_as_nothing(template: Template) -> Non
             assert all(f"FILL({part}, 0)" in expression for part in parts), name
 
 
-def test_an_alarm_that_fills_gaps_looks_at_more_than_the_newest_period(template: Template) -> None:
+def test_an_alarm_that_fills_missing_data_evaluates_several_periods(template: Template) -> None:
     # The newest period may have no data yet, and FILL's value would decide alone.
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
     filling = {name: alarm for name, alarm in alarms(template).items() if "FILL(" in json.dumps(alarm)}
@@ -414,22 +414,22 @@ def test_an_alarm_that_fills_gaps_looks_at_more_than_the_newest_period(template:
         assert alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"], name
 
 
-def test_a_difference_of_metrics_that_come_at_different_times_has_to_be_seen_twice(template: Template) -> None:
+def test_an_alarm_on_a_difference_between_services_needs_two_data_points(template: Template) -> None:
     differences = 0
     for name, alarm in alarms(template).items():
         metrics = {
             part["Id"]: part["MetricStat"]["Metric"] for part in alarm.get("Metrics", []) if "MetricStat" in part
         }
         for expression in (part["Expression"] for part in alarm.get("Metrics", []) if "Expression" in part):
-            first, *taken_away = re.findall(r"(?:^|- )FILL\((\w+), 0\)", expression)
-            sources = {metrics[part]["Namespace"] for part in (first, *taken_away)}
-            differences += bool(taken_away)
+            first, *subtracted = re.findall(r"(?:^|- )FILL\((\w+), 0\)", expression)
+            sources = {metrics[part]["Namespace"] for part in (first, *subtracted)}
+            differences += bool(subtracted)
             # Metrics of one service arrive together, those of another service later.
             assert len(sources) == 1 or alarm["DatapointsToAlarm"] >= 2, name
     assert differences
 
 
-def test_an_erasure_that_needs_another_call_takes_no_release_back(template: Template) -> None:
+def test_an_erasure_that_needs_another_call_does_not_roll_a_release_back(template: Template) -> None:
     resources = template["Resources"]
     for name in ("ApiFailing", "DeploymentFailing"):
         metrics = {part["Id"]: part for part in resources[name]["Properties"]["Metrics"]}
@@ -440,7 +440,7 @@ def test_an_erasure_that_needs_another_call_takes_no_release_back(template: Temp
         assert (failed["MetricName"], failed["Dimensions"][0]["Value"]) == ("Errors", {"Ref": "ErasePerson"})
 
 
-def test_alarms_on_a_route_have_metrics_of_that_route(template: Template) -> None:
+def test_detailed_metrics_are_enabled_for_every_route(template: Template) -> None:
     api = template["Resources"]["HttpApi"]["Properties"]
     assert api["DefaultRouteSettings"]["DetailedMetricsEnabled"] is True
     assert all(settings["DetailedMetricsEnabled"] is True for settings in api["RouteSettings"].values())

@@ -8,7 +8,7 @@ TEXT = (ROOT / "docs/threat-model.md").read_text()
 NAMED = re.compile(r"^- `((?:simulator/)?tests/\S+\.py)::(\w+)`$", re.MULTILINE)
 
 
-def test_every_test_that_it_names_exists() -> None:
+def test_every_named_test_exists() -> None:
     named = NAMED.findall(TEXT)
     assert named
     missing = [
@@ -19,7 +19,7 @@ def test_every_test_that_it_names_exists() -> None:
     assert missing == []
 
 
-def test_every_threat_has_a_test_that_shows_what_is_in_its_way() -> None:
+def test_every_threat_names_a_test() -> None:
     threats = TEXT.split("\n## ")[1:]
     assert [threat.partition("\n")[0] for threat in threats if not NAMED.search(threat)] == []
     # A line that only resembles a test name would not be checked.

@@ -12,7 +12,7 @@ import pytest
 from local import fetch
 from local.gateway.http_server import listen
 from local.testing import Stack
-from tests.support.processes import end_with_all_it_started
+from tests.support.processes import kill_with_descendants
 from tests.support.waiting import eventually
 from tools import setup
 from tools.environment import ROOT
@@ -46,7 +46,7 @@ def account(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         eventually(lambda: is_ready(process, url, scratch / "log"), within=300)
         yield replace(stack, aws_url=url)
     finally:
-        end_with_all_it_started(process)
+        kill_with_descendants(process)
 
 
 def is_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.odd_shells import LOCAL_ONLY, ODD_PIP, odd_shell
-from tests.support.processes import end_with_all_it_started
+from tests.support.processes import kill_with_descendants
 from tests.support.waiting import eventually
 from tools import pip_settings, setup
 from tools.environment import ROOT, everything
@@ -200,7 +200,7 @@ def test_the_stack_starts_with_unusual_settings_and_an_unusual_path(tmp_path: Pa
         found = doctor("--directory", str(place), **odd)
         assert found.returncode == 0, output_of(found)
     finally:
-        end_with_all_it_started(process)
+        kill_with_descendants(process)
 
 
 def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:

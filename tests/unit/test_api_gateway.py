@@ -22,29 +22,29 @@ def test_a_query_is_decoded_from_its_raw_text() -> None:
 
 
 @pytest.mark.parametrize("text", ["a=1&a=1", "a=1&b=2&a=", "a=%ff", "&".join(f"p{n}=1" for n in range(51))])
-def test_a_query_that_is_not_plain_is_refused(text: str) -> None:
+def test_a_malformed_query_is_rejected(text: str) -> None:
     with pytest.raises(InvalidRequest):
         query(text)
 
 
 @given(st.text(max_size=60))
-def test_the_query_of_a_redirect_is_read_whatever_it_holds(more: str) -> None:
-    read = Request({"rawQueryString": f"session=s&state=t&{more}"}).redirect_query
-    assert (read["session"], read["state"]) == ("s", "t")
+def test_the_query_of_a_redirect_is_read_with_any_other_content(more: str) -> None:
+    query = Request({"rawQueryString": f"session=s&state=t&{more}"}).redirect_query
+    assert (query["session"], query["state"]) == ("s", "t")
 
 
-def test_of_a_parameter_that_a_redirect_repeats_the_first_value_counts() -> None:
-    read = Request({"rawQueryString": "state=a&amp;state=b?state=c&x=%ff&y=+"}).redirect_query
-    assert read == {"state": "a", "x": "\ufffd", "y": " "}
+def test_the_first_value_of_a_repeated_parameter_of_a_redirect_is_used() -> None:
+    query = Request({"rawQueryString": "state=a&amp;state=b?state=c&x=%ff&y=+"}).redirect_query
+    assert query == {"state": "a", "x": "\ufffd", "y": " "}
 
 
-def test_headers_are_found_whatever_their_case() -> None:
+def test_headers_are_case_insensitive() -> None:
     assert Request({"headers": {"X-Terra-Signature": "a"}}).header("x-terra-signature") == "a"
     assert Request({"headers": {"x-terra-signature": "a"}}).header("X-Terra-Signature") == "a"
     assert Request({}).header("x") is None
 
 
-def test_a_body_is_the_bytes_that_were_sent() -> None:
+def test_a_body_is_decoded_to_the_bytes_of_the_request() -> None:
     assert Request({}).body == b""
     assert Request({"body": "ü"}).body == "ü".encode()
     assert Request({"body": "/w==", "isBase64Encoded": True}).body == b"\xff"
@@ -70,12 +70,12 @@ def test_a_body_is_the_bytes_that_were_sent() -> None:
         {"authorizer": {"lambda": {"caller": "user"}}},
     ],
 )
-def test_who_was_not_authorized_is_nobody(context: dict[str, Any]) -> None:
+def test_a_request_without_a_valid_caller_is_forbidden(context: dict[str, Any]) -> None:
     with pytest.raises(Forbidden):
         Request({"requestContext": context}).require_caller()
 
 
-def test_the_caller_is_who_the_authorizer_says() -> None:
+def test_the_caller_is_the_one_in_the_authorizer_s_context() -> None:
     def caller(**context: str) -> Caller:
         return Request({"requestContext": {"authorizer": {"lambda": context}}}).require_caller()
 
@@ -83,13 +83,13 @@ def test_the_caller_is_who_the_authorizer_says() -> None:
     assert caller(caller="user", reference_id="ada") == Caller("user", ReferenceId("ada"))
 
 
-def test_the_own_address_is_never_taken_from_the_client() -> None:
+def test_the_base_url_does_not_depend_on_the_client() -> None:
     event = {"requestContext": {"domainName": "abc.execute-api.eu-west-1.amazonaws.com"}, "headers": {"host": "evil"}}
     assert Request(event).base_url("") == "https://abc.execute-api.eu-west-1.amazonaws.com"
     assert Request(event).base_url("https://connect.example.com/") == "https://connect.example.com"
 
 
-def test_an_answer_is_what_the_gateway_takes() -> None:
+def test_a_response_is_converted_to_the_format_of_api_gateway() -> None:
     result = json_response(HTTPStatus.OK, {"name": "ü"}).to_proxy_result()
     assert result["statusCode"] == 200
     assert json.loads(result["body"]) == {"name": "ü"}

@@ -83,7 +83,7 @@ def test_the_layer_imports_downwards_only() -> None:
     assert upwards == [], "move what both need to a lower module, or move the importing package up in LEVELS"
 
 
-def test_no_modules_import_each_other() -> None:
+def test_the_layer_has_no_import_cycle() -> None:
     arrows = {name: imported_of_layer(path) for name, path in modules()}
     assert len(list(TopologicalSorter(arrows).static_order())) == len(arrows)
 
@@ -96,7 +96,7 @@ def test_packages_of_the_layer_are_small_and_export_nothing() -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_of_the_project_imports_only_what_it_may(part: str) -> None:
+def test_a_part_of_the_project_imports_only_allowed_packages(part: str) -> None:
     ours = {"terra_connections", "terra_simulator", "tests", "benchmarks", "functions", *PARTS}
     wrong = {
         f"{path.relative_to(ROOT)} imports {name}"

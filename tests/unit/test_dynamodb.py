@@ -170,7 +170,7 @@ def test_a_transaction_that_is_cancelled_for_another_reason_is_an_error(
         transact(client, WRITES)
 
 
-def test_contention_that_does_not_end_is_not_durable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_persistent_contention_is_reported_as_not_durable(monkeypatch: pytest.MonkeyPatch) -> None:
     budget, now = RetryBudget(), time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + CONTENTION_LIMIT.total_seconds())
     with pytest.raises(NotDurable):

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from terra_connections.api_gateway import json_response
 from terra_connections.etag import unless_known
 
-ANSWER = json_response(HTTPStatus.OK, {"a": "ä"}, headers={"cache-control": "private, max-age=300"})
-ETAG = unless_known(ANSWER, None).headers["etag"]
+RESPONSE = json_response(HTTPStatus.OK, {"a": "ä"}, headers={"cache-control": "private, max-age=300"})
+ETAG = unless_known(RESPONSE, None).headers["etag"]
 
 
-def test_an_answer_gets_an_etag_of_its_body() -> None:
-    tagged = unless_known(ANSWER, None)
-    assert (tagged.status, tagged.body) == (HTTPStatus.OK, ANSWER.body)
-    assert tagged.headers == {**ANSWER.headers, "etag": ETAG}
+def test_a_response_gets_an_etag_of_its_body() -> None:
+    tagged = unless_known(RESPONSE, None)
+    assert (tagged.status, tagged.body) == (HTTPStatus.OK, RESPONSE.body)
+    assert tagged.headers == {**RESPONSE.headers, "etag": ETAG}
     assert unless_known(json_response(HTTPStatus.OK, {"a": "b"}), None).headers["etag"] != ETAG
 
 
@@ -32,11 +32,11 @@ def test_an_answer_gets_an_etag_of_its_body() -> None:
         f",, {ETAG},",
     ],
 )
-def test_who_has_it_already_is_not_sent_it_again(header: str) -> None:
-    answer = unless_known(ANSWER, header)
-    assert (answer.status, answer.body) == (HTTPStatus.NOT_MODIFIED, "")
+def test_a_matching_etag_gets_304_without_a_body(header: str) -> None:
+    response = unless_known(RESPONSE, header)
+    assert (response.status, response.body) == (HTTPStatus.NOT_MODIFIED, "")
     # A cache replaces its stored headers with those of a 304.
-    assert answer.headers == unless_known(ANSWER, None).headers
+    assert response.headers == unless_known(RESPONSE, None).headers
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_who_has_it_already_is_not_sent_it_again(header: str) -> None:
         " " * 9000 + "x",
     ],
 )
-def test_what_is_no_list_of_tags_or_names_others_changes_nothing(header: str) -> None:
-    assert unless_known(ANSWER, header).status == HTTPStatus.OK
+def test_a_malformed_header_or_other_etags_get_the_whole_response(header: str) -> None:
+    assert unless_known(RESPONSE, header).status == HTTPStatus.OK
 
 
 @given(st.text(alphabet='W/"*, abä', max_size=40))
-def test_no_header_breaks_it(header: str) -> None:
+def test_any_header_is_parsed_without_an_error(header: str) -> None:
     expected = HTTPStatus.NOT_MODIFIED if header.strip() == "*" else HTTPStatus.OK
-    assert unless_known(ANSWER, header).status == expected
+    assert unless_known(RESPONSE, header).status == expected

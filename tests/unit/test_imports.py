@@ -36,5 +36,5 @@ def test_a_function_imports_only_what_its_path_needs(function: str, needed: set[
     assert HEAVY & loaded(function).modules == needed
 
 
-def test_the_authorizer_does_not_load_what_reads_user_tokens_if_there_is_no_issuer() -> None:
+def test_the_authorizer_loads_the_jwt_packages_only_with_an_issuer() -> None:
     assert HEAVY & loaded("authorize", OIDC_ISSUER="").modules == set()

@@ -28,7 +28,7 @@ BODIES = st.dictionaries(NAMES, JSON | st.lists(st.text(max_size=3), max_size=3)
 
 
 @given(BODIES.map(json.dumps).map(str.encode) | st.binary(max_size=20))
-def test_a_body_is_read_or_every_sentence_is_ours(body: bytes) -> None:
+def test_a_body_is_parsed_or_rejected_with_messages_of_this_project(body: bytes) -> None:
     try:
         NewSession.parse(body)
     except InvalidRequest as error:
@@ -46,7 +46,7 @@ def test_a_body_is_read_or_every_sentence_is_ours(body: bytes) -> None:
     ],
 )
 def test_a_known_name_that_is_close_is_suggested(name: str, meant: str | None) -> None:
-    said = unknown("field", name, ("reference_id",))
-    assert said == (
+    message = unknown("field", name, ("reference_id",))
+    assert message == (
         f"unknown field; did you mean {meant}?" if meant else "unknown field; the only field is reference_id"
     )

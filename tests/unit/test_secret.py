@@ -1,4 +1,4 @@
-"""The integration suite uses the real Secrets Manager. This one fails on demand, which the real one cannot."""
+"""Secrets, with a stub of Secrets Manager that can fail. The integration suite uses an emulated one."""
 
 import json
 from collections.abc import Iterator
@@ -35,49 +35,49 @@ def manager(client: "SecretsManagerClient") -> Iterator[Stubber]:
         yield stubber
 
 
-def says(manager: Stubber, text: str) -> None:
+def respond(manager: Stubber, text: str) -> None:
     manager.add_response("get_secret_value", {"SecretString": text}, {"SecretId": ARN})
 
 
-def test_it_is_read_once_and_again_after_minutes(client: "SecretsManagerClient", manager: Stubber) -> None:
+def test_a_secret_is_cached_for_minutes(client: "SecretsManagerClient", manager: Stubber) -> None:
     clock = Clock()
     secret = Secret(client, ARN, clock=clock)
-    says(manager, '{"a": "1"}')
+    respond(manager, '{"a": "1"}')
     assert secret.value("a") == "1"
     clock.now = KEPT_FOR.total_seconds() - 1
     assert secret.value("a") == "1"
-    says(manager, '{"a": "2"}')
+    respond(manager, '{"a": "2"}')
     clock.now += 1
     assert secret.value("a") == "2"
 
 
-def test_the_last_value_serves_while_secrets_manager_is_down(client: "SecretsManagerClient", manager: Stubber) -> None:
+def test_the_last_value_is_used_while_secrets_manager_is_down(client: "SecretsManagerClient", manager: Stubber) -> None:
     clock = Clock()
     secret = Secret(client, ARN, clock=clock)
-    says(manager, '{"a": "1"}')
+    respond(manager, '{"a": "1"}')
     secret.values()
     clock.now = KEPT_FOR.total_seconds()
     manager.add_client_error("get_secret_value", "InternalServiceError", http_status_code=500)
     assert secret.value("a") == "1"
 
 
-def test_one_that_was_never_read_is_no_value(client: "SecretsManagerClient", manager: Stubber) -> None:
+def test_a_secret_that_cannot_be_read_is_misconfigured(client: "SecretsManagerClient", manager: Stubber) -> None:
     manager.add_client_error("get_secret_value", "ResourceNotFoundException")
     with pytest.raises(Misconfigured):
         Secret(client, ARN).values()
 
 
 @pytest.mark.parametrize("text", ["hunter2", "[]", "{}", '{"a": ""}', '{"a": 1}', '"hunter2"'])
-def test_a_malformed_one_is_told_without_being_quoted(
+def test_the_error_for_a_malformed_secret_does_not_quote_it(
     client: "SecretsManagerClient", manager: Stubber, text: str
 ) -> None:
-    says(manager, text)
+    respond(manager, text)
     with pytest.raises(Misconfigured) as raised:
         Secret(client, ARN).values()
     assert "hunter2" not in f"{raised.value!r} {raised.value.__cause__!r}"
 
 
-ODD = [
+INVALID = [
     "\u201ckey\u201d",
     "key\u00a0",
     "key\n",
@@ -91,27 +91,29 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("odd", ODD)
-def test_a_value_with_a_character_that_no_key_has_is_none(
-    client: "SecretsManagerClient", manager: Stubber, odd: str
+@pytest.mark.parametrize("invalid", INVALID)
+def test_a_value_with_an_invalid_character_is_rejected(
+    client: "SecretsManagerClient", manager: Stubber, invalid: str
 ) -> None:
-    says(manager, json.dumps({"api_key": odd}))
+    respond(manager, json.dumps({"api_key": invalid}))
     with pytest.raises(Misconfigured) as raised:
         Secret(client, ARN).value("api_key")
-    assert odd not in str(raised.value)
+    assert invalid not in str(raised.value)
 
 
-@pytest.mark.parametrize("odd", ODD)
-def test_a_malformed_value_costs_only_itself(client: "SecretsManagerClient", manager: Stubber, odd: str) -> None:
-    says(manager, json.dumps({"old": "0123~!\"'", "new": odd}))
+@pytest.mark.parametrize("invalid", INVALID)
+def test_a_malformed_value_does_not_affect_the_other_values(
+    client: "SecretsManagerClient", manager: Stubber, invalid: str
+) -> None:
+    respond(manager, json.dumps({"old": "0123~!\"'", "new": invalid}))
     secret = Secret(client, ARN)
     assert dict(secret.values()) == {"old": "0123~!\"'"}
     with pytest.raises(Misconfigured):
         secret.value("new")
 
 
-def test_empty_values_are_none(client: "SecretsManagerClient", manager: Stubber) -> None:
-    says(manager, '{"empty": "", "real": "x"}')
+def test_empty_values_are_ignored(client: "SecretsManagerClient", manager: Stubber) -> None:
+    respond(manager, '{"empty": "", "real": "x"}')
     secret = Secret(client, ARN)
     assert dict(secret.values()) == {"real": "x"}
     with pytest.raises(Misconfigured):

@@ -88,30 +88,30 @@ def starts(monkeypatch: pytest.MonkeyPatch, **changes: str) -> bool:
     return True
 
 
-def takes(parameter: str, value: str) -> bool:
+def template_accepts(parameter: str, value: str) -> bool:
     return re.fullmatch(PARAMETERS[parameter]["AllowedPattern"], value) is not None
 
 
 @pytest.mark.parametrize(("variable", "parameter"), ADDRESSES)
-def test_an_address_that_carries_secrets_readably_is_refused(
+def test_an_insecure_or_malformed_url_is_rejected(
     variable: str, parameter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = UNSAFE if variable != "PUBLIC_BASE_URL" else UNSAFE + WITH_A_PATH
+    rejected = UNSAFE if variable != "PUBLIC_BASE_URL" else UNSAFE + WITH_A_PATH
     # At a deployment, and, if the environment was changed in another way, when a function starts.
-    assert [value for value in wrong if takes(parameter, value)] == []
-    assert [value for value in wrong if starts(monkeypatch, **{variable: value})] == []
+    assert [value for value in rejected if template_accepts(parameter, value)] == []
+    assert [value for value in rejected if starts(monkeypatch, **{variable: value})] == []
 
 
 @pytest.mark.parametrize(("variable", "parameter"), ADDRESSES)
-def test_an_https_address_or_one_of_this_machine_is_taken(
+def test_an_https_url_or_one_of_this_machine_is_accepted(
     variable: str, parameter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = [*SAFE, ""] if variable == "PUBLIC_BASE_URL" else SAFE + WITH_A_PATH
-    assert [value for value in right if not takes(parameter, value)] == []
-    assert [value for value in right if not starts(monkeypatch, **{variable: value})] == []
+    accepted = [*SAFE, ""] if variable == "PUBLIC_BASE_URL" else SAFE + WITH_A_PATH
+    assert [value for value in accepted if not template_accepts(parameter, value)] == []
+    assert [value for value in accepted if not starts(monkeypatch, **{variable: value})] == []
 
 
-def test_only_a_stack_on_this_machine_reaches_terra_by_another_name_without_tls(
+def test_only_a_local_stack_may_call_terra_on_another_host_without_tls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # From the stack's containers.
@@ -121,20 +121,20 @@ def test_only_a_stack_on_this_machine_reaches_terra_by_another_name_without_tls(
     assert not starts(monkeypatch, TERRA_API_URL=simulator)
 
 
-def test_a_default_of_the_template_is_one_that_functions_start_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_functions_start_with_the_defaults_of_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, parameter in ADDRESSES:
         assert starts(monkeypatch, **{variable: PARAMETERS[parameter]["Default"]})
 
 
-def test_the_refusal_names_the_variable_and_repeats_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_the_variable_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERRA_API_URL", "https://user:password@terra.example.com")
-    with pytest.raises(Misconfigured, match="TERRA_API_URL must read https://host") as refused:
+    with pytest.raises(Misconfigured, match="TERRA_API_URL must read https://host") as raised:
         read_all()
-    assert "password" not in str(refused.value)
+    assert "password" not in str(raised.value)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_the_error_names_a_missing_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv(name)
     with pytest.raises(Misconfigured, match=f"^{name} must be set"):
         read_all()
@@ -176,13 +176,13 @@ def test_numbers_and_durations_are_typed(monkeypatch: pytest.MonkeyPatch) -> Non
         ("SESSIONS_TABLE", "", "not be empty"),
     ],
 )
-def test_a_value_that_is_not_usable_is_refused_by_what_it_must_be(
+def test_the_error_for_an_invalid_value_states_the_valid_ones(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, must: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(Misconfigured) as refused:
+    with pytest.raises(Misconfigured) as raised:
         read_all()
-    assert str(refused.value) == f"{name} must {must}."
+    assert str(raised.value) == f"{name} must {must}."
 
 
 def test_the_accepted_paths_for_mobile_tokens_are_those_of_the_template(monkeypatch: pytest.MonkeyPatch) -> None:

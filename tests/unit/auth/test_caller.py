@@ -10,19 +10,19 @@ ADA, BOB = ReferenceId("ada"), ReferenceId("bob")
 SERVICE, USER = Caller("service"), Caller("user", ADA)
 
 
-def test_a_service_key_acts_for_whom_it_names() -> None:
+def test_a_service_key_acts_for_the_user_in_the_request() -> None:
     assert SERVICE.reference_id(BOB) == BOB
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidRequest) as rejected:
         SERVICE.reference_id(None)
-    assert refused.value.errors == (("reference_id", "is required with a service key"),)
+    assert rejected.value.errors == (("reference_id", "is required with a service key"),)
 
 
-def test_a_user_acts_for_themselves_named_or_not_and_for_nobody_else() -> None:
+def test_a_user_token_acts_for_its_own_user_only_with_or_without_a_reference_id() -> None:
     assert USER.reference_id(None) == USER.reference_id(ADA) == ADA
     with pytest.raises(Forbidden):
         USER.reference_id(BOB)
 
 
-def test_a_user_sees_what_is_theirs_and_a_service_sees_everything() -> None:
+def test_a_user_token_accesses_its_own_user_and_a_service_key_every_user() -> None:
     assert [USER.can_access(owner) for owner in (ADA, BOB, None)] == [True, False, False]
     assert [SERVICE.can_access(owner) for owner in (ADA, BOB, None)] == [True, True, True]

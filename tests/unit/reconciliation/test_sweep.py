@@ -43,9 +43,9 @@ def fact(kind: Kind, position: int) -> Facts:
     return TerraUser(USER).facts(at(position), kind)
 
 
-def together(*told: Facts) -> Facts:
+def merged(*several: Facts) -> Facts:
     known = Facts(USER)
-    for facts in told:
+    for facts in several:
         known = known.merged(facts)
     return known
 
@@ -53,45 +53,51 @@ def together(*told: Facts) -> Facts:
 CONNECTED = confirmed_facts(ADA, at(10))
 REPLACED = reconnect_facts(TerraUser(UserId("new"), owner=ReferenceId("ada")), ADA, at(20))[1]
 
-# facts; whether Terra must know it; whether only absence revoked it; whether it may be lost here if Terra lists it
-STORIES: dict[str, tuple[Facts | None, bool, bool, bool]] = {
-    "never heard of": (None, False, False, True),
+# facts; whether Terra must know the user_id; whether only absence revoked it; whether, if Terra lists it, it may be
+# missing here
+CASES: dict[str, tuple[Facts | None, bool, bool, bool]] = {
+    "unknown": (None, False, False, True),
     "connected": (CONNECTED, True, False, False),
-    "needs to log in again": (together(CONNECTED, error_facts(ADA, at(20))), True, False, False),
-    "disconnected": (together(CONNECTED, revocation_facts(ADA, at(20), by="deauth")), False, False, False),
-    "disconnected before we heard that it was connected": (
+    "needs reauth": (merged(CONNECTED, error_facts(ADA, at(20))), True, False, False),
+    "disconnected": (merged(CONNECTED, revocation_facts(ADA, at(20), by="deauth")), False, False, False),
+    "disconnected, without a known connect": (
         revocation_facts(ADA, at(20), by="deauth"),
         False,
         False,
         False,
     ),
-    "connected again since": (together(CONNECTED, revocation_facts(ADA, at(5), by="deauth")), True, False, False),
-    "absent": (together(CONNECTED, fact(Kind.ABSENT, 20)), False, True, True),
-    "absent, then back": (
-        together(CONNECTED, fact(Kind.ABSENT, 20), fact(Kind.PRESENT, 30)),
+    "connected again after a disconnect": (
+        merged(CONNECTED, revocation_facts(ADA, at(5), by="deauth")),
+        True,
+        False,
+        False,
+    ),
+    "absent": (merged(CONNECTED, fact(Kind.ABSENT, 20)), False, True, True),
+    "absent, then present": (
+        merged(CONNECTED, fact(Kind.ABSENT, 20), fact(Kind.PRESENT, 30)),
         True,
         False,
         False,
     ),
     "absent and disconnected": (
-        together(CONNECTED, fact(Kind.ABSENT, 30), revocation_facts(ADA, at(20), by="deauth")),
+        merged(CONNECTED, fact(Kind.ABSENT, 30), revocation_facts(ADA, at(20), by="deauth")),
         False,
         False,
         False,
     ),
-    "replaced by a reconnect": (together(CONNECTED, REPLACED), False, False, False),
+    "replaced by a reconnect": (merged(CONNECTED, REPLACED), False, False, False),
     "known by its replacement only": (REPLACED, False, False, False),
     "failed to log in": (login_failure_facts(ADA, at(20), reason="access_denied"), False, False, True),
     "known by its owner only": (ADA.facts(at(10)), False, False, True),
 }
 
 
-@pytest.mark.parametrize("story", STORIES)
-def test_who_is_looked_for_and_who_may_be_lost(story: str) -> None:
-    facts, believed, absent, lost = STORIES[story]
-    assert (facts is not None and should_exist_at_terra(facts)) is believed
+@pytest.mark.parametrize("case", CASES)
+def test_facts_determine_which_user_ids_a_sweep_expects_at_terra(case: str) -> None:
+    facts, should_exist, absent, may_be_missing = CASES[case]
+    assert (facts is not None and should_exist_at_terra(facts)) is should_exist
     assert is_absent(facts) is absent
-    assert may_be_missing_here(facts) is lost
+    assert may_be_missing_here(facts) is may_be_missing
 
 
 def sweep(candidates: int, checked: int) -> Sweep:
@@ -115,11 +121,11 @@ def sweep(candidates: int, checked: int) -> Sweep:
         (1_000_000, 1_000_000, False),
     ],
 )
-def test_few_candidates_are_believed_in_and_many_are_not(candidates: int, checked: int, is_allowed: bool) -> None:  # noqa: FBT001
+def test_a_sweep_revokes_few_candidates_and_not_many(candidates: int, checked: int, is_allowed: bool) -> None:  # noqa: FBT001
     assert RevocationLimit(percent=2).allows(sweep(candidates, checked)) is is_allowed
 
 
-def test_that_everybody_has_vanished_is_never_believed() -> None:
+def test_a_sweep_never_revokes_all_connections() -> None:
     assert not RevocationLimit(percent=100).allows(sweep(50, 50))
     assert RevocationLimit(percent=100).allows(sweep(49, 50))
 
@@ -129,28 +135,28 @@ def test_zero_percent_never_revokes() -> None:
     assert RevocationLimit(percent=0).allows(sweep(0, 1_000_000))
 
 
-def asked_within(days: int, *, every: timedelta) -> list[datetime]:
+def verification_times(days: int, *, every: timedelta) -> list[datetime]:
     """Return when sweeps at this interval query Terra about a login that is never finished."""
-    waiting: Recheck | None = None
-    asked = []
+    recheck: Recheck | None = None
+    times = []
     for number in range(int(timedelta(days=days) / every)):
         now = NOON + number * every
-        if waiting is None or waiting.is_due(now):
-            waiting = Recheck.asked(now, waiting)
-            asked.append(now)
-    return asked
+        if recheck is None or recheck.is_due(now):
+            recheck = Recheck.asked(now, recheck)
+            times.append(now)
+    return times
 
 
-def test_who_never_finishes_a_login_is_asked_about_ever_more_rarely() -> None:
-    asked = asked_within(365, every=timedelta(hours=6))
-    gaps = [later - sooner for sooner, later in pairwise(asked)]
+def test_an_unfinished_login_is_verified_at_increasing_intervals() -> None:
+    times = verification_times(365, every=timedelta(hours=6))
+    gaps = [later - sooner for sooner, later in pairwise(times)]
     assert gaps[:5] == [timedelta(hours=hours) for hours in (6, 6, 12, 24, 48)]
     assert gaps == sorted(gaps)
     assert max(gaps) == timedelta(days=7)
-    assert len(asked) < 365 / 7 + 8
+    assert len(times) < 365 / 7 + 8
 
 
-def test_a_repeated_asking_keeps_since_when_somebody_waits() -> None:
+def test_a_repeated_verification_keeps_the_time_of_the_first_one() -> None:
     first = Recheck.asked(NOON, None)
     again = Recheck.asked(NOON + timedelta(hours=6), first)
     assert again.since == first.since == int(NOON.timestamp())
@@ -167,14 +173,14 @@ def test_a_repeated_asking_keeps_since_when_somebody_waits() -> None:
         Step("s", Task.REVOKE, 2, number=9, offset=32),
     ],
 )
-def test_a_step_survives_the_queue(step: Step) -> None:
-    read = Step.parse(step.as_text())
-    assert read == step
-    assert type(read.task) is Task
+def test_a_step_is_parsed_from_its_message_unchanged(step: Step) -> None:
+    parsed = Step.parse(step.as_text())
+    assert parsed == step
+    assert type(parsed.task) is Task
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", "7", '{"sweep_id": "s", "task": "other"}', '{"x": 1}'])
-def test_what_is_no_step_is_refused(text: str) -> None:
+def test_a_malformed_step_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         Step.parse(text)
 
@@ -186,7 +192,7 @@ def test_a_sweep_begins_with_every_segment_and_with_terra_s_list() -> None:
     assert len({step.page_id for step in steps}) == len(steps) == SEGMENTS + 1
 
 
-def test_the_candidates_of_a_page_are_asked_about_under_its_record() -> None:
+def test_a_revoking_step_has_the_page_id_of_its_candidates() -> None:
     page = Step("s", Task.OURS, 3, number=7)
     assert Step("s", Task.VERDICT).revoking(page.page_id).page_id == page.page_id
 
@@ -201,7 +207,7 @@ def test_the_candidates_of_a_page_are_asked_about_under_its_record() -> None:
         (Phase.REFUSED, 0, 0, True),
     ],
 )
-def test_a_sweep_is_over_when_it_was_refused_or_nothing_is_left_to_ask(
+def test_a_sweep_is_over_when_it_was_refused_or_every_candidate_is_settled(
     phase: Phase,
     open_parts: int,
     unsettled: int,

@@ -30,23 +30,23 @@ def contrast(one: str, other: str) -> float:
 @given(color=st.integers(0, 0xFFFFFF).map("#{:06x}".format), paper=st.sampled_from(PAPERS))
 @example(color="#ffffff", paper="#ffffff")
 @example(color="#777777", paper="#ffffff")
-def test_a_button_of_any_colour_is_seen_and_read(color: str, paper: str) -> None:
+def test_a_button_of_any_colour_has_enough_contrast(color: str, paper: str) -> None:
     paint = Brand(color=color).on(paper)
     assert paint.button == color
     assert contrast(paint.edge, paper) >= 3
     assert contrast(paint.button, paint.text) >= 4.5
 
 
-def test_a_colour_that_is_seen_is_its_own_edge() -> None:
+def test_a_colour_with_enough_contrast_is_also_the_colour_of_the_edge() -> None:
     assert Brand(color="#0055aa").on("#ffffff").edge == "#0055aa"
 
 
-def test_nothing_configured_is_a_brand_too() -> None:
+def test_the_default_settings_are_the_default_brand() -> None:
     assert Brand.parse("", "", "") == Brand()
 
 
 @pytest.mark.parametrize(
-    ("name", "color", "logo", "wrong"),
+    ("name", "color", "logo", "named"),
     [
         ("a\nb", "", "", "BRAND_NAME"),
         ("a" * 65, "", "", "BRAND_NAME"),
@@ -65,11 +65,11 @@ def test_nothing_configured_is_a_brand_too() -> None:
         ("Acme", "", picture("svg+xml", b"<svg>" + b" " * 1200), "BRAND_LOGO"),
     ],
 )
-def test_a_wrong_value_is_refused_by_name(name: str, color: str, logo: str, wrong: str) -> None:
-    with pytest.raises(Misconfigured, match=wrong):
+def test_an_invalid_value_is_rejected_with_its_name(name: str, color: str, logo: str, named: str) -> None:
+    with pytest.raises(Misconfigured, match=named):
         Brand.parse(name, color, logo)
 
 
 @pytest.mark.parametrize("logo", [picture("svg+xml", b"<svg/>"), picture("png", b"\x89PNG\r\n\x1a\n...")])
-def test_a_small_picture_is_a_logo(logo: str) -> None:
+def test_a_small_picture_is_accepted_as_a_logo(logo: str) -> None:
     assert Brand.parse(" Acme ", "#ABCDEF", logo) == Brand("Acme", "#ABCDEF", logo)

@@ -16,23 +16,23 @@ from tests.support.texts import TEXTS, texts_in
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 LOGO = f"data:image/svg+xml;base64,{base64.b64encode(SVG.encode()).decode()}"
 HOSTILE = '"><script>alert(1)</script>&amp;'
-OURS = Pages(Brand(), is_local=False)
-NOWHERE = PageLinks()
-EVERYWHERE = PageLinks(
+PAGES = Pages(Brand(), is_local=False)
+WITHOUT_LINKS = PageLinks()
+WITH_LINKS = PageLinks(
     back=f"exampleapp://connected?a={HOSTILE}", again={"session": "1", "secret": HOSTILE}, refresh="0;url=exampleapp://"
 )
 
 
-def all_pages(of: Pages, language: str | None, ways: PageLinks) -> list[Response]:
+def all_pages(pages: Pages, language: str | None, links: PageLinks) -> list[Response]:
     return [
         *(
-            of.page_for(SessionView(SESSION, status, reason), language, ways)
+            pages.page_for(SessionView(SESSION, status, reason), language, links)
             for status in SessionStatus
             for reason in (None, *Reason)
         ),
-        of.unknown_link(language),
-        of.too_many(language, retry_after=60),
-        of.trouble(language),
+        pages.unknown_link(language),
+        pages.too_many(language, retry_after=60),
+        pages.trouble(language),
     ]
 
 
@@ -43,9 +43,11 @@ def directives(page: Response) -> dict[str, str]:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("brand", [Brand(), Brand(HOSTILE, "#ffcc00", LOGO)], ids=["plain", "branded"])
-@pytest.mark.parametrize("ways", [NOWHERE, EVERYWHERE], ids=["nowhere", "everywhere"])
-def test_a_page_is_small_private_and_from_nobody_else(language: str, brand: Brand, ways: PageLinks) -> None:
-    for page in all_pages(Pages(brand, is_local=False), language, ways):
+@pytest.mark.parametrize("links", [WITHOUT_LINKS, WITH_LINKS], ids=["without links", "with links"])
+def test_a_page_is_small_and_uncached_and_loads_nothing_from_elsewhere(
+    language: str, brand: Brand, links: PageLinks
+) -> None:
+    for page in all_pages(Pages(brand, is_local=False), language, links):
         assert len(page.body.encode()) < 12_000
         assert page.headers["cache-control"] == "no-store"
         assert page.headers["referrer-policy"] == "no-referrer"
@@ -66,12 +68,12 @@ def test_a_page_is_small_private_and_from_nobody_else(language: str, brand: Bran
         assert policy["form-action"] == ("'self' https:" if "<form" in page.body else "'none'")
 
 
-def test_every_language_says_everything() -> None:
+def test_every_language_has_all_texts() -> None:
     assert {path.stem for path in TEXTS.glob("*.json")} == set(LANGUAGES)
     texts = {language: texts_in(language) for language in LANGUAGES}
-    for its in texts.values():
-        assert list(its) == list(texts["en"])
-        for name, value in its.items():
+    for of_language in texts.values():
+        assert list(of_language) == list(texts["en"])
+        for name, value in of_language.items():
             sentences = list(value.values()) if isinstance(value, dict) else [value]
             assert type(value) is type(texts["en"][name])
             assert all(sentence and sentence == sentence.strip() for sentence in sentences)
@@ -82,8 +84,8 @@ def test_every_language_says_everything() -> None:
         assert copied == []
 
 
-def test_a_language_nobody_asked_for_is_english() -> None:
-    for page in all_pages(OURS, None, NOWHERE):
+def test_the_default_language_is_english() -> None:
+    for page in all_pages(PAGES, None, WITHOUT_LINKS):
         assert page.headers["content-language"] == "en"
 
 
@@ -101,16 +103,16 @@ def test_a_language_nobody_asked_for_is_english() -> None:
         (SessionStatus.FAILED, None, "That did not work"),
     ],
 )
-def test_a_page_says_how_it_went(status: SessionStatus, reason: Reason | None, title: str) -> None:
-    page = OURS.page_for(SessionView(SESSION, status, reason), "en", NOWHERE)
+def test_a_page_names_the_outcome_of_the_login(status: SessionStatus, reason: Reason | None, title: str) -> None:
+    page = PAGES.page_for(SessionView(SESSION, status, reason), "en", WITHOUT_LINKS)
     assert f"<h1>{title}</h1>" in page.body
     assert f"<title>{title}</title>" in page.body
 
 
-def test_who_cannot_try_again_here_is_told_where() -> None:
+def test_a_page_without_a_retry_button_refers_to_the_app() -> None:
     failed = SessionView(SESSION, SessionStatus.FAILED, Reason.ACCESS_DENIED)
-    assert "You can start again from the app." in OURS.page_for(failed, "en", NOWHERE).body
-    page = OURS.page_for(failed, "en", PageLinks(again={"session": "1", "secret": "2"}))
+    assert "You can start again from the app." in PAGES.page_for(failed, "en", WITHOUT_LINKS).body
+    page = PAGES.page_for(failed, "en", PageLinks(again={"session": "1", "secret": "2"}))
     assert "You can start again from the app." not in page.body
     assert (
         '<form method="post" action="retry"><input type="hidden" name="session" value="1">'
@@ -118,20 +120,20 @@ def test_who_cannot_try_again_here_is_told_where() -> None:
     ) in page.body
 
 
-def test_the_button_s_address_is_escaped_and_whole() -> None:
-    page = OURS.page_for(SessionView(SESSION, SessionStatus.CONNECTED), "en", EVERYWHERE)
+def test_the_url_of_the_button_is_escaped_and_complete() -> None:
+    page = PAGES.page_for(SessionView(SESSION, SessionStatus.CONNECTED), "en", WITH_LINKS)
     [href] = re.findall(r'href="([^"]*)"', page.body)
-    assert unescape(href) == EVERYWHERE.back
+    assert unescape(href) == WITH_LINKS.back
 
 
-def test_a_form_may_lead_to_a_simulator_on_a_laptop_only() -> None:
+def test_only_a_local_stack_allows_forms_to_lead_to_http() -> None:
     failed = SessionView(SESSION, SessionStatus.FAILED, Reason.UNKNOWN)
-    local = Pages(Brand(), is_local=True).page_for(failed, "en", EVERYWHERE)
+    local = Pages(Brand(), is_local=True).page_for(failed, "en", WITH_LINKS)
     assert directives(local)["form-action"] == "'self' https: http:"
 
 
-def test_a_page_for_no_login_promises_nothing_about_one() -> None:
-    for page in (OURS.unknown_link("en"), OURS.too_many("en", retry_after=7), OURS.trouble("en")):
+def test_a_page_without_a_login_has_no_footer_and_no_refresh() -> None:
+    for page in (PAGES.unknown_link("en"), PAGES.too_many("en", retry_after=7), PAGES.trouble("en")):
         assert "<footer>" not in page.body
         assert "refresh" not in page.headers
-    assert OURS.too_many("en", retry_after=7).headers["retry-after"] == "7"
+    assert PAGES.too_many("en", retry_after=7).headers["retry-after"] == "7"

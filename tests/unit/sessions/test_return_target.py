@@ -6,12 +6,12 @@ from terra_connections.errors import Misconfigured, UnknownReturnTarget
 from terra_connections.sessions.return_target import ReturnTargets
 
 
-def parse(*, is_local: bool = False, **addresses: object) -> ReturnTargets:
-    return ReturnTargets.parse(json.dumps(addresses), is_local=is_local)
+def parse(*, is_local: bool = False, **targets: object) -> ReturnTargets:
+    return ReturnTargets.parse(json.dumps(targets), is_local=is_local)
 
 
 @pytest.mark.parametrize(
-    "address",
+    "url",
     [
         "https://app.example.com/connected",
         "https://app.example.com:8443/a?lang=de",
@@ -19,12 +19,12 @@ def parse(*, is_local: bool = False, **addresses: object) -> ReturnTargets:
         "com.example.app://auth/done?from=terra",
     ],
 )
-def test_exact_addresses_of_pages_and_apps_are_targets(address: str) -> None:
-    parse(web=address).check("web")
+def test_complete_urls_of_pages_and_apps_are_accepted(url: str) -> None:
+    parse(web=url).check("web")
 
 
 @pytest.mark.parametrize(
-    "address",
+    "url",
     [
         "http://app.example.com/",
         "http://127.0.0.1:5000/",
@@ -59,13 +59,13 @@ def test_exact_addresses_of_pages_and_apps_are_targets(address: str) -> None:
         ["https://app.example.com/"],
     ],
 )
-def test_anything_else_is_refused_by_name(address: object) -> None:
+def test_every_other_url_is_rejected_with_the_name_of_its_target(url: object) -> None:
     with pytest.raises(Misconfigured, match="'web'"):
-        parse(web=address)
+        parse(web=url)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "why"),
+    ("url", "message"),
     [
         ("MyApp://connected", "write it in lower case.*myapp:"),
         ("HTTPS://app.example.com/", "write it in lower case.*https:"),
@@ -74,62 +74,62 @@ def test_anything_else_is_refused_by_name(address: object) -> None:
         ("app.example.com/connected", "must read scheme://"),
     ],
 )
-def test_what_is_wrong_with_an_address_is_said(wrong: str, why: str) -> None:
-    with pytest.raises(Misconfigured, match=why):
-        parse(web=wrong)
+def test_the_error_states_how_to_correct_the_url(url: str, message: str) -> None:
+    with pytest.raises(Misconfigured, match=message):
+        parse(web=url)
 
 
-def test_an_app_s_own_scheme_may_have_one_slash() -> None:
+def test_a_custom_scheme_may_be_followed_by_one_slash() -> None:
     android = {"url": "com.example.app:/oauth2redirect", "android_package": "com.example.app"}
     targets = parse(ios="com.example.app:/oauth2redirect", android=android)
-    assert address(targets, "ios", status="connected") == "com.example.app:/oauth2redirect?status=connected"
-    assert address(targets, "android", status="connected") == (
+    assert url_of(targets, "ios", status="connected") == "com.example.app:/oauth2redirect?status=connected"
+    assert url_of(targets, "android", status="connected") == (
         "intent:/oauth2redirect?status=connected#Intent;scheme=com.example.app;package=com.example.app;end"
     )
 
 
 @pytest.mark.parametrize("text", ["[]", "7", "{", '"https://app.example.com"'])
-def test_what_is_no_json_object_is_refused(text: str) -> None:
+def test_a_value_that_is_not_a_json_object_is_rejected(text: str) -> None:
     with pytest.raises(Misconfigured):
         ReturnTargets.parse(text, is_local=False)
 
 
-def test_a_target_needs_a_plain_name() -> None:
+def test_a_target_name_without_spaces_is_required() -> None:
     with pytest.raises(Misconfigured):
         ReturnTargets.parse('{"a b": "https://app.example.com/"}', is_local=False)
 
 
-def test_only_a_local_stack_sends_people_to_a_laptop() -> None:
-    for address in ("http://127.0.0.1:5000/connected", "http://localhost:5000/"):
-        parse(web=address, is_local=True)
+def test_only_a_local_stack_accepts_http_urls_of_this_machine() -> None:
+    for url in ("http://127.0.0.1:5000/connected", "http://localhost:5000/"):
+        parse(web=url, is_local=True)
     with pytest.raises(Misconfigured):
         parse(web="http://192.168.0.1/", is_local=True)
 
 
-def test_none_at_all_is_fine() -> None:
+def test_return_targets_are_optional() -> None:
     for text in ("", "{}"):
         with pytest.raises(UnknownReturnTarget):
             ReturnTargets.parse(text, is_local=False).check("web")
 
 
-def address(targets: ReturnTargets, name: str, **parameters: str) -> str:
+def url_of(targets: ReturnTargets, name: str, **parameters: str) -> str:
     target = targets.find(name)
     assert target
     return target.address(parameters)
 
 
-def test_what_the_app_gets_is_added_and_escaped() -> None:
+def test_the_parameters_are_added_to_the_url_and_escaped() -> None:
     targets = parse(web="https://app.example.com/a?lang=de", ios="exampleapp://connected")
-    assert address(targets, "web", status="connected") == "https://app.example.com/a?lang=de&status=connected"
-    assert address(targets, "ios", a="b&c=d\r\n;#") == "exampleapp://connected?a=b%26c%3Dd%0D%0A%3B%23"
+    assert url_of(targets, "web", status="connected") == "https://app.example.com/a?lang=de&status=connected"
+    assert url_of(targets, "ios", a="b&c=d\r\n;#") == "exampleapp://connected?a=b%26c%3Dd%0D%0A%3B%23"
 
 
-def test_a_target_that_was_removed_is_none() -> None:
+def test_a_removed_target_is_not_found() -> None:
     assert parse(web="https://app.example.com/").find("removed") is None
     assert parse(web="https://app.example.com/").find(None) is None
 
 
-def test_a_browser_follows_to_pages_and_apps_open_by_a_button() -> None:
+def test_pages_are_redirected_to_and_apps_are_opened_from_a_page() -> None:
     targets = parse(
         web="https://app.example.com/",
         ios={"url": "exampleapp://connected"},
@@ -148,14 +148,14 @@ def test_a_browser_follows_to_pages_and_apps_open_by_a_button() -> None:
     }
 
 
-def test_chrome_on_android_is_told_the_package_and_where_to_go_without_it() -> None:
+def test_an_android_target_is_an_intent_url_with_package_and_fallback() -> None:
     android = {"url": "exampleapp://auth/connected", "android_package": "com.example.app"}
     web = "https://app.example.com/connected?from=terra"
-    targets = parse(bare=android, whole={**android, "fallback_url": web})
-    assert address(targets, "bare", status="connected") == (
+    targets = parse(without_fallback=android, with_fallback={**android, "fallback_url": web})
+    assert url_of(targets, "without_fallback", status="connected") == (
         "intent://auth/connected?status=connected#Intent;scheme=exampleapp;package=com.example.app;end"
     )
-    assert address(targets, "whole", status="a;end") == (
+    assert url_of(targets, "with_fallback", status="a;end") == (
         "intent://auth/connected?status=a%3Bend#Intent;scheme=exampleapp;package=com.example.app;"
         "S.browser_fallback_url=https%3A%2F%2Fapp.example.com%2Fconnected%3Ffrom%3Dterra%26status%3Da%253Bend;end"
     )
@@ -179,6 +179,6 @@ def test_chrome_on_android_is_told_the_package_and_where_to_go_without_it() -> N
         {"url": "exampleapp://x", "android_package": "com.example.app", "fallback_url": 7},
     ],
 )
-def test_a_target_in_detail_is_refused_by_name_too(target: object) -> None:
+def test_an_invalid_target_object_is_rejected_with_its_name(target: object) -> None:
     with pytest.raises(Misconfigured, match="'android'"):
         parse(android=target)

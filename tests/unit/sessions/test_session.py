@@ -33,33 +33,33 @@ def at(milliseconds: int) -> datetime:
 
 
 def user(name: str, position: int, *, owner: str | None = "alice", provider: str = "FITBIT") -> Facts:
-    whose = None if owner is None else ReferenceId(owner)
-    return login_facts(TerraUser(UserId(name), owner=whose, provider=provider), Position(position))
+    reference_id = None if owner is None else ReferenceId(owner)
+    return login_facts(TerraUser(UserId(name), owner=reference_id, provider=provider), Position(position))
 
 
 def view(session: Session = SESSION, *, named: tuple[Facts, ...] = (), now: int = CREATED) -> SessionView:
     return session_view(session, connected=connection_by_user_id(session, Lineage(named)), now=at(now))
 
 
-def test_it_is_pending_until_something_is_known_and_then_expires() -> None:
+def test_a_session_without_facts_is_pending_until_it_expires() -> None:
     assert view().status is SessionStatus.PENDING
     assert view(now=SESSION.expires_at - 1).status is SessionStatus.PENDING
     assert view(now=SESSION.expires_at).status is SessionStatus.EXPIRED
 
 
-def test_the_announced_connection_connects_it_even_late() -> None:
+def test_the_announced_connection_completes_the_session_even_after_it_expired() -> None:
     late = view(named=(user("issued", CREATED + 10**9),), now=CREATED + 10**9)
     assert (late.status, late.user_id) == (SessionStatus.CONNECTED, "issued")
 
 
-def test_being_revoked_later_does_not_lower_it() -> None:
-    gone = user("issued", CREATED).merged(
+def test_a_later_revocation_does_not_change_a_connected_session() -> None:
+    revoked = user("issued", CREATED).merged(
         revocation_facts(TerraUser(UserId("issued")), Position(CREATED + 5), by="deauth")
     )
-    assert view(named=(gone,)).status is SessionStatus.CONNECTED
+    assert view(named=(revoked,)).status is SessionStatus.CONNECTED
 
 
-def test_a_failure_shows_until_it_is_connected() -> None:
+def test_a_session_is_failed_until_it_is_connected() -> None:
     session = replace(SESSION, failed_reasons=frozenset({Reason.UNKNOWN, Reason.MISSING_SCOPES}))
     assert view(session).status is SessionStatus.FAILED
     assert view(session).reason is Reason.MISSING_SCOPES
@@ -67,17 +67,17 @@ def test_a_failure_shows_until_it_is_connected() -> None:
     assert view(session, named=(user("issued", CREATED),)).status is SessionStatus.CONNECTED
 
 
-def test_a_failure_that_terra_told_of_its_user_shows() -> None:
-    told = session_view(SESSION, connected=None, reported=[Reason.ACCESS_DENIED], now=at(CREATED))
-    assert (told.status, told.reason) == (SessionStatus.FAILED, Reason.ACCESS_DENIED)
+def test_a_failure_reported_by_terra_fails_the_session() -> None:
+    failed = session_view(SESSION, connected=None, reported=[Reason.ACCESS_DENIED], now=at(CREATED))
+    assert (failed.status, failed.reason) == (SessionStatus.FAILED, Reason.ACCESS_DENIED)
 
 
-def test_what_replaced_the_announced_connection_connects_it() -> None:
+def test_the_successor_of_the_announced_connection_completes_the_session() -> None:
     facts = reconnect_facts(TerraUser(UserId("new")), TerraUser(UserId("issued")), Position(CREATED))
     assert view(named=tuple(facts)).user_id == "new"
 
 
-def test_a_confirmed_connection_counts_as_the_announced_one_does() -> None:
+def test_a_confirmed_connection_completes_the_session() -> None:
     session = replace(SESSION, confirmed_user_ids=frozenset({UserId("other")}))
     assert view(session, named=(user("other", CREATED - 120_000),)).user_id == "other"
     assert view(SESSION, named=(user("other", CREATED),)).status is SessionStatus.PENDING
@@ -95,11 +95,11 @@ def test_a_confirmed_connection_counts_as_the_announced_one_does() -> None:
         (user("new", CREATED, owner=None), False),
     ],
 )
-def test_a_connection_of_the_person_counts_if_it_fits(facts: Facts, *, found: bool) -> None:
+def test_a_new_connection_of_the_user_at_the_provider_completes_the_session(facts: Facts, *, found: bool) -> None:
     assert (connection_by_reference_id(SESSION, [facts]) == facts.user_id) is found
 
 
-def test_of_several_that_fit_every_order_finds_the_same() -> None:
+def test_of_several_matching_connections_the_same_is_found_in_every_order() -> None:
     first, second = user("b", CREATED + 1), user("a", CREATED + 2)
     assert (
         connection_by_reference_id(SESSION, [first, second])
@@ -108,7 +108,7 @@ def test_of_several_that_fit_every_order_finds_the_same() -> None:
     )
 
 
-def test_only_the_secret_itself_matches_its_hash() -> None:
+def test_only_the_exact_secret_matches_its_hash() -> None:
     hashes = [hash_secret("first"), hash_secret("secret")]
     assert is_one_of(hashes, "secret")
     assert not any(is_one_of(hashes, wrong) for wrong in ["", "Secret", "secret ", hash_secret("secret"), "\ud800"])
@@ -130,5 +130,5 @@ def test_only_the_secret_itself_matches_its_hash() -> None:
         (7, Reason.UNKNOWN),
     ],
 )
-def test_reasons_are_of_a_closed_list(text: object, reason: Reason) -> None:
+def test_reasons_are_mapped_to_a_closed_list(text: object, reason: Reason) -> None:
     assert reason_from(text) is reason

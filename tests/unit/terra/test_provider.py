@@ -35,30 +35,30 @@ def named(*resources: str) -> list[Provider]:
 
 
 class Terra:
-    """Returns scripted responses, and has a clock."""
+    """Returns prepared responses, and has a clock."""
 
-    def __init__(self, *script: Sequence[Provider] | Exception) -> None:
-        self.script = list(script)
-        self.asked: list[timedelta] = []
+    def __init__(self, *responses: Sequence[Provider] | Exception) -> None:
+        self.responses = list(responses)
+        self.timeouts: list[timedelta] = []
         self.now = 1000.0
-        self.catalogue = ProviderCache(self.ask, clock=lambda: self.now)
+        self.cache = ProviderCache(self.list_providers, clock=lambda: self.now)
 
-    def ask(self, within: timedelta) -> Sequence[Provider]:
-        self.asked.append(within)
-        answer = self.script.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    def list_providers(self, within: timedelta) -> Sequence[Provider]:
+        self.timeouts.append(within)
+        response = self.responses.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        return response
 
     def read(self) -> tuple[list[str], bool]:
-        listing = self.catalogue.read()
-        return [provider.resource for provider in listing.providers], listing.is_stale
+        listed = self.cache.read()
+        return [provider.resource for provider in listed.providers], listed.is_stale
 
     def wait(self, by: timedelta) -> None:
         self.now += by.total_seconds()
 
 
-def test_a_provider_is_shown_with_its_name_kind_and_icon() -> None:
+def test_a_provider_is_listed_with_its_name_type_and_icon() -> None:
     [provider] = parse_providers([FITBIT], sdk=["APPLE"])
     assert provider.as_json() == {
         "resource": "FITBIT",
@@ -68,34 +68,34 @@ def test_a_provider_is_shown_with_its_name_kind_and_icon() -> None:
     }
 
 
-def test_terra_says_which_providers_are_of_its_sdk() -> None:
+def test_providers_in_terra_s_sdk_list_have_the_type_sdk() -> None:
     providers = parse_providers([{"provider": "APPLE"}, FITBIT], sdk=["APPLE", None, {}])
     assert [(provider.resource, provider.type.value) for provider in providers] == [("APPLE", "sdk"), ("FITBIT", "api")]
 
 
 @pytest.mark.parametrize("enabled", [False, "yes", 0, 1, []])
-def test_what_is_not_enabled_is_not_listed(enabled: object) -> None:
+def test_a_provider_that_is_not_enabled_is_not_listed(enabled: object) -> None:
     assert parse_providers([FITBIT | {"enabled": enabled}], sdk=[]) == []
 
 
 @pytest.mark.parametrize("entry", [{"provider": "FITBIT"}, {"provider": "FITBIT", "enabled": None}])
-def test_what_terra_lists_for_the_account_without_further_word_is_enabled(entry: object) -> None:
+def test_a_provider_without_the_field_enabled_is_listed(entry: object) -> None:
     assert len(parse_providers([entry], sdk=[])) == 1
 
 
 @pytest.mark.parametrize(
     "entry", [None, 7, "FITBIT", [], {}, {"provider": None}, {"provider": "fit bit"}, {"provider": "X" * 65}]
 )
-def test_a_strange_entry_costs_itself_and_not_the_others(entry: object) -> None:
+def test_a_malformed_entry_does_not_affect_the_other_providers(entry: object) -> None:
     assert [provider.resource for provider in parse_providers([entry, FITBIT, entry], sdk=[])] == ["FITBIT"]
 
 
 @pytest.mark.parametrize("name", [None, "", "  ", 7, "\x00\n"])
-def test_a_provider_without_a_name_is_called_by_its_id(name: object) -> None:
+def test_the_name_of_a_provider_without_a_name_is_its_id(name: object) -> None:
     assert parse_providers([FITBIT | {"name": name}], sdk=[])[0].name == "FITBIT"
 
 
-def test_a_name_is_one_line_of_reasonable_length() -> None:
+def test_a_name_is_reduced_to_one_line_of_limited_length() -> None:
     assert parse_providers([FITBIT | {"name": " Fit\r\nbit\ud800 "}], sdk=[])[0].name == "Fit bit"
     assert len(parse_providers([FITBIT | {"name": "x" * 5000}], sdk=[])[0].name) == 100
 
@@ -120,17 +120,17 @@ def test_a_name_is_one_line_of_reasonable_length() -> None:
         "https://icons.example/" + "x" * 2048,
     ],
 )
-def test_an_icon_that_is_no_plain_https_address_is_none(icon: object) -> None:
+def test_an_icon_without_a_plain_https_url_is_omitted(icon: object) -> None:
     assert parse_providers([FITBIT | {"icon": icon}], sdk=[])[0].icon_url is None
 
 
-def test_providers_are_listed_once_and_by_name_whatever_terras_order() -> None:
+def test_providers_are_listed_once_and_sorted_by_name() -> None:
     entries = [{"provider": "B", "name": "no id: too short"}, {"provider": "ZZ", "name": "alpha"}, FITBIT, FITBIT]
     assert [p.resource for p in parse_providers(entries, sdk=[])] == ["ZZ", "FITBIT"]
     assert parse_providers(entries, sdk=[]) == parse_providers(entries[::-1], sdk=[])
 
 
-def test_terra_is_asked_again_only_after_minutes() -> None:
+def test_the_list_is_cached_for_minutes() -> None:
     terra = Terra(named("FITBIT"), named("FITBIT", "OURA"))
     for _ in range(3):
         assert terra.read() == (["FITBIT"], False)
@@ -138,24 +138,24 @@ def test_terra_is_asked_again_only_after_minutes() -> None:
     assert terra.read() == (["FITBIT"], False)
     terra.wait(timedelta(seconds=1))
     assert terra.read() == (["FITBIT", "OURA"], False)
-    assert terra.asked == [FIRST_WITHIN, REFRESH_WITHIN]
+    assert terra.timeouts == [FIRST_WITHIN, REFRESH_WITHIN]
 
 
-@pytest.mark.parametrize("trouble", [DOWN, TerraRejected("401"), TooManyRequests("429", retry_after=5)])
-def test_an_old_list_is_served_while_terra_is_in_trouble(trouble: Exception) -> None:
-    terra = Terra(named("FITBIT"), trouble, trouble, named("OURA"))
+@pytest.mark.parametrize("failure", [DOWN, TerraRejected("401"), TooManyRequests("429", retry_after=5)])
+def test_an_old_list_is_returned_while_terra_fails(failure: Exception) -> None:
+    terra = Terra(named("FITBIT"), failure, failure, named("OURA"))
     terra.read()
     terra.wait(FRESH_FOR)
     assert terra.read() == (["FITBIT"], True)
     assert terra.read() == (["FITBIT"], True)
-    assert len(terra.asked) == 2, "people do not all wait for a Terra that is down"
+    assert len(terra.timeouts) == 2, "further requests do not wait for Terra while it is down"
     terra.wait(ASK_AGAIN_AFTER)
     assert terra.read() == (["FITBIT"], True)
     terra.wait(timedelta(days=30))
     assert terra.read() == (["OURA"], False)
 
 
-def test_terras_own_wait_is_kept() -> None:
+def test_terra_s_retry_after_is_respected() -> None:
     terra = Terra(named("FITBIT"), TooManyRequests("429", retry_after=600), named("OURA"))
     terra.read()
     terra.wait(FRESH_FOR)
@@ -167,35 +167,35 @@ def test_terras_own_wait_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "retry_after"),
+    ("failure", "retry_after"),
     [(DOWN, 5), (TerraRejected("401"), 5), (TooManyRequests("429", retry_after=60), 60)],
 )
-def test_without_an_old_list_every_trouble_is_terra_unavailable(trouble: Exception, retry_after: int) -> None:
-    terra = Terra(trouble, named("FITBIT"))
+def test_without_an_old_list_every_failure_is_terra_unavailable(failure: Exception, retry_after: int) -> None:
+    terra = Terra(failure, named("FITBIT"))
     with pytest.raises(TerraUnavailable) as raised:
         terra.read()
     assert isinstance(raised.value, RetryLater)
     assert raised.value.retry_after == retry_after
-    assert raised.value.__cause__ is trouble
+    assert raised.value.__cause__ is failure
     assert terra.read() == (["FITBIT"], False)
 
 
-def test_an_account_without_providers_is_an_answer() -> None:
+def test_an_empty_list_is_cached() -> None:
     terra = Terra([], named("FITBIT"))
     assert terra.read() == ([], False)
     assert terra.read() == ([], False)
-    assert len(terra.asked) == 1
+    assert len(terra.timeouts) == 1
 
 
-Answers = dict[str, Any]
+Responses = dict[str, Any]
 
-GOOD: Answers = {
+VALID: Responses = {
     "/integrations/detailed": {"providers": [FITBIT]},
     "/integrations": {"providers": [], "sdk_providers": []},
 }
 
 
-NO_LISTS: list[Answers] = [
+MALFORMED: list[Responses] = [
     {"/integrations/detailed": []},
     {"/integrations/detailed": None},
     {"/integrations/detailed": {}},
@@ -209,20 +209,20 @@ NO_LISTS: list[Answers] = [
 ]
 
 
-class TerraHere:
+class FakeTerra:
     """Terra, without a network."""
 
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
-        self.seen: list[httpx.Request] = []
-        self.client = httpx.Client(transport=httpx.MockTransport(self._answer))
+    def __init__(self, responses: Responses) -> None:
+        self._responses = responses
+        self.requests: list[httpx.Request] = []
+        self.client = httpx.Client(transport=httpx.MockTransport(self._respond))
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
-        self.seen.append(request)
-        return httpx.Response(200, json=self._answers[request.url.path])
+    def _respond(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return httpx.Response(200, json=self._responses[request.url.path])
 
 
-def asked_of(terra: TerraHere) -> list[Provider]:
+def providers_of(terra: FakeTerra) -> list[Provider]:
     """Return the result of `providers` for Terra's two responses."""
 
     def no_key() -> str:
@@ -232,25 +232,28 @@ def asked_of(terra: TerraHere) -> list[Provider]:
     return api.providers(within=timedelta(seconds=1))
 
 
-def test_terra_is_asked_with_the_dev_id_and_without_the_key() -> None:
-    terra = TerraHere(GOOD)
-    assert [provider.resource for provider in asked_of(terra)] == ["FITBIT"]
-    assert [request.url.raw_path for request in terra.seen] == [b"/integrations/detailed?sdk=true", b"/integrations"]
-    for request in terra.seen:
+def test_the_request_for_the_list_has_the_dev_id_and_no_api_key() -> None:
+    terra = FakeTerra(VALID)
+    assert [provider.resource for provider in providers_of(terra)] == ["FITBIT"]
+    assert [request.url.raw_path for request in terra.requests] == [
+        b"/integrations/detailed?sdk=true",
+        b"/integrations",
+    ]
+    for request in terra.requests:
         assert request.headers["dev-id"] == "our-id"
         assert "x-api-key" not in request.headers
 
 
-@pytest.mark.parametrize("answers", NO_LISTS, ids=str)
-def test_what_is_no_list_of_providers_is_not_believed(answers: Answers) -> None:
+@pytest.mark.parametrize("responses", MALFORMED, ids=str)
+def test_a_malformed_list_of_providers_is_terra_unavailable(responses: Responses) -> None:
     with pytest.raises(TerraUnavailable):
-        asked_of(TerraHere(GOOD | answers))
+        providers_of(FakeTerra(VALID | responses))
 
 
-@pytest.mark.parametrize("path", GOOD)
-def test_an_error_with_status_200_is_not_believed(path: str) -> None:
+@pytest.mark.parametrize("path", VALID)
+def test_an_error_with_status_200_is_a_rejection(path: str) -> None:
     with pytest.raises(TerraRejected):
-        asked_of(TerraHere(GOOD | {path: {**GOOD[path], "status": "error"}}))
+        providers_of(FakeTerra(VALID | {path: {**VALID[path], "status": "error"}}))
 
 
 # -- explaining a rejection --------------------------------------------------------------------------------------------
@@ -259,55 +262,55 @@ APPLE = Provider("APPLE", "Apple Health", ProviderType.SDK, None)
 REFUSED = InputRefused("no")
 
 
-def test_a_provider_of_the_sdk_is_refused_by_a_fresh_list_without_asking_terra() -> None:
+def test_a_fresh_list_rejects_a_provider_of_the_sdk_without_a_call_to_terra() -> None:
     terra = Terra([APPLE, *named("FITBIT")])
-    terra.catalogue.check("APPLE")
-    assert terra.asked == []
+    terra.cache.check("APPLE")
+    assert terra.timeouts == []
     terra.read()
     with pytest.raises(SdkOnlyProvider, match="POST /mobile-tokens"):
-        terra.catalogue.check("APPLE")
-    assert len(terra.asked) == 1
+        terra.cache.check("APPLE")
+    assert len(terra.timeouts) == 1
 
 
-def test_an_old_list_refuses_nothing_and_no_list_refuses_what_may_have_been_enabled_since() -> None:
+def test_an_old_list_rejects_nothing_and_no_list_rejects_an_unlisted_provider() -> None:
     terra = Terra([APPLE])
     terra.read()
-    terra.catalogue.check("GARMIN")
+    terra.cache.check("GARMIN")
     terra.wait(FRESH_FOR)
-    terra.catalogue.check("APPLE")
-    assert len(terra.asked) == 1
+    terra.cache.check("APPLE")
+    assert len(terra.timeouts) == 1
 
 
-def test_a_refusal_is_explained_by_the_list() -> None:
+def test_a_rejection_is_explained_by_the_list() -> None:
     terra = Terra([APPLE, *named("FITBIT", "GARMIN")])
-    unknown = terra.catalogue.explained(REFUSED, ["GARMINN"])
+    unknown = terra.cache.explained(REFUSED, ["GARMINN"])
     assert isinstance(unknown, UnknownResource)
     assert "Did you mean GARMIN?" in str(unknown)
-    assert isinstance(terra.catalogue.explained(REFUSED, ["APPLE"]), SdkOnlyProvider)
-    assert terra.catalogue.explained(REFUSED, ["FITBIT"]) is REFUSED
-    assert terra.catalogue.explained(REFUSED, ["APPLE", "FITBIT"]) is REFUSED
-    assert terra.catalogue.explained(REFUSED, []) is REFUSED
-    assert len(terra.asked) == 1
+    assert isinstance(terra.cache.explained(REFUSED, ["APPLE"]), SdkOnlyProvider)
+    assert terra.cache.explained(REFUSED, ["FITBIT"]) is REFUSED
+    assert terra.cache.explained(REFUSED, ["APPLE", "FITBIT"]) is REFUSED
+    assert terra.cache.explained(REFUSED, []) is REFUSED
+    assert len(terra.timeouts) == 1
 
 
-def test_a_name_like_no_other_is_given_no_other() -> None:
+def test_an_unknown_provider_without_a_similar_name_gets_no_suggestion() -> None:
     terra = Terra(named("FITBIT"))
-    assert "Did you mean" not in str(terra.catalogue.explained(REFUSED, ["ZZZ"]))
+    assert "Did you mean" not in str(terra.cache.explained(REFUSED, ["ZZZ"]))
 
 
-@pytest.mark.parametrize("trouble", [DOWN, TooManyRequests("slow")], ids=str)
-def test_without_a_list_a_refusal_stays_what_it_is(trouble: Exception) -> None:
-    assert Terra(trouble).catalogue.explained(REFUSED, ["APPLE"]) is REFUSED
+@pytest.mark.parametrize("failure", [DOWN, TooManyRequests("slow")], ids=str)
+def test_without_a_list_a_rejection_is_not_changed(failure: Exception) -> None:
+    assert Terra(failure).cache.explained(REFUSED, ["APPLE"]) is REFUSED
 
 
-def test_where_not_even_the_list_is_given_it_is_the_operators_fault() -> None:
+def test_a_rejected_request_for_the_list_explains_the_rejection() -> None:
     rejected = TerraRejected("no")
-    assert Terra(rejected).catalogue.explained(REFUSED, ["FITBIT"]) is rejected
+    assert Terra(rejected).cache.explained(REFUSED, ["FITBIT"]) is rejected
 
 
-def test_of_several_providers_one_that_is_offered_is_enough() -> None:
+def test_one_listed_provider_of_several_is_sufficient() -> None:
     terra = Terra(named("FITBIT"))
-    terra.catalogue.require_one_of(["ZZZ", "FITBIT"])
+    terra.cache.require_one_of(["ZZZ", "FITBIT"])
     with pytest.raises(UnknownResource, match="ZZZ, YYY"):
-        terra.catalogue.require_one_of(["ZZZ", "YYY"])
-    Terra(DOWN).catalogue.require_one_of(["ZZZ"])
+        terra.cache.require_one_of(["ZZZ", "YYY"])
+    Terra(DOWN).cache.require_one_of(["ZZZ"])

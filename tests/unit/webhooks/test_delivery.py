@@ -10,32 +10,32 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PROOF = VerifiedSignature("main", "1700000000")
 
 
-def record(trace_id: str | None, *, proof: VerifiedSignature = PROOF, body: bytes = b"{}") -> Delivery:
+def delivered(trace_id: str | None, *, proof: VerifiedSignature = PROOF, body: bytes = b"{}") -> Delivery:
     return delivery(trace_id=trace_id, proof=proof, body=body, type_="auth", now=NOW, tolerance=TOLERANCE)
 
 
-def test_a_delivery_is_known_by_its_trace_id_and_by_what_was_signed() -> None:
-    trace, signed = record("abc:chunk:1").ids
+def test_a_delivery_is_identified_by_its_trace_id_and_by_its_signed_content() -> None:
+    trace, signed = delivered("abc:chunk:1").ids
     assert trace == "trace:abc:chunk:1"
     assert signed.startswith("signed:")
-    assert record("other").ids[1] == signed
-    assert record("abc:chunk:1", proof=VerifiedSignature("main", "1700000001")).ids[1] != signed
-    assert record("abc:chunk:1", body=b"{ }").ids[1] != signed
+    assert delivered("other").ids[1] == signed
+    assert delivered("abc:chunk:1", proof=VerifiedSignature("main", "1700000001")).ids[1] != signed
+    assert delivered("abc:chunk:1", body=b"{ }").ids[1] != signed
 
 
 @pytest.mark.parametrize("absent", [None, ""])
-def test_without_a_trace_id_what_was_signed_is_enough(absent: str | None) -> None:
-    assert len(record(absent).ids) == 1
+def test_a_delivery_without_a_trace_id_is_identified_by_its_signed_content(absent: str | None) -> None:
+    assert len(delivered(absent).ids) == 1
 
 
-@pytest.mark.parametrize("odd", ["x" * 10_000, "a b", "ü", "\ud800", "\x00"])
-def test_an_odd_trace_id_is_still_one(odd: str) -> None:
-    assert record(odd).ids[0].startswith("trace-sha256:")
-    assert len(record(odd).ids[0]) < 100
+@pytest.mark.parametrize("trace_id", ["x" * 10_000, "a b", "ü", "\ud800", "\x00"])
+def test_an_unusual_trace_id_is_hashed(trace_id: str) -> None:
+    assert delivered(trace_id).ids[0].startswith("trace-sha256:")
+    assert len(delivered(trace_id).ids[0]) < 100
 
 
-def test_it_is_remembered_longer_than_its_signature_is_accepted() -> None:
-    assert record("a").ttl > (NOW + TOLERANCE.past + TOLERANCE.future).timestamp()
+def test_a_delivery_is_stored_longer_than_its_signature_is_accepted() -> None:
+    assert delivered("a").ttl > (NOW + TOLERANCE.past + TOLERANCE.future).timestamp()
 
 
 @pytest.mark.parametrize(
@@ -57,5 +57,5 @@ def test_it_is_remembered_longer_than_its_signature_is_accepted() -> None:
         ("１", 1700000000000),
     ],
 )
-def test_an_ordering_timestamp_counts_within_what_the_signature_allows(header: str | None, expected: int) -> None:
+def test_an_ordering_timestamp_is_limited_by_the_signature(header: str | None, expected: int) -> None:
     assert event_position(PROOF, header) == expected

@@ -20,7 +20,7 @@ USER = {
 }
 
 
-def read(content: object) -> WebhookEvent:
+def parsed(content: object) -> WebhookEvent:
     return parse(json.dumps(content).encode(), AT)
 
 
@@ -28,8 +28,8 @@ def auth(**changes: object) -> dict[str, Any]:
     return {"type": "auth", "status": "success", "user": {**USER, **changes}}
 
 
-def test_a_success_connects() -> None:
-    event = read({**auth(), "widget_session_id": "w-1"})
+def test_a_successful_auth_connects() -> None:
+    event = parsed({**auth(), "widget_session_id": "w-1"})
     [facts] = event.facts
     assert event.report == WidgetReport(SessionId("w-1"), user_ids=frozenset({UserId(str(USER["user_id"]))}))
     assert facts.user_id == USER["user_id"]
@@ -40,28 +40,28 @@ def test_a_success_connects() -> None:
     assert facts.text(Kind.WIDGET_SESSION) == "w-1"
 
 
-def test_the_older_success_has_its_owner_beside_the_user() -> None:
+def test_an_older_successful_auth_names_its_owner_outside_of_the_user() -> None:
     content = {**auth(reference_id=None), "reference_id": "your-user-123"}
-    [facts] = read(content).facts
+    [facts] = parsed(content).facts
     assert facts.owner == "your-user-123"
 
 
-@pytest.mark.parametrize("nobody", [None, "", "null", 7, {}, "x" * 257, "a\x00b", "\ud800"])
-def test_nobody_is_not_an_owner(nobody: object) -> None:
-    [facts] = read(auth(reference_id=nobody)).facts
+@pytest.mark.parametrize("reference_id", [None, "", "null", 7, {}, "x" * 257, "a\x00b", "\ud800"])
+def test_an_invalid_reference_id_is_not_an_owner(reference_id: object) -> None:
+    [facts] = parsed(auth(reference_id=reference_id)).facts
     assert facts.owner is None
 
 
-def test_a_cancellation_names_a_login_by_its_id_only() -> None:
+def test_a_cancellation_concerns_only_its_widget_session() -> None:
     cancelled = {"type": "auth_cancelled", "status": "error", "reason": "access_denied", "reference_id": "alice"}
-    assert read(cancelled) == WebhookEvent("auth_cancelled")
-    event = read({**cancelled, "widget_session_id": "w-1"})
+    assert parsed(cancelled) == WebhookEvent("auth_cancelled")
+    event = parsed({**cancelled, "widget_session_id": "w-1"})
     assert event.report == WidgetReport(SessionId("w-1"), reasons=frozenset({Reason.ACCESS_DENIED}))
     assert event.facts == ()
 
 
-def test_the_older_failure_is_about_its_user_and_connects_nothing() -> None:
-    event = read({**auth(), "status": "error", "reason": "missing_scopes", "widget_session_id": "w-1"})
+def test_an_older_failed_auth_concerns_its_user_and_connects_nothing() -> None:
+    event = parsed({**auth(), "status": "error", "reason": "missing_scopes", "widget_session_id": "w-1"})
     [facts] = event.facts
     assert facts.text(Kind.FAILED) == "missing_scopes"
     assert facts.first_connected is None
@@ -70,13 +70,13 @@ def test_the_older_failure_is_about_its_user_and_connects_nothing() -> None:
 
 
 def test_a_disconnect_revokes() -> None:
-    [facts] = read({"type": "deauth", "status": "success", "user": USER, "message": None}).facts
+    [facts] = parsed({"type": "deauth", "status": "success", "user": USER, "message": None}).facts
     assert facts.at(Kind.REVOKED) == AT
 
 
 @pytest.mark.parametrize("type_", ["activity", "healthcheck", "lab_report.completed", "something_new"])
-def test_what_changes_no_connection_is_only_counted(type_: str) -> None:
-    assert read({"type": type_, "user": USER, "data": []}) == WebhookEvent(type_)
+def test_an_event_that_concerns_no_connection_has_only_a_type(type_: str) -> None:
+    assert parsed({"type": type_, "user": USER, "data": []}) == WebhookEvent(type_)
 
 
 @pytest.mark.parametrize(
@@ -105,32 +105,32 @@ def test_what_changes_no_connection_is_only_counted(type_: str) -> None:
         {"type": "deauth", "user": {}},
     ],
 )
-def test_what_cannot_be_read_is_malformed(content: object) -> None:
-    assert read(content) == WebhookEvent(MALFORMED)
+def test_an_invalid_event_is_malformed(content: object) -> None:
+    assert parsed(content) == WebhookEvent(MALFORMED)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b'{"type": NaN}', b"1" * 5000])
-def test_what_is_not_json_is_malformed(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_malformed(body: bytes) -> None:
     assert parse(body, AT) == WebhookEvent(MALFORMED)
 
 
 @pytest.mark.parametrize("new", ["new_user", "user"])
-def test_the_older_reconnect_names_the_old_id_alone(new: str) -> None:
-    flat = read({"type": "user_reauth", "old_user_id": "old", new: USER}).facts
-    nested = read({"type": "user_reauth", "old_user": {"user_id": "old"}, "new_user": USER}).facts
+def test_an_older_reconnect_names_only_the_old_user_id(new: str) -> None:
+    flat = parsed({"type": "user_reauth", "old_user_id": "old", new: USER}).facts
+    nested = parsed({"type": "user_reauth", "old_user": {"user_id": "old"}, "new_user": USER}).facts
     assert flat == nested
     assert [facts.user_id for facts in flat] == [USER["user_id"], "old"]
 
 
 @pytest.mark.parametrize("old", [None, "", "a b", 7, {"user_id": "x"}])
-def test_an_old_id_that_cannot_be_read_does_not_cost_the_connection_its_new_id(old: object) -> None:
-    [facts] = read({"type": "user_reauth", "old_user_id": old, "new_user": USER}).facts
+def test_a_reconnect_with_an_invalid_old_id_connects_the_new_one(old: object) -> None:
+    [facts] = parsed({"type": "user_reauth", "old_user_id": old, "new_user": USER}).facts
     assert facts.user_id == USER["user_id"]
 
 
 @pytest.mark.parametrize("scopes", [None, 7, [], "\ud800", "x," * 201, "x" * 30_000, "SLEEP," + "x" * 129])
-def test_odd_scopes_are_silence(scopes: object) -> None:
-    [facts] = read(auth(scopes=scopes)).facts
+def test_malformed_scopes_are_ignored(scopes: object) -> None:
+    [facts] = parsed(auth(scopes=scopes)).facts
     assert Kind.SCOPES not in facts.newest
 
 
@@ -152,8 +152,8 @@ anything = st.recursive(
     reason=anything,
     widget_session_id=anything,
 )
-def test_whatever_a_signed_body_holds_it_is_read_and_can_be_stored(**content: object) -> None:
-    event = read({"type": content.pop("type_"), **content})
+def test_any_signed_body_is_parsed_and_can_be_stored(**content: object) -> None:
+    event = parsed({"type": content.pop("type_"), **content})
     for facts in event.facts:
         for fact in facts.newest.values():
             value = list(fact.value) if isinstance(fact.value, tuple) else fact.value
@@ -161,5 +161,5 @@ def test_whatever_a_signed_body_holds_it_is_read_and_can_be_stored(**content: ob
 
 
 @given(st.binary())
-def test_no_bytes_make_the_parser_fail(body: bytes) -> None:
+def test_any_bytes_are_parsed_without_an_error(body: bytes) -> None:
     parse(body, AT)

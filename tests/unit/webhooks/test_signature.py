@@ -39,7 +39,7 @@ def test_terras_own_test_vector() -> None:
         f"t=nonsense,v1=nonsense,t=12345678,v1={VECTOR}",
     ],
 )
-def test_any_matching_v1_of_any_group_proves(header: str) -> None:
+def test_any_matching_v1_of_any_group_is_accepted(header: str) -> None:
     assert check(header).signed_at == SIGNED
 
 
@@ -65,7 +65,7 @@ def test_any_matching_v1_of_any_group_proves(header: str) -> None:
         "t=12345678," + "v1=0," * 100 + f"v1={VECTOR}",
     ],
 )
-def test_anything_else_proves_nothing_and_is_no_crash(header: str) -> None:
+def test_every_other_header_is_rejected(header: str) -> None:
     with pytest.raises(NotSigned):
         check(header)
 
@@ -78,7 +78,7 @@ def test_anything_else_proves_nothing_and_is_no_crash(header: str) -> None:
         ",".join(f"t={SIGNED + n},v1={VECTOR}" for n in range(1, 40)),
     ],
 )
-def test_a_sender_who_proves_nothing_costs_two_hashes_of_the_body_for_each_secret(
+def test_an_unsigned_request_costs_at_most_two_hashes_of_the_body_per_secret(
     monkeypatch: pytest.MonkeyPatch, header: str
 ) -> None:
     counting = Mock(wraps=hmac.new)
@@ -89,7 +89,7 @@ def test_a_sender_who_proves_nothing_costs_two_hashes_of_the_body_for_each_secre
 
 
 @pytest.mark.parametrize("header", [",".join(f"t={SIGNED + n}" for n in range(8)), f"t={SIGNED},v1=00,v0={VECTOR}"])
-def test_what_names_no_signature_costs_none(monkeypatch: pytest.MonkeyPatch, header: str) -> None:
+def test_a_header_without_a_signature_costs_no_hash(monkeypatch: pytest.MonkeyPatch, header: str) -> None:
     monkeypatch.setattr(hmac, "new", None)
     with pytest.raises(NotSigned):
         check(header)
@@ -103,14 +103,14 @@ def test_two_headers_of_two_times_and_two_secrets_verify_in_every_order(order: t
     assert check(*(groups[n] for n in order), old="old", new="new").secret_name == "new"
 
 
-def test_no_header_and_no_secret_prove_nothing() -> None:
+def test_a_request_without_a_header_or_without_a_secret_is_rejected() -> None:
     with pytest.raises(NotSigned):
         check()
     with pytest.raises(NotSigned):
         verify(b"123", [f"t=12345678,v1={VECTOR}"], {}, now=at(0), tolerance=TOLERANCE)
 
 
-def test_every_active_secret_is_tried_and_the_one_that_matched_is_told() -> None:
+def test_every_active_secret_is_tried_and_the_matching_one_is_named() -> None:
     header = f"t={SIGNED},v1={sign(b'123', 'new', str(SIGNED))}"
     assert check(header, old="old", new="new").secret_name == "new"
 
@@ -118,7 +118,7 @@ def test_every_active_secret_is_tried_and_the_one_that_matched_is_told() -> None
 @pytest.mark.parametrize(
     ("seconds", "proven"), [(25 * 3600, True), (25 * 3600 + 1, False), (-300, True), (-301, False)]
 )
-def test_the_tolerance_has_two_sides(seconds: float, *, proven: bool) -> None:
+def test_the_tolerance_limits_both_past_and_future(seconds: float, *, proven: bool) -> None:
     header = f"t=12345678,v1={VECTOR}"
     if proven:
         check(header, seconds=seconds)
@@ -130,7 +130,7 @@ def test_the_tolerance_has_two_sides(seconds: float, *, proven: bool) -> None:
 @given(
     body=st.binary(max_size=200), secret=st.text(min_size=1, alphabet=st.characters(codec="utf-8")), flip=st.integers(0)
 )
-def test_what_was_signed_verifies_and_one_changed_bit_does_not(body: bytes, secret: str, flip: int) -> None:
+def test_a_signed_body_is_accepted_and_one_changed_bit_is_rejected(body: bytes, secret: str, flip: int) -> None:
     header = f"t={SIGNED},v1={sign(body, secret, str(SIGNED))}"
     check(header, body=body, main=secret)
     changed = bytearray(body or b"\0")
@@ -140,6 +140,6 @@ def test_what_was_signed_verifies_and_one_changed_bit_does_not(body: bytes, secr
 
 
 @given(st.lists(st.text(), max_size=4))
-def test_no_header_makes_the_parser_fail(headers: list[str]) -> None:
+def test_any_other_header_is_rejected_without_an_error(headers: list[str]) -> None:
     with pytest.raises(NotSigned):
         check(*headers)

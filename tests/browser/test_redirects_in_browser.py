@@ -42,7 +42,7 @@ def expect_title(page: Page, title: str) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text(title, timeout=IN_TIME)
 
 
-def test_a_person_connects_and_is_told_so(
+def test_a_successful_login_shows_the_connected_page(
     chromium: OpenPage, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     page = chromium()
@@ -59,9 +59,7 @@ def test_a_person_connects_and_is_told_so(
     assert complaints == []
 
 
-def test_a_person_who_says_no_is_told_that_nothing_was_shared(
-    chromium: OpenPage, api: httpx.Client, reference_id: str
-) -> None:
+def test_a_denied_login_shows_the_cancelled_page(chromium: OpenPage, api: httpx.Client, reference_id: str) -> None:
     page = chromium()
     session = create_session(api, reference_id)
     decide(page, session["auth_url"], "Deny")
@@ -69,7 +67,9 @@ def test_a_person_who_says_no_is_told_that_nothing_was_shared(
     assert session_status(api, session)["reason"] == "access_denied"
 
 
-def test_a_person_who_tries_again_connects(chromium: OpenPage, api: httpx.Client, reference_id: str) -> None:
+def test_a_second_attempt_after_a_denied_login_connects(
+    chromium: OpenPage, api: httpx.Client, reference_id: str
+) -> None:
     page = chromium()
     session = create_session(api, reference_id)
     decide(page, session["auth_url"], "Deny")
@@ -80,7 +80,7 @@ def test_a_person_who_tries_again_connects(chromium: OpenPage, api: httpx.Client
     assert [found["provider"] for found in connections_of(api, reference_id)] == ["FITBIT"]
 
 
-def test_going_back_and_forth_and_loading_again_change_nothing(
+def test_history_navigation_and_reloads_change_nothing(
     chromium: OpenPage, api: httpx.Client, reference_id: str
 ) -> None:
     page = chromium()
@@ -98,7 +98,7 @@ def test_going_back_and_forth_and_loading_again_change_nothing(
     assert connections_of(api, reference_id) == connected
 
 
-def test_two_tabs_connect_once(chromium: OpenPage, api: httpx.Client, reference_id: str) -> None:
+def test_a_login_in_two_tabs_creates_one_connection(chromium: OpenPage, api: httpx.Client, reference_id: str) -> None:
     one = chromium()
     other = one.context.new_page()
     session = create_session(api, reference_id)
@@ -110,7 +110,7 @@ def test_two_tabs_connect_once(chromium: OpenPage, api: httpx.Client, reference_
     assert len(connections_of(api, reference_id)) == 1
 
 
-def test_a_tab_that_is_closed_too_early_has_connected_all_the_same(
+def test_a_login_connects_even_if_its_tab_is_closed_before_the_redirect(
     chromium: OpenPage, api: httpx.Client, reference_id: str
 ) -> None:
     page = chromium()
@@ -125,7 +125,7 @@ def test_a_tab_that_is_closed_too_early_has_connected_all_the_same(
     eventually(lambda: session_status(api, session)["status"] == "connected")
 
 
-def test_a_page_that_waits_looks_again_until_terra_has_spoken(
+def test_the_waiting_page_reloads_until_terra_confirms_the_login(
     chromium: OpenPage, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.hold()
@@ -139,7 +139,7 @@ def test_a_page_that_waits_looks_again_until_terra_has_spoken(
     expect_title(page, CONNECTED)
 
 
-def test_everything_works_without_script(
+def test_all_pages_work_without_javascript(
     chromium: OpenPage, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     page = chromium(java_script_enabled=False)
@@ -157,7 +157,7 @@ def test_everything_works_without_script(
 
 
 @pytest.mark.parametrize("return_to", [None, "ios", "android"])
-def test_a_thumb_hits_the_buttons_on_a_phone(
+def test_buttons_on_a_phone_are_large_enough(
     chromium: OpenPage, api: httpx.Client, reference_id: str, return_to: str | None
 ) -> None:
     page = chromium(**PHONE)
@@ -189,7 +189,9 @@ def expect_navigation(page: Page, addresses: list[str], wanted: str) -> None:
     eventually(look, within=IN_TIME / 1000)
 
 
-def test_a_page_of_the_app_is_gone_to_at_once(chromium: OpenPage, api: httpx.Client, reference_id: str) -> None:
+def test_a_web_return_target_is_redirected_to_immediately(
+    chromium: OpenPage, api: httpx.Client, reference_id: str
+) -> None:
     page = chromium()
     session = create_session(api, reference_id, return_to="web")
     page.goto(session["auth_url"])
@@ -199,7 +201,7 @@ def test_a_page_of_the_app_is_gone_to_at_once(chromium: OpenPage, api: httpx.Cli
     assert query_of(asked.value.url) == told
 
 
-def test_an_app_s_own_scheme_is_tried_and_has_a_button(
+def test_a_custom_scheme_is_opened_automatically_and_has_a_button(
     chromium: OpenPage, api: httpx.Client, reference_id: str
 ) -> None:
     page = chromium()
@@ -215,7 +217,7 @@ def test_an_app_s_own_scheme_is_tried_and_has_a_button(
     expect_navigation(page, addresses, href)
 
 
-def test_nobody_is_sent_away_from_a_page_that_waits_but_may_go(
+def test_the_waiting_page_has_a_button_to_the_app_and_no_automatic_redirect(
     chromium: OpenPage, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     terra.hold()
@@ -234,7 +236,7 @@ def test_nobody_is_sent_away_from_a_page_that_waits_but_may_go(
     expect_navigation(page, addresses, href)
 
 
-def test_an_android_app_waits_for_a_tap(chromium: OpenPage, api: httpx.Client, reference_id: str) -> None:
+def test_an_android_app_is_opened_only_by_the_button(chromium: OpenPage, api: httpx.Client, reference_id: str) -> None:
     page = chromium(**PHONE)
     session = create_session(api, reference_id, return_to="android")
     with page.expect_response("**/auth/failure?*", timeout=IN_TIME) as answer:
@@ -257,7 +259,7 @@ def test_an_android_app_waits_for_a_tap(chromium: OpenPage, api: httpx.Client, r
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_session_s_language_is_spoken(
+def test_pages_are_in_the_language_of_the_session(
     chromium: OpenPage, api: httpx.Client, reference_id: str, language: str
 ) -> None:
     page = chromium(locale="en-GB" if language != "en" else "de-DE")
@@ -271,7 +273,7 @@ def test_the_session_s_language_is_spoken(
 
 
 @pytest.mark.parametrize(("locale", "language"), [("pt-BR", "pt"), ("ar-EG", "ar"), ("ja", "ja"), ("zh-CN", "en")])
-def test_who_has_no_session_is_spoken_to_in_the_browser_s_language(
+def test_pages_without_a_session_are_in_the_language_of_the_browser(
     chromium: OpenPage, api: httpx.Client, locale: str, language: str
 ) -> None:
     page = chromium(locale=locale)

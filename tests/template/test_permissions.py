@@ -1,6 +1,6 @@
 """The functions' permissions.
 
-tests/integration/test_least_privilege.py checks that every permission is used and every call is allowed.
+tests/least_privilege/test_least_privilege.py checks that every permission is used and every call is allowed.
 """
 
 import json
@@ -11,16 +11,16 @@ import pytest
 
 from tests.support.iam import (
     Grant,
-    Right,
+    Permission,
     function_of,
-    granted,
+    grants_of,
     listed,
+    missing_permissions,
     name_of,
-    needed_by,
+    needed_by_call,
     needed_by_lambda,
-    not_allowed,
-    not_needed,
-    too_wide,
+    too_broad_grants,
+    unneeded_grants,
 )
 from tools.environment import ROOT
 
@@ -29,7 +29,7 @@ Resources = dict[str, dict[str, Any]]
 BASIC = "service-role/AWSLambdaBasicExecutionRole"
 MAY_SCAN = {"SweepPage"}
 # Only in the boundary, which grants nothing: Lambda's own key, by its alias, for environment variables.
-ENVIRONMENT_S_KEY = "OwnEnvironment"
+ENVIRONMENT_KEY_SID = "OwnEnvironment"
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,10 @@ def roles_of_functions(resources: Resources) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_no_statement_holds_a_wildcard(resources: Resources) -> None:
+def test_no_statement_contains_a_wildcard(resources: Resources) -> None:
     for name, statement in statements(resources):
         assert statement["Effect"] == "Allow", name
-        if name == "FunctionsBoundary" and statement["Sid"] == ENVIRONMENT_S_KEY:
+        if name == "FunctionsBoundary" and statement["Sid"] == ENVIRONMENT_KEY_SID:
             assert statement["Action"] == "kms:Decrypt"
             assert statement["Condition"] == {"ForAnyValue:StringEquals": {"kms:ResourceAliases": ["alias/aws/lambda"]}}
             continue
@@ -69,15 +69,15 @@ def test_no_statement_holds_a_wildcard(resources: Resources) -> None:
         assert not {"NotAction", "NotResource"} & statement.keys(), name
 
 
-def test_every_statement_that_we_wrote_says_what_it_is_for(template: dict[str, Any]) -> None:
+def test_every_statement_in_the_template_has_a_sid(template: dict[str, Any]) -> None:
     for name, resource in template["Resources"].items():
         for policy in resource.get("Properties", {}).get("Policies", []):
             assert all(statement["Sid"] for statement in policy["Statement"]), name
 
 
-def test_only_functions_that_send_to_the_queue_that_invokes_them_may_loop(resources: Resources) -> None:
+def test_only_functions_that_send_to_their_own_queue_may_invoke_themselves(resources: Resources) -> None:
     """Lambda stops a chain after 16 invocations of one function, unless the function has RecursiveLoop: Allow."""
-    sends = {(grant.function, grant.resource) for grant in granted(resources) if grant.action == "sqs:SendMessage"}
+    sends = {(grant.function, grant.resource) for grant in grants_of(resources) if grant.action == "sqs:SendMessage"}
     loops = {function for function, queue in sends if reads(resources, function, queue)}
     allowed = {
         name
@@ -106,7 +106,7 @@ def test_every_function_has_a_role_of_its_own(resources: Resources) -> None:
     assert len(set(roles)) == len(roles)
 
 
-def test_the_only_policy_of_aws_is_cut_down_by_the_boundary(resources: Resources) -> None:
+def test_the_permissions_boundary_limits_the_only_managed_policy(resources: Resources) -> None:
     for name, role in roles_of_functions(resources).items():
         assert [arn.partition("policy/")[2] for arn in role["ManagedPolicyArns"]] == [BASIC], name
         assert role["PermissionsBoundary"] == {"Ref": "FunctionsBoundary"}, name
@@ -117,50 +117,50 @@ def boundary(resources: Resources) -> set[tuple[str, str]]:
     return {
         (action, name_of(resource))
         for statement in policy["Statement"]
-        if statement["Sid"] != ENVIRONMENT_S_KEY
+        if statement["Sid"] != ENVIRONMENT_KEY_SID
         for action in listed(statement["Action"])
         for resource in listed(statement["Resource"])
     }
 
 
-def test_the_boundary_lets_through_what_functions_are_granted_and_their_log(resources: Resources) -> None:
-    within = boundary(resources)
-    grants = {(grant.action, grant.resource) for grant in granted(resources)}
-    assert grants <= within
+def test_the_boundary_allows_exactly_the_grants_of_functions_and_their_log(resources: Resources) -> None:
+    allowed = boundary(resources)
+    grants = {(grant.action, grant.resource) for grant in grants_of(resources)}
+    assert grants <= allowed
     log = {("logs:CreateLogStream", "FunctionsLog"), ("logs:PutLogEvents", "FunctionsLog")}
-    assert {(action, name) for action, name in within if action.startswith("logs:")} == log
+    assert {(action, name) for action, name in allowed if action.startswith("logs:")} == log
     # Every resource and every action is needed by some function.
-    assert {name for _, name in within - log} == {name for _, name in grants}
-    assert {action for action, _ in within - log} == {action for action, _ in grants}
+    assert {name for _, name in allowed - log} == {name for _, name in grants}
+    assert {action for action, _ in allowed - log} == {action for action, _ in grants}
 
 
-def test_every_function_writes_to_the_log_that_ends(resources: Resources) -> None:
+def test_every_function_writes_to_the_log_with_a_retention(resources: Resources) -> None:
     for name, resource in resources.items():
         if resource["Type"] == "AWS::Lambda::Function":
             assert resource["Properties"]["LoggingConfig"] == {"LogGroup": {"Ref": "FunctionsLog"}}, name
 
 
-def test_only_the_sweep_may_go_through_a_table(resources: Resources) -> None:
-    assert {grant.function for grant in granted(resources) if grant.action == "dynamodb:Scan"} == MAY_SCAN
+def test_only_the_sweep_may_scan_a_table(resources: Resources) -> None:
+    assert {grant.function for grant in grants_of(resources) if grant.action == "dynamodb:Scan"} == MAY_SCAN
 
 
-def test_only_functions_that_ask_terra_may_read_its_key(template: dict[str, Any], resources: Resources) -> None:
-    asking = {
+def test_only_functions_that_call_terra_may_read_its_api_key(template: dict[str, Any], resources: Resources) -> None:
+    calling = {
         name
         for name, resource in template["Resources"].items()
         if resource["Type"] == "AWS::Serverless::Function"
         and "wiring.terra()" in (ROOT / resource["Properties"]["CodeUri"] / "handler.py").read_text()
     }
-    assert {grant.function for grant in granted(resources) if grant.resource == "TerraSecret"} == asking
+    assert {grant.function for grant in grants_of(resources) if grant.resource == "TerraSecret"} == calling
 
 
-def test_nobody_reads_two_secrets(resources: Resources) -> None:
-    readers = [grant.function for grant in granted(resources) if grant.action == "secretsmanager:GetSecretValue"]
+def test_each_function_reads_at_most_one_secret(resources: Resources) -> None:
+    readers = [grant.function for grant in grants_of(resources) if grant.action == "secretsmanager:GetSecretValue"]
     assert len(set(readers)) == len(readers)
 
 
-def test_lambda_may_read_every_event_source_and_hand_over_what_failed(resources: Resources) -> None:
-    assert not_allowed(needed_by_lambda(resources), granted(resources)) == []
+def test_lambda_may_read_every_event_source_and_report_failures(resources: Resources) -> None:
+    assert missing_permissions(needed_by_lambda(resources), grants_of(resources)) == []
 
 
 # --- the comparison itself -------------------------------------------------------------------------------------------
@@ -170,55 +170,60 @@ def call(operation: str, service: str = "dynamodb", **params: Any) -> dict[str, 
     return {"function": "F", "service": service, "operation": operation, "params": params}
 
 
-def test_a_transaction_needs_the_rights_of_its_parts(resources: Resources) -> None:
+def test_a_transaction_needs_the_permissions_of_its_parts(resources: Resources) -> None:
     writes = [
         {"Put": {"TableName": "Sessions", "Item": {"session_id": {"S": "sweep:current"}, "ttl": {"N": "1"}}}},
         {"ConditionCheck": {"TableName": "Connections", "Key": {"user_id": {"S": "u"}}}},
         {"Delete": {"TableName": "Connections", "Key": {"user_id": {"S": "u"}}}},
     ]
-    assert set(needed_by(call("TransactWriteItems", TransactItems=writes), resources)) == {
-        Right("F", "dynamodb:PutItem", "Sessions", "sweep:"),
-        Right("F", "dynamodb:ConditionCheckItem", "Connections", ""),
-        Right("F", "dynamodb:DeleteItem", "Connections", ""),
+    assert set(needed_by_call(call("TransactWriteItems", TransactItems=writes), resources)) == {
+        Permission("F", "dynamodb:PutItem", "Sessions", "sweep:"),
+        Permission("F", "dynamodb:ConditionCheckItem", "Connections", ""),
+        Permission("F", "dynamodb:DeleteItem", "Connections", ""),
     }
 
 
-def test_a_query_of_an_index_needs_no_right_to_the_table(resources: Resources) -> None:
-    asked = call("Query", TableName="Connections", IndexName="by-reference-id")
-    assert set(needed_by(asked, resources)) == {Right("F", "dynamodb:Query", "Connections/index/by-reference-id")}
+def test_a_query_of_an_index_needs_no_permission_for_the_table(resources: Resources) -> None:
+    query = call("Query", TableName="Connections", IndexName="by-reference-id")
+    assert set(needed_by_call(query, resources)) == {
+        Permission("F", "dynamodb:Query", "Connections/index/by-reference-id")
+    }
 
 
-def test_a_secret_a_queue_and_a_bus_are_known_by_their_addresses(resources: Resources) -> None:
+def test_secrets_queues_and_buses_are_identified_by_arn_url_and_name(resources: Resources) -> None:
     secret = "arn:aws:secretsmanager:us-east-1:000000000000:secret:terra-connections/TerraSecret-AbCdEf"
     calls = [
         call("GetSecretValue", "secretsmanager", SecretId=secret),
         call("SendMessage", "sqs", QueueUrl="http://127.0.0.1:4566/000000000000/SweepQueue"),
         call("PutEvents", "events", Entries=[{"EventBusName": "EventBus"}]),
     ]
-    assert [right.resource for one in calls for right in needed_by(one, resources)] == [
+    assert [permission.resource for each in calls for permission in needed_by_call(each, resources)] == [
         "TerraSecret",
         "SweepQueue",
         "EventBus",
     ]
 
 
-def test_a_condition_on_keys_allows_those_keys_only() -> None:
+def test_a_condition_on_keys_allows_only_those_keys() -> None:
     grant = Grant("F", "dynamodb:PutItem", "Sessions", ("sweep:*",))
-    theirs, others = (Right("F", "dynamodb:PutItem", "Sessions", namespace) for namespace in ("sweep:", ""))
-    assert not_allowed([theirs, others], [grant]) == [others]
+    allowed, other = (Permission("F", "dynamodb:PutItem", "Sessions", namespace) for namespace in ("sweep:", ""))
+    assert missing_permissions([allowed, other], [grant]) == [other]
 
 
-def test_a_right_to_every_kind_of_item_where_one_kind_is_written_is_told() -> None:
+def test_a_grant_for_all_kinds_of_items_is_reported_if_one_kind_is_needed() -> None:
     grant = Grant("F", "dynamodb:UpdateItem", "Sessions")
-    one = [Right("F", "dynamodb:UpdateItem", "Sessions", "widget:"), Right("G", "dynamodb:GetItem", "Sessions", "")]
-    assert too_wide([grant], one) == [grant]
-    assert too_wide([grant], one[:1]) == []  # no other kind is known
-    assert too_wide([grant], [*one, Right("F", "dynamodb:UpdateItem", "Sessions", "")]) == []
-    assert too_wide([Grant("F", "dynamodb:UpdateItem", "Sessions", ("widget:*",))], one) == []
+    needed = [
+        Permission("F", "dynamodb:UpdateItem", "Sessions", "widget:"),
+        Permission("G", "dynamodb:GetItem", "Sessions", ""),
+    ]
+    assert too_broad_grants([grant], needed) == [grant]
+    assert too_broad_grants([grant], needed[:1]) == []  # no other kind is known
+    assert too_broad_grants([grant], [*needed, Permission("F", "dynamodb:UpdateItem", "Sessions", "")]) == []
+    assert too_broad_grants([Grant("F", "dynamodb:UpdateItem", "Sessions", ("widget:*",))], needed) == []
 
 
-def test_each_kind_of_a_condition_has_to_be_used(resources: Resources) -> None:
-    grants = {grant for grant in granted(resources) if grant.namespaces is not None}
+def test_each_kind_of_a_condition_is_a_grant_of_its_own(resources: Resources) -> None:
+    grants = {grant for grant in grants_of(resources) if grant.namespaces is not None}
     assert all(len(grant.namespaces or ()) == 1 for grant in grants)
     writes = {(grant.function, grant.action, grant.namespaces) for grant in grants if grant.function != "SweepPage"}
     assert writes >= {
@@ -228,7 +233,8 @@ def test_each_kind_of_a_condition_has_to_be_used(resources: Resources) -> None:
     }
 
 
-def test_what_is_too_little_and_what_is_too_much_is_told() -> None:
-    grant, right = Grant("F", "dynamodb:GetItem", "Sessions"), Right("F", "dynamodb:GetItem", "Connections", "")
-    assert not_allowed([right], [grant]) == [right]
-    assert not_needed([grant], [right]) == [grant]
+def test_missing_permissions_and_unneeded_grants_are_reported() -> None:
+    grant = Grant("F", "dynamodb:GetItem", "Sessions")
+    needed = Permission("F", "dynamodb:GetItem", "Connections", "")
+    assert missing_permissions([needed], [grant]) == [needed]
+    assert unneeded_grants([grant], [needed]) == [grant]
