@@ -36,7 +36,7 @@ LARGEST_FUNCTION = (10_000, 6_000)
 UNCHECKED_HASH = (0b01).to_bytes(4, "little")  # the flags of PEP 552: hash-based, not checked against the source
 
 
-def run_as_lambda_does(python: Path, built: Path, function: str, program: str, **variables: str) -> str:
+def run_like_lambda(python: Path, built: Path, function: str, program: str, **variables: str) -> str:
     """Run a program with nothing but the artefacts of a function, and return its output."""
     own = RESOURCES[function]["Properties"].get("Layers", [])
     layers = [str(built / layer["Ref"] / "python") for layer in (*TEMPLATE["Globals"]["Function"]["Layers"], *own)]
@@ -58,7 +58,7 @@ def run_as_lambda_does(python: Path, built: Path, function: str, program: str, *
 def test_every_layer_is_built_by_its_makefile(built: Path) -> None:
     assert {folder.name for folder in built.iterdir() if folder.is_dir()} == {*FUNCTIONS, *LAYERS}
     for name in LAYERS:
-        assert RESOURCES[name]["Metadata"]["BuildMethod"] == "makefile", f"{name} would carry no byte-code"
+        assert RESOURCES[name]["Metadata"]["BuildMethod"] == "makefile", f"{name} would contain no byte-code"
 
 
 def test_the_artefact_of_a_function_is_its_handler(built: Path) -> None:
@@ -68,18 +68,18 @@ def test_the_artefact_of_a_function_is_its_handler(built: Path) -> None:
 
 
 def test_the_same_sources_make_the_same_artefacts(built: Path, built_elsewhere: Path) -> None:
-    ours, theirs = build.contents(built), build.contents(built_elsewhere)
-    assert ours == theirs
-    assert build.digest_of(ours) == build.digest_of(theirs)
+    first, second = build.contents(built), build.contents(built_elsewhere)
+    assert first == second
+    assert build.digest_of(first) == build.digest_of(second)
 
 
 def test_files_of_layers_have_the_same_modes_and_times_in_every_build(built: Path, built_elsewhere: Path) -> None:
-    def seen(folder: Path) -> dict[str, tuple[int, float]]:
+    def modes_and_times(folder: Path) -> dict[str, tuple[int, float]]:
         stats = {path.relative_to(folder).as_posix(): path.stat() for path in build.files(folder)}
         return {name: (stat.st_mode, stat.st_mtime) for name, stat in stats.items()}
 
     for name in LAYERS:
-        assert seen(built / name) == seen(built_elsewhere / name)
+        assert modes_and_times(built / name) == modes_and_times(built_elsewhere / name)
 
 
 def test_every_artefact_is_within_its_size_limit(built: Path) -> None:
@@ -93,8 +93,8 @@ def test_every_artefact_is_within_its_size_limit(built: Path) -> None:
 def test_a_layer_contains_exactly_the_locked_packages(built: Path, layer: str) -> None:
     text = (ROOT / RESOURCES[layer]["Properties"]["ContentUri"] / "requirements.txt").read_text()
     locked = re.findall(r"^([a-z0-9_.-]+)==([^ \\]+)", text, re.MULTILINE)
-    held = (folder.name.removesuffix(".dist-info") for folder in (built / layer / "python").glob("*.dist-info"))
-    assert sorted(name.replace("_", "-").lower().rsplit("-", 1) for name in held) == sorted(map(list, locked))
+    installed = (folder.name.removesuffix(".dist-info") for folder in (built / layer / "python").glob("*.dist-info"))
+    assert sorted(name.replace("_", "-").lower().rsplit("-", 1) for name in installed) == sorted(map(list, locked))
 
 
 @pytest.mark.parametrize("layer", PACKAGES)
@@ -141,32 +141,32 @@ def test_byte_code_contains_its_path_in_lambda(built: Path) -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_handler_is_imported_from_its_artefacts_alone(built: Path, lambda_python: Path, function: str) -> None:
     program = "import handler; print(callable(handler.lambda_handler))"
-    assert run_as_lambda_does(lambda_python, built, function, program) == "True\n"
+    assert run_like_lambda(lambda_python, built, function, program) == "True\n"
 
 
 def test_the_byte_code_runs_and_the_source_is_not_read(built: Path, lambda_python: Path, tmp_path: Path) -> None:
-    spoilt = tmp_path / "spoilt"
+    broken = tmp_path / "broken"
     for name in LAYERS:
-        shutil.copytree(built / name, spoilt / name)
-    for module in spoilt.rglob("*.py"):
+        shutil.copytree(built / name, broken / name)
+    for module in broken.rglob("*.py"):
         module.write_text("raise SystemExit('the source was read')\n")
-    shutil.copytree(built / "TerraWebhook", spoilt / "TerraWebhook")  # has no byte-code
+    shutil.copytree(built / "TerraWebhook", broken / "TerraWebhook")  # has no byte-code
     program = "import handler; print(callable(handler.lambda_handler))"
-    assert run_as_lambda_does(lambda_python, spoilt, "TerraWebhook", program) == "True\n"
+    assert run_like_lambda(lambda_python, broken, "TerraWebhook", program) == "True\n"
 
 
 def test_every_object_of_wiring_can_be_created_from_the_artefacts(built: Path, lambda_python: Path) -> None:
     program = """
 from terra_connections import wiring
-made = [make() for make in vars(wiring).values() if hasattr(make, "cache_clear")]
-print(sorted(thing.meta.service_model.service_name for thing in made if hasattr(thing, "meta")))
+created = [create() for create in vars(wiring).values() if hasattr(create, "cache_clear")]
+print(sorted(thing.meta.service_model.service_name for thing in created if hasattr(thing, "meta")))
 """
-    answer = run_as_lambda_does(lambda_python, built, "Authorize", program)
-    assert {"dynamodb", "secretsmanager", "sqs"} <= set(json.loads(answer.replace("'", '"')))
+    output = run_like_lambda(lambda_python, built, "Authorize", program)
+    assert {"dynamodb", "secretsmanager", "sqs"} <= set(json.loads(output.replace("'", '"')))
 
 
 # The requests that a client sends, and how it parses some responses, in regions of three partitions.
-WHAT_BOTO3_DOES = """
+BOTO3_PROGRAM = """
 import json, boto3
 from botocore.awsrequest import AWSResponse
 
@@ -186,7 +186,7 @@ class Raw:
     def __init__(self, content): self.content = content
     def stream(self): yield self.content
 
-seen = []
+recorded = []
 for service in services:
     for region in ("eu-west-1", "us-gov-west-1", "cn-north-1"):
         client = boto3.client(service, region_name=region)
@@ -196,31 +196,31 @@ for service in services:
         operations = {name: [model.operation_model(name).http, model.operation_model(name).metadata.get("protocol")]
                       for name in model.operation_names}
         pages = [client.can_paginate(name) for name in sorted(client.meta.method_to_api_mapping)]
-        def answer(request, **kwargs):
-            seen.append([request.method, request.url, str(request.body), request.headers["X-Amz-Target"]])
+        def respond(request, **kwargs):
+            recorded.append([request.method, request.url, str(request.body), request.headers["X-Amz-Target"]])
             text = b'{"__type": "com.amazonaws#ConditionalCheckFailedException", "message": "m"}'
             return AWSResponse(request.url, 400, {"x-amzn-query-error": "A;Sender"}, Raw(text))
-        client.meta.events.register("before-send", answer)
+        client.meta.events.register("before-send", respond)
         for call, arguments in CALLS[service]:
             try:
                 getattr(client, call)(**arguments)
             except client.exceptions.ClientError as error:
-                seen.append([type(error).__name__, str(error)])
-        seen.append([client.meta.endpoint_url, shapes, operations, pages])
-print(json.dumps(seen, sort_keys=True, default=str))
+                recorded.append([type(error).__name__, str(error)])
+        recorded.append([client.meta.endpoint_url, shapes, operations, pages])
+print(json.dumps(recorded, sort_keys=True, default=str))
 """
 
 
 def test_the_reduced_botocore_behaves_like_the_complete_one(built: Path, lambda_python: Path) -> None:
     makefile = (ROOT / "layers/dependencies/Makefile").read_text()
     services = re.findall(r"^services := (.+)$", makefile, re.MULTILINE)[0].split()
-    program = f"services = {services!r}\n{WHAT_BOTO3_DOES}"
-    ours = run_as_lambda_does(lambda_python, built, "TerraWebhook", program)
+    program = f"services = {services!r}\n{BOTO3_PROGRAM}"
+    reduced = run_like_lambda(lambda_python, built, "TerraWebhook", program)
     _, _, packages = setup.functions_python()
-    whole = f"sys.path = [p for p in sys.path if 'Layer' not in p] + [{str(packages)!r}]\n{program}"
-    assert ours == run_as_lambda_does(lambda_python, built, "TerraWebhook", whole)
+    complete = f"sys.path = [p for p in sys.path if 'Layer' not in p] + [{str(packages)!r}]\n{program}"
+    assert reduced == run_like_lambda(lambda_python, built, "TerraWebhook", complete)
     # In each region: a request and an error for each call (three of DynamoDB, one of each other), and a model of each.
-    assert len(json.loads(ours)) == 3 * (7 + 3 + 3 + 3)
+    assert len(json.loads(reduced)) == 3 * (7 + 3 + 3 + 3)
 
 
 ROOTS_OF_AWS = [
@@ -230,7 +230,7 @@ ROOTS_OF_AWS = [
     "Amazon Root CA 4",
     "Starfield Services Root Certificate Authority - G2",
 ]
-A_CALL_OF_EACH = {
+CALL_BY_SERVICE = {
     "dynamodb": "list_tables",
     "events": "list_event_buses",
     "secretsmanager": "list_secrets",
@@ -243,27 +243,27 @@ def test_the_ca_file_contains_amazon_s_roots_as_in_certifi(built: Path) -> None:
     roots = ssl.create_default_context(cafile=str(layer / "aws-roots.pem"))
     names = re.findall(r"'commonName', '([^']+)'", str([root["subject"] for root in roots.get_ca_certs()]))
     assert sorted(names) == ROOTS_OF_AWS
-    whole = ssl.create_default_context(cafile=str(layer / "python" / "certifi" / "cacert.pem"))
-    assert set(roots.get_ca_certs(binary_form=True)) < set(whole.get_ca_certs(binary_form=True))
+    certifi = ssl.create_default_context(cafile=str(layer / "python" / "certifi" / "cacert.pem"))
+    assert set(roots.get_ca_certs(binary_form=True)) < set(certifi.get_ca_certs(binary_form=True))
 
 
 def test_the_ca_files_of_packages_are_unchanged(built: Path) -> None:
-    _, _, whole = setup.functions_python()
+    _, _, packages = setup.functions_python()
     for name in ("botocore/cacert.pem", "certifi/cacert.pem"):
-        assert (built / "DependenciesLayer" / "python" / name).read_bytes() == (whole / name).read_bytes()
+        assert (built / "DependenciesLayer" / "python" / name).read_bytes() == (packages / name).read_bytes()
 
 
 # The CA file that each client reads for its first connection, its number of certificates, and the outcome.
-WHAT_A_HANDSHAKE_READS = """
+HANDSHAKE_PROGRAM = """
 import json, ssl
 read = []
 load = ssl.SSLContext.load_verify_locations
 
-def load_and_tell(context, cafile=None, *more, **others):
+def load_and_record(context, cafile=None, *more, **others):
     load(context, cafile, *more, **others)
     read.append([str(cafile), len(context.get_ca_certs())])
 
-ssl.SSLContext.load_verify_locations = load_and_tell
+ssl.SSLContext.load_verify_locations = load_and_record
 from botocore.exceptions import ClientError, SSLError
 from terra_connections import wiring
 
@@ -272,11 +272,11 @@ for service, call in calls.items():
     read.clear()
     try:
         getattr(wiring._client(service), call)()
-        outcome = "answered"
+        outcome = "verified"
     except ClientError:
-        outcome = "answered"
+        outcome = "verified"
     except SSLError as error:
-        outcome = "refused" if "CERTIFICATE_VERIFY_FAILED" in str(error) else str(error)
+        outcome = "rejected" if "CERTIFICATE_VERIFY_FAILED" in str(error) else str(error)
     found[service] = [*read[0], outcome]
 read.clear()
 from terra_connections.terra import transport
@@ -285,7 +285,7 @@ print(json.dumps([found, read]))
 """
 
 
-class Refuses(BaseHTTPRequestHandler):
+class ErrorHandler(BaseHTTPRequestHandler):
     """Responds to every AWS call with an error."""
 
     def do_POST(self) -> None:
@@ -305,7 +305,7 @@ def endpoint_by_tls() -> Iterator[tuple[str, bytes]]:
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), ErrorHandler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = Thread(target=server.serve_forever)
         thread.start()
@@ -316,8 +316,8 @@ def endpoint_by_tls() -> Iterator[tuple[str, bytes]]:
 
 def handshakes(built: Path, python: Path, **variables: str) -> tuple[dict[str, Any], list[list[Any]]]:
     """Return each AWS client's CA file, its number of certificates and the outcome, and the Terra client's CA files."""
-    program = f"calls = {A_CALL_OF_EACH!r}\n{WHAT_A_HANDSHAKE_READS}"
-    of_aws, of_terra = json.loads(run_as_lambda_does(python, built, "SweepPage", program, **variables))
+    program = f"calls = {CALL_BY_SERVICE!r}\n{HANDSHAKE_PROGRAM}"
+    of_aws, of_terra = json.loads(run_like_lambda(python, built, "SweepPage", program, **variables))
     return of_aws, of_terra
 
 
@@ -332,7 +332,7 @@ def test_every_aws_client_verifies_with_the_ca_file_of_the_template(
     shipped = built / "DependenciesLayer" / PurePosixPath(named).relative_to("/opt")
 
     of_aws, of_terra = handshakes(built, lambda_python, AWS_ENDPOINT_URL=endpoint, AWS_CA_BUNDLE=str(shipped))
-    assert of_aws == {service: [str(shipped), len(ROOTS_OF_AWS), "refused"] for service in A_CALL_OF_EACH}
+    assert of_aws == {service: [str(shipped), len(ROOTS_OF_AWS), "rejected"] for service in CALL_BY_SERVICE}
     # Terra and OIDC issuers are verified by the full set of public roots.
     certifi = str(built / "DependenciesLayer" / "python" / "certifi" / "cacert.pem")
     assert [file for file, _ in of_terra] == [certifi]
@@ -340,7 +340,7 @@ def test_every_aws_client_verifies_with_the_ca_file_of_the_template(
     extended = tmp_path / "roots.pem"
     extended.write_bytes(shipped.read_bytes() + authority)
     of_aws, _ = handshakes(built, lambda_python, AWS_ENDPOINT_URL=endpoint, AWS_CA_BUNDLE=str(extended))
-    assert of_aws == {service: [str(extended), len(ROOTS_OF_AWS) + 1, "answered"] for service in A_CALL_OF_EACH}
+    assert of_aws == {service: [str(extended), len(ROOTS_OF_AWS) + 1, "verified"] for service in CALL_BY_SERVICE}
 
 
 def test_with_the_parameter_left_empty_aws_clients_verify_with_certifi_s_file(
@@ -349,7 +349,7 @@ def test_with_the_parameter_left_empty_aws_clients_verify_with_certifi_s_file(
     of_aws, _ = handshakes(built, lambda_python, AWS_ENDPOINT_URL=endpoint_by_tls[0])
     certifi = str(built / "DependenciesLayer" / "python" / "certifi" / "cacert.pem")
     assert {service: (file, outcome) for service, (file, _, outcome) in of_aws.items()} == dict.fromkeys(
-        A_CALL_OF_EACH, (certifi, "refused")
+        CALL_BY_SERVICE, (certifi, "rejected")
     )
 
 
@@ -362,4 +362,4 @@ print(json.dumps(sum(generation["collections"] for generation in gc.get_stats())
 
 
 def test_the_garbage_collector_hardly_runs_while_a_function_is_loaded(built: Path, lambda_python: Path) -> None:
-    assert int(run_as_lambda_does(lambda_python, built, "TerraWebhook", COLLECTIONS_WHILE_LOADING)) <= 1
+    assert int(run_like_lambda(lambda_python, built, "TerraWebhook", COLLECTIONS_WHILE_LOADING)) <= 1

@@ -18,7 +18,7 @@ def no_lambda_python(monkeypatch: pytest.MonkeyPatch) -> None:
 def source(tmp_path: Path) -> Path:
     place = tmp_path / "source"
     (place / "tests").mkdir(parents=True)
-    (place / "handler.py").write_text("answer = 42\n")
+    (place / "handler.py").write_text("number = 42\n")
     (place / "notes.txt").write_text("not for Lambda")
     return place
 
@@ -113,5 +113,5 @@ def test_files_that_lambda_never_reads_are_removed(name: str) -> None:
 
 
 def test_documentation_texts_are_removed_and_members_of_that_name_are_kept() -> None:
-    model = {"documentation": "gone", "members": {"documentation": {"shape": "Text", "documentation": "gone"}}}
+    model = {"documentation": "text", "members": {"documentation": {"shape": "Text", "documentation": "text"}}}
     assert build.undocumented(model) == {"members": {"documentation": {"shape": "Text"}}}

@@ -14,7 +14,8 @@ from tests.support.api import connections_of, create_session, decide
 from tests.support.chromium import ARTIFACTS, DESKTOP, PHONE, OpenPage
 from tests.support.terra import Terra
 
-PATIENCE = 30_000
+TIMEOUT = 30_000
+"""Milliseconds that a page may need on a busy machine."""
 WCAG_22_AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
@@ -36,8 +37,8 @@ def login_tab(page: Page, button: Locator) -> Page:
     return opened.value
 
 
-def tells(page: Page, words: str) -> None:
-    expect(page.locator("#status")).to_have_text(words, timeout=PATIENCE)
+def expect_status(page: Page, message: str) -> None:
+    expect(page.locator("#status")).to_have_text(message, timeout=TIMEOUT)
 
 
 def wearables(page: Page) -> Locator:
@@ -45,8 +46,8 @@ def wearables(page: Page) -> Locator:
 
 
 @contextmanager
-def told_to_close(tab: Page) -> Iterator[None]:
-    with tab.expect_event("close", timeout=PATIENCE):
+def expect_close(tab: Page) -> Iterator[None]:
+    with tab.expect_event("close", timeout=TIMEOUT):
         yield
 
 
@@ -54,26 +55,26 @@ def test_a_user_connects_and_disconnects(
     chromium: OpenPage, stack: Stack, api: httpx.Client, reference_id: str
 ) -> None:
     page = chromium(**DESKTOP)
-    complaints: list[str] = []
-    page.context.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-    page.context.on("weberror", lambda error: complaints.append(str(error.error)))
+    errors: list[str] = []
+    page.context.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.context.on("weberror", lambda error: errors.append(str(error.error)))
     sign_in(page, stack, reference_id)
     tab = login_tab(page, connect(page, "Fitbit"))
     assert tab.evaluate("window.opener") is None
-    tells(page, "Continue with Fitbit in the other tab.")
-    with told_to_close(tab):
+    expect_status(page, "Continue with Fitbit in the other tab.")
+    with expect_close(tab):
         tab.get_by_role("button", name="Allow").click()
-    tells(page, "Fitbit is connected.")
+    expect_status(page, "Fitbit is connected.")
     expect(wearables(page).get_by_text("Connected")).to_be_visible()
     (connection,) = connections_of(api, reference_id)
     assert (connection["provider"], connection["status"]) == ("FITBIT", "connected")
 
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Disconnect Fitbit").click()
-    tells(page, "Fitbit is disconnected.")
-    expect(page.get_by_text("No connections yet.")).to_be_visible(timeout=PATIENCE)
+    expect_status(page, "Fitbit is disconnected.")
+    expect(page.get_by_text("No connections yet.")).to_be_visible(timeout=TIMEOUT)
     assert connections_of(api, reference_id) == []
-    assert complaints == []
+    assert errors == []
 
 
 def test_a_denied_login_is_shown_as_unchanged(
@@ -81,9 +82,9 @@ def test_a_denied_login_is_shown_as_unchanged(
 ) -> None:
     page = sign_in(chromium(**PHONE), stack, reference_id)
     tab = login_tab(page, connect(page, "Garmin"))
-    with told_to_close(tab):
+    with expect_close(tab):
         tab.get_by_role("button", name="Deny").click()
-    tells(page, "Garmin was not connected. You declined access. Nothing was shared.")
+    expect_status(page, "Garmin was not connected. You declined access. Nothing was shared.")
     assert connections_of(api, reference_id) == []
 
 
@@ -111,10 +112,10 @@ def test_the_login_uses_the_current_tab_if_new_tabs_are_blocked(
     connect(page, "Fitbit").click()
     page.wait_for_url("**/login/**")
     page.get_by_role("button", name="Allow").click()
-    expect(page.get_by_role("heading", name="Connected")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("heading", name="Connected")).to_be_visible(timeout=TIMEOUT)
     expect(page.get_by_text("Fitbit is connected.")).to_be_visible()
     page.get_by_role("link", name="Back to Pulse").click()
-    tells(page, "Fitbit is connected.")
+    expect_status(page, "Fitbit is connected.")
     expect(wearables(page).get_by_text("Connected")).to_be_visible()
 
 
@@ -125,28 +126,28 @@ def test_the_app_shows_a_login_whose_tab_was_closed(chromium: OpenPage, stack: S
     login = tab.url
     tab.close()
     page.reload()
-    tells(page, "Continue in the other tab.")
+    expect_status(page, "Continue in the other tab.")
     decide(login, "allow")  # without following the redirect
-    tells(page, "Oura is connected.")
+    expect_status(page, "Oura is connected.")
 
 
 def test_a_hidden_tab_does_not_poll_the_api(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
     page = chromium()
     page.add_init_script("Object.defineProperty(document, 'hidden', {get: () => window.isAway === true})")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if "/sessions/" in request.url else None)
+    polled: list[str] = []
+    page.on("request", lambda request: polled.append(request.url) if "/sessions/" in request.url else None)
     sign_in(page, stack, reference_id)
     tab = login_tab(page, connect(page, "Fitbit"))
     with page.expect_request("**/sessions/*"):
         pass
     page.evaluate("window.isAway = true")
     page.wait_for_timeout(2000)  # lets requests already under way finish
-    asked.clear()
+    polled.clear()
     decide(tab.url, "allow")
     page.wait_for_timeout(4000)  # more than twice the polling interval
-    assert asked == []
+    assert polled == []
     page.evaluate("window.isAway = false; document.dispatchEvent(new Event('visibilitychange'))")
-    tells(page, "Fitbit is connected.")
+    expect_status(page, "Fitbit is connected.")
 
 
 def test_a_user_picks_the_provider_on_terra_s_page(
@@ -155,9 +156,9 @@ def test_a_user_picks_the_provider_on_terra_s_page(
     page = sign_in(chromium(), stack, reference_id)
     tab = login_tab(page, page.get_by_role("button", name="Browse all providers"))
     tab.get_by_role("button", name="WHOOP").click()
-    with told_to_close(tab):
+    with expect_close(tab):
         tab.get_by_role("button", name="Allow").click()
-    tells(page, "WHOOP is connected.")
+    expect_status(page, "WHOOP is connected.")
     assert [connection["provider"] for connection in connections_of(api, reference_id)] == ["WHOOP"]
 
 
@@ -167,13 +168,13 @@ def test_a_user_reconnects_a_connection_with_an_error(
     user = terra.connect(reference_id, provider="POLAR", account=reference_id)
     terra.happen(user["user_id"], "connection_error")
     page = sign_in(chromium(), stack, reference_id)
-    expect(wearables(page).get_by_text("Please reconnect")).to_be_visible(timeout=PATIENCE)
+    expect(wearables(page).get_by_text("Please reconnect")).to_be_visible(timeout=TIMEOUT)
     tab = login_tab(page, page.get_by_role("button", name="Reconnect Polar"))
     tab.get_by_label("Account").fill(reference_id)
-    with told_to_close(tab):
+    with expect_close(tab):
         tab.get_by_role("button", name="Allow").click()
-    tells(page, "Polar is connected.")
-    expect(wearables(page).get_by_text("Connected")).to_be_visible(timeout=PATIENCE)
+    expect_status(page, "Polar is connected.")
+    expect(wearables(page).get_by_text("Connected")).to_be_visible(timeout=TIMEOUT)
     assert [connection["status"] for connection in connections_of(api, reference_id)] == ["connected"]
 
 
@@ -182,21 +183,21 @@ def test_errors_are_shown_as_messages(chromium: OpenPage, stack: Stack, terra: T
     terra.fault("/auth/authenticateUser", "status", status=503)
     with page.expect_popup() as opened:
         connect(page, "Fitbit").click()
-    said = page.locator("#status")
-    expect(said).to_have_attribute("data-kind", "failed", timeout=PATIENCE)
-    expect(said).to_contain_text("Terra")
+    status = page.locator("#status")
+    expect(status).to_have_attribute("data-kind", "failed", timeout=TIMEOUT)
+    expect(status).to_contain_text("Terra")
     assert opened.value.is_closed()
 
     page.context.set_offline(True)
     with page.expect_popup():
         connect(page, "Fitbit").click()
-    tells(page, "The server cannot be reached. Are you online?")
+    expect_status(page, "The server cannot be reached. Are you online?")
 
 
 def test_a_user_finds_a_provider_by_searching(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
     page = sign_in(chromium(), stack, reference_id)
     offered = page.get_by_role("button", name=re.compile("^Connect "))
-    expect(offered).to_have_count(8, timeout=PATIENCE)
+    expect(offered).to_have_count(8, timeout=TIMEOUT)
     expect(connect(page, "Apple Health")).to_be_disabled()
     page.get_by_label("Search").fill("wi")
     expect(offered).to_have_count(1)
@@ -211,7 +212,7 @@ def test_the_requests_and_webhooks_are_shown_in_order_without_the_state(
     terra.settings(redirect_waits_for_webhook=True)
     page = sign_in(chromium(), stack, reference_id)
     tab = login_tab(page, connect(page, "Fitbit"))
-    with told_to_close(tab):
+    with expect_close(tab):
         tab.get_by_role("button", name="Allow").click()
     events = page.locator("#events").get_by_role("heading")
     expect(events).to_have_text(
@@ -222,7 +223,7 @@ def test_the_requests_and_webhooks_are_shown_in_order_without_the_state(
             "GET /auth/success → 303",
             "GET /sessions/{session_id} → 200",
         ],
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     for table in ("Sessions", "Connections"):
         item = page.locator(f"#{table} details")
@@ -233,7 +234,9 @@ def test_the_requests_and_webhooks_are_shown_in_order_without_the_state(
     assert not re.search(r"state=\w", page.content())
 
 
-READS = "url => fetch(url, {headers: {authorization: 'Bearer ?'}}).then(answer => answer.status, error => error.name)"
+FETCH = (
+    "url => fetch(url, {headers: {authorization: 'Bearer ?'}}).then(response => response.status, error => error.name)"
+)
 
 
 def test_only_pages_of_the_demo_may_read_the_api(chromium: OpenPage, stack: Stack) -> None:
@@ -241,11 +244,11 @@ def test_only_pages_of_the_demo_may_read_the_api(chromium: OpenPage, stack: Stac
     url = f"{stack.api_url}/connections"
     page = chromium()
     page.goto(stack.demo_url)
-    assert page.evaluate(READS, url) == 403
+    assert page.evaluate(FETCH, url) == 403
     page.goto(f"{stack.oidc_issuer}/jwks")  # another port is another origin
-    assert page.evaluate(READS, url) == "TypeError"
-    assert page.evaluate("url => fetch(url, {mode: 'no-cors'}).then(answer => answer.type)", url) == "opaque"
-    assert page.evaluate(READS, f"{stack.demo_url}/timeline.json?reference_id=ada") == "TypeError"
+    assert page.evaluate(FETCH, url) == "TypeError"
+    assert page.evaluate("url => fetch(url, {mode: 'no-cors'}).then(response => response.type)", url) == "opaque"
+    assert page.evaluate(FETCH, f"{stack.demo_url}/timeline.json?reference_id=ada") == "TypeError"
 
 
 @pytest.mark.parametrize(("device", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
@@ -265,29 +268,29 @@ def test_the_demo_is_accessible(
     expect(page.get_by_label("Name")).to_be_visible()
     assert violations(page) == []
     sign_in(page, stack, reference_id)
-    expect(page.get_by_role("button", name=re.compile("^Disconnect"))).to_have_count(2, timeout=PATIENCE)
+    expect(page.get_by_role("button", name=re.compile("^Disconnect"))).to_have_count(2, timeout=TIMEOUT)
     connect(page, "Fitbit").wait_for()
-    expect(page.locator("#events li").first).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#events li").first).to_be_visible(timeout=TIMEOUT)
     for details in page.locator("details").all():
         details.evaluate("details => details.open = true")
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.screenshot(path=ARTIFACTS / "demo" / f"{request.node.callspec.id}.png", full_page=True)
-    page.goto(f"{stack.demo_url}/connected?session_id=<b>nobody's</b>&status=connected")  # an untrusted claim
-    expect(page.get_by_role("heading", name="Back in Pulse")).to_be_visible(timeout=PATIENCE)
+    page.goto(f"{stack.demo_url}/connected?session_id=<b>unknown</b>&status=connected")  # an untrusted claim
+    expect(page.get_by_role("heading", name="Back in Pulse")).to_be_visible(timeout=TIMEOUT)
     assert violations(page) == []
 
 
-@pytest.mark.parametrize("signed_in", [False, True], ids=["nobody signed in", "signed in as another user"])
+@pytest.mark.parametrize("signed_in", [False, True], ids=["signed out", "signed in as another user"])
 def test_a_login_of_another_user_is_not_shown_as_failed(
     chromium: OpenPage, stack: Stack, api: httpx.Client, reference_id: str, *, signed_in: bool
 ) -> None:
     page = chromium(**DESKTOP)
     if signed_in:
         sign_in(page, stack, f"{reference_id}-other")
-        expect(connect(page, "Fitbit")).to_be_visible(timeout=PATIENCE)
+        expect(connect(page, "Fitbit")).to_be_visible(timeout=TIMEOUT)
     page.goto(decide(create_session(api, reference_id, return_to="web")["auth_url"], "allow"))
-    expect(page.get_by_role("heading", name="Back in Pulse")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("heading", name="Back in Pulse")).to_be_visible(timeout=TIMEOUT)
     expect(page.locator("#message")).to_have_text(
         "This page cannot show how the login went. Open Pulse, signed in with the name you started it with."
     )
@@ -296,4 +299,4 @@ def test_a_login_of_another_user_is_not_shown_as_failed(
 
 def violations(page: Page) -> list[str]:
     found = Axe().run(page, options=WCAG_22_AA).response["violations"]
-    return [f"{one['id']}: {one['help']}: {[node['html'] for node in one['nodes']]}" for one in found]
+    return [f"{each['id']}: {each['help']}: {[node['html'] for node in each['nodes']]}" for each in found]

@@ -55,9 +55,9 @@ def every_page(pages: Pages, language: str) -> dict[str, Response]:
     }
 
 
-def show(page: Page, answer: Response) -> None:
+def show(page: Page, response: Response) -> None:
     page.unroute_all()
-    page.route("**", lambda route: route.fulfill(status=200, headers=dict(answer.headers), body=answer.body))
+    page.route("**", lambda route: route.fulfill(status=200, headers=dict(response.headers), body=response.body))
     page.goto(HERE)
 
 
@@ -69,12 +69,12 @@ def violations(page: Page, rules: list[str]) -> str:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_page_is_accessible(chromium: OpenPage, language: str) -> None:
     page = chromium(**PHONE, reduced_motion="reduce")
-    complaints: list[str] = []
-    page.on("console", lambda complaint: complaints.append(complaint.text))
-    for brand, clothes in BRANDS.items():
-        answers = every_page(Pages(clothes, is_local=False), language)
-        for name in answers if brand == "plain" else ("connected-app", "failed"):
-            show(page, answers[name])
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    for name_of_brand, brand in BRANDS.items():
+        pages = every_page(Pages(brand, is_local=False), language)
+        for name in pages if name_of_brand == "plain" else ("connected-app", "failed"):
+            show(page, pages[name])
             assert page.evaluate("document.documentElement.scrollWidth") <= 390
             for button in page.locator(".button").all():
                 box = button.bounding_box()
@@ -83,18 +83,18 @@ def test_every_page_is_accessible(chromium: OpenPage, language: str) -> None:
                 assert box["width"] >= 0.75 * 390
             assert page.title().startswith(page.get_by_role("heading", level=1).inner_text())
             page.emulate_media(color_scheme="light")
-            assert violations(page, EVERYTHING) == "", f"{name}, {brand}, light"
+            assert violations(page, EVERYTHING) == "", f"{name}, {name_of_brand}, light"
             page.emulate_media(color_scheme="dark")
-            assert violations(page, COLOURS) == "", f"{name}, {brand}, dark"
-    assert complaints == []
+            assert violations(page, COLOURS) == "", f"{name}, {name_of_brand}, dark"
+    assert messages == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", ["phone", "desktop"])
 def test_screenshots_of_every_page_are_saved(chromium: OpenPage, size: str, scheme: str) -> None:
     page = chromium(**(PHONE if size == "phone" else DESKTOP), color_scheme=scheme)
-    for name, answer in every_page(Pages(BRANDS["branded"], is_local=False), "en").items():
-        show(page, answer)
+    for name, response in every_page(Pages(BRANDS["branded"], is_local=False), "en").items():
+        show(page, response)
         page.screenshot(path=PICTURES / f"en-{name}-branded-{size}-{scheme}.png", animations="disabled")
     for language in LANGUAGES:
         pages = every_page(Pages(BRANDS["loud"], is_local=False), language)
@@ -134,16 +134,16 @@ def test_keyboard_focus_is_visible(chromium: OpenPage) -> None:
 def test_reduced_motion_disables_the_animation(chromium: OpenPage, preference: dict[str, str]) -> None:
     page = chromium(**preference)
     show(page, every_page(Pages(Brand(), is_local=False), "en")["confirming"])
-    moving = page.locator("svg").evaluate("sign => sign.getAnimations().length")
-    assert moving == (preference["reduced_motion"] == "no-preference")
+    animations = page.locator("svg").evaluate("icon => icon.getAnimations().length")
+    assert animations == (preference["reduced_motion"] == "no-preference")
 
 
 def test_buttons_have_a_border_with_forced_colors(chromium: OpenPage) -> None:
     page = chromium(forced_colors="active")
     show(page, every_page(Pages(BRANDS["loud"], is_local=False), "en")["failed"])
     for button in page.locator(".button").all():
-        edge, behind = button.evaluate(
+        border, background = button.evaluate(
             "element => [getComputedStyle(element).borderTopColor, getComputedStyle(document.body).backgroundColor]"
         )
-        assert edge != behind
-        assert edge != "rgba(0, 0, 0, 0)"
+        assert border != background
+        assert border != "rgba(0, 0, 0, 0)"

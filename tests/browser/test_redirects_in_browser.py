@@ -16,8 +16,8 @@ from tests.support.waiting import eventually
 CONNECTED = "Your wearable is connected"
 WAITING = "Almost there"
 CANCELLED = "Nothing was connected"
-IN_TIME = 30_000
-"""Milliseconds that a page may take on a busy machine."""
+TIMEOUT = 30_000
+"""Milliseconds that a page may need on a busy machine."""
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def decide(page: Page, auth_url: str, decision: str = "Allow") -> None:
 
 
 def expect_title(page: Page, title: str) -> None:
-    expect(page.get_by_role("heading", level=1)).to_have_text(title, timeout=IN_TIME)
+    expect(page.get_by_role("heading", level=1)).to_have_text(title, timeout=TIMEOUT)
 
 
 def test_a_successful_login_shows_the_connected_page(
@@ -47,16 +47,16 @@ def test_a_successful_login_shows_the_connected_page(
 ) -> None:
     page = chromium()
     requests: list[str] = []
-    complaints: list[str] = []
+    messages: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
-    page.on("console", lambda complaint: complaints.append(complaint.text))
+    page.on("console", lambda message: messages.append(message.text))
     session = create_session(api, reference_id)
     decide(page, session["auth_url"])
     expect_title(page, CONNECTED)
     assert session_status(api, session)["status"] == "connected"
     addresses = (str(api.base_url), str(terra.client.base_url))
     assert [url for url in requests if not url.startswith(addresses)] == []
-    assert complaints == []
+    assert messages == []
 
 
 def test_a_denied_login_shows_the_cancelled_page(chromium: OpenPage, api: httpx.Client, reference_id: str) -> None:
@@ -91,7 +91,7 @@ def test_history_navigation_and_reloads_change_nothing(
     page.reload()
     expect_title(page, CONNECTED)
     page.go_back()
-    expect(page.get_by_role("button", name="Allow")).to_have_count(0, timeout=IN_TIME)
+    expect(page.get_by_role("button", name="Allow")).to_have_count(0, timeout=TIMEOUT)
     page.go_forward()
     expect_title(page, CONNECTED)
     assert session_status(api, session)["status"] == "connected"
@@ -114,14 +114,14 @@ def test_a_login_connects_even_if_its_tab_is_closed_before_the_redirect(
     chromium: OpenPage, api: httpx.Client, reference_id: str
 ) -> None:
     page = chromium()
-    left = page.context.new_page()
+    empty_tab = page.context.new_page()
     page.route("**/auth/success?*", lambda route: route.abort())
     session = create_session(api, reference_id)
     page.goto(session["auth_url"])
-    with page.expect_request("**/auth/success?*", timeout=IN_TIME):
+    with page.expect_request("**/auth/success?*", timeout=TIMEOUT):
         press(page, "Allow")
     page.close()
-    left.close()
+    empty_tab.close()
     eventually(lambda: session_status(api, session)["status"] == "connected")
 
 
@@ -181,12 +181,12 @@ def navigations(page: Page) -> list[str]:
     return addresses
 
 
-def expect_navigation(page: Page, addresses: list[str], wanted: str) -> None:
-    def look() -> bool:
+def expect_navigation(page: Page, addresses: list[str], url: str) -> None:
+    def was_requested() -> bool:
         page.wait_for_timeout(50)  # Playwright receives events only during a call
-        return wanted in addresses
+        return url in addresses
 
-    eventually(look, within=IN_TIME / 1000)
+    eventually(was_requested, within=TIMEOUT / 1000)
 
 
 def test_a_web_return_target_is_redirected_to_immediately(
@@ -195,10 +195,10 @@ def test_a_web_return_target_is_redirected_to_immediately(
     page = chromium()
     session = create_session(api, reference_id, return_to="web")
     page.goto(session["auth_url"])
-    with page.expect_request("**/connected?*", timeout=IN_TIME) as asked:
+    with page.expect_request("**/connected?*", timeout=TIMEOUT) as requested:
         press(page, "Allow")
-    told = {"session_id": session["session_id"], "status": "connected", "resource": "FITBIT"}
-    assert query_of(asked.value.url) == told
+    expected = {"session_id": session["session_id"], "status": "connected", "resource": "FITBIT"}
+    assert query_of(requested.value.url) == expected
 
 
 def test_a_custom_scheme_is_opened_automatically_and_has_a_button(
@@ -239,16 +239,21 @@ def test_the_waiting_page_has_a_button_to_the_app_and_no_automatic_redirect(
 def test_an_android_app_is_opened_only_by_the_button(chromium: OpenPage, api: httpx.Client, reference_id: str) -> None:
     page = chromium(**PHONE)
     session = create_session(api, reference_id, return_to="android")
-    with page.expect_response("**/auth/failure?*", timeout=IN_TIME) as answer:
+    with page.expect_response("**/auth/failure?*", timeout=TIMEOUT) as response:
         decide(page, session["auth_url"], "Deny")
-    assert "refresh" not in answer.value.headers
+    assert "refresh" not in response.value.headers
     expect_title(page, CANCELLED)
     href = page.get_by_role("link", name="Back to the app").get_attribute("href")
     assert href
     address, _, extras = href.partition("#Intent;")
     assert address.startswith("intent://connected?")
-    told = {"session_id": session["session_id"], "status": "failed", "resource": "FITBIT", "reason": "access_denied"}
-    assert query_of(address) == told
+    expected = {
+        "session_id": session["session_id"],
+        "status": "failed",
+        "resource": "FITBIT",
+        "reason": "access_denied",
+    }
+    assert query_of(address) == expected
     assert re.fullmatch(
         r"scheme=terraconnections-demo;package=com\.example\.terraconnections;S\.browser_fallback_url=http%3A[^;]+;end",
         extras,
@@ -277,8 +282,8 @@ def test_pages_without_a_session_are_in_the_language_of_the_browser(
     chromium: OpenPage, api: httpx.Client, locale: str, language: str
 ) -> None:
     page = chromium(locale=locale)
-    answer = page.goto(str(api.base_url.join("/auth/success?session=unknown&state=unknown")))
-    assert answer
-    assert answer.status == httpx.codes.BAD_REQUEST
+    response = page.goto(str(api.base_url.join("/auth/success?session=unknown&state=unknown")))
+    assert response
+    assert response.status == httpx.codes.BAD_REQUEST
     expect_title(page, texts_in(language)["unknown_link"]["title"])
     expect(page.locator("html")).to_have_attribute("lang", language)

@@ -1,6 +1,6 @@
 """An independent oracle of the API's view, written from docs/architecture.md alone. It imports nothing of the project.
 
-It is deliberately naive: it keeps every statement, never merges or forgets, and searches all of them for each answer.
+It is deliberately naive: it keeps every statement, never merges or forgets, and searches all of them for each view.
 The inputs are a set: they have no order, and a repeat is the same element.
 """
 

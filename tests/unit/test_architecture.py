@@ -77,8 +77,8 @@ def test_the_layer_imports_downwards_only() -> None:
         f"{name} imports {other}"
         for name, path in modules()
         for other in imported_of_layer(path)
-        if (mine := name.partition(".")[0]) != (theirs := other.partition(".")[0])
-        and level_of(mine) <= level_of(theirs)
+        if (package := package_of(name)) != (imported_package := package_of(other))
+        and level_of(package) <= level_of(imported_package)
     ]
     assert upwards == [], "move what both need to a lower module, or move the importing package up in LEVELS"
 
@@ -97,11 +97,11 @@ def test_packages_of_the_layer_are_small_and_export_nothing() -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_of_the_project_imports_only_allowed_packages(part: str) -> None:
-    ours = {"terra_connections", "terra_simulator", "tests", "benchmarks", "functions", *PARTS}
+    own_packages = {"terra_connections", "terra_simulator", "tests", "benchmarks", "functions", *PARTS}
     wrong = {
         f"{path.relative_to(ROOT)} imports {name}"
         for path in (ROOT / part).rglob("*.py")
         for name in imported(path)
-        if (first := name.partition(".")[0]) in ours and first not in PARTS[part]
+        if (first := name.partition(".")[0]) in own_packages and first not in PARTS[part]
     }
     assert wrong == set(), "PARTS, above, lists what each part of the project may import"

@@ -11,7 +11,7 @@ from terra_connections.errors import InvalidRequest
 from terra_connections.request_body import NewSession
 from terra_connections.unknown_name import unknown
 
-OURS = re.compile(
+MESSAGES = re.compile(
     r"is empty; send a JSON object|is not JSON: .+|must have at most \d+ (kB|characters)|must not be empty"
     r"|must be (a JSON object|a string|an array of strings), not (null|a \w+|an \w+)"
     r"|must be (the code of a provider|a language tag), for example .+|must not be the word null, .+"
@@ -33,7 +33,7 @@ def test_a_body_is_parsed_or_rejected_with_messages_of_this_project(body: bytes)
         NewSession.parse(body)
     except InvalidRequest as error:
         for _, sentence in error.errors:
-            assert OURS.fullmatch(sentence), sentence
+            assert MESSAGES.fullmatch(sentence), sentence
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,6 @@ def test_a_user_token_acts_for_its_own_user_only_with_or_without_a_reference_id(
         USER.reference_id(BOB)
 
 
-def test_a_user_token_accesses_its_own_user_and_a_service_key_every_user() -> None:
+def test_a_user_token_may_access_its_own_user_and_a_service_key_every_user() -> None:
     assert [USER.can_access(owner) for owner in (ADA, BOB, None)] == [True, False, False]
     assert [SERVICE.can_access(owner) for owner in (ADA, BOB, None)] == [True, True, True]

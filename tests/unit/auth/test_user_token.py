@@ -441,14 +441,14 @@ def test_a_withdrawn_key_is_accepted_for_an_hour_at_most(clock: Clock) -> None:
     assert tokens.reference_id_of(signed()) is None
 
 
-@pytest.mark.parametrize("answer", [[], ["nonsense"], [{"kty": "oct", "k": "c2VjcmV0"}], None])
+@pytest.mark.parametrize("fetched", [[], ["nonsense"], [{"kty": "oct", "k": "c2VjcmV0"}], None])
 def test_known_keys_remain_valid_while_the_issuer_is_down_or_returns_no_keys(
-    clock: Clock, answer: list[object] | None
+    clock: Clock, fetched: list[object] | None
 ) -> None:
     issuer = FakeIssuer(RSA_JWK)
     tokens = verifier(issuer=issuer)
     assert tokens.reference_id_of(signed()) == "ada"
-    issuer.keys, issuer.is_down = answer or [], answer is None
+    issuer.keys, issuer.is_down = fetched or [], fetched is None
     for _ in range(60):
         clock.now += 601
         assert tokens.reference_id_of(signed()) == "ada"

@@ -398,7 +398,7 @@ class Consumer:
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(st.lists(STEPS, max_size=8).filter(has_no_forks_or_cycles))
-def test_events_are_emitted_exactly_to_users_whose_list_changes(scenario: list[list[Facts]]) -> None:
+def test_a_user_gets_events_exactly_if_their_list_changes(scenario: list[list[Facts]]) -> None:
     table, consumer = Table(), Consumer()
     note("\n".join(map(repr, scenario)))
     for step in scenario:

@@ -213,7 +213,7 @@ def test_a_connection_without_a_provider_has_the_provider_unknown() -> None:
 
 
 def test_a_list_is_newest_first_and_contains_revoked_connections_only_on_request() -> None:
-    revoked = revocation_facts(terra_user(user_id="revoked"), Position(3), by="deauth").merged(login("gone", 2)[0])
+    revoked = revocation_facts(terra_user(user_id="revoked"), Position(3), by="deauth").merged(login("revoked", 2)[0])
     everything = [*login("old", 1), revoked, *login("new", 4), *login("also-new", 4)]
     assert [c.user_id for c in listed_connections(ALICE, everything, include_revoked=False)] == [
         "also-new",

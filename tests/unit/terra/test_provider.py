@@ -259,7 +259,7 @@ def test_an_error_with_status_200_is_a_rejection(path: str) -> None:
 # -- explaining a rejection --------------------------------------------------------------------------------------------
 
 APPLE = Provider("APPLE", "Apple Health", ProviderType.SDK, None)
-REFUSED = InputRefused("no")
+REJECTED = InputRefused("no")
 
 
 def test_a_fresh_list_rejects_a_provider_of_the_sdk_without_a_call_to_terra() -> None:
@@ -283,29 +283,29 @@ def test_an_old_list_rejects_nothing_and_no_list_rejects_an_unlisted_provider() 
 
 def test_a_rejection_is_explained_by_the_list() -> None:
     terra = Terra([APPLE, *named("FITBIT", "GARMIN")])
-    unknown = terra.cache.explained(REFUSED, ["GARMINN"])
+    unknown = terra.cache.explained(REJECTED, ["GARMINN"])
     assert isinstance(unknown, UnknownResource)
     assert "Did you mean GARMIN?" in str(unknown)
-    assert isinstance(terra.cache.explained(REFUSED, ["APPLE"]), SdkOnlyProvider)
-    assert terra.cache.explained(REFUSED, ["FITBIT"]) is REFUSED
-    assert terra.cache.explained(REFUSED, ["APPLE", "FITBIT"]) is REFUSED
-    assert terra.cache.explained(REFUSED, []) is REFUSED
+    assert isinstance(terra.cache.explained(REJECTED, ["APPLE"]), SdkOnlyProvider)
+    assert terra.cache.explained(REJECTED, ["FITBIT"]) is REJECTED
+    assert terra.cache.explained(REJECTED, ["APPLE", "FITBIT"]) is REJECTED
+    assert terra.cache.explained(REJECTED, []) is REJECTED
     assert len(terra.timeouts) == 1
 
 
 def test_an_unknown_provider_without_a_similar_name_gets_no_suggestion() -> None:
     terra = Terra(named("FITBIT"))
-    assert "Did you mean" not in str(terra.cache.explained(REFUSED, ["ZZZ"]))
+    assert "Did you mean" not in str(terra.cache.explained(REJECTED, ["ZZZ"]))
 
 
 @pytest.mark.parametrize("failure", [DOWN, TooManyRequests("slow")], ids=str)
 def test_without_a_list_a_rejection_is_not_changed(failure: Exception) -> None:
-    assert Terra(failure).cache.explained(REFUSED, ["APPLE"]) is REFUSED
+    assert Terra(failure).cache.explained(REJECTED, ["APPLE"]) is REJECTED
 
 
 def test_a_rejected_request_for_the_list_explains_the_rejection() -> None:
     rejected = TerraRejected("no")
-    assert Terra(rejected).cache.explained(REFUSED, ["FITBIT"]) is rejected
+    assert Terra(rejected).cache.explained(REJECTED, ["FITBIT"]) is rejected
 
 
 def test_one_listed_provider_of_several_is_sufficient() -> None:

@@ -97,8 +97,8 @@ def test_a_header_without_a_signature_costs_no_hash(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4)))[::5])
 def test_two_headers_of_two_times_and_two_secrets_verify_in_every_order(order: tuple[int, ...]) -> None:
-    ours, theirs = f"t={SIGNED},v1={sign(b'123', 'new', str(SIGNED))}", f"t={SIGNED + 1},v1={'0' * 64}"
-    groups = [ours, theirs, "t=1,v1=" + "0" * 64, f"t={SIGNED + 2}"]
+    valid, invalid = f"t={SIGNED},v1={sign(b'123', 'new', str(SIGNED))}", f"t={SIGNED + 1},v1={'0' * 64}"
+    groups = [valid, invalid, "t=1,v1=" + "0" * 64, f"t={SIGNED + 2}"]
     assert check(",".join(groups[n] for n in order), old="old", new="new").secret_name == "new"
     assert check(*(groups[n] for n in order), old="old", new="new").secret_name == "new"
 
