@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import boto3
 import httpx
+import hypothesis
 import psutil
 import pytest
 from botocore.config import Config
@@ -109,6 +110,9 @@ def private_lines(stack: Stack) -> list[str]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Remove the AWS and proxy settings of the user's shell: clients of a local stack must not use them."""
+    # A busy machine is slow: with hypothesis' limit of time for each example, tests would depend on it.
+    hypothesis.settings.register_profile("project", deadline=None)
+    hypothesis.settings.load_profile("project")
     remove_aws_settings()
     config.stash[LEFT_RUNNING] = []
     if hasattr(config, "workerinput"):
