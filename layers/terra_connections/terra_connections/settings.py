@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from terra_connections.errors import Misconfigured
 
 _ADDRESS = re.compile(r"(https?)://([A-Za-z0-9.-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
-_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "localhost"})
 _MOBILE_TOKEN_PATHS = ("/auth/tokens", "/auth/generateAuthToken")
 _USER_LIMITS = {
