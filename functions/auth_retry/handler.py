@@ -10,24 +10,14 @@ from terra_connections.handler import http_handler
 from terra_connections.redirects.pages import PRIVATE
 from terra_connections.redirects.redirect import session_to_retry
 from terra_connections.sessions.outcome import resolve_session
-from terra_connections.sessions.start import start_again, start_session
+from terra_connections.sessions.start import start_again
 
 _api = wiring.api_settings()
 _sessions = wiring.sessions()
 _reports = wiring.widget_reports()
 _connections = wiring.connections()
 _redirector = wiring.redirector()
-_start = partial(
-    start_session,
-    open_limit=wiring.new_session_settings().open_limit,
-    terra=wiring.terra(),
-    providers=wiring.provider_cache(),
-    return_targets=wiring.return_targets(),
-    sessions=_sessions,
-    claims=wiring.claims(),
-    connections=_connections,
-    users=wiring.users(),
-)
+_start = wiring.session_start()
 
 
 def auth_retry(request: Request) -> Response:

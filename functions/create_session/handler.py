@@ -1,7 +1,6 @@
 """POST /sessions: start connecting a wearable."""
 
 from datetime import UTC, datetime
-from functools import partial
 from http import HTTPStatus
 
 from terra_connections import wiring
@@ -10,21 +9,11 @@ from terra_connections.handler import http_handler
 from terra_connections.redirects.language import preferred
 from terra_connections.request_body import NewSession
 from terra_connections.sessions.idempotency import idempotency_claim
-from terra_connections.sessions.start import SessionRequest, start_session
+from terra_connections.sessions.start import SessionRequest
 
 _api = wiring.api_settings()
 _pseudonyms = wiring.pseudonyms()
-_start = partial(
-    start_session,
-    open_limit=wiring.new_session_settings().open_limit,
-    terra=wiring.terra(),
-    providers=wiring.provider_cache(),
-    return_targets=wiring.return_targets(),
-    sessions=wiring.sessions(),
-    claims=wiring.claims(),
-    connections=wiring.connections(),
-    users=wiring.users(),
-)
+_start = wiring.session_start()
 
 
 def create_session(request: Request) -> Response:

@@ -19,8 +19,7 @@ LEVELS = (
     {"disconnect", "sessions", "sync"},
     {"erasure", "redirects", "webhooks"},
     {"reconciliation", "settings"},
-    {"wiring"},
-    {"handler"},
+    {"handler", "wiring"},
 )
 """From the lowest to the highest. A new module or package is added to the lowest level above everything it imports."""
 MOST_MODULES = 20

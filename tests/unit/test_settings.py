@@ -50,18 +50,18 @@ READERS: list[Callable[[], object]] = [
     settings.ApiSettings.read,
     settings.BrandSettings.read,
     settings.CallerSettings.read,
-    settings.EventSettings.read,
-    settings.NewSessionSettings.read,
-    settings.ProblemSettings.read,
-    settings.ReturnSettings.read,
-    settings.RevocationSettings.read,
-    settings.SweepSettings.read,
+    settings.event_bus_name,
+    settings.open_session_limit,
+    settings.problems_url,
+    settings.return_targets,
+    settings.revocation_percent,
+    settings.sweep_queue_url,
     settings.TableSettings.read,
-    settings.TerraKeySettings.read,
-    settings.UserSettings.read,
+    settings.terra_secret_arn,
+    settings.pseudonym_key,
     settings.WebhookSettings.read,
     lambda: settings.TerraSettings.read(is_local=settings.ApiSettings.read().is_local),
-    *(lambda name=name: settings.UserLimitSettings.read(name) for name in ("syncs", "mobile-tokens", "erasures")),
+    *(lambda name=name: settings.user_limit(name) for name in ("syncs", "mobile-tokens", "erasures")),
 ]
 
 
@@ -159,9 +159,9 @@ def test_numbers_and_durations_are_typed(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("SWEEP_REVOKES_BELOW_PERCENT", "0.5")
     webhooks = settings.WebhookSettings.read()
     assert (webhooks.signature_max_age, webhooks.signature_max_ahead) == (timedelta(hours=25), timedelta(seconds=1.5))
-    assert settings.NewSessionSettings.read().open_limit == 20
-    assert settings.UserLimitSettings.read("syncs").at_most == 6
-    assert settings.RevocationSettings.read().below_percent == 0.5
+    assert settings.open_session_limit() == 20
+    assert settings.user_limit("syncs") == 6
+    assert settings.revocation_percent() == 0.5
 
 
 @pytest.mark.parametrize(

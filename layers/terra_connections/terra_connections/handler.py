@@ -6,7 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools.logging import Logger
 
-from terra_connections import wiring
+from terra_connections import settings
 from terra_connections.api_gateway import Request, Response
 from terra_connections.metrics import problem_returned
 from terra_connections.problems import ANSWERED, code_of, problem
@@ -47,5 +47,5 @@ def http_handler(
 
 
 def _problem_details() -> Callable[[Exception, Request], Response]:
-    page = wiring.problem_settings().url
+    page = settings.problems_url()
     return lambda error, _request: problem(error, page=page)

@@ -4,7 +4,7 @@ A function reads the settings that it needs when it is loaded. template.yaml giv
 Powertools read AWS_* and POWERTOOLS_* themselves. A setting that cannot be used is `Misconfigured`, with the variable's
 name and what it must be, but without its value, which may contain a password.
 
-The classes are named tuples: a cold start creates one in a fifth of the time of a frozen dataclass.
+Settings that are read together are named tuples: a cold start creates one in a fifth of the time of a frozen dataclass.
 """
 
 import os
@@ -49,15 +49,9 @@ class ApiSettings(NamedTuple):
         return urlsplit(self.public_base_url).hostname in _LOOPBACK
 
 
-class ProblemSettings(NamedTuple):
-    """Problem details: the URL of docs/problems.md."""
-
-    url: str
-
-    @classmethod
-    def read(cls) -> Self:
-        """Read these settings."""
-        return cls(_text("PROBLEMS_URL"))
+def problems_url() -> str:
+    """Return the URL of docs/problems.md, for problem details."""
+    return _text("PROBLEMS_URL")
 
 
 class CallerSettings(NamedTuple):
@@ -95,37 +89,19 @@ class TableSettings(NamedTuple):
         return cls(connections=_text("CONNECTIONS_TABLE"), sessions=_text("SESSIONS_TABLE"))
 
 
-class UserSettings(NamedTuple):
-    """Users: the key of their pseudonyms."""
-
-    pseudonym_key: str
-
-    @classmethod
-    def read(cls) -> Self:
-        """Read these settings."""
-        return cls(_text("PSEUDONYM_KEY"))
+def pseudonym_key() -> str:
+    """Return the key of the users' pseudonyms."""
+    return _text("PSEUDONYM_KEY")
 
 
-class UserLimitSettings(NamedTuple):
-    """The limit of one operation for each user within its period; 0 means no limit."""
-
-    at_most: int
-
-    @classmethod
-    def read(cls, limited: str) -> Self:
-        """Read the limit of an operation: a value of `users.limits.Limited`."""
-        return cls(_count(_USER_LIMITS[limited]))
+def user_limit(limited: str) -> int:
+    """Return how often a user may do an operation (a value of `users.limits.Limited`) in its period; 0: no limit."""
+    return _count(_USER_LIMITS[limited])
 
 
-class NewSessionSettings(NamedTuple):
-    """New sessions: the limit of a user's unfinished logins; 0 means no limit."""
-
-    open_limit: int
-
-    @classmethod
-    def read(cls) -> Self:
-        """Read these settings."""
-        return cls(_count("OPEN_SESSIONS_PER_PERSON"))
+def open_session_limit() -> int:
+    """Return how many unfinished logins a user may have; 0: no limit."""
+    return _count("OPEN_SESSIONS_PER_PERSON")
 
 
 class TerraSettings(NamedTuple):
@@ -147,15 +123,9 @@ class TerraSettings(NamedTuple):
         )
 
 
-class TerraKeySettings(NamedTuple):
-    """The secret with the key of Terra's API."""
-
-    secret_arn: str
-
-    @classmethod
-    def read(cls) -> Self:
-        """Read these settings."""
-        return cls(_text("TERRA_SECRET_ARN"))
+def terra_secret_arn() -> str:
+    """Return the ARN of the secret with the key of Terra's API."""
+    return _text("TERRA_SECRET_ARN")
 
 
 class WebhookSettings(NamedTuple):
@@ -177,15 +147,9 @@ class WebhookSettings(NamedTuple):
         )
 
 
-class ReturnSettings(NamedTuple):
-    """Redirects to the app: the return targets as JSON, which `sessions.return_target` parses."""
-
-    return_targets: str
-
-    @classmethod
-    def read(cls) -> Self:
-        """Read these settings."""
-        return cls(_text("RETURN_TARGETS", may_be_empty=True))
+def return_targets() -> str:
+    """Return the return targets as JSON, which `sessions.return_target` parses."""
+    return _text("RETURN_TARGETS", may_be_empty=True)
 
 
 class BrandSettings(NamedTuple):
@@ -205,37 +169,19 @@ class BrandSettings(NamedTuple):
         )
 
 
-class SweepSettings(NamedTuple):
-    """Sweeps: the queue of their steps."""
-
-    queue_url: str
-
-    @classmethod
-    def read(cls) -> Self:
-        """Read these settings."""
-        return cls(_text("SWEEP_QUEUE_URL"))
+def sweep_queue_url() -> str:
+    """Return the URL of the queue of a sweep's steps."""
+    return _text("SWEEP_QUEUE_URL")
 
 
-class RevocationSettings(NamedTuple):
-    """Revocations by a sweep: the share of missing connections from which on it revokes none."""
-
-    below_percent: float
-
-    @classmethod
-    def read(cls) -> Self:
-        """Read these settings."""
-        return cls(_number("SWEEP_REVOKES_BELOW_PERCENT", at_most=100))
+def revocation_percent() -> float:
+    """Return the share of missing connections from which on a sweep revokes none."""
+    return _number("SWEEP_REVOKES_BELOW_PERCENT", at_most=100)
 
 
-class EventSettings(NamedTuple):
-    """Change events: the event bus."""
-
-    bus_name: str
-
-    @classmethod
-    def read(cls) -> Self:
-        """Read these settings."""
-        return cls(_text("EVENT_BUS_NAME"))
+def event_bus_name() -> str:
+    """Return the name of the event bus."""
+    return _text("EVENT_BUS_NAME")
 
 
 def _text(name: str, *, may_be_empty: bool = False) -> str:

@@ -8,29 +8,21 @@ gc.set_threshold(100_000)
 
 # ruff: noqa: E402 - the imports follow the setting that makes them faster
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 
+from terra_connections import settings
 from terra_connections.errors import Misconfigured
 from terra_connections.secret import Secret
 from terra_connections.settings import (
     ApiSettings,
     BrandSettings,
     CallerSettings,
-    EventSettings,
-    NewSessionSettings,
-    ProblemSettings,
-    ReturnSettings,
-    RevocationSettings,
-    SweepSettings,
     TableSettings,
-    TerraKeySettings,
     TerraSettings,
-    UserLimitSettings,
-    UserSettings,
     WebhookSettings,
 )
 
@@ -49,6 +41,7 @@ if TYPE_CHECKING:
     from terra_connections.redirects.redirect import Redirector
     from terra_connections.sessions.idempotency import ClaimStore
     from terra_connections.sessions.return_target import ReturnTargets
+    from terra_connections.sessions.start import Started
     from terra_connections.sessions.store import SessionStore
     from terra_connections.sessions.widget_reports import WidgetReportStore
     from terra_connections.terra.client import TerraClient
@@ -67,16 +60,6 @@ _QUICK = Config(connect_timeout=1, read_timeout=1.5, retries={"mode": "standard"
 def api_settings() -> ApiSettings:
     """The settings of this API."""
     return ApiSettings.read()
-
-
-def problem_settings() -> ProblemSettings:
-    """The settings of problem details."""
-    return ProblemSettings.read()
-
-
-def new_session_settings() -> NewSessionSettings:
-    """The settings of new sessions."""
-    return NewSessionSettings.read()
 
 
 @cache
@@ -154,7 +137,7 @@ def pseudonyms() -> "Pseudonyms":
     """The pseudonyms of users."""
     from terra_connections.users.pseudonym import Pseudonyms
 
-    return Pseudonyms(UserSettings.read().pseudonym_key)
+    return Pseudonyms(settings.pseudonym_key())
 
 
 @cache
@@ -174,8 +157,7 @@ def user_limits(what: str) -> "UserLimits":
     """The limit per user of one operation: `syncs`, `mobile-tokens` or `erasures`."""
     from terra_connections.users.limits import Limited, UserLimits
 
-    at_most = UserLimitSettings.read(what).at_most
-    return UserLimits(dynamodb(), _tables().sessions, pseudonyms(), Limited(what), at_most)
+    return UserLimits(dynamodb(), _tables().sessions, pseudonyms(), Limited(what), settings.user_limit(what))
 
 
 @cache
@@ -244,14 +226,14 @@ def sweep_queue() -> "SweepQueue":
     """The queue of a sweep's pending steps."""
     from terra_connections.reconciliation.queue import SweepQueue
 
-    return SweepQueue(_sqs(), SweepSettings.read().queue_url)
+    return SweepQueue(_sqs(), settings.sweep_queue_url())
 
 
 def revocation_limit() -> "RevocationLimit":
     """The largest share of missing connections that a sweep revokes."""
     from terra_connections.reconciliation.sweep import RevocationLimit
 
-    return RevocationLimit(percent=RevocationSettings.read().below_percent)
+    return RevocationLimit(percent=settings.revocation_percent())
 
 
 @cache
@@ -260,7 +242,7 @@ def event_bus() -> "EventBus":
     from terra_connections.change_events.event_bus import EventBus
 
     client: EventBridgeClient = _client("events")
-    return EventBus(client, EventSettings.read().bus_name)
+    return EventBus(client, settings.event_bus_name())
 
 
 @cache
@@ -268,7 +250,24 @@ def return_targets() -> "ReturnTargets":
     """The configured return targets, checked."""
     from terra_connections.sessions.return_target import ReturnTargets
 
-    return ReturnTargets.parse(ReturnSettings.read().return_targets, is_local=api_settings().is_local)
+    return ReturnTargets.parse(settings.return_targets(), is_local=api_settings().is_local)
+
+
+def session_start() -> "partial[Started]":
+    """`sessions.start.start_session` with its dependencies. It still takes the request, the claim, base_url and now."""
+    from terra_connections.sessions.start import start_session
+
+    return partial(
+        start_session,
+        open_limit=settings.open_session_limit(),
+        terra=terra(),
+        providers=provider_cache(),
+        return_targets=return_targets(),
+        sessions=sessions(),
+        claims=claims(),
+        connections=connections(),
+        users=users(),
+    )
 
 
 @cache
@@ -285,7 +284,7 @@ def redirector() -> "Redirector":
 @cache
 def terra() -> "TerraClient":
     """The client of Terra's API."""
-    secret = Secret(_secrets_manager(), TerraKeySettings.read().secret_arn)
+    secret = Secret(_secrets_manager(), settings.terra_secret_arn())
     return _terra(lambda: secret.value("api_key"))
 
 
@@ -295,14 +294,14 @@ def _terra(api_key: Callable[[], str]) -> "TerraClient":
     from terra_connections.terra.client import TerraClient
 
     is_local = api_settings().is_local
-    settings = TerraSettings.read(is_local=is_local)
+    terra_settings = TerraSettings.read(is_local=is_local)
     return TerraClient(
         transport.client(),
-        api_url=settings.api_url,
-        widget_url=settings.widget_url,
-        dev_id=settings.dev_id,
+        api_url=terra_settings.api_url,
+        widget_url=terra_settings.widget_url,
+        dev_id=terra_settings.dev_id,
         api_key=api_key,
-        mobile_token_path=settings.mobile_token_path,
+        mobile_token_path=terra_settings.mobile_token_path,
         is_local=is_local,
         on_call=metrics.terra_called,
     )
