@@ -20,20 +20,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from local.testing import Stack
-from terra_connections.connections.facts import (
-    Facts,
-    Kind,
-    Position,
-    TerraUser,
-    confirmed_facts,
-    only_revocations,
-    scopes_from,
-)
 from terra_connections.connections.lineage import listed_connections
 from terra_connections.connections.store import ConnectionStore
-from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_from
+from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.sessions.outcome import resolve_session
-from terra_connections.sessions.session import Flow, Session, hash_secret, reason_from
+from terra_connections.sessions.session import Session, reason_from
 from terra_connections.sessions.store import SessionStore
 from terra_connections.sessions.widget_reports import WidgetReportStore
 from terra_connections.users.pseudonym import SHORTEST_KEY, Pseudonyms
@@ -41,16 +32,17 @@ from terra_connections.users.store import UserStore
 from terra_connections.webhooks import payload
 from terra_connections.webhooks.delivery import delivery, event_position
 from terra_connections.webhooks.delivery_store import DeliveryStore
+from terra_connections.webhooks.intake import store_webhook
 from terra_connections.webhooks.signature import Tolerance, VerifiedSignature
 from tests.support.oracle import (
     ConnectionView,
     Input,
     Oracle,
     RedirectInput,
-    SessionAttempt,
     VerificationInput,
     WebhookInput,
 )
+from tests.support.scenario_inputs import new_session, verification_facts
 from tests.support.scenarios import ScenarioBuilder, captured, retried
 
 if TYPE_CHECKING:
@@ -128,15 +120,14 @@ class Stores:
         stored_as = delivery(
             trace_id=delivered.trace, proof=proof, body=body, type_=event.type, now=NOW, tolerance=TOLERANCE
         )
-        known = self.connections.record(
-            event.facts,
-            together_with=self.deliveries.writes(stored_as),
-            login=event.report.widget_session_id if event.report else None,
-            of_login=self.reports.writes(event.report, now=NOW),
+        return store_webhook(
+            event,
+            stored_as,
+            deliveries=self.deliveries,
+            reports=self.reports,
+            connections=self.connections,
+            now=NOW,
         )
-        if known is None:
-            self.connections.record(only_revocations(event.facts))
-        return known is not None
 
     def receive_at_once(self, deliveries: list[WebhookInput]) -> list[bool]:
         """Store deliveries from threads that all read before the first of them writes."""
@@ -156,38 +147,12 @@ class Stores:
             if verified.confirms
             else []
         )
-        assert self.connections.record([facts_of(verified)], together_with=together) is not None
+        assert self.connections.record([verification_facts(verified)], together_with=together) is not None
 
     def create(self, session: Session) -> None:
         """Store a new session as after Terra's response."""
         together = [self.sessions.creation(session)]
         assert self.connections.record(session.announcement, together_with=together, are_new=True) is not None
-
-
-def facts_of(verified: VerificationInput) -> Facts:
-    user, at = TerraUser(UserId(verified.user_id)), Position(verified.at)
-    if verified.result != "authenticated":
-        return user.facts(at, Kind.ABSENT if verified.result == "unknown" else Kind.PRESENT)
-    owner, granted = reference_id_from(verified.reference_id), scopes_from(verified.scopes)
-    return confirmed_facts(replace(user, owner=owner, provider=verified.provider, scopes=granted), at)
-
-
-def session_of(attempt: SessionAttempt) -> Session:
-    return Session(
-        session_id=SessionId(attempt.session_id),
-        reference_id=ReferenceId(attempt.reference_id),
-        flow=Flow.WIDGET if attempt.widget else Flow.PROVIDER,
-        resource=attempt.resource,
-        user_id=None if attempt.user_id is None else UserId(attempt.user_id),
-        widget_session_id=None if attempt.widget is None else SessionId(attempt.widget),
-        success_hash=hash_secret("success"),
-        failure_hash=hash_secret("failure"),
-        return_to=None,
-        language=None,
-        created_at=attempt.created_at,
-        expires_at=attempt.created_at + 3_600_000,
-        ttl=int((NOW + timedelta(days=1)).timestamp()),
-    )
 
 
 positions = st.integers(0, 8)
@@ -220,7 +185,7 @@ class Scenarios(RuleBasedStateMachine):
             self.builder.widget_attempt(created=4),
         ]
         for attempt in self.attempts:
-            self.stores.create(session_of(attempt))
+            self.stores.create(new_session(attempt, ttl=int((NOW + timedelta(days=1)).timestamp())))
         self.durable |= {self.builder.announced(attempt) for attempt in self.attempts if attempt.user_id}
 
     # -- Terra emits -------------------------------------------------------------------------------------------------
