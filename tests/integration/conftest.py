@@ -3,11 +3,15 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from local.testing import Stack
+from tests.support.api import connections_of
 from tests.support.handlers import Handlers, running_handlers
 from tests.support.tables import Tables
+from tests.support.terra import Terra
+from tests.support.waiting import eventually
 from tests.support.webhooks import Webhook, as_bytes
 
 if TYPE_CHECKING:
@@ -33,3 +37,11 @@ def webhook(stack: Stack) -> Callable[..., Webhook]:
         return Webhook(as_bytes(body), stack.signing_secret, **details)
 
     return make
+
+
+@pytest.fixture
+def user_id(api: httpx.Client, terra: Terra, reference_id: str) -> str:
+    """Return the user_id of a connection of the test's user."""
+    user = terra.connect(reference_id)
+    eventually(lambda: connections_of(api, reference_id))
+    return str(user["user_id"])

@@ -8,13 +8,6 @@ from tests.support.terra import Terra
 from tests.support.waiting import eventually
 
 
-@pytest.fixture
-def user_id(api: httpx.Client, terra: Terra, reference_id: str) -> str:
-    user = terra.connect(reference_id)
-    eventually(lambda: connections_of(api, reference_id))
-    return str(user["user_id"])
-
-
 def test_a_disconnect_ends_the_connection_at_terra_and_here(
     api: httpx.Client, terra: Terra, reference_id: str, user_id: str
 ) -> None:

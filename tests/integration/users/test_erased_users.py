@@ -46,6 +46,11 @@ def erase_with_stale_indexes(handlers: Handlers, reference_id: str) -> Run:
     return handlers.run("erase_person", event("/erasures", reference_id), STALE_INDEX)
 
 
+def connect_accounts(terra: Terra, reference_id: str, count: int) -> None:
+    for number in range(count):
+        terra.connect(reference_id, account=f"{reference_id}-{number}")
+
+
 def at_terra(terra: Terra, reference_id: str) -> list[dict[str, Any]]:
     return [user for user in terra.client.get("/_control/users").json() if user["reference_id"] == reference_id]
 
@@ -218,8 +223,7 @@ def test_an_erasure_ignores_another_user_s_connection_in_terras_list(
 def test_an_erasure_deletes_only_the_connections_that_terra_has_deauthenticated(
     api: httpx.Client, handlers: Handlers, terra: Terra, reference_id: str
 ) -> None:
-    for number in range(4):
-        terra.connect(reference_id, account=f"{reference_id}-{number}")
+    connect_accounts(terra, reference_id, 4)
     eventually(lambda: len(connections_of(api, reference_id)) == 4)
     terra.fault(DEAUTHENTICATE, "status", status=500, times=1)
     run = handlers.run("erase_person", event("/erasures", reference_id))
@@ -269,8 +273,7 @@ def test_an_erasure_that_exceeds_its_deadline_is_completed_by_repeated_requests(
     erase_in_process: partial[int], terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    for number in range(40):
-        terra.connect(reference_id, account=f"{reference_id}-{number}")
+    connect_accounts(terra, reference_id, 40)
     left, unfinished = [len(at_terra(terra, reference_id))], 0
     while left[-1]:
         try:
@@ -303,8 +306,7 @@ def test_an_erasure_whose_deadline_ends_during_a_request_is_reported_as_unfinish
     erase_in_process: partial[int], terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    for number in range(8):
-        terra.connect(reference_id, account=f"{reference_id}-{number}")
+    connect_accounts(terra, reference_id, 8)
     terra.fault(DEAUTHENTICATE, "slow", delay_s=1)
     with pytest.raises(ErasureUnfinished):
         erase_in_process(ReferenceId(reference_id), deadline=CutShort(3))
@@ -316,8 +318,7 @@ def test_an_erasure_ends_at_its_deadline_when_terra_does_not_respond(
     erase_in_process: partial[int], terra: Terra, reference_id: str
 ) -> None:
     terra.settings(send_webhooks=False)
-    for number in range(3):
-        terra.connect(reference_id, account=f"{reference_id}-{number}")
+    connect_accounts(terra, reference_id, 3)
     terra.fault(DEAUTHENTICATE, "slow", delay_s=40)
     began = time.monotonic()
     with pytest.raises(TerraUnavailable):

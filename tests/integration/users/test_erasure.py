@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-@pytest.fixture
-def user_id(api: httpx.Client, terra: Terra, reference_id: str) -> str:
-    user = terra.connect(reference_id)
-    eventually(lambda: connections_of(api, reference_id))
-    return str(user["user_id"])
-
-
 def test_an_erasure_leaves_only_tombstones(
     api: httpx.Client, terra: Terra, dynamodb: "DynamoDBClient", stack: Stack, reference_id: str, user_id: str
 ) -> None:

@@ -30,6 +30,11 @@ def view_of(api: httpx.Client, user_id: str) -> dict[str, Any] | None:
     return connection
 
 
+def status_of(api: httpx.Client, user_id: str) -> str | None:
+    view = view_of(api, user_id)
+    return str(view["status"]) if view else None
+
+
 def deliver(browser: httpx.Client, *deliveries: Webhook) -> None:
     for delivery in deliveries:
         assert delivery.post(browser).json() == {"status": "accepted"}
@@ -67,9 +72,7 @@ def test_a_deauth_that_arrives_before_its_auth_counts(
     assert view_of(api, user_id) is None
     assert connections_of(api, reference_id, include="revoked") == []
     deliver(browser, webhook(auth_event(user_id, reference_id), ordering=second))
-    view = view_of(api, user_id)
-    assert view is not None
-    assert view["status"] == "revoked"
+    assert status_of(api, user_id) == "revoked"
     assert connections_of(api, reference_id) == []
     assert len(connections_of(api, reference_id, include="revoked")) == 1
 
@@ -101,9 +104,7 @@ def test_a_revocation_wins_at_equal_positions(
         webhook(deauth_event(user_id, reference_id), ordering=second),
     ]
     deliver(browser, *(deliveries if first == "auth" else reversed(deliveries)))
-    view = view_of(api, user_id)
-    assert view is not None
-    assert view["status"] == "revoked"
+    assert status_of(api, user_id) == "revoked"
 
 
 def test_at_equal_positions_every_order_names_the_same_owner(
@@ -147,9 +148,7 @@ def test_a_forged_ordering_timestamp_does_not_exceed_the_signed_second(
     assert facts is not None
     assert facts["facts"]["connected"]["at"] == t * 1000 + 999
     deliver(browser, webhook(deauth_event(user_id, reference_id), t=t + 1, ordering=t * 1000 + 1000))
-    view = view_of(api, user_id)
-    assert view is not None
-    assert view["status"] == "revoked"
+    assert status_of(api, user_id) == "revoked"
 
 
 @pytest.mark.parametrize("backwards_ms", [None, 26 * 3_600_000, 3_600_000])
@@ -162,9 +161,7 @@ def test_a_captured_disconnect_that_is_delivered_first_does_not_suppress_the_gen
     forged = 0 if backwards_ms is None else second - backwards_ms
     assert genuine.but(ordering=forged).post(browser).json() == {"status": "accepted"}
     assert genuine.post(browser).json() == {"status": "duplicate"}
-    view = view_of(api, user_id)
-    assert view is not None
-    assert view["status"] == "revoked"
+    assert status_of(api, user_id) == "revoked"
 
 
 def test_a_captured_body_under_the_trace_id_of_a_disconnect_does_not_suppress_it(
@@ -174,9 +171,7 @@ def test_a_captured_body_under_the_trace_id_of_a_disconnect_does_not_suppress_it
     genuine = webhook(deauth_event(user_id, reference_id), ordering=second)
     deliver(browser, webhook(auth_event(user_id, reference_id), ordering=second - 1000, trace_id=genuine.trace_id))
     assert genuine.post(browser).json() == {"status": "duplicate"}
-    view = view_of(api, user_id)
-    assert view is not None
-    assert view["status"] == "revoked"
+    assert status_of(api, user_id) == "revoked"
 
 
 def test_a_captured_body_under_a_new_trace_id_does_not_reconnect(
@@ -187,9 +182,7 @@ def test_a_captured_body_under_a_new_trace_id_does_not_reconnect(
     deliver(browser, captured, webhook(deauth_event(user_id, reference_id), ordering=second + 1))
     replayed = captured.but(trace_id="fresh", ordering=now_s() * 1000)
     assert replayed.post(browser).json() == {"status": "duplicate"}
-    view = view_of(api, user_id)
-    assert view is not None
-    assert view["status"] == "revoked"
+    assert status_of(api, user_id) == "revoked"
 
 
 def test_a_captured_body_does_not_reconnect_after_its_record_has_expired(
@@ -200,9 +193,7 @@ def test_a_captured_body_does_not_reconnect_after_its_record_has_expired(
     captured = webhook(auth_event(user_id, reference_id), t=t, ordering=(t - 3) * 1000)
     deliver(browser, captured, webhook(deauth_event(user_id, reference_id), t=t + 50, ordering=(t + 50) * 1000))
     deliver(browser, captured.but(trace_id="fresh", t=t + 1, ordering=now_s() * 1000))
-    view = view_of(api, user_id)
-    assert view is not None
-    assert view["status"] == "revoked"
+    assert status_of(api, user_id) == "revoked"
 
 
 # -- owners ------------------------------------------------------------------------------------------------------------
@@ -305,9 +296,7 @@ def test_an_item_of_the_largest_size_can_be_revoked(
     longer = {f"scope:{number}{'x' * 25_000}": {"at": at + 1, "value": "added"} for number in range(15)}
     tables.add_connections([{**item, "facts": item["facts"] | longer}])
     deliver(browser, webhook(deauth_event(user_id, reference_id), ordering=at + 2))
-    view = view_of(api, user_id)
-    assert view is not None
-    assert view["status"] == "revoked"
+    assert status_of(api, user_id) == "revoked"
 
 
 @pytest.mark.parametrize("widget", [None, "", 7, "a b", "x" * 129, "../x"])
