@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 
 from terra_connections import wiring
-from terra_connections.change_events import change_event as published
+from terra_connections.change_events.change_event import change_events, current_connections
 from terra_connections.connections.store import change_from
 
 _log = Logger()
@@ -22,11 +22,11 @@ def publish(record: DynamoDBRecord) -> None:
     if change is None:
         return
     related = _connections.related_to(change.related)
-    events = published.change_events(change, related)
+    events = change_events(change, related)
     reference_ids = dict.fromkeys(event.reference_id for event in events)
     lists = {reference_id: _connections.of_user(reference_id) for reference_id in reference_ids}
     if events:
-        _bus.put((e, published.current_connections(e, change, lists[e.reference_id], related)) for e in events)
+        _bus.put((e, current_connections(e, change, lists[e.reference_id], related)) for e in events)
     _log.info("publish", types=[e.type.value for e in events], event_ids=[e.event_id for e in events])
 
 

@@ -142,7 +142,7 @@ def verification_times(days: int, *, every: timedelta) -> list[datetime]:
     for number in range(int(timedelta(days=days) / every)):
         now = NOON + number * every
         if recheck is None or recheck.is_due(now):
-            recheck = Recheck.asked(now, recheck)
+            recheck = Recheck.after_check(now, recheck)
             times.append(now)
     return times
 
@@ -157,8 +157,8 @@ def test_an_unfinished_login_is_verified_at_increasing_intervals() -> None:
 
 
 def test_a_repeated_verification_keeps_the_time_of_the_first_one() -> None:
-    first = Recheck.asked(NOON, None)
-    again = Recheck.asked(NOON + timedelta(hours=6), first)
+    first = Recheck.after_check(NOON, None)
+    again = Recheck.after_check(NOON + timedelta(hours=6), first)
     assert again.since == first.since == int(NOON.timestamp())
     assert not again.is_due(NOON + timedelta(hours=11))
     assert again.is_due(NOON + timedelta(hours=12))

@@ -7,6 +7,7 @@ commutative, associative and idempotent. This is why webhooks may arrive twice, 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from enum import StrEnum
 from typing import NewType
 
@@ -14,6 +15,8 @@ from terra_connections.ids import ReferenceId, UserId
 
 Position = NewType("Position", int)
 """A time in Unix milliseconds that orders the facts of one kind."""
+VERIFICATION_LAG = timedelta(minutes=2)
+"""Terra's responses may be this stale. Facts from them are dated back, so that newer events take precedence."""
 Value = str | tuple[str, ...] | None
 ADDED, REMOVED = "added", "removed"
 MOST_SCOPES = 200

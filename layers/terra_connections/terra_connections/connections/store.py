@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from terra_connections.auth.caller import Caller
 from terra_connections.connections.change import Change
 from terra_connections.connections.connection import Connection
-from terra_connections.connections.facts import Fact, Facts, Kind, Position, announcement_facts
+from terra_connections.connections.facts import VERIFICATION_LAG, Fact, Facts, Kind, Position, announcement_facts
 from terra_connections.connections.lineage import Lineage
 from terra_connections.dynamodb import (
     AttributeValue,
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 ERASED_FOR = timedelta(days=36)
 """Longer than the oldest backup (35 days), and than the longest delay of a webhook from Terra."""
-_ASKED_BACK = timedelta(minutes=2)
-"""A response of Terra is dated this long before the call (`verification.VERIFICATION_LAG`)."""
 
 
 class ConnectionStore:
@@ -93,14 +91,14 @@ class ConnectionStore:
 
     def related_to(self, user_ids: Iterable[UserId]) -> list[Facts]:
         """Read the facts about these `user_id`s, and about all that reconnects link them to, consistently."""
-        asked = set(user_ids)
-        return self._with_related(self.read(asked), asked)
+        requested = set(user_ids)
+        return self._with_related(self.read(requested), requested)
 
-    def _with_related(self, known: Sequence[Facts], asked: set[UserId]) -> list[Facts]:
+    def _with_related(self, known: Sequence[Facts], requested: set[UserId]) -> list[Facts]:
         found = list(known)
-        while unread := {name for facts in found for name in (facts.replaced_by, *facts.replaces) if name} - asked:
+        while unread := {name for facts in found for name in (facts.replaced_by, *facts.replaces) if name} - requested:
             found += self.read(unread)
-            asked = asked | unread
+            requested = requested | unread
         return found
 
     def find(self, user_id: UserId, *, caller: Caller) -> Connection | None:
@@ -251,11 +249,11 @@ class ConnectionStore:
         For an erased `user_id` or login the value is whether Terra has confirmed it, for a user the erasure's time.
         An announcement past its ttl is read as an item without facts, because DynamoDB deletes it with a delay.
         """
-        asked = list(dict.fromkeys(user_ids))
-        erasable = [*asked, *([] if login is None else [_login_name(login)])] if with_tombstones else []
+        requested = list(dict.fromkeys(user_ids))
+        erasable = [*requested, *([] if login is None else [_login_name(login)])] if with_tombstones else []
         erasure_keys = {_tombstone_key(name): name for name in erasable}
         user_keys = {self._users.tombstone_key(owner): owner for owner in owners}
-        keys = [_key(name) for name in (*([] if tombstones_only else asked), *erasure_keys, *user_keys)]
+        keys = [_key(name) for name in (*([] if tombstones_only else requested), *erasure_keys, *user_keys)]
         known: dict[UserId, tuple[Facts, int]] = {}
         erased: dict[str, bool] = {}
         users: dict[ReferenceId, int] = {}
@@ -419,7 +417,7 @@ class ConnectionStore:
 def _is_newer(facts: Facts, *, than: int) -> bool:
     """Whether a connection got its owner after a time in Unix milliseconds. Facts from calls to Terra are backdated."""
     at = facts.at(Kind.OWNER) or facts.at(Kind.ANNOUNCED)
-    return at is not None and at > than - _milliseconds(_ASKED_BACK)
+    return at is not None and at > than - _milliseconds(VERIFICATION_LAG)
 
 
 def _milliseconds(span: timedelta) -> int:

@@ -200,7 +200,7 @@ class Recheck:
     ask_at: int
 
     @classmethod
-    def asked(cls, now: datetime, before: "Recheck | None") -> "Recheck":
+    def after_check(cls, now: datetime, before: "Recheck | None") -> "Recheck":
         """Return the state after another check that found no connection."""
         seconds = int(now.timestamp())
         since = before.since if before else seconds

@@ -189,7 +189,7 @@ class SweepWorker:
             self.connections.record([TerraUser(verified.user_id).facts(verification_position(now), Kind.PRESENT)])
             self.on_drift(Drift.LOST_HERE, 1)
         else:
-            self.sweeps.add_waiting(verified.user_id, Recheck.asked(now, waiting))
+            self.sweeps.add_waiting(verified.user_id, Recheck.after_check(now, waiting))
 
     # -- revoking ------------------------------------------------------------------------------------------------------
 
@@ -219,9 +219,9 @@ class SweepWorker:
             # The invocation that settled the last page may have failed before it reported that the sweep is finished.
             return StepResult(Outcome.FINISHED if sweep.is_over else Outcome.REPEATED)
         counts: Counter[str] = Counter(candidates=len(some))
-        asked = [facts.user_id for facts in self.connections.read(some) if should_exist_at_terra(facts)]
+        to_verify = [facts.user_id for facts in self.connections.read(some) if should_exist_at_terra(facts)]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for verified in pool.map(lambda user_id: self._verify_user(user_id, now=now), asked):
+            for verified in pool.map(lambda user_id: self._verify_user(user_id, now=now), to_verify):
                 if verified.at(Kind.ABSENT) is not None:
                     self.connections.record([verified])
                     self.on_drift(Drift.LOST_AT_TERRA, 1)

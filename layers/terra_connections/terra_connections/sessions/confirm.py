@@ -61,13 +61,13 @@ def confirm(
     session = view.session
     if not sessions.may_ask_terra(session.session_id, now=now, at_most_every=ASK_AT_MOST_EVERY):
         return view
-    asking = _TerraLookup(session, terra)
+    lookup = _TerraLookup(session, terra)
     # For a missing `user_id` Terra sends an empty value, the text "null", or no parameter.
     hinted = None if hint == "null" else user_id_from(hint)
-    info = asking.first_match([user_id for user_id in dict.fromkeys([session.user_id, hinted]) if user_id is not None])
+    info = lookup.first_match([user_id for user_id in dict.fromkeys([session.user_id, hinted]) if user_id is not None])
     if session.flow is Flow.WIDGET and hinted is None:
-        info = asking.find_new_connection(connections)
-        if info is None and asking.is_complete:
+        info = lookup.find_new_connection(connections)
+        if info is None and lookup.is_complete:
             sessions.add_needs_app(session.session_id)
             return view if view.status is SessionStatus.FAILED else replace(view, status=SessionStatus.NEEDS_APP)
     if info is None:

@@ -2,12 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from terra_connections.connections.facts import Facts, Kind, Position, TerraUser, confirmed_facts
+from terra_connections.connections.facts import VERIFICATION_LAG, Facts, Kind, Position, TerraUser, confirmed_facts
 from terra_connections.ids import UserId
 from terra_connections.terra.client import TerraClient
-
-VERIFICATION_LAG = timedelta(minutes=2)
-"""Terra's responses may be this stale. They are therefore dated back, so that newer events take precedence."""
 
 
 def verification_position(now: datetime) -> Position:
