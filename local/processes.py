@@ -91,15 +91,19 @@ class ProcessGroup:
         self.children.append(child)
         return child
 
-    async def first_unexpected_end(self) -> StackError:
-        """Wait until one of them ends unexpectedly."""
+    async def fail_when_one_ends(self) -> None:
+        """Wait until one of them ends.
+
+        Raises:
+            StackError: one has ended; the text contains its last output.
+        """
         waits = {asyncio.create_task(child.process.wait()): child for child in self.children}
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
-        return waits[done.pop()].unexpected_end()
+        raise waits[done.pop()].unexpected_end()
 
     async def end(self) -> None:
         """Stop all of them at once."""

@@ -77,6 +77,7 @@ class Options:
     retry_scale: float
     sam: bool
     records_aws_calls: bool
+    loads_on_demand: bool
     parameters: Mapping[str, str]
 
 
@@ -91,6 +92,7 @@ def read_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--retry-scale", type=float, default=1.0, help="the simulator's time between retries, scaled")
     parser.add_argument("--sam", action="store_true", help="run the output of sam build in containers, with sam local")
     parser.add_argument("--record-aws-calls", action="store_true", help="record the functions' AWS calls in log/")
+    parser.add_argument("--load-on-demand", action="store_true", help="load a function when it is first invoked")
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE", help="of the template")
     parsed = parser.parse_args(arguments)
     parameters = dict(pair.partition("=")[::2] for pair in parsed.parameter)
@@ -104,6 +106,7 @@ def read_options(arguments: Sequence[str]) -> Options:
         retry_scale=parsed.retry_scale,
         sam=parsed.sam,
         records_aws_calls=parsed.record_aws_calls,
+        loads_on_demand=parsed.load_on_demand,
         parameters=parameters,
     )
 
@@ -313,12 +316,15 @@ class Supervisor:
                 "password, and has no setting for it. In an untrusted network, block the port with a firewall, or use "
                 "DATABASE=ministack, which only this machine can reach.\n"
             )
-        showing = asyncio.create_task(messages.show(aws_url, say)) if description["event_buses"] else None
         try:
-            raise await processes.first_unexpected_end()
-        finally:
-            if showing is not None:
-                showing.cancel()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(processes.fail_when_one_ends())
+                if description["event_buses"]:
+                    group.create_task(messages.show(aws_url, say))
+                if isinstance(own := api.result(), Gateway) and not self._options.loads_on_demand:
+                    group.create_task(self._load(own))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
     async def _start_api(self, processes: ProcessGroup, ends: AsyncExitStack, log: FunctionLog) -> Gateway | SamLocal:
         """Start the AWS services, whose secrets, queues and buses the functions need, and then the functions."""
@@ -330,11 +336,19 @@ class Supervisor:
                 return await self._start_sam(processes, ends, gateway.stack)
             ends.push_async_callback(gateway.stop)
             await gateway.start()
-        except (TemplateError, StartError, OSError) as error:
+        except (TemplateError, OSError) as error:
             message = f"The API cannot start: {error}"
             raise StackError(message) from None
         say(f"  the API is ready, with {len(gateway.stack.functions)} functions")
         return gateway
+
+    async def _load(self, gateway: Gateway) -> None:
+        """Load the functions that no request has loaded yet, so that a function that cannot be loaded is noticed."""
+        try:
+            await gateway.load()
+        except StartError as error:
+            message = f"A function cannot be loaded: {error}"
+            raise StackError(message) from None
 
     async def _start_sam(self, processes: ProcessGroup, ends: AsyncExitStack, stack: Stack) -> SamLocal:
         """Start the API in containers. They must reach what functions call, but not the API and the demo page."""

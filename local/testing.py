@@ -89,13 +89,21 @@ def launch(
     directory: Path,
     *,
     in_memory: bool = True,
+    loads: bool = False,
     variables: Mapping[str, str] | None = None,
     more: tuple[str, ...] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a stack that ends with this process, on free ports, and do not wait; its output goes to output.txt."""
+    """Start a stack that ends with this process, on free ports, and do not wait; its output goes to output.txt.
+
+    Unlike `make run` it loads a function only when it is invoked, because most tests need few of them; `loads=True`
+    loads all.
+    """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     kept = ["--in-memory"] if in_memory else []
-    command = [sys.executable, "-m", "local.stack", "--directory", str(directory), *kept, "--parent", str(os.getpid())]
+    options = ["--directory", str(directory), *kept, "--parent", str(os.getpid())]
+    if not loads:
+        options.append("--load-on-demand")
+    command = [sys.executable, "-m", "local.stack", *options]
     environment = {**everything(), **dict.fromkeys(PORT_VARIABLES, "0"), **(variables or {})}
     with (directory / "output.txt").open("wb") as output:
         return subprocess.Popen(  # noqa: S603  # our own program

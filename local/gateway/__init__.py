@@ -118,20 +118,14 @@ class Gateway:
         return "" if self._control is None else self._control.url
 
     async def start(self) -> None:
-        """Bind the port, load every function once, then serve.
+        """Bind the port and serve. Each function starts a process when it is first invoked, or by `load`.
 
         Raises:
             OSError: The port is in use.
-            StartError: A function cannot be loaded.
         """
         listener = listen(_HOST, self._port)
         self._port = listener.getsockname()[1]
-        try:
-            await self._load()
-        except BaseException:
-            listener.close()
-            await self.stop()
-            raise
+        self._functions = self._workers()
         front = Front(
             self.stack,
             port=self._port,
@@ -185,7 +179,20 @@ class Gateway:
         """
         return json.loads(await self._functions[function].invoke(json.dumps(event).encode()))
 
-    async def _load(self) -> None:
+    async def load(self) -> None:
+        """Start a process of each function that has none, one after the other, beside the serving of requests.
+
+        Raises:
+            StartError: A function cannot be loaded.
+        """
+        for function in self._functions.values():
+            try:
+                await function.load()
+            except FunctionError as error:
+                message = f"{function.name} {error}"
+                raise StartError(message) from error
+
+    def _workers(self) -> dict[str, Workers]:
         (self._directory / "home").mkdir(parents=True, exist_ok=True)
         # Nothing is written to the pipe: processes end when its writing end closes, that is, when this process ends.
         self._parent_pipe = os.pipe()
@@ -200,14 +207,6 @@ class Gateway:
             parent_pipe=self._parent_pipe[0],
             on_log=self._on_log,
         )
-        self._functions = {
+        return {
             name: Workers(spec, host, limit=self._workers_per_function) for name, spec in self.stack.functions.items()
         }
-        workers = list(self._functions.values())
-        outcomes = await asyncio.gather(*(function.warm() for function in workers), return_exceptions=True)
-        for function, outcome in zip(workers, outcomes, strict=True):
-            if isinstance(outcome, FunctionError):
-                message = f"{function.name} {outcome}"
-                raise StartError(message) from outcome
-            if outcome is not None:
-                raise outcome

@@ -52,6 +52,7 @@ class Workers:
         self._spec = spec
         self._host = host
         self._slots = asyncio.Semaphore(limit)
+        self._loading = asyncio.Lock()
         self._idle: list[_Process] = []
         self._all: set[_Process] = set()
         self._runs: set[asyncio.Task[bytes]] = set()
@@ -63,14 +64,15 @@ class Workers:
         """The function's logical id."""
         return self._spec.logical_id
 
-    async def warm(self) -> None:
-        """Start a first process.
+    async def load(self) -> None:
+        """Start a first process, unless an invocation has started one already.
 
         Raises:
             FunctionError: The function cannot be loaded; the text contains its traceback.
         """
-        async with self._slots:
-            self._idle.append(await self._start(fingerprint(self._folders)))
+        async with self._loading:
+            if not self._all:
+                self._idle.append(await self._start(fingerprint(self._folders)))
 
     async def invoke(self, payload: bytes, *, caller_timeout: timedelta | None = None, trace: str = "") -> bytes:
         """The function's response to an event, both as JSON.
@@ -134,6 +136,8 @@ class Workers:
                     await self._put_back(process)
 
     async def _take(self) -> tuple["_Process", bool]:
+        async with self._loading:
+            pass  # use the process that load() is starting
         current = fingerprint(self._folders)
         while self._idle:
             process = self._idle.pop()

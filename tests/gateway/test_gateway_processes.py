@@ -23,7 +23,15 @@ from local.gateway.http_server import listen
 from local.gateway.runtime_api import Invocation, RuntimeApi
 from local.gateway.workers import Runtime
 from tests.support.gateway import Running, serving, until
+from tests.support.processes import command_line, descendants
 from tests.support.waiting import BUSY
+
+
+def echoes() -> int:
+    """Return the number of processes of the function Echo."""
+    lines = [command_line(process) for process in descendants(os.getpid())]
+    return sum("functions/echo" in line and "worker.py" in line for line in lines)
+
 
 INTERNAL = {"message": "Internal Server Error"}
 ROOT = Path(__file__).resolve().parents[2]
@@ -189,18 +197,31 @@ class TestLoading:
             ("nothing = 1\n", "lambda_handler"),
         ],
     )
-    def test_a_function_that_cannot_be_loaded_stops_the_start(
+    def test_a_function_that_cannot_be_loaded_is_reported(
         self, project: Path, runtime: Runtime, source: str, text: str
     ) -> None:
         (project / "functions" / "echo" / "handler.py").write_text(source)
-        with pytest.raises(StartError, match=r"^Echo failed to start") as caught, serving(project, runtime=runtime):
-            pytest.fail("it started")
+        with (
+            serving(project, runtime=runtime) as api,
+            pytest.raises(StartError, match=r"^Echo failed to start") as caught,
+        ):
+            api.load()
         assert text in str(caught.value)
+
+    def test_a_request_uses_the_process_that_is_being_loaded(self, project: Path) -> None:
+        handler = project / "functions" / "echo" / "handler.py"
+        handler.write_text("import time\ntime.sleep(2)\n" + handler.read_text())
+        with serving(project) as api:
+            loading = asyncio.run_coroutine_threadsafe(api.gateway.load(), api.loop)
+            assert until(lambda: echoes() == 1)
+            assert api.client.get("/echo").status_code == 200
+            assert echoes() == 1
+            loading.result(60)
 
     def test_a_start_error_contains_the_traceback_of_the_function(self, project: Path, runtime: Runtime) -> None:
         (project / "functions" / "echo" / "handler.py").write_text("def helper():\n    return 1 / 0\n\nhelper()\n")
-        with pytest.raises(StartError) as caught, serving(project, runtime=runtime):
-            pytest.fail("it started")
+        with serving(project, runtime=runtime) as api, pytest.raises(StartError) as caught:
+            api.load()
         assert f'File "{project / "functions" / "echo" / "handler.py"}", line 2, in helper' in str(caught.value)
 
     def test_an_edit_applies_to_the_next_request_and_a_broken_one_returns_500(

@@ -44,6 +44,7 @@ class Launch(Protocol):
         directory: Path,
         *,
         in_memory: bool = True,
+        loads: bool = False,
         variables: Mapping[str, str] | None = None,
         more: tuple[str, ...] = (),
     ) -> subprocess.Popen[bytes]: ...
@@ -356,7 +357,7 @@ def test_a_stack_with_ministack_as_the_database_ends_when_ministack_ends(launch:
     assert not (tmp_path / "stack.json").exists()
 
 
-def test_a_function_that_cannot_be_loaded_is_reported_with_its_traceback(launch: Launch, tmp_path: Path) -> None:
+def test_a_function_that_cannot_be_loaded_ends_the_stack_with_its_traceback(launch: Launch, tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "handler.py").write_text("import no_such_module\n")
     template = tmp_path / "template.yaml"
@@ -372,9 +373,9 @@ def test_a_function_that_cannot_be_loaded_is_reported_with_its_traceback(launch:
     template.write_text(json.dumps({"Parameters": declared, "Resources": resources}))
     place = tmp_path / "stack"
     more = ("--template", str(template))
-    code, output_text = ended(launch(place, variables={"DATABASE": "ministack"}, more=more), place)
+    code, output_text = ended(launch(place, loads=True, variables={"DATABASE": "ministack"}, more=more), place)
     assert code == 1
-    assert "Broken" in output_text
+    assert "A function cannot be loaded: Broken" in output_text
     assert "no_such_module" in output_text
 
 

@@ -209,6 +209,10 @@ class Running:
         self.loop = loop
         self.client = httpx.Client(base_url=gateway.url, timeout=30)
 
+    def load(self) -> None:
+        """Load every function."""
+        asyncio.run_coroutine_threadsafe(self.gateway.load(), self.loop).result(60)
+
     def act(self, do: str = "report", **query: str | float) -> httpx.Response:
         """Call the function that can misbehave."""
         return self.client.get("/act", params={"do": do, **query})
