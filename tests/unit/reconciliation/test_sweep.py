@@ -168,7 +168,7 @@ def test_a_repeated_verification_keeps_the_time_of_the_first_one() -> None:
     "step",
     [
         *first_steps("s"),
-        Step("s", Task.OURS, 3, number=7, start="erased:00"),
+        Step("s", Task.CONNECTIONS, 3, number=7, start="erased:00"),
         Step("s", Task.VERDICT),
         Step("s", Task.REVOKE, 2, number=9, offset=32),
     ],
@@ -187,13 +187,13 @@ def test_a_malformed_step_is_rejected(text: str) -> None:
 
 def test_a_sweep_begins_with_every_segment_and_with_terra_s_list() -> None:
     steps = first_steps("s")
-    assert [step.segment for step in steps if step.task is Task.OURS] == list(range(SEGMENTS))
-    assert [step.task for step in steps].count(Task.THEIRS) == 1
+    assert [step.segment for step in steps if step.task is Task.CONNECTIONS] == list(range(SEGMENTS))
+    assert [step.task for step in steps].count(Task.TERRA_USERS) == 1
     assert len({step.page_id for step in steps}) == len(steps) == SEGMENTS + 1
 
 
 def test_a_revoking_step_has_the_page_id_of_its_candidates() -> None:
-    page = Step("s", Task.OURS, 3, number=7)
+    page = Step("s", Task.CONNECTIONS, 3, number=7)
     assert Step("s", Task.VERDICT).revoking(page.page_id).page_id == page.page_id
 
 

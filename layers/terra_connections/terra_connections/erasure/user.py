@@ -130,8 +130,8 @@ class _Erasure:
         if not within:
             raise _unfinished()
         listed = self.terra.list_user_ids(self.reference_id, within=within)
-        ours = self.connections.of_user(self.reference_id)
-        candidates = (announced | set(listed) | {facts.user_id for facts in ours}) - self.of_others
+        own = self.connections.of_user(self.reference_id)
+        candidates = (announced | set(listed) | {facts.user_id for facts in own}) - self.of_others
         known, erased = self.connections.read_for_erasure(candidates)
         found = []
         for user_id in sorted(candidates - erased):

@@ -132,7 +132,7 @@ class SweepStore:
 
     def _passed(self, step: Step) -> list[TransactWrite]:
         """Return the write that removes the cursor from the previous page's record, because it is a `user_id`."""
-        if step.task is not Task.OURS or step.number == 0:
+        if step.task is not Task.CONNECTIONS or step.number == 0:
             return []
         before = replace(step, number=step.number - 1)
         return [self._without("following", before, "attribute_exists(session_id)")]

@@ -1,10 +1,10 @@
 """A sweep: compares the connections table with Terra's list of users in both directions, page by page.
 
 ```text
-OURS    a page of the table: a connection that is missing in Terra's list becomes a candidate
-THEIRS  a page of Terra's list: a user_id that is unknown or marked as absent here is checked with Terra
-VERDICT after every page has reported: compares the number of candidates with the limit
-REVOKE  the candidates of one page: checked one by one; a 404 marks a candidate as absent
+CONNECTIONS  a page of the table: a connection that is missing in Terra's list becomes a candidate
+TERRA_USERS  a page of Terra's list: a user_id that is unknown or marked as absent here is checked with Terra
+VERDICT      after every page has reported: compares the number of candidates with the limit
+REVOKE       the candidates of one page: checked one by one; a 404 marks a candidate as absent
 ```
 
 Each step is one message on a queue. Messages can arrive twice, late or never. The result of a step is written once,
@@ -30,10 +30,10 @@ ASKED_AT_LEAST_EVERY = timedelta(days=7)
 
 
 class Task(StrEnum):
-    """The task of a step."""
+    """The task of a step. The values are stored in messages and items, and must not change."""
 
-    OURS = "ours"
-    THEIRS = "theirs"
+    CONNECTIONS = "ours"
+    TERRA_USERS = "theirs"
     VERDICT = "verdict"
     REVOKE = "revoke"
 
@@ -92,7 +92,7 @@ class Step:
     @property
     def page_id(self) -> str:
         """The name of the page's record within the sweep."""
-        part = Task.THEIRS if self.task is Task.THEIRS else Task.OURS
+        part = Task.TERRA_USERS if self.task is Task.TERRA_USERS else Task.CONNECTIONS
         return f"{part}:{self.segment}:{self.number}"
 
     def as_text(self) -> str:
@@ -240,5 +240,5 @@ def may_be_missing_here(facts: Facts | None) -> bool:
 
 def first_steps(sweep_id: str) -> list[Step]:
     """Return the first steps of a sweep."""
-    ours = [Step(sweep_id, Task.OURS, segment) for segment in range(SEGMENTS)]
-    return [*ours, Step(sweep_id, Task.THEIRS)]
+    segments = [Step(sweep_id, Task.CONNECTIONS, segment) for segment in range(SEGMENTS)]
+    return [*segments, Step(sweep_id, Task.TERRA_USERS)]

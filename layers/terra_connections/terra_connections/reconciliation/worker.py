@@ -103,7 +103,7 @@ class SweepWorker:
             # The earlier invocation may have failed before it sent the next step.
             self._go_on(step, page)
             return StepResult(Outcome.REPEATED)
-        page = self._ours(step) if step.task is Task.OURS else self._theirs(step, now=now)
+        page = self._connections_page(step) if step.task is Task.CONNECTIONS else self._terra_users_page(step, now=now)
         if page is None:
             self.sweeps.moved(step.sweep_id, now=now)
             self.queue.send(step)
@@ -121,15 +121,15 @@ class SweepWorker:
         if sweep is not None and sweep.sweep_id == step.sweep_id and sweep.has_reported:
             self.queue.send(Step(step.sweep_id, Task.VERDICT, segments=step.segments))
 
-    def _ours(self, step: Step) -> Page | None:
+    def _connections_page(self, step: Step) -> Page | None:
         """Look up a page of the table in Terra's list; None if the time limit was reached while erasing."""
-        ours, last = self.connections.page(step.segment, of=step.segments, start=step.start, limit=OUR_PAGE)
-        erased = self.connections.erased_among(ours)
+        found, last = self.connections.page(step.segment, of=step.segments, start=step.start, limit=OUR_PAGE)
+        erased = self.connections.erased_among(found)
         if erased:
             if not self._erase(erased):
                 return None
-            ours = [facts for facts in ours if facts not in erased]
-        expected = [facts.user_id for facts in ours if should_exist_at_terra(facts)]
+            found = [facts for facts in found if facts not in erased]
+        expected = [facts.user_id for facts in found if should_exist_at_terra(facts)]
         named: set[UserId] = set()
         for some in _in_parts(expected, _LOOKED_FOR_AT_ONCE):
             named |= self.terra.filter_known(some)
@@ -156,7 +156,7 @@ class SweepWorker:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return all(pool.map(work, left))
 
-    def _theirs(self, step: Step, *, now: datetime) -> Page | None:
+    def _terra_users_page(self, step: Step, *, now: datetime) -> Page | None:
         """Look up a page of Terra's list in the table; None if the time limit was reached before all were checked."""
         ends_at = time.monotonic() + _ASK_FOR.total_seconds()
         listed = self.terra.list_users_page(step.number)
