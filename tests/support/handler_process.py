@@ -4,10 +4,14 @@ A point is a step that is visible from outside: before and after each call to AW
 Terra (around httpx), and `return`, when the handler is done but has not sent its result. Examples:
 `dynamodb.BatchGetItem:before`, `dynamodb.BatchGetItem#2:after` (the second such call), `terra.userInfo:before`.
 
-The program listens on a Unix socket. Each connection is one run, in a fork, because loading boto3 for every run would
-take a second each. No project code is loaded before the fork. The input is one line of JSON (`function`,
-`environment`, `event`, `rules`). The output is lines of JSON: `{"point": ...}` for each point passed, then
-`{"result": ..., "log": ...}` or `{"error": ...}`. A killed process writes nothing after its point. A rule is
+The program and the handlers that it loads listen on Unix sockets. Each connection is one job, in a fork: the program
+has loaded boto3, and a fork of it loads one handler with one environment, as a cold start does. Each run is a fork of
+that process, which has handled no event before. No project code is loaded before the first fork.
+
+The program receives one line of JSON (`function`, `environment`, `aws_calls`, `socket`, `runs`), and returns `ready`
+when the handler is loaded and listens. The handler's process receives one line of JSON (`event`, `rules`) for a run. It
+returns lines: `{"point": ...}` for each point passed, then `{"result": ..., "log": ...}` or `{"error": ...}`, also if
+the handler could not be loaded. A killed process writes nothing after its point. A rule is
 `{"at": pattern, "do": ...}`:
 
 kill     end this process with SIGKILL
@@ -31,7 +35,8 @@ import socket
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
@@ -58,6 +63,7 @@ LAYER = ROOT / "layers/terra_connections"
 LOADED_BEFORE_THE_FORK = (batch, boto3, httpx, logging, metrics, pydantic, types)
 MODELS = create_loader()
 """botocore's service models: large files, read once."""
+Job = Callable[[TextIO, TextIO], None]
 BREAKS: Mapping[str, type[exceptions.BotoCoreError]] = {
     "no connection": exceptions.ConnectTimeoutError,
     "reset": exceptions.ConnectionClosedError,
@@ -68,11 +74,14 @@ BREAKS: Mapping[str, type[exceptions.BotoCoreError]] = {
 class Points:
     """Reports every point, and applies the rules."""
 
-    def __init__(self, rules: Sequence[dict[str, Any]], line_in: TextIO, line_out: TextIO) -> None:
+    def __init__(self) -> None:
+        self._trips: Counter[str] = Counter()
+
+    def begin(self, rules: Sequence[dict[str, Any]], line_in: TextIO, line_out: TextIO) -> None:
+        """Begin a run. A handler that passes a point while it is loaded fails: there are no rules yet."""
         self._rules = rules
         self._in = line_in
         self._out = line_out
-        self._trips: Counter[str] = Counter()
 
     def before(self, trip: str) -> dict[str, Any] | None:
         """Report that a call begins. Return the rule that replaces its response, if any."""
@@ -161,61 +170,89 @@ def new_session() -> botocore.session.Session:
     return session
 
 
-def load(folder: Path) -> ModuleType:
-    """Load a handler as Lambda does: its folder and the layer are on the module path."""
-    sys.pycache_prefix = str(BYTE_CODE)  # keeps the project's folders clean
-    sys.path[:0] = [str(folder), str(LAYER)]
-    return importlib.import_module("handler")
+def serve(listener: socket.socket, job: Job, *, jobs: int | None = None) -> None:
+    """Do the job of each connection in a fork: `jobs` times, or until the test session ends and closes our input."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # reaps children automatically
+    while jobs != 0 and sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            with connection, connection.makefile("r") as line_in, connection.makefile("w") as line_out:
+                job(line_in, line_out)
+            os._exit(0)
+        connection.close()
+        jobs = None if jobs is None else jobs - 1
 
 
-def run(connection: socket.socket) -> None:
-    """Run one handler."""
-    with connection, connection.makefile("r") as line_in, connection.makefile("w") as line_out:
+@contextmanager
+def listening(path: str) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(64)
+        yield listener
+
+
+def load(line_in: TextIO, line_out: TextIO) -> None:
+    """Load a handler, and serve its runs."""
+    wanted = json.loads(line_in.readline())
+    environment = os.environ  # noqa: TID251 - like Lambda, this program creates a handler's environment
+    environment.clear()
+    environment.update(wanted["environment"])
+    printed = sys.stdout = io.StringIO()
+    points = Points()
+    error, handler = "", None
+    try:
+        session = new_session()
+        botocore.session.get_session = lambda env_vars=None: session  # noqa: ARG005 - botocore's signature
+        events = session.get_component("event_emitter")
+        events.register("before-send", points.before_aws)
+        events.register("response-received", points.after_aws)
+        record_calls_of(events, environment["AWS_LAMBDA_FUNCTION_NAME"], wanted["aws_calls"])
+        httpx.HTTPTransport = points.around_terra()  # type: ignore[misc]
+        handler = import_handler(ROOT / "functions" / wanted["function"])
+    except Exception:  # noqa: BLE001 - the test must see every error
+        error = traceback.format_exc()
+
+    def run(line_in: TextIO, line_out: TextIO) -> None:
         job = json.loads(line_in.readline())
-        points = Points(job["rules"], line_in, line_out)
-        environment = os.environ  # noqa: TID251 - like Lambda, this program creates a handler's environment
-        environment.clear()
-        environment.update(job["environment"])
-        printed = sys.stdout = io.StringIO()
+        points.begin(job["rules"], line_in, line_out)
+        if handler is None:
+            points.send({"error": error, "log": printed.getvalue()})
+            return
         try:
-            session = new_session()
-            botocore.session.get_session = lambda env_vars=None: session  # noqa: ARG005 - botocore's signature
-            events = session.get_component("event_emitter")
-            events.register("before-send", points.before_aws)
-            events.register("response-received", points.after_aws)
-            record_calls_of(events, environment["AWS_LAMBDA_FUNCTION_NAME"], job["aws_calls"])
-            httpx.HTTPTransport = points.around_terra()  # type: ignore[misc]
-            handler = load(ROOT / "functions" / job["function"])
             result = handler.lambda_handler(job["event"], None)
             points.passed("return")
             points.send({"result": result, "log": printed.getvalue()})
         except Exception:  # noqa: BLE001 - the test must see every error
             points.send({"error": traceback.format_exc(), "log": printed.getvalue()})
 
+    with listening(wanted["socket"]) as listener:
+        line_out.write("ready\n")
+        line_out.flush()
+        serve(listener, run, jobs=wanted["runs"])
+
+
+def import_handler(folder: Path) -> ModuleType:
+    """Import a handler as Lambda does: its folder and the layer are on the module path."""
+    sys.pycache_prefix = str(BYTE_CODE)  # keeps the project's folders clean
+    sys.path[:0] = [str(folder), str(LAYER)]
+    return importlib.import_module("handler")
+
 
 def main() -> None:
-    """Accept runs until the test session ends, which closes this program's standard input."""
+    """Load handlers until the test session ends."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("socket", type=Path)
+    parser.add_argument("socket")
     path = parser.parse_args().socket
     for service in ("dynamodb", "events", "secretsmanager", "sqs"):
         # Makes botocore load now what it would load at first use. No connection is made.
         new_session().create_client(
             service, region_name="local", aws_access_key_id="local", aws_secret_access_key="local"
         )
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # reaps children automatically
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen(64)
+    with listening(path) as listener:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
-            connection, _ = listener.accept()
-            if os.fork() == 0:
-                listener.close()
-                run(connection)
-                os._exit(0)
-            connection.close()
+        serve(listener, load)
 
 
 if __name__ == "__main__":

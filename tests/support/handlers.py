@@ -1,4 +1,4 @@
-"""The test's side of run_handler.py: start a handler with an event, kill it, fake responses, inspect its actions."""
+"""The test's side of handler_process.py: run a handler, kill it, fake responses, inspect its actions."""
 
 import json
 import socket
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
 
 import boto3
 
@@ -18,6 +19,7 @@ from local import aws_services, messages, oidc_issuer
 from local.gateway.template import read_stack
 from local.stack import PSEUDONYM_KEY
 from local.testing import Stack
+from tests.support.processes import kill_with_descendants
 from tools.environment import ROOT
 
 if TYPE_CHECKING:
@@ -159,11 +161,19 @@ class Running:
 
 @dataclass(frozen=True)
 class Handlers:
-    """Runs the project's handlers against the running stack."""
+    """Runs the project's handlers against the running stack.
+
+    Attributes:
+        stack: the running stack.
+        path: the socket of the program that loads handlers.
+        environments: the environment of each handler.
+        loaded: the sockets of the handlers that are loaded with their own environment.
+    """
 
     stack: Stack
     path: Path
     environments: Mapping[str, Mapping[str, str]]
+    loaded: dict[str, str] = field(default_factory=dict)
 
     def start(
         self,
@@ -173,13 +183,29 @@ class Handlers:
         environment: Mapping[str, str] | None = None,
     ) -> Running:
         """Start a handler, named by its folder."""
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(RUN_TIMEOUT_S)
-        connection.connect(str(self.path))
-        variables = {**self.environments[function], **(environment or {})}
-        calls = str(self.stack.aws_calls)
-        job = {"function": function, "event": event, "rules": rules, "environment": variables, "aws_calls": calls}
-        return Running(connection, job)
+        if environment:
+            path = self._load(function, environment, runs=1)
+        elif function in self.loaded:
+            path = self.loaded[function]
+        else:
+            path = self.loaded[function] = self._load(function, {}, runs=None)
+        return Running(_connected(path), {"event": event, "rules": rules})
+
+    def _load(self, function: str, changes: Mapping[str, str], *, runs: int | None) -> str:
+        """Load a handler for a number of runs, and return its socket."""
+        path = self.path.with_name(uuid4().hex)
+        wanted = {
+            "function": function,
+            "environment": {**self.environments[function], **changes},
+            "aws_calls": str(self.stack.aws_calls),
+            "socket": str(path),
+            "runs": runs,
+        }
+        with _connected(str(self.path)) as connection, connection.makefile("rw") as lines:
+            lines.write(json.dumps(wanted) + "\n")
+            lines.flush()
+            assert lines.readline() == "ready\n", f"{function} was not loaded"
+        return str(path)
 
     def run(
         self, function: str, event: Mapping[str, Any], *rules: Rule, environment: Mapping[str, str] | None = None
@@ -187,6 +213,13 @@ class Handlers:
         """Run a handler to its end, normal or not."""
         with self.start(function, event, *rules, environment=environment) as running:
             return running.end()
+
+
+def _connected(path: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(RUN_TIMEOUT_S)
+    connection.connect(path)
+    return connection
 
 
 @contextmanager
@@ -207,7 +240,7 @@ def running_handlers(stack: Stack) -> Iterator[Handlers]:
             assert process.stdout.readline() == b"ready\n"
             yield Handlers(stack, path, environments(stack))
         finally:
-            process.kill()
+            kill_with_descendants(process)
             process.communicate()
 
 
