@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response
 from terra_connections.handler import http_handler
+from terra_connections.metrics import login_counted
 from terra_connections.redirects.redirect import authenticate_redirect, may_offer_retry
 from terra_connections.sessions.outcome import resolve_session
-from terra_connections.sessions.session import hash_secret, new_secret, reason_from
+from terra_connections.sessions.session import SessionStatus, hash_secret, new_secret, reason_from
 
 _sessions = wiring.sessions()
 _claims = wiring.claims()
@@ -27,10 +28,13 @@ def auth_failure(request: Request) -> Response:
     reason = reason_from(request.redirect_query.get("reason"))
     offers_retry = _redirector.has_page_of_ours(session) and may_offer_retry(session, claims=_claims)
     retry_secret = new_secret() if offers_retry else None
-    _sessions.add_failure(session.session_id, reason, retry_hash=hash_secret(retry_secret) if retry_secret else None)
+    retry_hash = hash_secret(retry_secret) if retry_secret else None
+    is_first = _sessions.add_failure(session.session_id, reason, retry_hash=retry_hash)
     session = replace(session, failed_reasons=session.failed_reasons | {reason})
     view = resolve_session(session, reports=_reports, connections=_connections, now=now)
     request.log_fields["session_status"] = view.status
+    if is_first and view.status is SessionStatus.FAILED:
+        login_counted(view.reason or reason)
     return _redirector.respond(view, request, now=now, retry_secret=retry_secret)
 
 

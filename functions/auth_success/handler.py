@@ -1,10 +1,12 @@
 """GET /auth/success: Terra redirects the browser here after a successful login. The query is untrusted."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response
 from terra_connections.handler import http_handler
+from terra_connections.metrics import login_counted
 from terra_connections.redirects.redirect import authenticate_redirect
 from terra_connections.sessions.confirm import confirm
 from terra_connections.sessions.outcome import resolve_session
@@ -14,7 +16,9 @@ _sessions = wiring.sessions()
 _reports = wiring.widget_reports()
 _connections = wiring.connections()
 _redirector = wiring.redirector()
-_terra = wiring.terra()
+_confirm = partial(
+    confirm, terra=wiring.terra(), sessions=_sessions, connections=_connections, count_login=login_counted
+)
 
 
 def auth_success(request: Request) -> Response:
@@ -23,8 +27,7 @@ def auth_success(request: Request) -> Response:
     session = authenticate_redirect(request, _sessions, after="success", now=now)
     view = resolve_session(session, reports=_reports, connections=_connections, now=now)
     if view.status is not SessionStatus.CONNECTED:
-        hint = request.redirect_query.get("user_id")
-        view = confirm(view, hint, terra=_terra, sessions=_sessions, connections=_connections, now=now)
+        view = _confirm(view, request.redirect_query.get("user_id"), now=now)
     request.log_fields["session_status"] = view.status
     return _redirector.respond(view, request, now=now)
 

@@ -1,7 +1,7 @@
 """Metrics in CloudWatch's embedded metric format: one log line each, without an API call.
 
 The namespace is POWERTOOLS_METRICS_NAMESPACE. Every metric also has the dimension `service` (POWERTOOLS_SERVICE_NAME).
-The alarms of template.yaml use these names; a test compares them.
+The alarms and the dashboard of template.yaml use these names; tests compare them.
 """
 
 from http import HTTPStatus
@@ -9,6 +9,8 @@ from http import HTTPStatus
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 BY: dict[str, tuple[str, ...]] = {
+    # begun, connected, needs_app, or the reason why a login failed, each once for a login
+    "Logins": ("outcome",),
     # webhooks with a valid signature; outcome is accepted or duplicate
     "Deliveries": ("type", "outcome"),
     # seconds since Terra signed the webhook
@@ -34,6 +36,11 @@ BY: dict[str, tuple[str, ...]] = {
 
 _ACCOUNT_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}
 """Rejections because of the credentials, the environment's user limit, or what the account includes."""
+
+
+def login_counted(outcome: str) -> None:
+    """A login has begun, or its outcome has become known: a dimension's value of `Logins`."""
+    _emit("Logins", 1, outcome=outcome)
 
 
 def webhook_received(*, type_: str, is_new: bool, age_seconds: float, secret_name: str) -> None:

@@ -255,6 +255,7 @@ def return_targets() -> "ReturnTargets":
 
 def session_start() -> "partial[Started]":
     """`sessions.start.start_session` with its dependencies. It still takes the request, the claim, base_url and now."""
+    from terra_connections import metrics
     from terra_connections.sessions.start import start_session
 
     return partial(
@@ -267,6 +268,7 @@ def session_start() -> "partial[Started]":
         claims=claims(),
         connections=connections(),
         users=users(),
+        count_login=metrics.login_counted,
     )
 
 

@@ -152,6 +152,7 @@ class ConnectionStore:
         of_login: Sequence[TransactWrite] = (),
         are_new: bool = False,
         begun: Begun | None = None,
+        on_connected: Callable[[], None] | None = None,
     ) -> list[Facts] | None:
         """Merge new facts into the stored ones, in one transaction with other writes.
 
@@ -171,6 +172,8 @@ class ConnectionStore:
             are_new: the `user_id`s were just issued, so nothing is read before the first try. If an item exists after
                 all, the conditions of that try fail.
             begun: the login that caused the facts, if known. It is stored under its user.
+            on_connected: called after the write, for each `user_id` that had never been connected before it. Of several
+                requests with the same facts only one makes that write.
 
         Returns:
             The merged facts about these `user_id`s, without erased ones. None if a condition of `together_with`
@@ -182,10 +185,15 @@ class ConnectionStore:
         """
         retry_budget = RetryBudget()
         while True:
-            merged, added = self._writes(new_facts, retry_budget, login, of_login, are_new=are_new, begun=begun)
+            merged, added, connected = self._writes(
+                new_facts, retry_budget, login, of_login, are_new=are_new, begun=begun
+            )
             writes = [*together_with, *added]
             failure = try_transact(self._client, writes) if writes else None
             if failure is None:
+                if on_connected is not None:
+                    for _ in connected:
+                        on_connected()
                 return merged
             if any(write in together_with for write in failure.refused):
                 return None
@@ -279,8 +287,8 @@ class ConnectionStore:
         *,
         are_new: bool,
         begun: Begun | None,
-    ) -> tuple[list[Facts], list[TransactWrite]]:
-        """Return the merged facts, and the writes that store them."""
+    ) -> tuple[list[Facts], list[TransactWrite], list[UserId]]:
+        """Return the merged facts, the writes that store them, and the `user_id`s that were never connected before."""
         known: dict[UserId, tuple[Facts, int]] = {}
         erased_names: dict[str, bool] = {}
         users: dict[ReferenceId, int] = {}
@@ -305,7 +313,13 @@ class ConnectionStore:
         erased_successors -= erased
         kept = [facts for facts in new_facts if facts.user_id not in erased | erased_successors]
         writes = [write for user_id in sorted(erased_successors) for write in self._erasure(user_id)]
-        merged = [known.get(facts.user_id, (Facts(facts.user_id), 0))[0].merged(facts) for facts in kept]
+        before = {facts.user_id: known.get(facts.user_id, (Facts(facts.user_id), 0))[0] for facts in kept}
+        merged = [before[facts.user_id].merged(facts) for facts in kept]
+        connected = [
+            facts.user_id
+            for facts in merged
+            if facts.first_connected is not None and before[facts.user_id].first_connected is None
+        ]
         writes += [write for facts in merged for write in self._write(known, facts)]
         # An erasure that started after the read deletes existing items, but cannot delete one that is written later.
         unconditioned: list[str] = [facts.user_id for facts in kept if facts.user_id not in known]
@@ -313,7 +327,7 @@ class ConnectionStore:
             writes += of_login
             unconditioned = [_login_name(login), *(facts.user_id for facts in kept)]
         writes += self._begins(kept, known, users, begun)
-        return merged, writes + [self._unless_erased(name) for name in unconditioned]
+        return merged, writes + [self._unless_erased(name) for name in unconditioned], connected
 
     def _is_unexplained(
         self,

@@ -9,9 +9,11 @@ Terra redirects to success without a `user_id`. A call to Terra then shows that 
 """
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from terra_connections.connections.facts import Facts, Kind, TerraUser, confirmed_facts
 from terra_connections.connections.lineage import Lineage
@@ -47,6 +49,7 @@ def confirm(
     sessions: SessionStore,
     connections: ConnectionStore,
     now: datetime,
+    count_login: Callable[[str], None],
 ) -> SessionView:
     """Ask Terra whether this login created a connection, store the result, and return the session's view.
 
@@ -57,6 +60,7 @@ def confirm(
         sessions: stores the result for the session.
         connections: stores Terra's response.
         now: the time of the call.
+        count_login: counts an outcome that this call is the first to store.
     """
     session = view.session
     if not sessions.may_ask_terra(session.session_id, now=now, at_most_every=ASK_AT_MOST_EVERY):
@@ -68,8 +72,12 @@ def confirm(
     if session.flow is Flow.WIDGET and hinted is None:
         info = lookup.find_new_connection(connections)
         if info is None and lookup.is_complete:
-            sessions.add_needs_app(session.session_id)
-            return view if view.status is SessionStatus.FAILED else replace(view, status=SessionStatus.NEEDS_APP)
+            is_first = sessions.add_needs_app(session.session_id)
+            if view.status is SessionStatus.FAILED:
+                return view
+            if is_first:
+                count_login(SessionStatus.NEEDS_APP)
+            return replace(view, status=SessionStatus.NEEDS_APP)
     if info is None:
         return view
     facts = confirmed_facts(
@@ -77,7 +85,12 @@ def confirm(
         verification_position(now),
     )
     confirmation = sessions.confirmation(session.session_id, info.user_id)
-    known = connections.record([facts], together_with=[confirmation], begun=session.comes_back)
+    known = connections.record(
+        [facts],
+        together_with=[confirmation],
+        begun=session.comes_back,
+        on_connected=partial(count_login, SessionStatus.CONNECTED),
+    )
     # An event that is newer than the response may contain another owner, or the user may have been erased.
     made = connection_by_user_id(replace(session, confirmed_user_ids=frozenset({info.user_id})), Lineage(known or ()))
     return view if made is None else session_view(session, connected=made, provider=info.provider, now=now)

@@ -82,6 +82,7 @@ def start_session(  # noqa: PLR0913 - one keyword for each dependency
     claims: ClaimStore,
     connections: ConnectionStore,
     users: UserStore,
+    count_login: Callable[[str], None],
 ) -> Started:
     """Create a session, or return the one that the same request created before.
 
@@ -98,6 +99,7 @@ def start_session(  # noqa: PLR0913 - one keyword for each dependency
         claims: the store of the claim.
         connections: stores the owner of the `user_id` that Terra issues.
         users: shows how many logins the user has started, and whether the user is being erased.
+        count_login: counts the new session as `begun`.
 
     Raises:
         UnknownReturnTarget, RequestInProgress, IdempotencyKeyReused: Terra was not called.
@@ -119,6 +121,7 @@ def start_session(  # noqa: PLR0913 - one keyword for each dependency
         if claim is not None:
             claims.release(claim)
         raise
+    count_login("begun")
     return Started(answer)
 
 

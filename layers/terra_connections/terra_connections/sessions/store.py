@@ -105,37 +105,48 @@ class SessionStore:
             return False
         return True
 
-    def add_failure(self, session_id: SessionId, reason: Reason, *, retry_hash: str | None = None) -> None:
+    def add_failure(self, session_id: SessionId, reason: Reason, *, retry_hash: str | None = None) -> bool:
         """Record a failure redirect, and the hash of the secret of the button "Try again" on its page, if any.
 
         Both are sets, so order and repetition make no difference.
+
+        Returns:
+            Whether it is the session's first failure redirect.
         """
         added = {"failed_reasons": [reason], **({"retry_hashes": [retry_hash]} if retry_hash else {})}
         try:
-            self._client.update_item(
+            answer = self._client.update_item(
                 TableName=self._table,
                 Key=_key(session_id),
                 UpdateExpression=f"ADD {', '.join(f'{name} :{name}' for name in added)}",
                 ConditionExpression="attribute_exists(session_id)",
                 ExpressionAttributeValues={f":{name}": {"SS": values} for name, values in added.items()},
+                ReturnValues="UPDATED_OLD",
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             # The session was erased in the meantime: there is nothing to record.
-            return
+            return False
+        return "failed_reasons" not in answer.get("Attributes", {})
 
-    def add_needs_app(self, session_id: SessionId) -> None:
-        """Record that a success redirect arrived while Terra had no new connection."""
+    def add_needs_app(self, session_id: SessionId) -> bool:
+        """Record that a success redirect arrived while Terra had no new connection.
+
+        Returns:
+            Whether it is the session's first such redirect.
+        """
         try:
-            self._client.update_item(
+            answer = self._client.update_item(
                 TableName=self._table,
                 Key=_key(session_id),
                 UpdateExpression="SET needs_app = :true",
                 ConditionExpression="attribute_exists(session_id)",
                 ExpressionAttributeValues={":true": {"BOOL": True}},
+                ReturnValues="UPDATED_OLD",
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             # The session was erased in the meantime: there is nothing to record.
-            return
+            return False
+        return "needs_app" not in answer.get("Attributes", {})
 
     def confirmation(self, session_id: SessionId, user_id: UserId) -> TransactWrite:
         """Return the write that adds a `user_id` to a session after a redirect and Terra's confirmation."""

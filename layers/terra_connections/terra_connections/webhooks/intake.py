@@ -1,5 +1,6 @@
 """Store a verified webhook: its delivery, the facts about connections and the report of a login, in one transaction."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 from terra_connections.connections.facts import only_revocations
@@ -18,11 +19,21 @@ def store_webhook(
     reports: WidgetReportStore,
     connections: ConnectionStore,
     now: datetime,
+    on_connected: Callable[[], None] | None = None,
 ) -> bool:
     """Store the facts and the report of an event, and return whether its delivery is new.
 
     Of a duplicate only the revocations are stored: the first delivery may have been a copy with forged headers, and a
     disconnect must not be lost because of it.
+
+    Args:
+        event: the parsed event.
+        delivery: its delivery.
+        deliveries: stores the delivery.
+        reports: stores the event's report about a login.
+        connections: stores the facts.
+        now: the current time.
+        on_connected: as in `ConnectionStore.record`.
 
     Raises:
         NotDurable: contention or throttling lasted too long; nothing is stored.
@@ -32,6 +43,7 @@ def store_webhook(
         together_with=deliveries.writes(delivery),
         login=event.report.widget_session_id if event.report else None,
         of_login=reports.writes(event.report, now=now),
+        on_connected=on_connected,
     )
     if stored is None:
         connections.record(only_revocations(event.facts))
