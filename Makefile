@@ -7,7 +7,7 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run doctor sam-local invoke reconcile test test-sam check format flat-cost sweep-time build bench audit deploy secrets validate lint-template lock clean python setup-local setup-tests
+.PHONY: help run doctor sam-local invoke reconcile test test-sam check format flat-cost costs sweep-time build bench audit deploy secrets validate lint-template lock clean python setup-local setup-tests
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,10 @@ check: setup-tests lint-template ## run ruff, mypy --strict, cfn-lint and checko
 flat-cost: setup-tests ## measure requests with 1,000 and with 100,000 connections (SIZES, ROUNDS; WRITE=1 writes docs/performance.md)
 	@.venv/bin/python -m local.stack --fetch-only
 	@.venv/bin/python -m benchmarks.flat_cost $(if $(SIZES),--sizes $(SIZES)) $(addprefix --rounds ,$(ROUNDS)) $(if $(WRITE),--write)
+
+costs: setup-tests ## compute docs/costs.md (MEASURE=1 measures what requests consume first)
+	@.venv/bin/python -m local.stack --fetch-only
+	@PYTHONPATH=layers/terra_connections .venv/bin/python -m benchmarks.costs $(if $(MEASURE),--measure)
 
 sweep-time: setup-tests ## measure how long a sweep of a million connections takes (SIZE; WRITE=1 writes docs/architecture.md)
 	@.venv/bin/python -m local.stack --fetch-only

@@ -21,7 +21,7 @@ from tools.environment import ROOT, everything
 from tools.progress import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from local.testing import Stack
 
@@ -37,19 +37,44 @@ _HEADERS: Final = {
 
 
 class Call(NamedTuple):
-    """A DynamoDB call, and the units that it consumed by table and index."""
+    """A DynamoDB call: see worker.py."""
 
     operation: str
     units: Mapping[str, float]
+    unreported: float
+    writes: Sequence[tuple[str, int, bool]]
+
+    @property
+    def read_units(self) -> float:
+        """The read request units that DynamoDB bills."""
+        return 0 if self._is_write else sum(self.units.values()) + self.unreported
+
+    @property
+    def write_units(self) -> float:
+        """The write request units that DynamoDB bills.
+
+        Each item that a transaction writes or checks costs two units for a kilobyte
+        (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html). A change of an
+        index is counted like that of the table, to be on the safe side.
+        """
+        if self.writes:
+            return sum(2 * kilobytes * (1 + is_indexed) for _, kilobytes, is_indexed in self.writes)
+        return sum(self.units.values()) if self._is_write else 0
+
+    @property
+    def _is_write(self) -> bool:
+        return self.operation in {"TransactWriteItems", "PutItem", "UpdateItem", "DeleteItem"}
 
 
 class Invocation(NamedTuple):
-    """One invocation of a function, with its DynamoDB calls and the number of its requests to Terra."""
+    """One invocation of a function, with its DynamoDB calls, the number of its requests to Terra, and its log."""
 
+    function: str
     ms: float
     cpu_ms: float
     calls: list[Call]
     terra_calls: int
+    log: str
 
 
 class Functions:
@@ -89,7 +114,8 @@ class Functions:
         log = [json.loads(line) for line in answer["log"].splitlines() if line.startswith("{")]
         self.log += log
         calls = [Call(*call) for call in answer["calls"]]
-        invocation = Invocation(answer["ms"], answer["cpu_ms"], calls, sum("TerraCalls" in line for line in log))
+        terra_calls = sum("TerraCalls" in line for line in log)
+        invocation = Invocation(function, answer["ms"], answer["cpu_ms"], calls, terra_calls, answer["log"])
         self.invocations.setdefault(kind, []).append(invocation)
         return result
 

@@ -1,8 +1,9 @@
 """Runs the functions, warm and in one process, and reports the duration and the DynamoDB calls of each invocation.
 
 Run by path under the functions' interpreter, which has none of this project's packages. Argument: the project's folder.
-Each input line is JSON (`function`, `event`), and so is each output line: `result`, `ms`, `cpu_ms`, `calls` (for each
-DynamoDB call its operation, and the units that it consumed by table and index), `log`.
+Each input line is JSON (`function`, `event`), and so is each output line: `result`, `ms`, `cpu_ms`, `calls`, `log`. A
+call is a DynamoDB call's operation, the units that it consumed by table and index, and what DynamoDB Local reports in
+another way than DynamoDB bills it: the units of reads that found nothing, and the writes of a transaction.
 """
 
 import importlib.util
@@ -23,11 +24,13 @@ class Consumption:
     """Requests and records the consumption of each DynamoDB call."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str, dict[str, float]]] = []
+        self.calls: list[tuple[str, dict[str, float], float, list[tuple[str, int, bool]]]] = []
+        self._params: dict[str, Any] = {}
 
     def request(self, params: dict[str, Any], **_more: object) -> None:
         """Handle botocore's `before-parameter-build`. Every call of the functions accepts this parameter."""
         params["ReturnConsumedCapacity"] = "INDEXES"
+        self._params = params
 
     def record(self, parsed: Mapping[str, Any], event_name: str, **_more: object) -> None:
         """Handle botocore's `after-call`."""
@@ -39,7 +42,43 @@ class Consumption:
             units[name] = table["Table"]["CapacityUnits"]
             for index, of_index in table.get("GlobalSecondaryIndexes", {}).items():
                 units[f"{name}/{index}"] = of_index["CapacityUnits"]
-        self.calls.append((event_name.rpartition(".")[2], units))
+        writes = [_write(*write.popitem()) for write in map(dict, self._params.get("TransactItems", []))]
+        self.calls.append((event_name.rpartition(".")[2], units, self._unreported(parsed), writes))
+
+    def _unreported(self, parsed: Mapping[str, Any]) -> float:
+        """Return the units of reads that found nothing, which DynamoDB bills like those of small items."""
+        if "Responses" in parsed:  # BatchGetItem; all of them are consistent
+            requested = sum(len(of_table["Keys"]) for of_table in self._params["RequestItems"].values())
+            return requested - sum(map(len, parsed["Responses"].values()))
+        if parsed.get("Count") == 0:  # Query; all of them are eventually consistent
+            return 0.5
+        return 0
+
+
+def _write(action: str, write: Mapping[str, Any]) -> tuple[str, int, bool]:
+    """Return the table of a transaction's write, its kilobytes, and whether it changes an index, too.
+
+    An update, a deletion or a condition counts as one kilobyte: these items are small.
+    """
+    item = write.get("Item", write.get("Key", {}))
+    table = write["TableName"].rstrip("0123456789")
+    kilobytes = -(-sum(len(name) + _size(value) for name, value in item.items()) // 1024)
+    # Other items than connections and sessions have a prefix, and are in no index.
+    key = next((item[name]["S"] for name in ("user_id", "session_id") if name in item), ":")
+    is_indexed = ":" not in key and (action != "Put" or "reference_id" in item) and action != "ConditionCheck"
+    return table, kilobytes, is_indexed
+
+
+def _size(value: Mapping[str, Any]) -> int:
+    """Return the size of an attribute value in bytes, by DynamoDB's rules; a number counts as its digits."""
+    [(kind, content)] = value.items()
+    if kind == "M":
+        return 3 + sum(1 + len(name) + _size(each) for name, each in content.items())
+    if kind == "L":
+        return 3 + sum(1 + _size(each) for each in content)
+    if kind in ("SS", "NS"):
+        return sum(map(len, content))
+    return len(content.encode()) if isinstance(content, str) else 1
 
 
 def load(project: Path, function: str) -> Handler:

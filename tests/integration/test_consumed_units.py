@@ -1,10 +1,12 @@
 """The DynamoDB units of each kind of request do not depend on the number of connections."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
+from benchmarks.costs import THEIRS, stored_usage, usage_of
 from benchmarks.flat_cost import Invocations, measure
 from local.testing import Stack
 from tests.support.terra import Terra
@@ -33,6 +35,21 @@ def test_each_kind_of_request_consumes_equal_units_on_a_small_and_a_large_table(
     for kind, calls in small.items():
         assert all(each == calls[0] for each in calls), f"{kind} consumes other units each time"
     assert len([calls for calls in small.values() if calls[0]]) == len(small) - len({"authorize", "list providers"})
+
+
+def test_the_costs_of_a_month_are_computed_from_what_the_functions_consume(
+    measured: dict[int, Invocations],
+) -> None:
+    stored = stored_usage()
+    del stored[THEIRS]  # is computed
+    found = usage_of(measured[LARGE])
+    assert found.keys() == stored.keys()
+    for kind, usage in found.items():
+        # Times depend on the machine. A log line is longer or shorter by the digits of its times.
+        assert replace(usage, cpu_ms=0, log=0) == replace(stored[kind], cpu_ms=0, log=0), (
+            f"{kind}: make costs MEASURE=1"
+        )
+        assert usage.log == pytest.approx(stored[kind].log, rel=0.1, abs=20), f"{kind}: make costs MEASURE=1"
 
 
 def test_a_scan_consumes_more_units_on_a_large_table(

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from benchmarks.costs import THEIRS, stored_usage
 from benchmarks.functions import Call, Invocation
 from benchmarks.sweep_time import HOP_MS, MEMORY_MB, Sweep, minutes, page_ms, section, work
 from local.testing import Stack
@@ -24,11 +25,15 @@ def test_a_short_sweep_is_processed_completely(stack: Stack, terra: Terra) -> No
     assert len(sweep.invocations["ours"]) >= 5, "300 connections a page"
     assert {page.terra_calls for page in sweep.invocations["theirs"]} == {1}
     assert f"pages for {SIZE:,}" in section(sweep, "3.13")
+    # docs/costs.md counts this page.
+    consumed = [sum(call.read_units for call in page.calls) for page in sweep.invocations["theirs"]]
+    assert max(consumed) == stored_usage()[THEIRS].reads
 
 
 def test_the_estimate_equals_the_documented_formula() -> None:
-    ours = Invocation(ms=0, cpu_ms=10, calls=[Call("Scan", {}), Call("TransactWriteItems", {})], terra_calls=3)
-    theirs = Invocation(ms=0, cpu_ms=20, calls=[Call("BatchGetItem", {})], terra_calls=1)
+    call = Call("Scan", {}, 0, [])
+    ours = Invocation("sweep_page", ms=0, cpu_ms=10, calls=[call, call], terra_calls=3, log="")
+    theirs = Invocation("sweep_page", ms=0, cpu_ms=20, calls=[call], terra_calls=1, log="")
     sweep = Sweep(100_000, {"ours": [ours] * 336, "theirs": [theirs] * 200, "verdict": [], "revoke": []}, 100.0)
     assert page_ms("ours", [ours]) == pytest.approx(10 * 1769 / 512 + 2 * 4 + 3 * 500 + HOP_MS)
     assert minutes("ours", sweep) == pytest.approx(3_360 * page_ms("ours", [ours]) / 4 / 60_000)
