@@ -58,8 +58,8 @@ format: setup-tests ## format the code with ruff, and apply its automatic fixes
 	.venv/bin/ruff format
 
 lint-template: setup-tests ## run cfn-lint with the serverless rules, and checkov
-	.venv/bin/cfn-lint -a cfn_lint_serverless.rules -- template.yaml
-	@echo "checkov template.yaml (about a minute)"
+	.venv/bin/cfn-lint -a cfn_lint_serverless.rules -- template.yaml deployer.yaml
+	@echo "checkov template.yaml and deployer.yaml (about a minute)"
 	@$(PYTHON) -m tools.setup checkov
 
 build: setup-local ## build the deployment artefacts (.aws-sam/), and list their contents

@@ -238,10 +238,10 @@ def sam(arguments: list[str]) -> None:
 
 
 def checkov() -> None:
-    """Replace this process by checkov on the template; .checkov.yaml configures it. Installed on first use."""
+    """Replace this process by checkov on the templates; .checkov.yaml configures it. Installed on first use."""
     program = tool_venv("checkov", "checkov") / "checkov"
     os.chdir(ROOT)
-    os.execve(program, [str(program), "--file", "template.yaml"], everything())  # noqa: S606  # our own command line
+    os.execve(program, [str(program), "--file", "template.yaml", "deployer.yaml"], everything())  # noqa: S606  # our own command line
 
 
 def audit(arguments: list[str]) -> None:
