@@ -122,6 +122,8 @@ SAM_COMMANDS = {
         *("cloudformation:ListChangeSets", "s3:ListBucket", "s3:GetObject", "s3:DeleteObject"),
     },
 }
+COMPANION_STACKS = {"cloudformation:DescribeStacks"}
+"""What `sam delete` calls for other stacks, which do not exist here."""
 RESTORE_IN_DYNAMODB = {
     "dynamodb:RestoreTableToPointInTime",
     # The actions that the restored table needs
@@ -211,7 +213,10 @@ def test_operators_have_exactly_what_their_commands_need_in_addition() -> None:
     needed |= {action for action in sweep if action.startswith("dynamodb:")}
     for command in SAM_COMMANDS.values():
         needed |= command
-    assert actions(OPERATE) == needed - actions(*POLICIES)
+    assert actions(OPERATE) - COMPANION_STACKS == needed - actions(*POLICIES)
+    for name in ("CompanionStack", "WebFunctionCode"):
+        for action in COMPANION_STACKS:
+            assert may(action, arn("cloudformation", f"stack/{STACK}-1a2b3c4d-{name}/*"), (OPERATE,))
 
 
 def used_by(*programs: str) -> set[str]:

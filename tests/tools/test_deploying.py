@@ -185,7 +185,8 @@ def test_the_examples_of_the_documents_are_deployed_unchanged(sam_python: Path) 
         found = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / file).read_text(), re.DOTALL)
         assert found, file
         shown += found
-    tables = [tomllib.loads(each)["dev"]["deploy"]["parameters"]["parameter_overrides"] for each in shown]
+    documents = [stage for each in shown for stage in tomllib.loads(each).values()]
+    tables = [stage["deploy"]["parameters"]["parameter_overrides"] for stage in documents]
     expected = [{name: str(value) for name, value in table.items()} for table in tables]
     assert [result["parameters"] for result in deploy.parse_with_sam(tables, sam_python)] == expected
 
