@@ -7,7 +7,7 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run doctor sam-local invoke reconcile test test-sam check format flat-cost costs sweep-time build bench audit deploy secrets validate lint-template lock clean python setup-local setup-tests
+.PHONY: help run doctor sam-local invoke reconcile test test-sam check format flat-cost costs sweep-time build bench audit deploy package deploy-package secrets validate lint-template lock clean python setup-local setup-tests
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +73,13 @@ audit: build ## check every locked package for known vulnerabilities, and write 
 	@$(PYTHON) -m tools.setup audit
 
 deploy: build ## deploy the stage STAGE of samconfig.toml (OPTIONS for `sam deploy`)
+	@.venv/bin/python -m tools.deploy $(STAGE) $(OPTIONS)
+
+package: build ## make the archive of a release from the build (build/package/), and upload its code (BUCKET, REGION)
+	@.venv/bin/python -m tools.package archive $(addprefix --bucket ,$(BUCKET)) $(addprefix --region ,$(REGION))
+
+deploy-package: setup-local ## deploy the archive in build/package/ as make deploy does, without a build
+	@.venv/bin/python -m tools.package unpack
 	@.venv/bin/python -m tools.deploy $(STAGE) $(OPTIONS)
 
 secrets: setup-local ## store Terra's API key and signing secret in the secrets of STAGE (NAME, FORGET: see docs/deploying.md)

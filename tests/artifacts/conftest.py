@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.odd_shells import odd_shell
 from tools import pythons
-from tools.environment import ROOT, everything
+from tools.environment import ROOT, everything, variable
 
 
 def sam_build(template: Path, target: Path, *options: str, **environment: str) -> str:
@@ -31,7 +31,9 @@ def sam_build(template: Path, target: Path, *options: str, **environment: str) -
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the artefacts, named by logical id."""
+    """The folder with the artefacts, named by logical id. BUILT=.aws-sam/build tests an existing build."""
+    if existing := variable("BUILT"):
+        return ROOT / existing
     target = tmp_path_factory.mktemp("sam") / "built"
     sam_build(ROOT / "template.yaml", target)
     return target

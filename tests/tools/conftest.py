@@ -17,7 +17,7 @@ from tests.support.waiting import eventually
 from tools import setup
 from tools.environment import ROOT
 
-SERVICES = ("cloudformation", "cloudwatch", "secretsmanager", "sns", "sqs")
+SERVICES = ("cloudformation", "cloudwatch", "s3", "secretsmanager", "sns", "sqs")
 
 
 @pytest.fixture(scope="session")
