@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 DEV_ID: Final = "local-dev"
 PSEUDONYM_KEY: Final = "PseudonymKey"
-"""The secret that no parameter can replace."""
+"""The secret that the template creates also here; the others are parameters."""
 LOOPBACK: Final = "127.0.0.1"
 PARENT_INTERVAL: Final = 0.5
 PORT_RELEASE_TIMEOUT: Final = 8.0

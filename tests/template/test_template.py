@@ -231,10 +231,12 @@ def test_the_pseudonym_key_is_a_dynamic_reference_and_is_retained_with_the_tombs
     template: Template, functions: Functions
 ) -> None:
     key = template["Resources"]["PseudonymKey"]
+    own_or_retained = {"Fn::If": ["MakePseudonymKey", {"Ref": "PseudonymKey"}, {"Ref": "PseudonymKeyArn"}]}
+    assert template["Outputs"]["PseudonymKeyArn"]["Value"] == own_or_retained
     values = [found for each in functions.values() if (found := variables_of(each).get("PSEUDONYM_KEY"))]
     assert values
     for value in values:
-        assert value == {"Fn::Sub": "{{resolve:secretsmanager:${PseudonymKey}:SecretString:key}}"}
+        assert value == {"Fn::Sub": ["{{resolve:secretsmanager:${Key}:SecretString:key}}", {"Key": own_or_retained}]}
     for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
         assert key[policy] == template["Resources"]["Connections"][policy]
 
