@@ -28,6 +28,10 @@ MARK = "parameters.sha256"
 REQUIRED = "TerraDevId"
 READ_HERE = ("--s3-bucket", "--s3-prefix", "--profile", "--region")
 """Options of `sam deploy` that this program reads and passes on."""
+NOT_DEPLOYED = (
+    "The deployment did not finish: the messages above state why. CloudFormation completes or reverts a change that it "
+    "has begun. Then run the same command again."
+)
 _STAGE_NAMES_IT = "STAGE names a table of samconfig.toml."
 NOT_OPTIONS = {
     "--parameter-overrides": "set parameter_overrides of [{stage}.deploy.parameters] in samconfig.toml.",
@@ -62,19 +66,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = {"s3_bucket": options.s3_bucket, "s3_prefix": options.s3_prefix}
         place = {name: value or stage.settings.get(name) for name, value in place.items()}
         mark(BUILT, parameters, place)
+        # Unlike the other SAM commands, this one uses the user's own AWS configuration.
+        ours = {name: value for name, value in setup.sam_environment().items() if not name.startswith("AWS_")}
+        command = [str(program), "deploy", "--config-env", stage.name, "--no-fail-on-empty-changeset", *more]
+        for option in READ_HERE:
+            if value := getattr(options, option.strip("-").replace("-", "_")):
+                command += [option, value]
+        command += ["--parameter-overrides", *overrides]
+        status = subprocess.run(command, cwd=ROOT, env=everything() | ours, check=False).returncode  # noqa: S603 - SAM
     except (stages.StageError, setup.SetupError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
-        return 130
-    # Unlike the other SAM commands, this one uses the user's own AWS configuration.
-    ours = {name: value for name, value in setup.sam_environment().items() if not name.startswith("AWS_")}
-    command = [str(program), "deploy", "--config-env", stage.name, "--no-fail-on-empty-changeset", *more]
-    for option in READ_HERE:
-        if value := getattr(options, option.strip("-").replace("-", "_")):
-            command += [option, value]
-    command += ["--parameter-overrides", *overrides]
-    return subprocess.run(command, cwd=ROOT, env=everything() | ours, check=False).returncode  # noqa: S603 - SAM
+        status = 130
+    if status:
+        sys.stderr.write(f"{NOT_DEPLOYED}\n")
+    return status
 
 
 def reject(options: Sequence[str], stage: stages.Stage) -> None:

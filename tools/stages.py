@@ -113,11 +113,18 @@ def outputs(stage: Stage) -> dict[str, str]:
     """Return the outputs of the stage's stack, found with the user's own AWS credentials.
 
     Raises:
-        StageError: the stack does not exist yet, or AWS cannot be reached.
+        StageError: the stack does not exist yet or has no outputs, or AWS cannot be reached.
     """
     try:
         client = stage.session().client("cloudformation")
         (stack,) = client.describe_stacks(StackName=stage.stack_name)["Stacks"]
     except AWS_ERRORS as error:
         raise StageError(unknown(stage, error)) from error
-    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    if not stack.get("Outputs"):
+        raise StageError(without_outputs(stage.name, stage.stack_name, stack["StackStatus"]))
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def without_outputs(stage: str, stack: str, status: str) -> str:
+    """Return one line for a stack whose first deployment is not complete, with what to do."""
+    return f"The stack {stack} is {status} and has no outputs: make deploy STAGE={stage}"

@@ -102,10 +102,7 @@ def deployed(name: str, samconfig: Path) -> Stack:
         raise StageError(stages.unknown(stage, error)) from None
     parameters, outputs = _settings(described)
     if "ApiUrl" not in outputs:
-        message = (
-            f"The stack {stage.stack_name} is {described['StackStatus']} and has no outputs: make deploy STAGE={name}"
-        )
-        raise StageError(message)
+        raise StageError(stages.without_outputs(name, stage.stack_name, described["StackStatus"]))
     of_kind: dict[str, dict[str, str]] = {QUEUE: {}, ALARM: {}}
     for resource in resources:
         if resource["ResourceType"] in of_kind:
