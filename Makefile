@@ -85,8 +85,8 @@ deploy-package: setup-local ## deploy the archive in build/package/ as make depl
 secrets: setup-local ## store Terra's API key and signing secret in the secrets of STAGE (NAME, FORGET: see docs/deploying.md)
 	@.venv/bin/python -m tools.put_secrets $(STAGE) $(addprefix --name ,$(NAME)) $(addprefix --forget ,$(FORGET))
 
-restore: setup-local ## merge a restored table (FROM) into the Connections of STAGE (docs/runbook.md)
-	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.restore $(STAGE) --source $(FROM)
+restore: setup-local ## merge a restored or retained table (FROM) into the Connections of STAGE (docs/runbook.md)
+	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.restore $(STAGE) $(addprefix --source ,$(FROM))
 
 validate: setup-local ## run sam validate --lint
 	@$(PYTHON) -m tools.setup sam validate --lint

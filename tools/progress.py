@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PROGRESS_INTERVAL = 10.0
 SHORTEST_REPORTED = 1.0
@@ -20,14 +20,22 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def step(text: str) -> Iterator[None]:
-    """Announce the step that the block runs, and report every ten seconds that it is still running."""
+def step(text: str, done_so_far: Callable[[], str] = lambda: "") -> Iterator[None]:
+    """Announce the step that the block runs, and report every ten seconds that it is still running.
+
+    Args:
+        text: the step.
+        done_so_far: returns what the block has done, for the report; empty if that is unknown.
+    """
     began = time.monotonic()
     over = threading.Event()
 
     def report_progress() -> None:
         while not over.wait(PROGRESS_INTERVAL):
-            say(f"    still running, {time.monotonic() - began:.0f} s")
+            say(
+                f"    still running, {time.monotonic() - began:.0f} s"
+                + (f": {done}" if (done := done_so_far()) else "")
+            )
 
     say(f"  {text} ...")
     threading.Thread(target=report_progress, daemon=True).start()

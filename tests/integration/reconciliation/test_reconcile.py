@@ -259,19 +259,49 @@ def test_a_restored_backup_does_not_restore_users_erased_since(
         users.begin_erasure(ReferenceId(erased))
         users.end_erasure(ReferenceId(erased), since=datetime.now(UTC))
         sweeping.put_tombstones(ids[returned])
-        found = restore.merge(
+        merged = restore.Merged()
+        restore.merge(
             dynamodb,
             source=restored.connections_table,
             target=sweeping.connections_table,
             sessions=sweeping.sessions_table,
             key=handlers.environments["sweep_page"]["PSEUDONYM_KEY"],
+            merged=merged,
         )
-    assert found == (3, 1)
+    assert (merged.connections, merged.tombstones) == (3, 1)
     assert [sweeping.connection(ids[name]) is not None for name in (kept, erased, returned)] == [True, False, False]
     assert sweeping.facts(ids[kept]) == items[0]["facts"]
     assert sweeping.connection(f"erased:{hashlib.sha256(tombstone.encode()).hexdigest()}") is not None
     sweeping.sweep()
     assert set(ids.values()) & users_at_terra(terra) == {ids[kept]}
+
+
+def test_a_restore_keeps_the_later_of_two_tombstones_and_copies_no_expired_one(
+    sweeping: Sweeping, dynamodb: "DynamoDBClient", handlers: Handlers, stack: Stack
+) -> None:
+    now = int(time.time())
+    own = {"erased:earlier": now + 100, "erased:later": now + 300}
+    others = {"erased:earlier": now + 200, "erased:later": now + 200, "erased:other": now + 200, "erased:old": now - 1}
+    with own_sweeping_of(handlers, dynamodb, stack) as restored:
+        for table, ttls in ((sweeping.connections_table, own), (restored.connections_table, others)):
+            for name, ttl in ttls.items():
+                dynamodb.put_item(TableName=table, Item={"user_id": {"S": name}, "ttl": {"N": str(ttl)}})
+        merged = restore.Merged()
+        restore.merge(
+            dynamodb,
+            source=restored.connections_table,
+            target=sweeping.connections_table,
+            sessions=sweeping.sessions_table,
+            key=handlers.environments["sweep_page"]["PSEUDONYM_KEY"],
+            merged=merged,
+        )
+    assert str(merged) == "0 connections and 3 tombstones"
+    found = {name: sweeping.connection(name) for name in others}
+    assert {name: int(item["ttl"]) for name, item in found.items() if item is not None} == {
+        "erased:earlier": now + 200,
+        "erased:later": now + 300,
+        "erased:other": now + 200,
+    }
 
 
 def test_a_replaced_connection_is_neither_verified_nor_restored(sweeping: Sweeping, terra: Terra) -> None:
