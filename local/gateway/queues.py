@@ -4,7 +4,7 @@ A failed message is left in the queue. The queue itself makes it visible again a
 it to the dead-letter queue by its redrive policy.
 
 A message whose chain of requests has invoked the function 16 times already is not delivered, unless the function's
-RecursiveLoop is Allow: it goes to the dead-letter queue at once (see `lineage`).
+RecursiveLoop is Allow: it goes to the dead-letter queue at once (see `local.lineage`).
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.gateway.batches import failures, payload
-from local.gateway.lineage import LONGEST_CHAIN, Lineage
 from local.gateway.runtime_api import FunctionError
 from local.gateway.services import Services, Threads
 from local.gateway.triggers import QueueTrigger
 from local.gateway.workers import OnLog
+from local.lineage import LONGEST_CHAIN, Lineage
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

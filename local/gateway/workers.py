@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from local.gateway.intrinsics import ACCOUNT_ID
-from local.gateway.lineage import Lineage
 from local.gateway.runtime_api import Failure, FunctionError, Invocation, RuntimeApi, deadline_ms
 from local.gateway.source import Fingerprint, fingerprint
 from local.gateway.template import FunctionSpec
+from local.lineage import Lineage
 
 Runtime = Literal["auto", "awslambdaric", "own"]
 OnLog = Callable[[str], None]

@@ -18,10 +18,10 @@ import pytest
 
 from local import database, invoke, messages
 from local.gateway import Gateway, schedules
-from local.gateway.lineage import Lineage
 from local.gateway.template import queue_ids, read_stack
 from local.gateway.triggers import QueueTrigger, ScheduleTrigger, StreamTrigger
 from local.gateway.workers import Runtime
+from local.lineage import Lineage
 from local.template_file import TemplateError
 from local.testing import Stack
 from tests.support.gateway import RUNTIMES, until
