@@ -7,7 +7,7 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run doctor sam-local invoke reconcile test test-sam check format flat-cost costs sweep-time build bench audit deploy package deploy-package secrets validate lint-template lock clean python setup-local setup-tests
+.PHONY: help run doctor sam-local invoke reconcile test test-sam test-deploy check format flat-cost costs sweep-time build bench audit deploy package deploy-package secrets validate lint-template lock clean python setup-local setup-tests
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,10 @@ test: setup-tests ## run every test, on free ports; `make run` may be running, t
 test-sam: setup-tests build ## run the end-to-end tests and every event with sam local (needs Docker)
 	@.venv/bin/python -m local.stack --sam --fetch-only
 	@STACK=sam-local .venv/bin/python -m pytest --timeout 900 $(or $(T),tests/e2e tests/sam --ignore tests/e2e/test_running_api.py)
+
+test-deploy: setup-tests build ## deploy the build into an emulated AWS account with the product's own commands, and test it (needs Python 3.13)
+	@.venv/bin/python -m tests.support.account
+	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --exitfirst -v $(or $(T),tests/deployed)
 
 check: setup-tests lint-template ## run ruff, mypy --strict, cfn-lint and checkov
 	.venv/bin/ruff check

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 # tests/sam needs a stack in containers: make test-sam.
 collect_ignore = [] if variable("STACK") else ["sam"]
-# tests/least_privilege evaluates a whole run, after it: make test runs it by its name.
-if not any("least_privilege" in argument for argument in sys.argv):
-    collect_ignore.append("least_privilege")
+# tests/least_privilege evaluates a whole run, after it; tests/deployed needs a build and deploys it. make test and make
+# test-deploy run them by their names.
+collect_ignore += [name for name in ("deployed", "least_privilege") if not any(name in each for each in sys.argv)]
 
 AWS_CALLS = ROOT / "build" / "aws-calls"
 """The AWS calls of the functions in a run of all tests, a file per worker; tests/least_privilege reads them."""

@@ -210,10 +210,17 @@ def functions_python() -> tuple[Path, str, Path]:
 # --- further environments, in the cache ------------------------------------------------------------------------------
 
 
-def tool_venv(name: str, what: str) -> Path:
-    """Return the bin folder of a tool's own environment in the cache, made on first use from its lock."""
+def tool_venv(name: str, what: str, *, interpreter: pythons.Interpreter | None = None) -> Path:
+    """Return the bin folder of a tool's own environment in the cache, made on first use from its lock.
+
+    Args:
+        name: the lock's name.
+        what: the tool, for the message about its installation.
+        interpreter: the Python to make it with; by default this process's own.
+    """
     lock_file = REQUIREMENTS / f"{name}.txt"
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    python = interpreter or pythons.Interpreter(Path(sys.executable), platform.python_version())
+    version = ".".join(python.version.split(".")[:2])
     place = cache() / "tools" / f"{name}-{version}-{digest(lock_file)[:16]}"
     if read_stamp(place):
         return place / "bin"
@@ -222,7 +229,7 @@ def tool_venv(name: str, what: str) -> Path:
             with step(f"installing {what} ({count(lock_file)} packages, once, into {place})"):
                 # Scripts contain the full path of their interpreter: create in place. The stamp marks it as complete.
                 shutil.rmtree(place, ignore_errors=True)
-                uv("venv", "--quiet", "--no-project", "--python", sys.executable, str(place))
+                uv("venv", "--quiet", "--no-project", "--python", str(python.path), str(place))
                 uv("pip", "install", "--python", str(place / "bin/python"), "--require-hashes", "-r", str(lock_file))
             write_stamp(place, {"lock": digest(lock_file)})
     return place / "bin"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import account
 from tools import pythons
 
 if TYPE_CHECKING:
@@ -54,3 +55,13 @@ def test_the_versions_of_pyenv_are_searched(tmp_path: Path, monkeypatch: pytest.
     place.parent.mkdir(parents=True)
     place.touch()
     assert place in list(pythons.places((3, 13)))
+
+
+def test_make_test_deploy_without_lambdas_python_names_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pythons, "places", lambda *_: [])
+    assert account.main() == 1
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1
+    assert ".venv/bin/uv python install 3.13" in output

@@ -1,0 +1,240 @@
+"""One stack from its first deployment to its restored connections, by the product's own commands.
+
+The tests are steps of one deployment: they run in this order, each on the stack that the ones before it left.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from local.testing import read
+from tests.conftest import private_lines
+from tests.support import aws_cli
+from tests.support.api import connections_of, erase
+from tests.support.deployment import Deployment
+from tests.support.terra_events import auth_event
+from tests.support.waiting import eventually
+from tools.environment import ROOT, everything
+
+END_TO_END = (
+    "tests/e2e",
+    # As in make test-sam: the contract is tested against the handlers by make test.
+    "--ignore=tests/e2e/test_running_api.py",
+    # About the output of make run.
+    "--deselect=tests/e2e/test_readme.py::test_the_commands_printed_by_make_run_connect_a_wearable",
+)
+
+
+def test_the_first_deployment_creates_the_stack(one: Deployment) -> None:
+    topic = one.account.client("sns").create_topic(Name="alarms")["TopicArn"]
+    queue = one.account.client("sqs").create_queue(QueueName="alarms")["QueueUrl"]
+    arn = one.account.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    one.account.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["Attributes"]["QueueArn"])
+    one.configure(AlarmTopicArn=topic)
+    output = one.deploy()
+    assert f"Successfully created/updated stack - {one.stack_name}" in output
+    assert one.status() == "CREATE_COMPLETE"
+    assert one.outputs()["WebhookUrl"] == f"{one.api_url}/webhooks/terra"
+
+
+def test_make_secrets_stores_terras_credentials(one: Deployment) -> None:
+    assert "Stored Terra's API key.\nValid signing secrets: main.\n" in one.put_secrets()
+    assert one.secret("TerraSecretArn") == {"api_key": one.terra.api_key}
+
+
+def test_the_doctor_passes_every_check_that_an_emulator_can_pass(one: Deployment) -> None:
+    one.warm_up()
+    done = one.make("doctor")
+    findings = re.findall(r"^([✓✗?]) ([^:]+):", done.stdout, re.MULTILINE)
+    # MiniStack does not turn log lines into metrics, so the doctor sees no deliveries of Terra.
+    assert [finding for finding in findings if finding[0] != "✓"] == [("?", "Terra's deliveries")], done.stdout
+    assert len(findings) > 15
+
+
+def test_the_end_to_end_tests_pass_against_the_deployed_api(one: Deployment, tmp_path: Path) -> None:
+    run_end_to_end_tests(one, tmp_path / "stack", *END_TO_END)
+
+
+def test_a_sweep_goes_through_the_queue_the_table_and_the_stream_to_a_rule_of_the_event_bus(one: Deployment) -> None:
+    assert recursion_of(one, "SweepPage") == "Allow"
+    received = subscribe(one)
+    reference_id = f"reference-{uuid4()}"
+    with one.control() as terra, one.api() as api:
+        user_id = terra.connect(reference_id, silent=True)["user_id"]
+        assert connections_of(api, reference_id) == []
+        start = one.account.client("lambda").invoke(FunctionName=one.resource("Reconcile"), Payload=b"{}")
+        assert (start["StatusCode"], start.get("FunctionError")) == (200, None)
+        [connection] = eventually(lambda: connections_of(api, reference_id), within=120)
+    assert connection["user_id"] == user_id
+    [event] = eventually(lambda: [each for each in received() if each["reference_id"] == reference_id])
+    assert (event["type"], event["connection"]["user_id"]) == ("connected", user_id)
+    one.account.client("events").remove_targets(Rule="all", EventBusName=one.stack_name, Ids=["queue"])
+    one.account.client("events").delete_rule(Name="all", EventBusName=one.stack_name)
+
+
+def recursion_of(one: Deployment, function: str) -> str:
+    client = one.account.client("lambda")
+    return str(client.get_function_recursion_config(FunctionName=one.resource(function))["RecursiveLoop"])
+
+
+def subscribe(one: Deployment) -> Callable[[], list[dict[str, Any]]]:
+    """Add a rule to the event bus, as docs/events.md does, and return a function that reads its queue."""
+    sqs, events, bus = one.account.client("sqs"), one.account.client("events"), one.outputs()["EventBusName"]
+    url = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_rule(Name="all", EventBusName=bus, EventPattern=json.dumps({"source": ["terra-connections"]}))
+    events.put_targets(Rule="all", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+    received: list[dict[str, Any]] = []
+
+    def read_queue() -> list[dict[str, Any]]:
+        messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        received.extend(json.loads(message["Body"])["detail"] for message in messages)
+        return received
+
+    return read_queue
+
+
+def test_a_deployment_without_changes_changes_nothing(one: Deployment) -> None:
+    before = one.aliases()
+    assert f"No changes to deploy. Stack {one.stack_name} is up to date" in one.deploy()
+    assert one.aliases() == before
+
+
+ADDED_TARGETS = {"intranet": "https://app.example.com/connected?from=it's&at=a%20time"}
+
+
+def test_changed_parameters_arrive_unchanged_and_aliases_move(one: Deployment) -> None:
+    before = one.aliases()
+    one.configure(BrandName="Acme Health", ReturnTargets=json.dumps(one.return_targets() | ADDED_TARGETS))
+    one.deploy()
+    after = one.aliases()
+    assert {
+        name: int(found["Version"]) > int(before[name]["Version"]) for name, found in after.items()
+    } == dict.fromkeys(before, True)
+    variables = after["AuthFailure"]["Environment"]["Variables"]
+    assert variables["BRAND_NAME"] == "Acme Health"
+    assert json.loads(variables["RETURN_TARGETS"]) == one.return_targets()
+    page = httpx.get(f"{one.api_url}/auth/failure", timeout=60)
+    assert "Acme Health" in page.text
+
+
+def test_safe_deployments_switched_on_use_the_aliases_everywhere(one: Deployment, tmp_path: Path) -> None:
+    before = one.aliases()
+    one.configure(SafeDeployments="true")
+    one.deploy()
+    assert all(int(found["Version"]) > int(before[name]["Version"]) for name, found in one.aliases().items())
+    lambda_ = one.account.client("lambda")
+    for mapping in ("SweepQueueToSweepPage", "ConnectionsToPublishEvents"):
+        assert lambda_.get_event_source_mapping(UUID=one.resource(mapping))["FunctionArn"].endswith(":live")
+    [authorizer] = one.account.client("apigatewayv2").get_authorizers(ApiId=one.resource("HttpApi"))["Items"]
+    assert ":live/invocations" in authorizer["AuthorizerUri"]
+    one.warm_up()
+    run_end_to_end_tests(one, tmp_path / "stack", "tests/e2e/test_connect.py")
+
+
+def test_the_restore_drill_of_the_runbook_changes_nothing(one: Deployment, tmp_path: Path) -> None:
+    one.connect(f"reference-{uuid4()}")
+    before = one.items()
+    output = run_of_runbook(one, "Restore drill", tmp_path / "bin")
+    assert re.search(r"^Merged [1-9]\d* connections and \d+ tombstones\.", output, re.MULTILINE), output
+    assert one.items() == before
+    assert "restore-drill" not in one.account.client("dynamodb").list_tables()["TableNames"]
+
+
+def run_of_runbook(one: Deployment, heading: str, programs: Path, **variables: str) -> str:
+    """Run the commands below a heading of the runbook on this stage."""
+    [commands] = aws_cli.blocks("runbook.md", heading)
+    commands = commands.replace("STAGE=dev", f"STAGE={one.stage}").replace("terra-connections-dev", one.stack_name)
+    secrets = {"TERRA_API_KEY": one.terra.api_key, "TERRA_SIGNING_SECRET": one.terra.signing_secret}
+    return aws_cli.run(commands, one.checkout, programs, {**secrets, **variables})
+
+
+class Kept(NamedTuple):
+    """What the first stack of a stage leaves, and its users as (reference_id, user_id)."""
+
+    table: str
+    backup: str
+    pseudonym_key_arn: str
+    connected: tuple[str, str]
+    disconnected: tuple[str, str]
+    erased: tuple[str, str]
+
+
+@pytest.fixture(scope="module")
+def kept(one: Deployment) -> Kept:
+    """Delete the stack. It has a connected, a disconnected and an erased user, and a backup from before the erasure."""
+    users = [(name, one.connect(name)) for name in (f"reference-{uuid4()}" for _ in range(3))]
+    connected, disconnected, erased = users
+    outputs = one.outputs()
+    with one.api() as api:
+        assert api.delete(f"/connections/{disconnected[1]}").is_success
+        one.account.client("dynamodb").restore_table_to_point_in_time(
+            SourceTableName=outputs["ConnectionsTable"], TargetTableName="backup", UseLatestRestorableTime=True
+        )
+        assert erase(api, erased[0]).status_code == httpx.codes.NO_CONTENT
+    one.delete()
+    return Kept(outputs["ConnectionsTable"], "backup", outputs["PseudonymKeyArn"], connected, disconnected, erased)
+
+
+def test_a_deleted_stack_leaves_its_connections_and_the_key_of_its_pseudonyms(one: Deployment, kept: Kept) -> None:
+    assert one.status() in ("", "DELETE_COMPLETE")
+    tables = one.account.client("dynamodb").list_tables()["TableNames"]
+    assert [name for name in tables if name.startswith(one.stack_name)] == [kept.table]
+    secrets = one.account.client("secretsmanager").list_secrets()["SecretList"]
+    retained = [secret["ARN"] for secret in secrets if secret["Name"].startswith(one.stack_name)]
+    assert retained == [kept.pseudonym_key_arn]
+    assert {user_id for _, user_id in (kept.connected, kept.disconnected)} <= one.items(kept.table).keys()
+    assert kept.erased[1] not in one.items(kept.table)
+    assert kept.erased[1] in one.items(kept.backup)
+
+
+def test_a_stack_that_is_created_again_as_in_the_runbook_has_the_connections_of_the_first(
+    one: Deployment, kept: Kept, tmp_path: Path
+) -> None:
+    one.configure(PseudonymKeyArn=kept.pseudonym_key_arn)
+    output = run_of_runbook(one, "Create a deleted stack again", tmp_path / "bin", old_table=kept.table)
+    assert re.search(r"^Merged [1-9]\d* connections and [1-9]\d* tombstones\.", output, re.MULTILINE), output
+    assert one.outputs()["ConnectionsTable"] != kept.table
+    assert one.outputs()["PseudonymKeyArn"] == kept.pseudonym_key_arn
+    key = one.secret("PseudonymKeyArn")["key"]
+    assert {found["Environment"]["Variables"].get("PSEUDONYM_KEY") for found in one.aliases().values()} == {None, key}
+    one.warm_up()
+    with one.api() as api:
+        [connection] = connections_of(api, kept.connected[0])
+        assert (connection["user_id"], connection["status"]) == (kept.connected[1], "connected")
+        assert connections_of(api, kept.disconnected[0]) == []
+
+
+def test_an_older_backup_and_a_late_webhook_do_not_bring_an_erased_user_back(one: Deployment, kept: Kept) -> None:
+    assert one.make("restore", f"FROM={kept.backup}").returncode == 0
+    with one.api() as api, one.control() as terra:
+        assert connections_of(api, kept.erased[0]) == []
+        [late] = terra.deliver(auth_event(kept.erased[1], kept.erased[0]))
+        assert late["status"] == httpx.codes.OK
+        assert connections_of(api, kept.erased[0]) == []
+    assert kept.erased[1] not in one.items()
+
+
+def test_a_repeated_restore_changes_nothing(one: Deployment, kept: Kept) -> None:
+    before = one.items()
+    for table in (kept.backup, kept.table):
+        assert one.make("restore", f"FROM={table}").returncode == 0
+    assert one.items() == before
+
+
+def run_end_to_end_tests(one: Deployment, directory: Path, *arguments: str) -> None:
+    one.describe(directory)
+    command = [sys.executable, "-m", "pytest", "--numprocesses", "0", "-p", "no:cacheprovider", *arguments]
+    environment = {**everything(), "STACK": str(directory), "REQUIRE_ALL": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    one.write_log(directory)
+    assert private_lines(read(directory)) == []
