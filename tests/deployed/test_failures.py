@@ -263,7 +263,7 @@ def without_permissions(two: Deployment, account: Account) -> Deployment:
     s3.put_object(Bucket="templates", Key="mutated.json", Body=json.dumps(template))
     client.create_stack(
         StackName=mutated.stack_name,
-        TemplateURL="https://templates.s3.amazonaws.com/mutated.json",
+        TemplateURL=f"{account.url}/templates/mutated.json",
         Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in mutated.parameters.items()],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
