@@ -235,7 +235,7 @@ def test_two_stacks_with_two_terra_accounts_are_independent(two: Deployment, thr
     assert two.connect(reference_id) != three.connect(reference_id)
     for own, other in ((two, three), (three, two)):
         key = other.secret("ServiceKeysArn")["backend"]
-        response = httpx.get(f"{own.api_url}/providers", headers={"authorization": f"Bearer {key}"}, timeout=60)
+        response = httpx.get(f"{own.api_url}/providers", headers={"authorization": f"Bearer {key}"}, timeout=300)
         assert response.status_code == httpx.codes.FORBIDDEN
         with own.control() as terra:
             [delivered] = terra.deliver({"type": "healthcheck"}, secret=other.terra.signing_secret)

@@ -122,7 +122,7 @@ def test_changed_parameters_arrive_unchanged_and_aliases_move(one: Deployment) -
     variables = after["AuthFailure"]["Environment"]["Variables"]
     assert variables["BRAND_NAME"] == "Acme Health"
     assert json.loads(variables["RETURN_TARGETS"]) == one.return_targets()
-    page = httpx.get(f"{one.api_url}/auth/failure", timeout=60)
+    page = httpx.get(f"{one.api_url}/auth/failure", timeout=300)
     assert "Acme Health" in page.text
 
 

@@ -208,7 +208,7 @@ class Deployment:
     def api(self) -> Iterator[httpx.Client]:
         """Return a client with the stack's service key."""
         headers = {"authorization": f"Bearer {self.secret('ServiceKeysArn')['backend']}"}
-        with httpx.Client(base_url=self.api_url, headers=headers, timeout=60) as client:
+        with httpx.Client(base_url=self.api_url, headers=headers, timeout=300) as client:
             yield client
 
     def warm_up(self) -> None:
@@ -221,7 +221,7 @@ class Deployment:
     @contextmanager
     def control(self) -> Iterator[Terra]:
         """Return a client of the simulator's control API."""
-        with httpx.Client(base_url=self.terra.url, timeout=60) as client:
+        with httpx.Client(base_url=self.terra.url, timeout=300) as client:
             yield Terra(client, self.terra.signing_secret)
 
     def describe(self, directory: Path) -> Path:
