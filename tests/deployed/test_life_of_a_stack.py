@@ -50,12 +50,21 @@ def test_make_secrets_stores_terras_credentials(one: Deployment) -> None:
     assert one.secret("TerraSecretArn") == {"api_key": one.terra.api_key}
 
 
+# MiniStack does not turn log lines into metrics, so the doctor sees no deliveries of Terra.
+NOT_PASSED = [("?", "Terra's deliveries")]
+ATTEMPTS = 5
+"""On a busy machine a response may take longer than the doctor waits."""
+
+
 def test_the_doctor_passes_every_check_that_an_emulator_can_pass(one: Deployment) -> None:
     one.warm_up()
-    done = one.make("doctor")
-    findings = re.findall(r"^([✓✗?]) ([^:]+):", done.stdout, re.MULTILINE)
-    # MiniStack does not turn log lines into metrics, so the doctor sees no deliveries of Terra.
-    assert [finding for finding in findings if finding[0] != "✓"] == [("?", "Terra's deliveries")], done.stdout
+    for _ in range(ATTEMPTS):
+        report = one.make("doctor").stdout
+        findings = re.findall(r"^([✓✗?]) ([^:]+):", report, re.MULTILINE)
+        if [finding for finding in findings if finding[0] != "✓"] == NOT_PASSED:
+            break
+    else:
+        pytest.fail(report)
     assert len(findings) > 15
 
 

@@ -5,23 +5,25 @@ one address for the API of each stack.
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import httpx
 from botocore.config import Config
 
 from local.gateway.http_server import listen
-from tests.support.processes import kill_with_descendants
+from tests.support.processes import running
 from tests.support.waiting import eventually
 from tools import pythons, setup
 from tools.environment import ROOT
+
+if TYPE_CHECKING:
+    import subprocess
 
 REGION = "us-east-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -92,13 +94,9 @@ def running_account(scratch: Path, *, stacks: int) -> Iterator[Account]:
     }
     account = Account(urls[0], tuple(urls[1:]), scratch / "account.log")
     command = [str(python()), "-m", "tests.support.emulator", *map(str, ports)]
-    with account.log.open("wb") as log:
-        process = subprocess.Popen(command, env=settings, cwd=scratch, stdout=log, stderr=log)
-    try:
+    with running(command, environment=settings, directory=scratch, log=account.log) as process:
         eventually(lambda: is_ready(process, account), within=120)
         yield account
-    finally:
-        kill_with_descendants(process)
 
 
 def is_ready(process: "subprocess.Popen[bytes]", account: Account) -> bool:

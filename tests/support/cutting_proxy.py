@@ -28,6 +28,7 @@ class CuttingProxy:
         self._failure = failure
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
+        self._is_closed = False
         self._listening = listen("127.0.0.1", 0)
         self._listening.setblocking(True)  # noqa: FBT003 - the name of the method says it
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
@@ -37,10 +38,9 @@ class CuttingProxy:
     def close(self) -> None:
         """Close every connection, and refuse new ones."""
         with self._lock:
+            self._is_closed = True
             for each in (self._listening, *self._open):
-                with suppress(OSError):
-                    each.shutdown(socket.SHUT_RDWR)
-                each.close()
+                _close(each)
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -48,6 +48,10 @@ class CuttingProxy:
                 client, _ = self._listening.accept()
                 server = socket.create_connection(self._target)
                 with self._lock:
+                    if self._is_closed:
+                        _close(client)
+                        _close(server)
+                        return
                     self._open += [client, server]
                 threading.Thread(target=self._forward_requests, args=(client, server), daemon=True).start()
 
@@ -86,6 +90,12 @@ class CuttingProxy:
         with self._lock:
             self._left -= 1
             return self._left == 0
+
+
+def _close(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from local.gateway.http_server import listen
 from tests.support.account import REGION, Account
 from tests.support.api import connections_of, create_session, decide
 from tests.support.checkout import Checkout, stack_name
-from tests.support.processes import kill_with_descendants
+from tests.support.processes import running
 from tests.support.terra import Terra
 from tests.support.waiting import eventually
 from tools.environment import ROOT, everything
@@ -47,13 +47,10 @@ def running_terra(scratch: Path, *, webhook_url: str) -> Iterator[TerraAccount]:
     command = [sys.executable, "-m", "terra_simulator", "--port", str(port), "--dev-id", account.dev_id]
     command += ["--webhook-url", webhook_url, "--retry-scale", "0.01"]
     secrets = {"TERRA_SIMULATOR_API_KEY": account.api_key, "TERRA_SIMULATOR_SIGNING_SECRET": account.signing_secret}
-    with (scratch / f"{account.dev_id}.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env={**everything(), **secrets}, stdout=log, stderr=log)
-    try:
+    environment = {**everything(), **secrets}
+    with running(command, environment=environment, directory=ROOT, log=scratch / f"{account.dev_id}.log"):
         eventually(lambda: is_up(f"{account.url}/_control/health"))
         yield account
-    finally:
-        kill_with_descendants(process)
 
 
 def is_up(url: str) -> bool:

@@ -1,11 +1,14 @@
-"""Finds, names and kills processes."""
+"""Finds, names, starts and kills processes."""
 
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
-if TYPE_CHECKING:
-    import subprocess
+from local import parent_watch
 
 TIMEOUT = 60.0  # seconds
 
@@ -42,7 +45,31 @@ def kill(processes: list[psutil.Process]) -> None:
     psutil.wait_procs(processes, timeout=TIMEOUT)
 
 
-def kill_with_descendants(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:
+def kill_with_descendants(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
     """Kill a test's program and its descendants. Does nothing if the program has ended."""
     kill(descendants(process.pid) if process.poll() is None else [])
     process.wait(TIMEOUT)
+
+
+@contextmanager
+def running(
+    command: Sequence[str], *, environment: Mapping[str, str], directory: Path, log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a program, and kill it afterwards. It also ends when this process ends in any other way."""
+    pipe = parent_watch.ParentPipe()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, parent_watch.__file__, "--", *command],
+            cwd=directory,
+            env={**environment, **pipe.environment()},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(pipe.read_end,),
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        kill_with_descendants(process)
+        pipe.close()
