@@ -27,10 +27,10 @@ from tests.support.processes import command_line, descendants
 from tests.support.waiting import BUSY
 
 
-def echoes() -> int:
-    """Return the number of processes of the function Echo."""
+def echoes(project: Path) -> int:
+    """Return the number of processes of this project's function Echo."""
     lines = [command_line(process) for process in descendants(os.getpid())]
-    return sum("functions/echo" in line and "worker.py" in line for line in lines)
+    return sum(str(project / "functions" / "echo") in line and "worker.py" in line for line in lines)
 
 
 INTERNAL = {"message": "Internal Server Error"}
@@ -213,9 +213,9 @@ class TestLoading:
         handler.write_text("import time\ntime.sleep(2)\n" + handler.read_text())
         with serving(project) as api:
             loading = asyncio.run_coroutine_threadsafe(api.gateway.load(), api.loop)
-            assert until(lambda: echoes() == 1)
+            assert until(lambda: echoes(project) == 1)
             assert api.client.get("/echo").status_code == 200
-            assert echoes() == 1
+            assert echoes(project) == 1
             loading.result(60)
 
     def test_a_start_error_contains_the_traceback_of_the_function(self, project: Path, runtime: Runtime) -> None:
