@@ -60,9 +60,10 @@ class CuttingProxy:
         is_last = threading.Event()
         with suppress(OSError):
             while chunk := client.recv(CHUNK):
-                if self.has_failed.is_set():
+                # The rest of the failing request still goes on: it often comes in a second chunk.
+                if self.has_failed.is_set() and not is_last.is_set():
                     return
-                if self._text in chunk and self._is_the_one():
+                if not is_last.is_set() and self._text in chunk and self._is_the_one():
                     self.has_failed.set()
                     if self._failure == "stopped":
                         return
