@@ -15,11 +15,13 @@ from terra_connections.connections.facts import (
     Position,
     Status,
     TerraUser,
+    announcement_facts,
     confirmed_facts,
     error_facts,
     login_facts,
     login_failure_facts,
     reconnect_facts,
+    rename_facts,
     revocation_facts,
     scope_change_facts,
 )
@@ -96,6 +98,7 @@ kinds_of_facts = st.one_of(
     st.builds(login_failure_facts, users, positions, reason=st.sampled_from(["unknown", "access_denied"])),
     st.builds(scope_change_facts, users, positions, added=scope_lists, removed=scope_lists),
     st.builds(verification, positions, st.sampled_from([Kind.ABSENT, Kind.PRESENT])),
+    st.builds(rename_facts, st.just(USER), st.sampled_from([ALICE, BOB]), st.sampled_from([ALICE, BOB]), positions),
 )
 
 
@@ -200,6 +203,22 @@ def test_the_owner_is_the_newest_one_that_terra_named() -> None:
     assert connection(auth(10, owner=None)).reference_id is None
     assert connection(auth(10), auth(20, owner=None)).reference_id == ALICE
     assert connection(auth(20, owner=BOB), auth(10)).reference_id == BOB
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_renamed_owner_stays_renamed_whenever_terra_names_the_old_one(order: tuple[int, ...]) -> None:
+    facts = [auth(10), rename_facts(USER, ALICE, BOB, Position(20)), auth(30)]
+    assert connection(*(facts[index] for index in order)).reference_id == BOB
+
+
+def test_a_rename_applies_to_the_one_name_and_can_be_corrected() -> None:
+    renamed = rename_facts(USER, ALICE, BOB, Position(20))
+    carol = ReferenceId("carol")
+    assert connection(auth(10), renamed, auth(30, owner=carol)).reference_id == carol
+    assert connection(auth(10), renamed, auth(30, owner=BOB)).reference_id == BOB
+    assert connection(auth(10), renamed, rename_facts(USER, ALICE, ALICE, Position(21))).reference_id == ALICE
+    announced = announcement_facts(USER, ALICE, Position(10))
+    assert connection(auth(10, owner=None), announced, renamed).reference_id == BOB
 
 
 def test_an_event_without_scopes_keeps_the_known_scopes() -> None:

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     ABSENT and PRESENT come from calls to Terra: ABSENT if it did not know the `user_id`, PRESENT if it listed or
     returned it. LOGIN is a login that connected it. CONNECTED is a login, or a call to Terra that found it connected.
     ANNOUNCED is the user for which Terra issued the `user_id` before a login, from the response to authenticateUser.
+    RENAMED is the operator's mapping of one `reference_id` at Terra to the app's own one, from `make import`.
     SCOPE and REPLACES are prefixes of one kind for each scope and each replaced `user_id`: see `of`.
     """
 
@@ -43,6 +44,7 @@ class Kind(StrEnum):
     PRESENT = "present"
     OWNER = "owner"
     ANNOUNCED = "announced_for"
+    RENAMED = "renamed"
     PROVIDER = "provider"
     SCOPES = "scopes"
     SCOPE = "scope"
@@ -118,8 +120,14 @@ class Facts:
 
     @property
     def owner(self) -> ReferenceId | None:
-        """The newest `reference_id` that Terra sent with the connection; else the one that it was announced for."""
+        """The newest `reference_id` that Terra sent with the connection; else the one that it was announced for.
+
+        If the app uses another `reference_id` for that one, it is the app's.
+        """
         owner = self.text(Kind.OWNER) or self.text(Kind.ANNOUNCED)
+        renamed = self.newest.get(Kind.RENAMED)
+        if renamed is not None and isinstance(renamed.value, tuple) and renamed.value[0] == owner:
+            owner = renamed.value[1]
         return None if owner is None else ReferenceId(owner)
 
     @property
@@ -213,6 +221,11 @@ class TerraUser:
 def announcement_facts(user_id: UserId, reference_id: ReferenceId, at: Position) -> Facts:
     """Terra issued a `user_id` for a login of this user, who owns it until Terra sends an owner with the connection."""
     return Facts(user_id, {Kind.ANNOUNCED.value: Fact(at, reference_id)})
+
+
+def rename_facts(user_id: UserId, at_terra: ReferenceId, in_app: ReferenceId, at: Position) -> Facts:
+    """The app uses another `reference_id` for the one at Terra, which Terra's later events continue to contain."""
+    return Facts(user_id, {Kind.RENAMED.value: Fact(at, (at_terra, in_app))})
 
 
 def confirmed_facts(user: TerraUser, at: Position) -> Facts:
