@@ -7,7 +7,7 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run doctor sam-local invoke reconcile test test-sam test-deploy check format flat-cost costs sweep-time build bench audit deploy package deploy-package secrets validate lint-template lock clean python setup-local setup-tests
+.PHONY: help run doctor sam-local invoke reconcile test test-sam test-deploy check format flat-cost costs sweep-time build bench audit deploy package deploy-package secrets import restore validate lint-template lock clean python setup-local setup-tests
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -88,6 +88,9 @@ deploy-package: setup-local ## deploy the archive in build/package/ as make depl
 
 secrets: setup-local ## store Terra's API key and signing secret in the secrets of STAGE (NAME, FORGET: see docs/deploying.md)
 	@.venv/bin/python -m tools.put_secrets $(STAGE) $(addprefix --name ,$(NAME)) $(addprefix --forget ,$(FORGET))
+
+import: setup-local ## adopt users' existing connections at Terra into STAGE, from FILE=users.csv or Terra's list (APPLY=1, REPORTS: docs/moving-in.md)
+	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.import_users $(STAGE) $(if $(FILE),--file "$(FILE)") $(if $(APPLY),--apply) $(if $(REPORTS),--reports "$(REPORTS)")
 
 restore: setup-local ## merge a restored or retained table (FROM) into the Connections of STAGE (docs/runbook.md)
 	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.restore $(STAGE) $(addprefix --source ,$(FROM))

@@ -1,0 +1,1 @@
+"""`make import STAGE=...`: adopt connections that users have made at Terra before this stack existed."""
