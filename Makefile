@@ -7,10 +7,10 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run doctor sam-local invoke reconcile test test-sam test-deploy check format flat-cost costs sweep-time build bench audit deploy package deploy-package secrets import restore validate lint-template lock clean python setup-local setup-tests
+.PHONY: $(shell awk -F ':' '/^[a-z-]+:/{print $$1}' $(firstword $(MAKEFILE_LIST)))
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: setup-local ## start everything on this machine; Ctrl-C ends it (API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT, DEMO_PORT, OIDC_PORT, DATABASE)
 	@exec .venv/bin/python -m local.stack --parent $$PPID
