@@ -109,6 +109,7 @@ LOADS_LIKE: Final = {
     "disconnect": "auth_success",
     "erase_person": "create_session",
     "get_connection": "list_connections",
+    "get_facts": "list_connections",
     "get_session": "list_connections",
     "list_providers": "auth_success",
     "publish_events": "list_connections",

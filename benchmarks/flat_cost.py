@@ -73,6 +73,10 @@ class Requests:
         event = {"Records": [{"messageId": "1", "body": json.dumps(task)}]}
         self._functions.invoke(f"sweep: a page of {PAGE}", "sweep_page", event)
 
+    def list_all(self) -> None:
+        """Request the first page of the connections of all users."""
+        self._get(f"list all: a page of {PAGE}", "list_connections", "/connections", query=f"limit={PAGE}")
+
     def each_once(self) -> None:
         """Connect a new user and erase them again; in between, make requests about another one."""
         number, reference_id = next(self._known), str(uuid4())
@@ -105,6 +109,7 @@ class Requests:
 
         self._get("list", "list_connections", "/connections", query=f"reference_id={known['reference_id']}")
         self._get("get connection", "get_connection", "/connections/", user_id=known["user_id"])
+        self._get("get facts", "get_facts", "/connections/facts", user_id=known["user_id"])
         self._post("sync", "sync_connections", "/connections/sync", 200, reference_id=reference_id)
         user_id = query_of(allowed)["user_id"]
         event = http_event("DELETE", "/connections/", path_parameters={"user_id": user_id})
@@ -154,8 +159,8 @@ def measure(
             user: owner for each in requests for user, owner in each.users_of_page().items()
         }.items():
             terra.connect(owner, user_id=user_id, account=user_id, silent=True)
-        # Erasures leave tombstones in the pages of later sweeps.
-        for act in (Requests.sweep, Requests.each_once):
+        # Erasures leave tombstones in later pages of the table.
+        for act in (Requests.sweep, Requests.list_all, Requests.each_once):
             for _ in range(warm_up + rounds):
                 for each in requests:
                     act(each)

@@ -8,6 +8,7 @@ EXPECTED_RESULTS: dict[str, object] = {
     "terra_webhook": 200,
     "list_connections": 200,
     "get_connection": 200,
+    "get_facts": 200,
     # No stack has the sessions of these events.
     "get_session": 404,
     "auth_success": 400,

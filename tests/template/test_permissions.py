@@ -26,7 +26,8 @@ from tests.support.iam import (
 Resources = dict[str, dict[str, Any]]
 
 BASIC = "service-role/AWSLambdaBasicExecutionRole"
-MAY_SCAN = {"SweepPage"}
+MAY_SCAN = {"ListConnections", "SweepPage"}
+"""ListConnections scans with a service key only: tests/integration/connections/test_resync.py."""
 # Only in the boundary, which grants nothing: Lambda's own key, by its alias, for environment variables.
 ENVIRONMENT_KEY_SID = "OwnEnvironment"
 
@@ -139,7 +140,7 @@ def test_every_function_writes_to_the_log_with_a_retention(resources: Resources)
             assert resource["Properties"]["LoggingConfig"] == {"LogGroup": {"Ref": "FunctionsLog"}}, name
 
 
-def test_only_the_sweep_may_scan_a_table(resources: Resources) -> None:
+def test_only_a_sweep_and_the_list_of_all_users_may_scan_a_table(resources: Resources) -> None:
     assert {grant.function for grant in grants_of(resources) if grant.action == "dynamodb:Scan"} == MAY_SCAN
 
 

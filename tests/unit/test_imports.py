@@ -15,6 +15,7 @@ NEEDS: dict[str, set[str]] = {
     "disconnect": {"httpx"},
     "erase_person": {"httpx", "pydantic"},
     "get_connection": set(),
+    "get_facts": set(),
     "get_session": set(),
     "list_connections": set(),
     "list_providers": {"httpx"},

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from terra_connections.auth.caller import Caller
 from terra_connections.connections.connection import no_connection
-from terra_connections.connections.facts import Position, TerraUser, revocation_facts
+from terra_connections.connections.facts import BY_DISCONNECT, Position, TerraUser, revocation_facts
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.ids import UserId
 from terra_connections.terra.client import TerraClient
@@ -28,5 +28,5 @@ def disconnect_connection(
     terra.deauthenticate(connection.user_id)
     # Terra's clock may be ahead of ours. The revocation must be newer than every event so far.
     at = Position(max(int(now.timestamp() * 1000), connection.updated_at))
-    connections.record([revocation_facts(TerraUser(connection.user_id), at, by="disconnect")])
+    connections.record([revocation_facts(TerraUser(connection.user_id), at, by=BY_DISCONNECT)])
     return connection.user_id

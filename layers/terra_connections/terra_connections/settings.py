@@ -90,7 +90,7 @@ class TableSettings(NamedTuple):
 
 
 def pseudonym_key() -> str:
-    """Return the key of the users' pseudonyms."""
+    """Return the key of the users' pseudonyms. The keys of cursors are derived from it, too."""
     return _text("PSEUDONYM_KEY")
 
 

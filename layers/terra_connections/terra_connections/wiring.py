@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from terra_connections.auth.user_token import UserTokenVerifier
     from terra_connections.change_events.event_bus import EventBus
+    from terra_connections.connections.cursor import Cursors
     from terra_connections.connections.store import ConnectionStore
     from terra_connections.reconciliation.queue import SweepQueue
     from terra_connections.reconciliation.store import SweepStore
@@ -166,6 +167,14 @@ def connections() -> "ConnectionStore":
     from terra_connections.connections.store import ConnectionStore
 
     return ConnectionStore(dynamodb(), _tables().connections, users=users())
+
+
+@cache
+def cursors() -> "Cursors":
+    """The cursors of GET /connections."""
+    from terra_connections.connections.cursor import Cursors
+
+    return Cursors(settings.pseudonym_key())
 
 
 @cache

@@ -140,7 +140,7 @@ def call(browser: httpx.Client, route: str, token: str, *, of: User, named: str 
 
 def test_every_secured_route_is_covered_here() -> None:
     """A new route must be added here, with a decision about the user that its data belongs to."""
-    assert sorted([*WITH_REFERENCE_ID, *WITH_ID, *WITHOUT_USER]) == SECURED
+    assert sorted([*WITH_REFERENCE_ID, *WITH_ID, *WITHOUT_USER, *WITH_A_SERVICE_KEY]) == SECURED
 
 
 WITH_REFERENCE_ID = [
@@ -152,10 +152,11 @@ WITH_REFERENCE_ID = [
 ]
 WITH_ID = ["GET /sessions/{session_id}", "GET /connections/{user_id}", "DELETE /connections/{user_id}"]
 WITHOUT_USER = ["GET /providers"]
+WITH_A_SERVICE_KEY = ["GET /connections/{user_id}/facts"]
 SUCCESS = {200, 201, 204}
 
 
-@pytest.mark.parametrize("route", SECURED)
+@pytest.mark.parametrize("route", sorted(set(SECURED) - set(WITH_A_SERVICE_KEY)))
 def test_a_token_gives_access_to_the_data_of_its_subject(
     browser: httpx.Client, issuer: Issuer, two_users: tuple[User, User], route: str
 ) -> None:
@@ -199,6 +200,18 @@ def comparable(response: httpx.Response) -> tuple[int, dict[str, str], str]:
     """Return a response without the fields that differ between any two."""
     headers = {name: value for name, value in response.headers.items() if name not in {"date", "apigw-requestid"}}
     return response.status_code, headers, response.text
+
+
+@pytest.mark.parametrize("route", WITH_A_SERVICE_KEY)
+def test_a_route_for_service_keys_is_forbidden_with_a_token_whatever_the_id(
+    browser: httpx.Client, issuer: Issuer, two_users: tuple[User, User], route: str
+) -> None:
+    own, other = two_users
+    token = issuer.token(own.reference_id)
+    nothing = User("", secrets.token_urlsafe(16), new_user_id())
+    responses = [call(browser, route, token, of=user) for user in (own, other, nothing)]
+    assert {(response.status_code, response.json()["code"]) for response in responses} == {(403, "forbidden")}
+    assert len({str(comparable(response)) for response in responses}) == 1
 
 
 @pytest.mark.parametrize("route", SECURED)
@@ -266,7 +279,9 @@ def test_a_request_with_a_service_key_requires_a_reference_id(api: httpx.Client)
     ]
     for response in responses:
         assert response.status_code == 400
-        assert response.json()["errors"] == [{"field": "reference_id", "message": "is required with a service key"}]
+        [error] = response.json()["errors"]
+        assert error["field"] == "reference_id"
+        assert error["message"].startswith("is required with a service key")
 
 
 def test_two_users_can_use_the_same_idempotency_key(browser: httpx.Client, issuer: Issuer) -> None:

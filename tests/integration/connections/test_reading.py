@@ -159,6 +159,8 @@ def test_a_plus_sign_that_is_not_escaped_is_a_space(
         ("reference_id=a&include=all", "include"),
         ("reference_id=a&include=REVOKED", "include"),
         ("reference_id=a&limit=3", "limit"),
+        ("reference_id=a&cursor=x", "cursor"),
+        ("page=2", "page"),
         ("reference_id=%ff", "query"),
         ("reference_id=%ed%a0%80", "query"),
         ("reference_id=a" + "".join(f"&p{n}=1" for n in range(50)), "query"),
@@ -272,8 +274,10 @@ def test_reads_are_consistent(api: httpx.Client, terra: Terra, browser: httpx.Cl
         ("get_session", http_event("GET", "/sessions/x", path_parameters={"session_id": "x"})),
         ("get_connection", http_event("GET", "/connections/x", path_parameters={"user_id": "x"})),
         ("list_connections", http_event("GET", "/connections", query="reference_id=x")),
+        ("list_connections", http_event("GET", "/connections", query="limit=1")),
+        ("get_facts", http_event("GET", "/connections/x/facts", path_parameters={"user_id": "x"})),
     ],
-    ids=["session", "connection", "list"],
+    ids=["session", "connection", "list", "page of all users", "facts"],
 )
 def test_a_failing_database_is_503_without_detail(
     handlers: Handlers, function: str, event: dict[str, Any], how: str

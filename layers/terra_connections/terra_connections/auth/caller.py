@@ -34,6 +34,16 @@ class Caller:
             raise Forbidden(message)
         return self.subject
 
+    def require_service_key(self) -> None:
+        """Reject user tokens, on requests that show the data of all users or internal facts.
+
+        Raises:
+            Forbidden: the caller has a user token.
+        """
+        if self.subject is not None:
+            message = "This requires a service key: a user's token lists and reads its own connections only."
+            raise Forbidden(message)
+
     def can_access(self, owner: ReferenceId | None) -> bool:
         """Whether the caller may read data of this owner. Data without an owner requires a service key."""
         return self.subject is None or owner == self.subject

@@ -19,6 +19,8 @@ VERIFICATION_LAG = timedelta(minutes=2)
 """Terra's responses may be this stale. Facts from them are dated back, so that newer events take precedence."""
 Value = str | tuple[str, ...] | None
 ADDED, REMOVED = "added", "removed"
+BY_DISCONNECT = "disconnect"
+"""The value of a revocation by DELETE /connections/{user_id}. Every other value is the type of Terra's event."""
 MOST_SCOPES = 200
 """More than any provider has."""
 LONGEST_SCOPE = 128  # characters

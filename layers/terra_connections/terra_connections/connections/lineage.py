@@ -28,11 +28,25 @@ class Lineage:
 
     def current(self, user_id: UserId) -> UserId:
         """Return the current `user_id` of a `user_id`: its last successor, or itself."""
-        return user_id if self._was_replaced_by_other_owner(user_id) else self._goes_by.get(user_id, user_id)
+        return user_id if self.was_replaced_by_other_owner(user_id) else self._goes_by.get(user_id, user_id)
 
     def facts(self, user_id: UserId) -> Facts | None:
         """Return the facts about one `user_id`."""
         return self._members.get(user_id)
+
+    def members(self, user_id: UserId) -> list[Facts]:
+        """Return the facts about every `user_id` of the same connection."""
+        current = self.current(user_id)
+        return [facts for member, facts in self._members.items() if self.current(member) == current]
+
+    def was_replaced_by_other_owner(self, user_id: UserId) -> bool:
+        """Whether another user's connection replaced it."""
+        facts = self._members.get(user_id)
+        if facts is None:
+            return False
+        return self._have_different_owners(user_id, facts.replaced_by) or self._have_different_owners(
+            user_id, self._goes_by[user_id]
+        )
 
     def was_connected(self, user_id: UserId) -> bool:
         """Whether Terra ever reported this same `user_id` as connected."""
@@ -55,7 +69,7 @@ class Lineage:
             user_id=facts.user_id,
             reference_id=self._owner(facts),
             provider=facts.text(Kind.PROVIDER) or UNKNOWN_PROVIDER,
-            status=Status.REVOKED if self._was_replaced_by_other_owner(facts.user_id) else facts.status,
+            status=Status.REVOKED if self.was_replaced_by_other_owner(facts.user_id) else facts.status,
             scopes=facts.scopes,
             connected_at=connected_at,
             updated_at=Position(max(fact.at for fact in facts.newest.values())),
@@ -127,15 +141,6 @@ class Lineage:
         ):
             return None
         return facts.replaced_by
-
-    def _was_replaced_by_other_owner(self, user_id: UserId) -> bool:
-        """Whether another user's connection replaced it."""
-        facts = self._members.get(user_id)
-        if facts is None:
-            return False
-        return self._have_different_owners(user_id, facts.replaced_by) or self._have_different_owners(
-            user_id, self._goes_by[user_id]
-        )
 
     def _have_different_owners(self, one: UserId, other: UserId | None) -> bool:
         """Whether both have owners, and the owners differ."""

@@ -125,23 +125,73 @@ class ConnectionStore:
     def _query(self, reference_id: ReferenceId) -> list[Facts]:
         return [_facts_from(item)[0] for item in query_by_reference_id(self._client, self._table, reference_id)]
 
-    def page(self, segment: int, *, of: int, start: str | None, limit: int) -> tuple[list[Facts], str | None]:
-        """Read a page of a parallel scan of the table. Only a sweep uses it.
+    def page(
+        self, segment: int, *, of: int, start: str | None, limit: int, is_consistent: bool = False
+    ) -> tuple[list[Facts], str | None]:
+        """Read a page of a parallel scan of the table.
 
         Args:
             segment: the index of the segment, from 0.
             of: the number of segments.
             start: the key returned with the previous page; None for the first page.
             limit: the number of scanned items.
+            is_consistent: whether the page has every write that was finished before; it costs twice as much.
 
         Returns:
             The facts, without tombstones and announcements, and the key to start the next page with, if any.
         """
         after: dict[str, Any] = {} if start is None else {"ExclusiveStartKey": _key(start)}
-        answer = self._client.scan(TableName=self._table, Segment=segment, TotalSegments=of, Limit=limit, **after)
+        answer = self._client.scan(
+            TableName=self._table, Segment=segment, TotalSegments=of, Limit=limit, ConsistentRead=is_consistent, **after
+        )
         last = answer.get("LastEvaluatedKey")
         found = [_facts_from(item)[0] for item in answer["Items"] if "facts" in item]
         return [facts for facts in found if not facts.is_only_announced], str(last["user_id"]["S"]) if last else None
+
+    def page_of_connections(self, *, start: str | None, limit: int) -> tuple[list[Connection], str | None]:
+        """Read a page of the connections of all users, consistently and without erased ones.
+
+        Each connection is complete: it is computed from all its `user_id`s, on whichever page they are. It is returned
+        on the page of each of them. If only its current one counted, a reconnect during a pass could move it to a
+        page that was already read.
+
+        Args:
+            start: the key returned with the previous page; None for the first page.
+            limit: the number of scanned items. The page has at most as many connections, or none at all.
+
+        Returns:
+            The connections, and the key to start the next page with, if any.
+        """
+        found, last = self.page(0, of=1, start=start, limit=limit, is_consistent=True)
+        lineage = Lineage(self._with_related(found, {facts.user_id for facts in found}))
+        views = [connection for facts in found if (connection := lineage.view(facts.user_id)) is not None]
+        shown = {connection.user_id: connection for connection in views}
+        erased = self._erased_in(lineage, {user_id: each.reference_id for user_id, each in shown.items()})
+        return [connection for user_id, connection in shown.items() if user_id not in erased], last
+
+    def history(self, user_id: UserId) -> Lineage | None:
+        """Read everything about a connection, consistently; None if its `user_id` is unknown or erased."""
+        lineage = self.family_of([user_id])
+        facts, connection = lineage.facts(user_id), lineage.view(user_id)
+        if facts is None:
+            return None
+        current = lineage.current(user_id)
+        erased = self._erased_in(lineage, {current: facts.owner if connection is None else connection.reference_id})
+        return None if current in erased else lineage
+
+    def _erased_in(self, lineage: Lineage, owners: Mapping[UserId, ReferenceId | None]) -> set[UserId]:
+        """Return which of these current `user_id`s were erased, or belong to an erased user.
+
+        Their items still exist while an erasure is unfinished, and after a restore.
+        """
+        named = sorted({owner for owner in owners.values() if owner is not None})
+        _, erased, users = self._read(owners, RetryBudget(), owners=named, tombstones_only=True)
+        return {
+            user_id
+            for user_id, owner in owners.items()
+            if user_id in erased
+            or (owner in users and not any(_is_newer(facts, than=users[owner]) for facts in lineage.members(user_id)))
+        }
 
     def record(
         self,
