@@ -171,7 +171,10 @@ MISTAKES = [
         for key in ("", "x" * 256)
     ),
     # --- queries
-    listed("", {"reference_id": "is required with a service key"}),
+    listed(
+        "",
+        {"reference_id": ("is required with a service key; to list the connections of all users, give limit instead")},
+    ),
     listed("reference_id=", {"reference_id": "must not be empty"}),
     listed(f"reference_id={'x' * 257}", {"reference_id": "must have at most 256 characters"}),
     listed("reference_id=a%0Ab", {"reference_id": "must not contain control characters"}),
@@ -181,8 +184,11 @@ MISTAKES = [
     listed("reference_id=a&includes=revoked", {"includes": "unknown parameter; did you mean include?"}),
     listed(
         "reference_id=a&limit=10",
-        {"limit": "unknown parameter; the parameters are reference_id and include"},
+        {"limit": "is for the connections of all users; leave it out with reference_id"},
     ),
+    listed("limit=abc", {"limit": "must be a whole number from 1 to 1000"}),
+    listed("limit=10&cursor=x", {"cursor": "is not a cursor that this API has issued; start again without it"}),
+    listed("page=2", {"page": "unknown parameter; the parameters are reference_id, include, limit and cursor"}),
     listed("reference_id=a&include=all", {"include": "must be revoked, or be left out"}),
     # --- missing resources
     Mistake(
