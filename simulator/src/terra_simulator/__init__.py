@@ -3,7 +3,8 @@
 It behaves as Terra's published documentation, OpenAPI document and SDKs state (https://docs.tryterra.co); where these
 disagree or are silent, a setting chooses. Everything listens on 127.0.0.1. Modules: `users` (users and their
 connections), `events` (webhook bodies), `signature`, `schedule` and `outbox` (sending), `simulator` (Terra's rules),
-`rest`, `consent` with `pages`, `control`, `console` (HTTP), `faults`, `journal`, `settings`, `state_file`.
+`rest`, `consent` with `pages`, `control`, `console` (HTTP), `calls` (what they share), `faults`, `journal`, `settings`,
+`state_file`, `destinations` (where webhooks go), and the package `admin`: Terra's Admin API under `/api/v3/admin`.
 
 The control API (JSON, no authentication, only from this machine; invalid input gets 400 with `error`):
 
@@ -12,7 +13,8 @@ The control API (JSON, no authentication, only from this machine; invalid input 
 `POST /_control/reset`
     Delete users, deliveries, calls and faults, and reset changed settings.
 `GET /_control/settings`, `PATCH /_control/settings`
-    Every field of `settings.Settings`: webhook_url, signing_secret, retry_scale, webhook_delay_s, reauth_order, ...
+    Every field of `settings.Settings`, and webhook_url and signing_secret of the destination that the command line
+    configures. The Admin API manages all destinations; a webhook goes to each that is active and admits its type.
 `GET /_control/requests[?path=&method=]`, `DELETE /_control/requests`
     The REST calls received: time, method, path, query, body, status. `path` may be its end.
 `GET /_control/faults`, `POST /_control/faults`, `DELETE /_control/faults`
@@ -21,8 +23,9 @@ The control API (JSON, no authentication, only from this machine; invalid input 
     the call takes effect and only its response is replaced). Every kind
     may be delayed; `slow` then responds normally.
 `GET /_control/deliveries[?type=&state=&trace_id=]`
-    Every webhook: delivery_id, trace_id, type, body, state (pending, held, delivered, given_up, lost), attempts (at,
-    status, answer, error), next_attempt_at, created_at, ordering_timestamp, reference, t, headers, url, is_retried.
+    Every webhook: delivery_id, event_id, destination_id, trace_id, type, body, state (pending, held, delivered,
+    given_up, lost), attempts (at, status, answer, error, url, took_ms), next_attempt_at, created_at,
+    ordering_timestamp, reference, t, headers, url, is_retried.
 `POST /_control/deliveries`
     Send any webhook: one of body (JSON), text, base64; trace_id?, ordering_timestamp? (null: no header), reference?
     (null: no header), t?, secret? or secrets? (one v1 each), headers? (replace; null omits), url?, copies?,
@@ -37,6 +40,11 @@ The control API (JSON, no authentication, only from this machine; invalid input 
     first attempts; returns the deliveries.
 `POST /_control/retry_now`
     Attempt every pending delivery once, now. Waits; returns the deliveries.
+`POST /_control/admin_tokens`
+    Create a token of the Admin API: scopes? (the default set of a device login), dev_ids? (null: all), expires_in_s?.
+    Returns it with its `token`.
+`POST /_control/admin_logins/{user_code}`
+    Decide a device login: decision? (approved, denied). The page /cli/verify?code= does the same.
 `GET /_control/logins`, `POST /_control/logins`
     The logins started, with auth_url and outcome. Start one, as authenticateUser does, without finishing it: resource?
     (FITBIT), reference_id?.

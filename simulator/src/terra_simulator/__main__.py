@@ -17,7 +17,7 @@ from pathlib import Path
 import uvicorn
 
 from terra_simulator.app import application
-from terra_simulator.settings import Credentials, Settings
+from terra_simulator.settings import ConfiguredWebhook, Credentials, Settings
 from terra_simulator.simulator import Simulator
 from terra_simulator.sockets import CuttableProtocol, cut_all
 from terra_simulator.state_file import UnreadableStateError
@@ -58,21 +58,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         url = f"http://{HOST}:{listening.getsockname()[1]}"
         settings = Settings(
             public_url=(options.public_url or url).rstrip("/"),
-            webhook_url=options.webhook_url,
-            signing_secret=credentials.signing_secret,
             retry_scale=options.retry_scale,
         )
+        webhook = ConfiguredWebhook(webhook_url=options.webhook_url, signing_secret=credentials.signing_secret)
         try:
-            asyncio.run(_serve(listening, settings, options, credentials.api_key, url))
+            asyncio.run(_serve(listening, settings, webhook, options, credentials.api_key, url))
         except UnreadableStateError as error:
             return _fail(str(error))
     return 0
 
 
 async def _serve(
-    listening: socket.socket, settings: Settings, options: argparse.Namespace, api_key: str, url: str
+    listening: socket.socket,
+    settings: Settings,
+    webhook: ConfiguredWebhook,
+    options: argparse.Namespace,
+    api_key: str,
+    url: str,
 ) -> None:
-    simulator = Simulator(settings, dev_id=options.dev_id, api_key=api_key, state_path=options.state)
+    simulator = Simulator(settings, dev_id=options.dev_id, api_key=api_key, webhook=webhook, state_path=options.state)
     try:
         simulator.load()
     except UnreadableStateError:

@@ -2,6 +2,7 @@
 
 from starlette.applications import Starlette
 
+from terra_simulator.admin.api import AdminApi
 from terra_simulator.consent import ConsentPages
 from terra_simulator.console import Console
 from terra_simulator.control import ControlApi
@@ -16,6 +17,7 @@ def application(simulator: Simulator) -> Starlette:
             *ControlApi(simulator).routes(),
             *Console(simulator).routes(),
             *ConsentPages(simulator).routes(),
+            *AdminApi(simulator).routes(),
             *RestApi(simulator).routes(),
         ]
     )

@@ -202,8 +202,8 @@ class Console:
 
     async def _repeat(self, form: Form, *, trace_id: str | None) -> str:
         earlier = self._delivery(form)
-        if self._terra.settings.webhook_url is None:
-            message = "No webhook_url is set."
+        if earlier.destination_id not in self._terra.destinations.by_id:
+            message = "This webhook has no destination."
             raise NotPossibleError(message)
         again = earlier.repeated(
             now=self._terra.clock(),

@@ -124,9 +124,19 @@ def _webhooks(terra: Simulator) -> str:
 <h2>Webhooks</h2>
 <p>Webhooks are <span class="state {sending[2]}">{sending[3]}</span>{times}{holding}. Queued: {held}.
 Pending: {pending}.</p>
-<p class="soft">Webhook URL: {escape(settings.webhook_url or "not set")}</p>
+{_destinations(terra)}
 <form method="post"><div class="buttons">{_buttons(buttons)}</div></form>
 </section>"""
+
+
+def _destinations(terra: Simulator) -> str:
+    lines = [
+        f"{each.shown_url or 'not set'}{'' if each.active else ' (inactive)'}"
+        + (f"; only {', '.join(each.event_types)}" if each.event_types else "")
+        for each in terra.destinations.by_id.values()
+        if each.type == "webhook"
+    ]
+    return "".join(f'<p class="soft">Webhook URL: {escape(line)}</p>' for line in lines or ["not set"])
 
 
 def _connect_form(terra: Simulator) -> str:

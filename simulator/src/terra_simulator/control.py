@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from terra_simulator.admin.tokens import DEFAULT_SCOPES, AdminToken
 from terra_simulator.faults import Fault
 from terra_simulator.origin_guard import is_foreign
 from terra_simulator.outbox import Delivery, as_bytes, copies, readable
@@ -76,11 +77,12 @@ class DeliveryRequest(ControlRequest):
                 raise RefusedError(message) from error
         return as_bytes(self.body)
 
-    def deliveries(self, *, now: float) -> list[Delivery]:
+    def deliveries(self, *, now: float, destination_id: str | None) -> list[Delivery]:
         """Return the copies: identical bytes unless they are retried with a renewed `t`."""
         content = self.content()
         parsed = readable(content)
         first = Delivery(
+            destination_id=destination_id if self.url is None else None,
             trace_id=self.trace_id if self.trace_id is not None else new_id(),
             type=str(parsed["type"]) if isinstance(parsed, dict) and "type" in parsed else None,
             body=content,
@@ -168,6 +170,20 @@ class EventRequest(BaseModel):
     wait: bool = True
 
 
+class AdminTokenRequest(ControlRequest):
+    """A token of the Admin API."""
+
+    scopes: list[str] = Field(default_factory=lambda: list(DEFAULT_SCOPES))
+    dev_ids: list[str] | None = None
+    expires_in_s: float | None = None
+
+
+class AdminDecision(ControlRequest):
+    """What the user answers on the page of a login of the Admin API."""
+
+    decision: Literal["approved", "denied"] = "approved"
+
+
 class ControlApi:
     """The interface through which tests and developers control the simulator."""
 
@@ -194,6 +210,8 @@ class ControlApi:
             ("POST", "/retry_now", self.retry_now),
             ("GET", "/logins", self.logins),
             ("POST", "/logins", self.add_login),
+            ("POST", "/admin_tokens", self.add_admin_token),
+            ("POST", "/admin_logins/{user_code}", self.decide_admin_login),
             ("GET", "/users", self.users),
             ("POST", "/users", self.add_user),
             ("PATCH", "/users/{user_id}", self.change_user),
@@ -239,7 +257,7 @@ class ControlApi:
     async def settings(self, request: Request) -> object:
         """Return the settings."""
         del request
-        return self._terra.settings.model_dump()
+        return self._terra.shown_settings()
 
     async def change_settings(self, request: Request) -> object:
         """Change some settings and return all."""
@@ -247,7 +265,8 @@ class ControlApi:
         if not isinstance(changes, dict):
             message = "the body must be an object"
             raise RefusedError(message)
-        return self._terra.change_settings(changes).model_dump()
+        self._terra.change_settings(changes)
+        return self._terra.shown_settings()
 
     async def requests(self, request: Request) -> object:
         """Return the REST calls received; `?path=` (its end) and `?method=` filter them."""
@@ -288,10 +307,11 @@ class ControlApi:
     async def deliver(self, request: Request) -> object:
         """Send a webhook of any kind and wait for the receiver's response."""
         fields = await _body_of(request, DeliveryRequest)
-        if fields.url is None and self._terra.settings.webhook_url is None:
+        configured = self._terra.destinations.configured
+        if fields.url is None and configured is None:
             message = "no webhook_url is set"
             raise RefusedError(message, HTTPStatus.CONFLICT)
-        deliveries = fields.deliveries(now=self._terra.clock())
+        deliveries = fields.deliveries(now=self._terra.clock(), destination_id=configured.id if configured else None)
         await self._terra.outbox.send(deliveries, concurrently=fields.concurrent)
         return _responses(deliveries)
 
@@ -302,7 +322,7 @@ class ControlApi:
         if earlier is None:
             message = "no such delivery"
             raise RefusedError(message, HTTPStatus.NOT_FOUND)
-        if earlier.url is None and self._terra.settings.webhook_url is None:
+        if earlier.url is None and earlier.destination_id not in self._terra.destinations.by_id:
             message = "no webhook_url is set"
             raise RefusedError(message, HTTPStatus.CONFLICT)
         has_timestamp = "ordering_timestamp" in fields.model_fields_set
@@ -348,6 +368,24 @@ class ControlApi:
         """Attempt every pending delivery once, and wait for the responses."""
         del request
         return [delivery.shown() for delivery in await self._terra.outbox.retry_now()]
+
+    # -- the Admin API ---------------------------------------------------------------------------------------------
+
+    async def add_admin_token(self, request: Request) -> object:
+        """Create a token of the Admin API, as the dashboard does."""
+        fields = await _body_of(request, AdminTokenRequest)
+        expires_at = None if fields.expires_in_s is None else self._terra.clock() + fields.expires_in_s
+        token = AdminToken(scopes=fields.scopes, dev_ids=fields.dev_ids, expires_at=expires_at)
+        return self._terra.admin_tokens.issue(token).model_dump()
+
+    async def decide_admin_login(self, request: Request) -> object:
+        """Approve or deny a login of the Admin API, as the user does on its page."""
+        login = self._terra.admin_tokens.login(user_code=request.path_params["user_code"])
+        if login is None:
+            message = "no such login"
+            raise RefusedError(message, HTTPStatus.NOT_FOUND)
+        login.decision = (await _body_of(request, AdminDecision)).decision
+        return login.model_dump()
 
     # -- users -----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
+from terra_simulator.destinations import Destination, Destinations
 from terra_simulator.schedule import seconds_before_retry
 from terra_simulator.settings import Settings
 from terra_simulator.signature import sign
@@ -30,14 +31,20 @@ class Attempt(BaseModel):
     status: int | None
     answer: str = ""
     error: str | None = None
+    url: str = ""
+    took_ms: int = 0
 
 
 class Delivery(BaseModel):
-    """One webhook, from its emission to its end."""
+    """One webhook to one destination, from its emission to its end."""
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     delivery_id: str = Field(default_factory=new_id)
+    event_id: str = Field(default_factory=new_id)
+    """The event, which is the same for every destination and every resend."""
+    destination_id: str | None = None
+    """None: no destination admits the event, or the delivery has a URL and secrets of its own."""
     trace_id: str
     type: str | None
     body: bytes
@@ -69,6 +76,8 @@ class Delivery(BaseModel):
         """Return a delivery of the same body, to be sent once: by default exactly the original bytes."""
         sent_at = self.attempts[0].at if self.attempts else now
         return Delivery(
+            event_id=self.event_id,
+            destination_id=self.destination_id,
             trace_id=trace_id if trace_id is not None else self.trace_id,
             type=self.type,
             body=self.body,
@@ -82,9 +91,9 @@ class Delivery(BaseModel):
             is_retried=False,
         )
 
-    def header_fields(self, settings: Settings, *, t: int) -> list[tuple[bytes, bytes]]:
+    def header_fields(self, settings: Settings, *, t: int, secrets: Sequence[str]) -> list[tuple[bytes, bytes]]:
         """Build the header lines of one attempt."""
-        signature = sign(self.body, t=t, secrets=self.secrets or [settings.signing_secret])
+        signature = sign(self.body, t=t, secrets=self.secrets or secrets)
         fields: dict[str, str | None] = {"Content-Type": "application/json", "User-Agent": "Terra-Simulator"}
         if settings.signature_headers in {"both", "new"}:
             fields["X-Terra-Signature"] = signature
@@ -103,9 +112,17 @@ class Outbox:
     """Every delivery, and the tasks that send them."""
 
     def __init__(
-        self, settings: Callable[[], Settings], *, clock: Callable[[], float], on_change: Callable[[], None]
+        self,
+        settings: Callable[[], Settings],
+        destinations: Callable[[], Destinations],
+        *,
+        environment_secret: str,
+        clock: Callable[[], float],
+        on_change: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._destinations = destinations
+        self._environment_secret = environment_secret
         self._clock = clock
         self._on_change = on_change
         self._client = httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=200))
@@ -134,27 +151,32 @@ class Outbox:
             if delivery.state == "pending":
                 self._keep_trying(delivery)
 
-    def emit(self, bodies: Sequence[dict[str, object]]) -> tuple[list[Delivery], asyncio.Task[None]]:
-        """Send webhooks one after another; the task ends when each has been attempted once."""
+    def emit(
+        self,
+        bodies: Sequence[dict[str, object]],
+        *,
+        of_event: Delivery | None = None,
+        only: Destination | None = None,
+    ) -> tuple[list[Delivery], asyncio.Task[None]]:
+        """Send webhooks one after another, to every destination that admits them.
+
+        Args:
+            bodies: their bodies.
+            of_event: a delivery of the event that is sent once more.
+            only: the destination to send to, instead of every one.
+
+        Returns:
+            The deliveries, and a task that ends when each has been attempted once.
+        """
         settings, now = self._settings(), self._clock()
         deliveries = [
             delivery
             for body in bodies
-            for delivery in copies(
-                Delivery(
-                    trace_id=new_id(),
-                    type=str(body.get("type")),
-                    body=as_bytes(body),
-                    created_at=now,
-                    ordering_timestamp=int(now * 1000) if settings.ordering_header else None,
-                    reference=new_id() if settings.reference_header else None,
-                    next_attempt_at=now + settings.webhook_delay_s,
-                ),
-                settings.webhook_copies,
-            )
+            for first in self._addressed(body, settings, now, of_event=of_event, only=only)
+            for delivery in copies(first, settings.webhook_copies)
         ]
         for delivery in deliveries:
-            if settings.webhook_url is None or not settings.send_webhooks:
+            if delivery.destination_id is None or not settings.send_webhooks:
                 delivery.state = "lost"
             elif self.is_holding:
                 delivery.state = "held"
@@ -162,6 +184,36 @@ class Outbox:
         self._changed()
         pending = [delivery for delivery in deliveries if delivery.state == "pending"]
         return deliveries, self.begin(self._send_first(pending, after_s=settings.webhook_delay_s))
+
+    def _addressed(
+        self,
+        body: dict[str, object],
+        settings: Settings,
+        now: float,
+        *,
+        of_event: Delivery | None,
+        only: Destination | None,
+    ) -> list[Delivery]:
+        """Return a delivery of an event for each destination; one without a destination if none admits it."""
+        event_id = of_event.event_id if of_event else new_id()
+        ordering_timestamp = of_event.ordering_timestamp if of_event else int(now * 1000)
+        vocabulary = settings.destination_vocabulary
+        admitting = [only] if only else self._destinations().admitting(str(body.get("type")), vocabulary)
+        ids: list[str | None] = [each.id for each in admitting]
+        return [
+            Delivery(
+                event_id=event_id,
+                destination_id=destination_id,
+                trace_id=new_id(),
+                type=str(body.get("type")),
+                body=of_event.body if of_event else as_bytes(body),
+                created_at=now,
+                ordering_timestamp=ordering_timestamp if settings.ordering_header else None,
+                reference=new_id() if settings.reference_header else None,
+                next_attempt_at=now + settings.webhook_delay_s,
+            )
+            for destination_id in ids or [None]
+        ]
 
     async def send(self, deliveries: Sequence[Delivery], *, concurrently: bool) -> None:
         """Attempt deliveries that a test requested, now, regardless of hold and loss."""
@@ -231,28 +283,48 @@ class Outbox:
         async with self._locks.setdefault(delivery.delivery_id, asyncio.Lock()):
             if delivery.state != "pending":
                 return
-            attempt = await self._post(delivery)
+            destination = self._destinations().by_id.get(delivery.destination_id or "")
+            if delivery.attempts and delivery.destination_id and not (destination and destination.active):
+                # Terra does not state what becomes of retries then. A client must not depend on them.
+                delivery.state, delivery.next_attempt_at = "given_up", None
+                self._changed()
+                return
+            attempt = await self._post(delivery, destination)
             delivery.attempts.append(attempt)
-            if attempt.status is not None and httpx.codes.is_success(attempt.status):
+            is_delivered = attempt.status is not None and httpx.codes.is_success(attempt.status)
+            if is_delivered:
                 delivery.state, delivery.next_attempt_at = "delivered", None
             else:
                 self._plan_retry(delivery)
+            if destination is not None:
+                self._track(destination, is_delivered=is_delivered)
             self._changed()
 
-    async def _post(self, delivery: Delivery) -> Attempt:
+    def _track(self, destination: Destination, *, is_delivered: bool) -> None:
+        """Count failures; after too many the destination is disabled, if the settings say so."""
+        destination.failures = 0 if is_delivered else destination.failures + 1
+        most = self._settings().disable_after_failures
+        if most is not None and destination.failures >= most:
+            destination.active = False
+
+    async def _post(self, delivery: Delivery, destination: Destination | None) -> Attempt:
         settings, now = self._settings(), self._clock()
         t = delivery.t if delivery.t is not None else int(now)
         if not settings.refresh_t_on_retry:
             delivery.t = t
-        url = delivery.url or settings.webhook_url or ""
+        url = delivery.url or (destination.url if destination else "")
+        own = [self._environment_secret]
+        signing = destination.secrets(now, environment=self._environment_secret) if destination else own
+        headers = delivery.header_fields(settings, t=t, secrets=signing)
+        status, answer, failure = None, "", None
         try:
             async with asyncio.timeout(settings.webhook_timeout_s):
-                response = await self._client.post(
-                    url, content=delivery.body, headers=delivery.header_fields(settings, t=t), timeout=None
-                )
+                response = await self._client.post(url, content=delivery.body, headers=headers, timeout=None)
+            status, answer = response.status_code, response.text
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            return Attempt(at=now, status=None, error=f"{type(error).__name__}: {error}".removesuffix(": "))
-        return Attempt(at=now, status=response.status_code, answer=response.text)
+            failure = f"{type(error).__name__}: {error}".removesuffix(": ")
+        took_ms = int((self._clock() - now) * 1000)
+        return Attempt(at=now, status=status, answer=answer, error=failure, url=url, took_ms=took_ms)
 
     def _plan_retry(self, delivery: Delivery) -> None:
         wait = seconds_before_retry(len(delivery.attempts), scale=self._settings().retry_scale)

@@ -30,6 +30,9 @@ class Provider:
         }
 
 
+SYNTHETIC: Final = "SYNTHETIC"
+"""The provider of the Admin API's synthetic users. It has no login page, and no list contains it."""
+
 PROVIDERS: Final[dict[str, Provider]] = {
     provider.name: provider
     for provider in (
@@ -50,6 +53,7 @@ PROVIDERS: Final[dict[str, Provider]] = {
         Provider("APPLE", "Apple Health", is_sdk=True),
         Provider("HEALTH_CONNECT", "Health Connect", is_sdk=True),
         Provider("SAMSUNG", "Samsung Health", is_sdk=True),
+        Provider(SYNTHETIC, "Synthetic user", is_sdk=True),
     )
 }
 """Every platform by its name."""

@@ -1,9 +1,7 @@
 """Terra's REST API, with the paths and responses of its published OpenAPI document (https://docs.tryterra.co)."""
 
-import asyncio
 import hmac
 import json
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from pydantic import ValidationError
@@ -12,12 +10,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from terra_simulator import answers
-from terra_simulator.providers import PROVIDERS
+from terra_simulator.calls import HttpEndpoint as Endpoint
+from terra_simulator.calls import recorded
+from terra_simulator.providers import PROVIDERS, SYNTHETIC
 from terra_simulator.simulator import MOBILE_TOKEN_LIFETIME_S, LoginRequest, Simulator
-from terra_simulator.sockets import cut
 from terra_simulator.users import User
 
-Endpoint = Callable[[Request], Awaitable[Response]]
 DEFAULT_PAGE_SIZE = 500
 
 
@@ -43,37 +41,12 @@ class RestApi:
             ("POST", "/api/widget/session", self._guarded(self._entitled(self.widget_session), is_widget=True)),
         ]
         routes: list[BaseRoute] = [
-            Route(path, self._recorded(endpoint), methods=[method]) for method, path, endpoint in table
+            Route(path, recorded(self._terra, endpoint), methods=[method]) for method, path, endpoint in table
         ]
         everything = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-        return [*routes, Route("/api/{rest:path}", self._recorded(self.nothing_here), methods=everything)]
+        return [*routes, Route("/api/{rest:path}", recorded(self._terra, self.nothing_here), methods=everything)]
 
     # -- wrappers --------------------------------------------------------------------------------------------------
-
-    def _recorded(self, endpoint: Endpoint) -> Endpoint:
-        """Record every call, and apply requested faults."""
-
-        async def handle(request: Request) -> Response:
-            call = self._terra.journal.record(request, await request.body(), now=self._terra.clock())
-            fault = self._terra.faults.take(request.method, request.url.path)
-            if fault is None:
-                response = await endpoint(request)
-            else:
-                await asyncio.sleep(fault.delay_s)
-                is_answered_by_endpoint = fault.kind == "slow"
-                response = fault.answer(request)
-                if is_answered_by_endpoint or fault.stage == "after":
-                    answered = await endpoint(request)
-                    response = answered if is_answered_by_endpoint else response
-            # The state is saved before the caller gets the response.
-            self._terra.save()
-            if fault is not None and fault.kind == "disconnect":
-                await cut(request.client)
-            else:
-                call.status = response.status_code
-            return response
-
-        return handle
 
     def _guarded(self, endpoint: Endpoint, *, is_widget: bool = False) -> Endpoint:
         """Reject every request without the developer's own credentials."""
@@ -301,7 +274,7 @@ class RestApi:
     def _visible_providers(self, request: Request) -> list[str] | None:
         dev_id = request.headers.get("dev-id")
         if not dev_id:
-            return list(PROVIDERS)
+            return [name for name in PROVIDERS if name != SYNTHETIC]
         return list(self._terra.settings.enabled_providers) if dev_id == self._terra.dev_id else None
 
     async def nothing_here(self, request: Request) -> Response:

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from terra_simulator.destinations import Vocabulary
 from terra_simulator.providers import ENABLED_AT_FIRST, PROVIDERS
 
 RedirectParameter = Literal["user_id", "resource", "reference_id"]
@@ -39,9 +40,6 @@ class Settings(BaseModel):
 
     public_url: str
     """The simulator's address for browsers; auth_url and widget URLs begin with it."""
-    webhook_url: str | None = None
-    signing_secret: str
-
     send_webhooks: bool = True
     """False: events occur and their webhooks are dropped."""
     webhook_copies: int = Field(default=1, ge=1, le=10)
@@ -102,6 +100,28 @@ class Settings(BaseModel):
     """Whether lists of users contain those who never finished a login."""
     enabled_providers: tuple[str, ...] = ENABLED_AT_FIRST
 
+    admin_version: Literal["october", "november"] = "november"
+    """The Admin API's version. October: 2026.10.09, with `webhook-events`. November: with `events` and the rotation of
+    signing secrets, whose paths are known from Terra's documentation and whose fields are assumed."""
+    destination_vocabulary: Vocabulary = "types"
+    """The names in `event_types` of a destination: of each type, or `auth` for all auth events. Terra lists none."""
+    rotation_overlap_s: float = Field(default=0.0, ge=0)
+    """How long the previous secret also signs after a rotation, which is not documented."""
+    unanswered_status: Literal["zero", "absent"] = "zero"
+    """`http_status` of an attempt without a response: Terra's sources name both."""
+    failed_rows_name_destination: bool = True
+    """False: rows of events have no `destination_id`, like Terra's older ones."""
+    disable_after_failures: int | None = Field(default=None, ge=1)
+    """Failed attempts in a row after which a destination is disabled; Terra's rule is not documented in full."""
+    admin_rate_limit: int | None = Field(default=None, ge=1)
+    """Calls of the Admin API for each token in `admin_rate_window_s`; Terra's numbers are not published."""
+    admin_rate_window_s: float = Field(default=60.0, gt=0)
+    device_login_expires_in_s: float = Field(default=900.0, ge=0)
+    device_login_interval_s: int = Field(default=5, ge=0)
+    synthetic_cadence_s: float = Field(default=300.0, gt=0)
+    synthetic_auth: bool = False
+    """Whether a synthetic user sends an `auth` webhook, which is not documented."""
+
     @field_validator("enabled_providers")
     @classmethod
     def _providers_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -126,3 +146,12 @@ class Settings(BaseModel):
     def changed(self, changes: Mapping[str, object]) -> Self:
         """Return these settings with changes; raises pydantic's ValidationError for an invalid name or value."""
         return self.model_validate(self.model_dump() | dict(changes))
+
+
+class ConfiguredWebhook(BaseModel):
+    """The destination that the command line configures. The control API shows it with the settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    webhook_url: str | None
+    signing_secret: str

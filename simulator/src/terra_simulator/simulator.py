@@ -16,12 +16,14 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from terra_simulator import events
+from terra_simulator.admin.tokens import AdminTokens
+from terra_simulator.destinations import Destination, Destinations
 from terra_simulator.faults import Faults
 from terra_simulator.journal import Journal
 from terra_simulator.outbox import Delivery, Outbox
 from terra_simulator.providers import PROVIDERS
 from terra_simulator.redirects import ORDERS, with_parameters
-from terra_simulator.settings import Settings
+from terra_simulator.settings import ConfiguredWebhook, Settings
 from terra_simulator.state_file import State, StateFile
 from terra_simulator.users import Login, MobileToken, User, Users, WidgetSession, new_id, terra_time
 
@@ -55,6 +57,7 @@ class Simulator:
         *,
         dev_id: str,
         api_key: str,
+        webhook: ConfiguredWebhook,
         state_path: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -63,10 +66,21 @@ class Simulator:
         self.settings = settings
         self.clock = clock
         self.users = Users()
+        self.destinations = Destinations()
+        self.admin_tokens = AdminTokens()
         self.faults = Faults()
         self.journal = Journal()
-        self.outbox = Outbox(lambda: self.settings, clock=clock, on_change=self.save)
+        self.environment_secret = webhook.signing_secret
+        self.outbox = Outbox(
+            lambda: self.settings,
+            lambda: self.destinations,
+            environment_secret=webhook.signing_secret,
+            clock=clock,
+            on_change=self.save,
+        )
         self._settings_at_start = settings
+        self._webhook_at_start = self._webhook = webhook
+        self.configure(webhook)
         self._state_file = None if state_path is None else StateFile(state_path)
         self._redirects = 0
 
@@ -77,20 +91,33 @@ class Simulator:
         if self._state_file is not None:
             state = self._state_file.load()
             self.users = state.users
+            self.destinations = state.destinations
+            self.admin_tokens = state.admin_tokens
+            self.configure(self._webhook)
             self.outbox.restore(state.deliveries)
 
     def save(self) -> None:
         """Save the state for a restart; cheap if nothing has changed."""
         if self._state_file is not None:
-            self._state_file.save(State(users=self.users, deliveries=self.outbox.undelivered()))
+            self._state_file.save(
+                State(
+                    users=self.users,
+                    destinations=self.destinations,
+                    admin_tokens=self.admin_tokens,
+                    deliveries=self.outbox.undelivered(),
+                )
+            )
 
     async def reset(self) -> None:
         """Delete every user, delivery, call and fault, and reset changed settings."""
         await self.outbox.clear()
         self.users = Users()
+        self.destinations = Destinations()
+        self.admin_tokens = AdminTokens()
         self.faults.clear()
         self.journal.clear()
         self.settings = self._settings_at_start
+        self.configure(self._webhook_at_start)
         self.save()
 
     async def close(self) -> None:
@@ -98,12 +125,30 @@ class Simulator:
         await self.outbox.close()
         self.save()
 
-    def change_settings(self, changes: Mapping[str, object]) -> Settings:
-        """Change the behaviour from now on; raises pydantic's ValidationError."""
-        self.settings = self.settings.changed(changes)
+    def configure(self, webhook: ConfiguredWebhook) -> None:
+        """Set the destination of the command line."""
+        self._webhook = webhook
+        self.destinations.configure(webhook.webhook_url, webhook.signing_secret)
+
+    def change_settings(self, changes: Mapping[str, object]) -> None:
+        """Change the behaviour or the configured destination from now on; raises pydantic's ValidationError."""
+        webhook = {name: value for name, value in changes.items() if name in ConfiguredWebhook.model_fields}
+        settings = self.settings.changed({name: value for name, value in changes.items() if name not in webhook})
+        if webhook:
+            self.configure(ConfiguredWebhook.model_validate(self._shown_webhook() | webhook))
+        self.settings = settings
         if "retry_scale" in changes:
             self.outbox.reschedule()
-        return self.settings
+
+    def shown_settings(self) -> dict[str, object]:
+        """Return the settings and the configured destination."""
+        return self.settings.model_dump() | self._shown_webhook()
+
+    def _shown_webhook(self) -> dict[str, object]:
+        destination = self.destinations.configured
+        if destination is None:
+            return {"webhook_url": None, "signing_secret": self._webhook.signing_secret}
+        return {"webhook_url": destination.url, "signing_secret": destination.signing_secret or self.environment_secret}
 
     # -- logging in ------------------------------------------------------------------------------------------------
 
@@ -244,6 +289,7 @@ class Simulator:
         match event_type:
             case "deauth":
                 self.users.remove([user])
+                self.users.deauthenticated[user.user_id] = user
             case "access_revoked":
                 user.is_authenticated = user.active = False
             case "permission_change":
@@ -256,6 +302,17 @@ class Simulator:
                 # connection_error changes nothing here: by Terra's documentation, `active` may still be true.
                 pass
         return self._emit([events.about(user, event_type, extra)])
+
+    def resend(self, delivery: Delivery) -> Emission:
+        """Send an event once more, to every destination that admits it, with a new trace id and a new `t`.
+
+        Terra documents neither; the ordering timestamp stays that of the event.
+        """
+        return Emission(*self.outbox.emit([{"type": delivery.type}], of_event=delivery))
+
+    def generate(self, body: events.Body, only: Destination | None) -> Emission:
+        """Send a generated event."""
+        return Emission(*self.outbox.emit([body], only=only))
 
     def _connect(self, user: User, account: str, login: Login | None) -> list[events.Body]:
         same_account = [other for other in self.users.with_account(user.provider, account) if other is not user]

@@ -6,17 +6,21 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from terra_simulator.admin.tokens import AdminTokens
+from terra_simulator.destinations import Destinations
 from terra_simulator.outbox import Delivery
 from terra_simulator.users import Users
 
 
 class State(BaseModel):
-    """The saved state: all users, and the webhooks that have not been delivered."""
+    """The saved state: users, destinations, admin tokens, and the webhooks that have not been delivered."""
 
     model_config = ConfigDict(extra="forbid")
 
     version: int = 1
     users: Users = Field(default_factory=Users)
+    destinations: Destinations = Field(default_factory=Destinations)
+    admin_tokens: AdminTokens = Field(default_factory=AdminTokens)
     deliveries: list[Delivery] = Field(default_factory=list)
 
 

@@ -71,6 +71,21 @@ class MobileToken(BaseModel):
     """The end user whose devices it connects; without one, the SDK names the end user."""
 
 
+class SyntheticRun(BaseModel):
+    """A synthetic user's latest run."""
+
+    run_id: str
+    description: str | None = None
+    persona: str | None = None
+    duration_hours: int
+    status: Literal["active", "completed", "cancelled"] = "active"
+    payloads_sent: int = 0
+    created_at: float
+    started_at: float
+    expires_at: float
+    last_run_at: float | None = None
+
+
 class Users(BaseModel):
     """All users, logins, widget sessions and tokens, as kept in the state file."""
 
@@ -78,6 +93,10 @@ class Users(BaseModel):
     logins: dict[str, Login] = Field(default_factory=dict)
     widget_sessions: dict[str, WidgetSession] = Field(default_factory=dict)
     tokens: dict[str, MobileToken] = Field(default_factory=dict)
+    deauthenticated: dict[str, User] = Field(default_factory=dict)
+    """Connections that were ended by a deauth: the Admin API still knows them."""
+    synthetic: dict[str, SyntheticRun] = Field(default_factory=dict)
+    """The synthetic users of the Admin API, by user_id."""
 
     def pre_issue(self, provider: str, reference_id: str | None, *, active: bool) -> User:
         """Create a user who has not logged in."""
