@@ -89,6 +89,12 @@ deploy-package: setup-local ## deploy the archive in build/package/ as make depl
 secrets: setup-local ## store Terra's API key and signing secret in the secrets of STAGE (NAME, FORGET: see docs/deploying.md)
 	@.venv/bin/python -m tools.put_secrets $(STAGE) $(addprefix --name ,$(NAME)) $(addprefix --forget ,$(FORGET))
 
+terra: setup-local ## create or update the webhook destination of STAGE at Terra (ROTATE=1, DRY_RUN=1, YES=1: see docs/terra.md)
+	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.terra $(STAGE) $(if $(ROTATE),--rotate) $(addprefix --destination ,$(DESTINATION)) $(if $(DRY_RUN),--dry-run) $(if $(YES),--yes)
+
+recover: setup-local ## let Terra resend the deliveries to STAGE that failed (SINCE=6h or a time, DRY_RUN=1, YES=1)
+	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.terra.recover $(STAGE) --since "$(SINCE)" $(if $(DRY_RUN),--dry-run) $(if $(YES),--yes)
+
 import: setup-local ## adopt users' existing connections at Terra into STAGE, from FILE=users.csv or Terra's list (APPLY=1, REPORTS: docs/moving-in.md)
 	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.import_users $(STAGE) $(if $(FILE),--file "$(FILE)") $(if $(APPLY),--apply) $(if $(REPORTS),--reports "$(REPORTS)")
 

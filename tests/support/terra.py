@@ -55,6 +55,17 @@ class Terra:
         """Cause an event at the provider, which Terra reports by a webhook."""
         self._send("POST", f"users/{user_id}/events", {"type": type_, **details})
 
+    def retry_now(self) -> list[dict[str, Any]]:
+        deliveries: list[dict[str, Any]] = self._send("POST", "retry_now")
+        return deliveries
+
+    def admin_token(self, **fields: object) -> str:
+        """Create a token of the Admin API."""
+        return str(self._send("POST", "admin_tokens", fields)["token"])
+
+    def decide_admin_login(self, user_code: str, decision: str) -> None:
+        self._send("POST", f"admin_logins/{user_code}", {"decision": decision})
+
     def _send(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
         response = self.client.request(method, f"/_control/{path}", json=body)
         assert response.is_success, response.text

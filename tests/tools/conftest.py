@@ -10,9 +10,14 @@ import httpx
 import pytest
 
 from local import fetch
+from local.aws_services import CREDENTIALS
 from local.gateway.http_server import listen
 from local.testing import Stack
+from tests.support.deployed import Deployed
+from tests.support.endpoint import Endpoint
 from tests.support.processes import kill_with_descendants
+from tests.support.terra import Terra
+from tests.support.terra_side import SCOPES, TerraSide
 from tests.support.waiting import eventually
 from tools import setup
 from tools.environment import ROOT
@@ -55,3 +60,41 @@ def is_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> bool:
         return httpx.get(f"{url}/_ministack/health", trust_env=False, timeout=60).is_success
     except httpx.TransportError:
         return False
+
+
+@pytest.fixture
+def plan(
+    account: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Deployed:
+    """A stack that is not deployed yet."""
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": account.aws_url, "NO_PROXY": "*"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    return Deployed(account, tmp_path / "samconfig.toml", lambda: capsys.readouterr().out)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with Endpoint() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def side(
+    plan: Deployed,
+    terra: Terra,
+    endpoint: Endpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> TerraSide:
+    """A new stack without a signing secret, and an account that has the destination of another stack."""
+
+    def output() -> tuple[str, str]:
+        captured = capsys.readouterr()
+        return captured.out, captured.err
+
+    side = TerraSide(plan.deploy(WebhookUrl=endpoint.url), terra, endpoint, monkeypatch, output)
+    side.store({})
+    endpoint.secrets = side.stored
+    side.authorize(*SCOPES)
+    return side

@@ -10,13 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import pairwise
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import boto3
 import httpx
@@ -24,8 +20,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from local.aws_services import CREDENTIALS
 from local.testing import Stack
+from tests.support.deployed import Deployed
 from tests.support.terra import Terra
 from tools.doctor import app_links, inside
 from tools.doctor.__main__ import examine, main, print_report
@@ -35,108 +31,6 @@ from tools.doctor.stack import Stack as DoctorsStack
 
 NOWHERE = "http://127.0.0.1:9"
 """The discard port: nothing listens there."""
-
-
-@dataclass
-class Deployed:
-    """A stack as CloudFormation describes it."""
-
-    stack: Stack
-    samconfig: Path
-    printed: Callable[[], str]
-    name: str = field(default_factory=lambda: f"doctor-{uuid4().hex[:8]}")
-    changed: dict[str, str] = field(default_factory=dict)
-    outputs: dict[str, str] = field(default_factory=dict)
-    resources: dict[str, str] = field(default_factory=dict)
-
-    def client(self, service: str) -> Any:  # noqa: ANN401 - a client of any service
-        return boto3.client(service, endpoint_url=self.stack.aws_url, region_name=self.stack.region)  # type: ignore[call-overload]
-
-    def deploy(self, *, counts: bool = True, **outputs: str) -> "Deployed":
-        self.samconfig.write_text(f'[dev.deploy.parameters]\nstack_name = "{self.name}"\nregion = "us-east-1"\n')
-        texts = {
-            "TerraSecret": {"api_key": self.stack.terra_api_key},
-            "SigningSecrets": {"main": self.stack.signing_secret},
-            "ServiceKeys": {"backend": self.stack.service_key},
-        }
-        make = self.client("secretsmanager").create_secret
-        for name in SECRETS:
-            made = make(Name=f"{self.name}/{name}", SecretString=json.dumps(texts[name]))
-            self.outputs[f"{name}Arn"] = made["ARN"]
-        api_url = self.stack.api_url
-        self.outputs |= {"ApiUrl": api_url, "WebhookUrl": f"{api_url}/webhooks/terra", **outputs}
-        given = {**self.stack.parameters, "AlarmTopicArn": self.topic(), **self.changed}
-        self.client("cloudformation").create_stack(
-            StackName=self.name,
-            TemplateBody=json.dumps(template(given, self.outputs)),
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
-        )
-        if counts:
-            self.count_delivery("auth")
-        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
-        found = [each for page in pages for each in page["StackResourceSummaries"]]
-        self.resources = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found}
-        return self
-
-    def another(self, **changed: str) -> "Deployed":
-        return Deployed(self.stack, self.samconfig, self.printed, changed=changed)
-
-    def count_delivery(self, type_: str) -> None:
-        """Write the metric that CloudWatch derives from terra_webhook's log."""
-        by = {"service": self.name, "type": type_, "outcome": "accepted"}
-        dimensions = [{"Name": name, "Value": value} for name, value in by.items()]
-        counted = [{"MetricName": "Deliveries", "Dimensions": dimensions, "Value": 1}]
-        self.client("cloudwatch").put_metric_data(Namespace="TerraConnections", MetricData=counted)
-
-    def topic(self, *, is_subscribed: bool = True) -> str:
-        sns = self.client("sns")
-        arn: str = sns.create_topic(Name=f"alarms-{uuid4().hex[:8]}")["TopicArn"]
-        if is_subscribed:
-            sns.subscribe(TopicArn=arn, Protocol="email", Endpoint="on-call@example.com")
-        return arn
-
-    def put(self, secret: str, text: str) -> None:
-        self.client("secretsmanager").put_secret_value(SecretId=self.outputs[f"{secret}Arn"], SecretString=text)
-
-    def findings(self) -> tuple[int, list[str]]:
-        """Return the exit status, and each line with a problem, followed by its remedy."""
-        self.printed()
-        status = main(["--stage", "dev", "--samconfig", str(self.samconfig)])
-        lines = self.printed().splitlines()
-        return status, [f"{line} {after}" for line, after in pairwise(lines) if line.startswith(("✗", "?"))]
-
-    def problem(self) -> str:
-        """Return the only problem."""
-        status, (line,) = self.findings()
-        assert status == 1
-        return line
-
-
-def template(parameters: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, Any]:
-    """A queue, its dead-letter queue, and an alarm."""
-    redrive = {"deadLetterTargetArn": {"Fn::GetAtt": ["Dead", "Arn"]}, "maxReceiveCount": 5}
-    alarm = {"Namespace": "x", "MetricName": "y", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1}
-    alarm |= {"Threshold": 1, "ComparisonOperator": "GreaterThanThreshold"}
-    return {
-        "Parameters": {name: {"Type": "String"} for name in parameters},
-        "Resources": {
-            "Dead": {"Type": "AWS::SQS::Queue"},
-            "Work": {"Type": "AWS::SQS::Queue", "Properties": {"RedrivePolicy": redrive}},
-            "TerraFailing": {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm},
-        },
-        "Outputs": {name: {"Value": value} for name, value in outputs.items()},
-    }
-
-
-@pytest.fixture
-def plan(
-    account: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Deployed:
-    """A stack that is not deployed yet."""
-    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": account.aws_url, "NO_PROXY": "*"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    return Deployed(account, tmp_path / "samconfig.toml", lambda: capsys.readouterr().out)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from tools.doctor import inside
+from tools.doctor import inside, terra_side
 from tools.doctor.finding import Sign
 from tools.doctor.outside import TIMEOUT, Doctor
 from tools.doctor.stack import LOCAL, Stack, deployed, running_here
@@ -84,6 +84,7 @@ def examine(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
             doctor.api(),
             doctor.webhook(),
             doctor.terra(),
+            terra_side.check(stack, usable, clock),
             doctor.return_targets(),
             doctor.user_tokens(),
             inside.deliveries(stack, clock),

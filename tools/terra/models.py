@@ -1,0 +1,81 @@
+"""The Admin API's objects. Unknown members are ignored, and secrets are never shown."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - pydantic reads the annotations
+from typing import Any
+
+from pydantic import BaseModel, Field, SecretStr
+
+WEBHOOK = "webhook"
+NAME_PREFIX = "destination-"
+"""Of the name of a stored signing secret, before the id of its destination."""
+
+
+class Token(BaseModel):
+    """The caller's token."""
+
+    scopes: list[str] = []
+    dev_ids: list[str] | None = None
+    expires_at: datetime | None = None
+
+
+class Destination(BaseModel):
+    """A destination of the environment.
+
+    Attributes:
+        signing_secret: only in the response that creates a webhook, and null in a repeated one.
+    """
+
+    id: str
+    type: str = WEBHOOK
+    url: str = ""
+    active: bool = True
+    event_types: list[str] = []
+    signing_secret: SecretStr | None = None
+
+    @property
+    def secret_name(self) -> str:
+        """The name of its signing secret in the stack's secret."""
+        return NAME_PREFIX + self.id
+
+
+class Destinations(BaseModel):
+    """A list of destinations."""
+
+    data: list[Destination]
+
+
+class DestinationSecrets(BaseModel):
+    """A destination's secrets in plain text; null if it signs with the environment's."""
+
+    class Values(BaseModel):
+        """Those of a webhook."""
+
+        signing_secret: SecretStr | None = None
+
+    secrets: Values
+
+
+class Page(BaseModel):
+    """A page of a list, in the envelope of every list."""
+
+    data: list[dict[str, Any]]
+    has_more: bool = False
+    next_cursor: str | None = None
+
+
+class Preview(BaseModel):
+    """The response to a dry run."""
+
+    would: str
+    preview: dict[str, Any] = Field(default_factory=dict)
+
+
+class Problem(BaseModel):
+    """An error response; a client branches on `code`."""
+
+    code: str = ""
+    detail: str | None = None
+    title: str | None = None
+    errors: list[str] = []
