@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pytest
@@ -60,19 +61,28 @@ class TerraSide:
         assert status == 1
         return err
 
+    @cached_property
+    def _secrets_manager(self) -> Any:  # noqa: ANN401 - a client
+        return self.deployed.client("secretsmanager")
+
     def stored(self) -> dict[str, str]:
-        client = self.deployed.client("secretsmanager")
-        text = client.get_secret_value(SecretId=self.deployed.outputs["SigningSecretsArn"])["SecretString"]
+        text = self._secrets_manager.get_secret_value(SecretId=self.deployed.outputs["SigningSecretsArn"])[
+            "SecretString"
+        ]
         stored: dict[str, str] = json.loads(text)
         return stored
 
     def store(self, values: Mapping[str, str]) -> None:
-        self.deployed.put("SigningSecrets", json.dumps(values))
+        arn = self.deployed.outputs["SigningSecretsArn"]
+        self._secrets_manager.put_secret_value(SecretId=arn, SecretString=json.dumps(values))
+
+    @cached_property
+    def _owner(self) -> str:
+        return self.terra.admin_token(scopes=[*SCOPES, "keys:read", "keys:write", "testdata:write"])
 
     def admin(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
         """Call the Admin API as the account's owner."""
-        token = self.terra.admin_token(scopes=[*SCOPES, "keys:read", "keys:write", "testdata:write"])
-        headers = {"authorization": f"Bearer {token}"}
+        headers = {"authorization": f"Bearer {self._owner}"}
         response = self.terra.client.request(method, path, json=body, headers=headers)
         assert response.is_success, response.text
         return response.json() if response.content else None

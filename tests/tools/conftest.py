@@ -21,6 +21,7 @@ from tests.support.terra_side import SCOPES, TerraSide
 from tests.support.waiting import eventually
 from tools import setup
 from tools.environment import ROOT
+from tools.terra import admin
 
 SERVICES = ("cloudformation", "cloudwatch", "s3", "secretsmanager", "sns", "sqs")
 
@@ -93,6 +94,7 @@ def side(
         captured = capsys.readouterr()
         return captured.out, captured.err
 
+    monkeypatch.setattr(admin, "PACE", 0.0)
     side = TerraSide(plan.deploy(WebhookUrl=endpoint.url), terra, endpoint, monkeypatch, output)
     side.store({})
     endpoint.secrets = side.stored

@@ -51,6 +51,7 @@ def test_a_healthy_stack_passes_all_checks(deployed: Deployed, capsys: pytest.Ca
         "Webhook, signed with main",
         "Terra's credentials",
         "Terra's widget",
+        "Terra's destination",
         "Terra's deliveries",
         "Return target web",
         "Return target android, without the app",

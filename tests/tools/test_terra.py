@@ -303,12 +303,12 @@ def test_a_token_without_the_rights_is_rejected_before_anything_is_changed(side:
 def test_an_unknown_environment_stage_or_address_is_reported(side: TerraSide) -> None:
     side.monkeypatch.setenv("TERRA_ADMIN_URL", NOWHERE)
     assert f"cannot be reached at {NOWHERE}" in side.error()
-    side.monkeypatch.setenv(
-        "TERRA_ADMIN_URL", f"{side.terra.client.base_url}elsewhere".replace("/elsewhere", "/api/v4")
-    )
+    side.monkeypatch.setenv("TERRA_ADMIN_URL", f"{side.deployed.stack.terra_url}/api/v4")
     assert "is not Terra's Admin API, or has no such path (404)" in side.error()
     side.monkeypatch.setenv("TERRA_ADMIN_URL", "http://terra.example.com/api/v3/admin")
     assert "must be an https address: the token would be sent there" in side.error()
+    side.monkeypatch.setenv("TERRA_ADMIN_URL", "https://127.0.0.1:x")
+    assert "TERRA_ADMIN_URL is not an address" in side.error()
     side.deployed.samconfig.write_text('[prod.deploy.parameters]\nstack_name = "x"\n')
     assert "There is no stage 'dev'" in side.error()
 

@@ -69,8 +69,16 @@ def admin_url(terra_api_url: str) -> str:
     """
     named, api = variable(URL_VARIABLE), urlsplit(terra_api_url)
     if named:
-        parts = urlsplit(named)
-        if not parts.hostname or (parts.scheme != "https" and parts.hostname not in _LOOPBACK):
+        try:
+            parts = httpx.URL(named)
+        except httpx.InvalidURL as error:
+            message = f"{URL_VARIABLE} is not an address: {one_line(error)}"
+            raise StageError(message) from None
+        if (
+            not parts.host
+            or parts.scheme not in {"http", "https"}
+            or (parts.scheme == "http" and parts.host not in _LOOPBACK)
+        ):
             message = f"{URL_VARIABLE} must be an https address: the token would be sent there."
             raise StageError(message)
         return named.rstrip("/")

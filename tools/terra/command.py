@@ -6,6 +6,7 @@ import argparse
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from tools.terra.admin import TIMEOUT, AdminApi, admin_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from mypy_boto3_secretsmanager import SecretsManagerClient
 
     from tools.doctor.stack import Stack
 
@@ -44,11 +47,16 @@ class Side:
 
     def stored_secrets(self) -> dict[str, str]:
         """Return the stack's signing secrets by name."""
-        return put_secrets.signing_secrets(self.stack.client("secretsmanager"), self._secret_arn)
+        return put_secrets.signing_secrets(self._secrets_manager, self._secret_arn)
 
     def store_secrets(self, values: dict[str, str]) -> None:
         """Replace the stack's signing secrets."""
-        put_secrets.put(self.stack.client("secretsmanager"), self._secret_arn, values)
+        put_secrets.put(self._secrets_manager, self._secret_arn, values)
+
+    @cached_property
+    def _secrets_manager(self) -> SecretsManagerClient:
+        client: SecretsManagerClient = self.stack.client("secretsmanager")
+        return client
 
     @property
     def _secret_arn(self) -> str:
