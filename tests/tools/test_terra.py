@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ from tests.support.endpoint import Endpoint
 from tests.support.terra_side import DESTINATIONS, SCOPES, TerraSide
 from tests.support.waiting import eventually
 from tools.environment import ROOT
+from tools.terra import probe
 from tools.terra.plan import EVENT_TYPES
 
 NOWHERE = "http://127.0.0.1:9/api/v3/admin"
@@ -69,6 +71,19 @@ def test_a_changed_destination_is_corrected(side: TerraSide) -> None:
 
     assert f"activate the destination {made['id']}" in out
     assert side.destination() == made
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_a_stack_that_accepts_no_delivery_gets_no_active_destination(side: TerraSide, status: int) -> None:
+    side.monkeypatch.setattr(probe, "GRACE", timedelta(seconds=1))
+    side.endpoint.answer = status
+    assert f"responds {status} to a test delivery that is signed correctly" in side.error()
+    assert side.destination()["active"] is False
+
+    side.endpoint.answer = 200
+    made = side.destination()
+    assert f"activate the destination {made['id']}" in side.done()
+    assert side.destination() == {**made, "active": True}
 
 
 def test_only_names_that_terra_accepts_are_used(side: TerraSide) -> None:

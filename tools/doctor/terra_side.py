@@ -28,6 +28,8 @@ RECENT: Final = timedelta(days=1)
 
 def check(stack: Stack, secrets: Secrets, clock: Callable[[], float]) -> Iterator[Finding]:
     """Check that Terra has an active destination for the stack, with its event types and secret, and delivers to it."""
+    if stack.is_local:
+        return
     try:
         given = token.from_environment()
         if given is None:
@@ -104,7 +106,7 @@ def _secret(
 
 def _delivered(stack: Stack, api: AdminApi, destinations: Sequence[Destination], now: datetime) -> Finding:
     what = "Terra's record of deliveries"
-    found = events(api, destinations, since=now - RECENT, until=now)
+    found = events(api, destinations, since=now - RECENT)
     failed = [each for each in found if not each.reached(*destinations)]
     if not failed:
         return fine(what, f"{len(found)} events in the last day, all delivered")

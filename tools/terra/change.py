@@ -168,10 +168,9 @@ class Changes:
 
     def _outstanding(self, old: Destination, current: Destination) -> int:
         """Resend what the old destination has not delivered and the current one was never sent; return what is left."""
-        until = datetime.now(UTC)
         # Their URLs may be equal, and rows without an id would count for both.
         both = [old, replace_url(current)]
-        found = deliveries.events(self.side.api, both, since=until - RETRIED_FOR, until=until)
+        found = deliveries.events(self.side.api, both, since=datetime.now(UTC) - RETRIED_FOR)
         waiting = [each for each in found if not each.reached(*both) and not each.was_sent_to(current)]
         if not waiting:
             return 0

@@ -53,10 +53,9 @@ class Event:
         return max(attempts, key=lambda attempt: attempt[0])[1] if attempts else None
 
 
-def events(api: AdminApi, destinations: Sequence[Destination], *, since: datetime, until: datetime) -> list[Event]:
-    """Return the events of a period that were sent to the destinations, oldest first."""
-    query = {"since": rfc3339(since), "until": rfc3339(until)}
-    rows = api.events(query)
+def events(api: AdminApi, destinations: Sequence[Destination], *, since: datetime) -> list[Event]:
+    """Return the events since a time that were sent to the destinations, oldest first."""
+    rows = api.events({"since": rfc3339(since)})
     found = _of_november(api, rows, destinations) if api.has_events else _of_october(rows, destinations)
     return sorted((each for each in found if each.attempts), key=lambda each: each.at)
 

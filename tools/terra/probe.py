@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CACHED_FOR: Final = timedelta(seconds=125)
 """The functions read the signing secrets again after two minutes."""
+GRACE: Final = timedelta(minutes=1)
+"""How much longer a stack may reject a new secret, or fail because it has had none before."""
 INTERVAL: Final = 5.0  # seconds
 
 
@@ -64,16 +66,17 @@ def until_accepted(
     """Wait until every function has read a new secret: at least as long as they keep the old ones.
 
     Raises:
-        StageError: the stack still rejects the secret a minute after that.
+        StageError: the stack still rejects the secret after that.
     """
-    began = time.monotonic()
+    began, longest = time.monotonic(), (at_least + GRACE).total_seconds()
     with step(f"waiting up to {at_least.total_seconds():.0f} s until the functions use the new signing secret"):
         while True:
             status = answer(http, url, secret)
             waited = time.monotonic() - began
             if status == httpx.codes.OK and waited >= at_least.total_seconds():
                 return
-            if status not in {httpx.codes.OK, httpx.codes.UNAUTHORIZED} or waited > at_least.total_seconds() + 60:
+            may_change = status in {httpx.codes.OK, httpx.codes.UNAUTHORIZED} or httpx.codes.is_server_error(status)
+            if not may_change or waited > longest:
                 raise _refused(url, status)
             sleep(min(INTERVAL, max(at_least.total_seconds() - waited, 0.2)))
 

@@ -75,7 +75,7 @@ def _recover(options: argparse.Namespace) -> int:
     with command.side(options.stage, options.config, SCOPES) as side:
         destinations = _destinations(side)
         with step(f"reading what Terra has sent to {side.url} since {start:%Y-%m-%d %H:%M} UTC"):
-            found = events(side.api, destinations, since=start, until=now)
+            found = events(side.api, destinations, since=start)
         choice = choose(found, destinations)
         _report(len(found), choice)
         if not choice.resent:
