@@ -145,7 +145,8 @@ class Changes:
 
     def _retire(self, old: Destination, current: Destination) -> None:
         """Delete a destination once nothing of it is outstanding, and forget its secret."""
-        if left := self._outstanding(old, current):
+        left = self._outstanding(old, current)
+        if left and old.active:
             say(
                 f"The destination {old.id} stays active, and its signing secret valid: Terra still retries {left} of "
                 "its deliveries, which cannot be resent. Run the command again later; Terra retries for a day."
