@@ -1,6 +1,7 @@
 """The stream of the table Connections: publish each change of a user's connections to the event bus."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from aws_lambda_powertools.logging import Logger
@@ -9,6 +10,7 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 
 from terra_connections import wiring
 from terra_connections.change_events.change_event import change_events, current_connections
+from terra_connections.connections.facts import Position
 from terra_connections.connections.store import change_from
 
 _log = Logger()
@@ -21,12 +23,14 @@ def publish(record: DynamoDBRecord) -> None:
     change = change_from(record.raw_event)
     if change is None:
         return
+    position = Position(int(datetime.now(UTC).timestamp() * 1000))
     related = _connections.related_to(change.related)
     events = change_events(change, related)
     reference_ids = dict.fromkeys(event.reference_id for event in events)
     lists = {reference_id: _connections.of_user(reference_id) for reference_id in reference_ids}
     if events:
-        _bus.put((e, current_connections(e, change, lists[e.reference_id], related)) for e in events)
+        current = [(e, current_connections(e, change, lists[e.reference_id], related)) for e in events]
+        _bus.put(current, position)
     _log.info("publish", types=[e.type.value for e in events], event_ids=[e.event_id for e in events])
 
 

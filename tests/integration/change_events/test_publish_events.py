@@ -1,7 +1,6 @@
 """Every change of a user's connections is published to the bus: once, in the documented shape, and nothing else is."""
 
 import json
-import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,11 +15,11 @@ from jsonschema import Draft202012Validator, FormatChecker
 from local import messages
 from local.testing import Stack
 from tests.support.api import connections_of
+from tests.support.documents import closed, event_schema
 from tests.support.handlers import Handlers, Run, aws_error, fake_response
 from tests.support.terra import Terra
 from tests.support.terra_events import auth_event, deauth_event, new_user_id
 from tests.support.waiting import eventually
-from tools.environment import ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -35,11 +34,6 @@ PUT = "eventbridge.PutEvents"
 _write = TypeSerializer().serialize
 
 
-def schema() -> Any:  # noqa: ANN401 - JSON
-    [block] = re.findall(r"```json\n(.*?)```", (ROOT / "docs/events.md").read_text(), re.DOTALL)
-    return json.loads(block)
-
-
 class Listener:
     """A consumer with a rule on the bus and a queue as its target."""
 
@@ -47,7 +41,7 @@ class Listener:
         self._client = client
         self._queue_url = queue_url
         self._received: list[Event] = []
-        self._validator = Draft202012Validator(schema(), format_checker=FormatChecker())
+        self._validator = Draft202012Validator(closed(event_schema()), format_checker=FormatChecker())
 
     def of(self, reference_id: str) -> list[Event]:
         """Return the details of all events about this user so far, after validating each against the schema."""
@@ -155,8 +149,10 @@ class TestOnTheRunningStack:
         assert response.status_code == httpx.codes.NO_CONTENT, response.text
         erased = expect_next("erased")
         assert erased["connection"]["user_id"] == second
-        ids = [event["event_id"] for event in listener.of(reference_id)]
-        assert len(set(ids)) == len(ids)
+        published = listener.of(reference_id)
+        assert len({event["event_id"] for event in published}) == len(published)
+        positions = [event["position"] for event in published]
+        assert positions == sorted(set(positions))
 
     def test_a_reconnect_after_its_own_auth_is_published_once(
         self, terra: Terra, listener: Listener, reference_id: str
@@ -168,7 +164,9 @@ class TestOnTheRunningStack:
             reauth_event(new, old, reference_id),
         ):
             deliver(terra, body)
-        *_, reconnected = listener.expect(reference_id, "connected", "connected", "reconnected")
+        _, begun, reconnected = listener.expect(reference_id, "connected", "connected", "reconnected")
+        thrown_away = {"connection_id": begun["connection"]["connection_id"], "user_id": new}
+        assert reconnected["replaces"] == [thrown_away]
         deliver(terra, of_user("connection_error", new, reference_id))
         published = listener.expect(reference_id, "connected", "connected", "reconnected", "needs_reauth")
         assert published[-1]["connection"]["connection_id"] == reconnected["connection"]["connection_id"]
@@ -320,7 +318,8 @@ def test_a_replay_has_the_same_ids(
     for reference_id in reference_ids:
         [once, twice] = listener.expect(reference_id, "connected", "connected")
         assert once["event_id"] == twice["event_id"]
-        assert once == twice
+        assert once["position"] < twice["position"]
+        assert once == {**twice, "position": once["position"]}
 
 
 def test_a_reconnect_whose_records_come_in_two_batches_is_published_once(

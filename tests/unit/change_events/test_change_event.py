@@ -1,6 +1,6 @@
 """Change events: one per visible change, in any order, with repeats and delays. An invisible change emits none."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import permutations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from terra_connections.change_events.change_event import ChangeEvent, ChangeType, change_events, current_connections
+from terra_connections.change_events.change_event import ChangeEvent, ChangeType, current_connections
 from terra_connections.connections.change import Change
 from terra_connections.connections.connection import Connection
 from terra_connections.connections.facts import (
@@ -24,57 +24,9 @@ from terra_connections.connections.facts import (
     revocation_facts,
     scope_change_facts,
 )
-from terra_connections.connections.lineage import Lineage, listed_connections
+from terra_connections.connections.lineage import Lineage
 from terra_connections.ids import ReferenceId, UserId
-
-ADA, BOB = ReferenceId("ada"), ReferenceId("bob")
-A, B, C = UserId("a"), UserId("b"), UserId("c")
-
-
-def at(number: int) -> Position:
-    return Position(1_750_000_000_000 + number * 1000)
-
-
-def terra_user(
-    user_id: UserId, owner: ReferenceId | None = ADA, scopes: Sequence[str] | None = ("SLEEP",)
-) -> TerraUser:
-    return TerraUser(user_id, owner=owner, provider="FITBIT", scopes=scopes)
-
-
-@dataclass
-class Table:
-    """Items with versions, and the stream of their changes."""
-
-    items: dict[UserId, tuple[Facts, int]] = field(default_factory=dict)
-    stream: list[Change] = field(default_factory=list)
-
-    def write(self, *written: Facts) -> list[Change]:
-        """Write one transaction, and return its stream records."""
-        changes = []
-        for facts in written:
-            known, version = self.items.get(facts.user_id, (None, 0))
-            merged = known.merged(facts) if known else facts
-            if merged != known:
-                self.items[facts.user_id] = merged, version + 1
-                changes.append(Change(facts.user_id, known, merged, version + 1, at(len(self.stream))))
-        self.stream += changes
-        return changes
-
-    def erase(self, user_id: UserId) -> list[Change]:
-        known, version = self.items.pop(user_id)
-        self.stream.append(Change(user_id, known, None, version, at(len(self.stream))))
-        return self.stream[-1:]
-
-    @property
-    def facts(self) -> list[Facts]:
-        return [facts for facts, _ in self.items.values()]
-
-    def events(self, changes: Iterable[Change]) -> list[ChangeEvent]:
-        """Return the events for these changes, with everything else in its current state."""
-        return [event for change in changes for event in change_events(change, self.facts)]
-
-    def listed(self, reference_id: ReferenceId = ADA) -> list[Connection]:
-        return listed_connections(reference_id, self.facts, include_revoked=False)
+from tests.support.change_stream import ADA, BOB, A, B, C, Table, at, terra_user
 
 
 def types(events: Iterable[ChangeEvent]) -> list[str]:
@@ -192,9 +144,11 @@ class TestAReconnect:
     def test_after_the_new_id_s_auth_it_emits_reconnected_and_no_disconnected(self, table: Table) -> None:
         table.write(confirmed_facts(terra_user(A), at(1)))
         assert types(table.events(table.write(confirmed_facts(terra_user(B), at(2))))) == ["connected"]
-        assert types(table.events(table.write(*reconnect_facts(terra_user(B), terra_user(A), at(3))))) == [
-            "reconnected"
-        ]
+        (event,) = table.events(table.write(*reconnect_facts(terra_user(B), terra_user(A), at(3))))
+        assert event.type is ChangeType.RECONNECTED
+        [thrown_away] = event.replaces
+        assert thrown_away.user_id == B
+        assert thrown_away.connection_id != event.connection.connection_id
 
     def test_a_later_auth_of_the_new_id_emits_nothing(self, table: Table) -> None:
         table.write(confirmed_facts(terra_user(A), at(1)))
@@ -242,7 +196,8 @@ class TestAReconnect:
         assert types(table.events(table.write(*reconnect_facts(terra_user(C), terra_user(A), at(3))))) == [
             "reconnected"
         ]
-        table.events(table.write(*reconnect_facts(terra_user(C), terra_user(B), at(4))))
+        (event,) = table.events(table.write(*reconnect_facts(terra_user(C), terra_user(B), at(4))))
+        assert (event.type, [c.user_id for c in event.replaces]) == (ChangeType.CORRECTED, [B])
         assert [c.user_id for c in table.listed()] == [C]
 
     def test_a_login_of_a_replaced_id_emits_connected_and_reconnected(self, table: Table) -> None:
@@ -286,6 +241,18 @@ class TestAReconnect:
         assert [(e.type, e.connection.user_id) for e in events if e.type is ChangeType.ERASED] == [
             (ChangeType.ERASED, B)
         ]
+
+    @pytest.mark.parametrize("order", [(A, B), (B, A)])
+    def test_after_an_erasure_in_either_order_the_last_list_is_empty(
+        self, table: Table, order: tuple[UserId, UserId]
+    ) -> None:
+        table.write(confirmed_facts(terra_user(A), at(1)))
+        table.write(*reconnect_facts(terra_user(B), terra_user(A), at(2)))
+        lists = []
+        for user_id in order:
+            (change,) = table.erase(user_id)
+            lists += [current_connections(event, change, [], table.facts) for event in table.events([change])]
+        assert lists[-1] == []
 
 
 class TestIds:
@@ -394,6 +361,39 @@ class Consumer:
         connections.pop(event.connection.user_id, None)
         if event.type not in (ChangeType.DISCONNECTED, ChangeType.ERASED):
             connections[event.connection.user_id] = event.connection
+
+
+@dataclass
+class ConsumerById(Consumer):
+    """A consumer that keeps connections by `connection_id`, and uses no other `connections` than its own."""
+
+    by_id: dict[str, Connection] = field(default_factory=dict)
+
+    def receive(self, event: ChangeEvent) -> None:
+        former = {event.previous.connection_id} if event.previous else set()
+        former |= {connection.connection_id for connection in event.replaces}
+        if event.type is ChangeType.ERASED:
+            former |= {id_ for id_, known in self.by_id.items() if known.user_id == event.connection.user_id}
+        for connection_id in (*former, event.connection.connection_id):
+            known = self.by_id.get(connection_id)
+            if known is not None and known.reference_id == event.reference_id:
+                del self.by_id[connection_id]
+        if event.type not in (ChangeType.DISCONNECTED, ChangeType.ERASED):
+            self.by_id[event.connection.connection_id] = event.connection
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.lists(STEPS, max_size=8).filter(has_no_forks_or_cycles))
+def test_no_connection_id_stays_behind(scenario: list[list[Facts]]) -> None:
+    table, consumer = Table(), ConsumerById()
+    note("\n".join(map(repr, scenario)))
+    for step in scenario:
+        for event in table.events(apply(table, step)):
+            consumer.receive(event)
+        listed = [*table.listed(ADA), *table.listed(BOB)]
+        assert sorted(map(repr, without_updated_at(consumer.by_id.values()))) == sorted(
+            map(repr, without_updated_at(listed))
+        )
 
 
 @settings(max_examples=EXAMPLES, deadline=None)

@@ -38,27 +38,42 @@ class ChangeType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChangeEvent:
-    """One change of a connection of one user."""
+    """One change of a connection of one user.
+
+    Attributes:
+        previous: the connection before, if one of its ids has changed.
+        replaces: the other listed connections that have become a part of this one.
+        at: the time of the write, which DynamoDB rounds down to the second.
+    """
 
     event_id: str
     type: ChangeType
     reference_id: ReferenceId
     connection: Connection
     previous: Connection | None
+    replaces: tuple[Connection, ...]
     at: Position
 
-    def detail(self, connections: Sequence[Connection]) -> dict[str, Any]:
-        """Return the detail of the event, as in docs/events.md, with the user's full current list of connections."""
+    def detail(self, connections: Sequence[Connection], position: Position) -> dict[str, Any]:
+        """Return the detail of the event, as in docs/events.md.
+
+        Args:
+            connections: the user's full current list of connections.
+            position: the time when reading the list began: the list with the greater position is the newer one.
+        """
         detail: dict[str, Any] = {
             "event_id": self.event_id,
             "type": self.type,
             "reference_id": self.reference_id,
             "connection": self.connection.as_json(),
             "connections": [connection.as_json() for connection in connections],
+            "position": position,
             "at": format_timestamp(self.at),
         }
         if self.previous is not None:
-            detail["previous"] = {"connection_id": self.previous.connection_id, "user_id": self.previous.user_id}
+            detail["previous"] = _ids_as_json(self.previous)
+        if self.replaces:
+            detail["replaces"] = [_ids_as_json(connection) for connection in self.replaces]
         return detail
 
 
@@ -77,7 +92,7 @@ def change_events(change: Change, related: Iterable[Facts]) -> list[ChangeEvent]
     before = _family(change.user_id, _with_its_link(change, others), others)
     after = _family(change.user_id, change.new, others)
     removed = change.user_id if change.new is None else None
-    drafts = [draft for was, now in _pairs(before, after) for draft in _drafts(was, now, removed)]
+    drafts = [draft for pair in _pairs(before, after) for draft in _drafts(pair, removed)]
     return [
         ChangeEvent(
             _event_id(change, draft, number),
@@ -85,6 +100,7 @@ def change_events(change: Change, related: Iterable[Facts]) -> list[ChangeEvent]
             draft.reference_id,
             draft.connection,
             draft.previous,
+            draft.replaces,
             change.at,
         )
         for number, draft in enumerate(drafts)
@@ -94,10 +110,19 @@ def change_events(change: Change, related: Iterable[Facts]) -> list[ChangeEvent]
 def current_connections(
     event: ChangeEvent, change: Change, of_user: Iterable[Facts], related: Iterable[Facts]
 ) -> list[Connection]:
-    """Return a user's full current list: items of the index, which may lag, replaced by consistently read ones."""
+    """Return a user's full current list: items of the index, which may lag, replaced by consistently read ones.
+
+    An erasure removes a connection's items one by one. An item whose successor is gone is about to be removed, and its
+    own record causes no event: it is not listed, so that the last list is complete.
+    """
     known = {facts.user_id: facts for facts in of_user if facts.user_id not in change.related}
     known |= {facts.user_id: facts for facts in related}
-    return listed_connections(event.reference_id, known.values(), include_revoked=False)
+    left = [
+        facts
+        for facts in known.values()
+        if facts.replaced_by is None or facts.replaced_by in known or facts.user_id == event.connection.user_id
+    ]
+    return listed_connections(event.reference_id, left, include_revoked=False)
 
 
 # --- both views ------------------------------------------------------------------------------------------------------
@@ -153,21 +178,34 @@ def _with_its_link(change: Change, others: Mapping[UserId, Facts]) -> Facts | No
     return replace(old, newest={**came_along, **old.newest, Kind.REPLACED_BY.value: link})
 
 
-def _pairs(before: Lineage, after: Lineage) -> Iterator[tuple[Connection | None, Connection | None]]:
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A connection before and after, and the other listed connections that it has absorbed."""
+
+    was: Connection | None
+    now: Connection | None
+    absorbed: tuple[Connection, ...] = ()
+
+
+def _pairs(before: Lineage, after: Lineage) -> Iterator[_Pair]:
     """Pair each connection before with the one after, by its `connection_id`, else by its `user_id`."""
     gone = {connection.connection_id: connection for connection in before.views()}
     come = {connection.connection_id: connection for connection in after.views()}
     listed = {(connection.user_id, connection.reference_id) for connection in come.values() if _is_listed(connection)}
-    for connection_id in sorted(gone.keys() & come.keys()):
-        yield gone.pop(connection_id), come.pop(connection_id)
+    pairs: list[tuple[Connection | None, Connection | None]] = [
+        (gone.pop(connection_id), come.pop(connection_id)) for connection_id in sorted(gone.keys() & come.keys())
+    ]
     by_user_id = {connection.user_id: connection for connection in come.values()}
+    absorbed: dict[UserId, list[Connection]] = {}
     for was in gone.values():
-        now = by_user_id.pop(was.user_id, None)
-        if now is None and (after.current(was.user_id), was.reference_id) in listed:
-            continue  # It has become a part of another connection, which has its own events.
-        yield was, now
-    for now in by_user_id.values():
-        yield None, now
+        now, current = by_user_id.pop(was.user_id, None), after.current(was.user_id)
+        if now is not None or (current, was.reference_id) not in listed:
+            pairs.append((was, now))
+        elif _is_listed(was):
+            absorbed.setdefault(current, []).append(was)
+    pairs += [(None, now) for now in by_user_id.values()]
+    for before_, now in pairs:
+        yield _Pair(before_, now, tuple(absorbed.get(now.user_id, ())) if now else ())
 
 
 # --- the type of event -----------------------------------------------------------------------------------------------
@@ -179,10 +217,12 @@ class _Draft:
     reference_id: ReferenceId
     connection: Connection
     previous: Connection | None = None
+    replaces: tuple[Connection, ...] = ()
 
 
-def _drafts(was: Connection | None, now: Connection | None, removed: UserId | None) -> Iterator[_Draft]:
+def _drafts(pair: _Pair, removed: UserId | None) -> Iterator[_Draft]:
     """Yield one event or none; two if the connection moved to another user, one for each user."""
+    was, now = pair.was, pair.now
     if was and was.user_id == removed:
         if was.reference_id is not None:
             yield _Draft(ChangeType.ERASED, was.reference_id, was)
@@ -192,10 +232,10 @@ def _drafts(was: Connection | None, now: Connection | None, removed: UserId | No
         ended = now if now and is_same_user and _ids(now) == _ids(was) else replace(was, status=Status.REVOKED)
         yield _Draft(ChangeType.DISCONNECTED, was.reference_id, ended)
     if now and now.reference_id and _is_listed(now):
-        type_ = _type(was if is_same_user else None, now)
+        type_ = _type(was if is_same_user else None, now) or (ChangeType.CORRECTED if pair.absorbed else None)
         if type_:
             is_renamed = was is not None and is_same_user and _ids(was) != _ids(now)
-            yield _Draft(type_, now.reference_id, now, was if is_renamed else None)
+            yield _Draft(type_, now.reference_id, now, was if is_renamed else None, pair.absorbed)
 
 
 def _type(was: Connection | None, now: Connection) -> ChangeType | None:
@@ -219,6 +259,10 @@ def _is_listed(connection: Connection | None) -> bool:
 
 def _ids(connection: Connection) -> tuple[str, UserId]:
     return connection.connection_id, connection.user_id
+
+
+def _ids_as_json(connection: Connection) -> dict[str, str]:
+    return {"connection_id": connection.connection_id, "user_id": connection.user_id}
 
 
 def _event_id(change: Change, draft: _Draft, number: int) -> str:
