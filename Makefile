@@ -12,7 +12,7 @@ export PYTHONUTF8 := 1
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-run: setup-local ## start everything on this machine; Ctrl-C ends it (API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT, DEMO_PORT, OIDC_PORT, DATABASE)
+run: setup-local ## start everything on this machine; Ctrl-C ends it (API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT, DEMO_PORT, OIDC_PORT, DATABASE, NOTIFY_URL)
 	@exec .venv/bin/python -m local.stack --parent $$PPID
 
 sam-local: build ## start the same stack with the functions in containers, by sam local (needs Docker); Ctrl-C ends it

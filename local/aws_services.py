@@ -26,7 +26,7 @@ REGION: Final = "us-east-1"
 CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 SERVICES: Final = ("secretsmanager", "sqs", "events")
 """MiniStack has sixty more; services that are not needed stay off, so that they cannot be misused."""
-SECRET_NAMES: Final = ("TerraSecret", "SigningSecrets", "ServiceKeys", "PseudonymKey")
+SECRET_NAMES: Final = ("TerraSecret", "SigningSecrets", "ServiceKeys", "PseudonymKey", "NotifyKey")
 """The logical ids of template.yaml's secrets."""
 
 
@@ -38,6 +38,7 @@ class Keys:
     signing_secret: str
     terra_api_key: str
     pseudonym_key: str
+    notify_key: str
 
     def as_secrets(self) -> dict[str, dict[str, str]]:
         """Return the contents of the template's secrets: JSON objects of name -> value."""
@@ -46,13 +47,20 @@ class Keys:
             "SigningSecrets": {"local": self.signing_secret},
             "ServiceKeys": {"local": self.service_key},
             "PseudonymKey": {"key": self.pseudonym_key},
+            "NotifyKey": {"key": self.notify_key},
         }
 
 
 def keys(directory: Path) -> Keys:
     """Return the stack's keys, created on the first run; only their owner can read the file."""
     file = directory / "keys.json"
-    made = Keys(secrets.token_urlsafe(32), secrets.token_hex(32), secrets.token_urlsafe(24), secrets.token_hex(32))
+    made = Keys(
+        service_key=secrets.token_urlsafe(32),
+        signing_secret=secrets.token_hex(32),
+        terra_api_key=secrets.token_urlsafe(24),
+        pseudonym_key=secrets.token_hex(32),
+        notify_key=secrets.token_urlsafe(36),
+    )
     try:
         # The file of an older stack lacks keys that were added later.
         held = Keys(**{**asdict(made), **(json.loads(file.read_text()) if file.exists() else {})})

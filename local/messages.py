@@ -1,4 +1,4 @@
-"""The template's queues and event buses, created in MiniStack, and a display of the buses' events.
+"""The template's queues and event buses, created in MiniStack, with copies of the buses' events, and a display of them.
 
 Their names are their logical ids, so the values of `Ref` and `GetAtt` are known before they are created.
 """
@@ -20,7 +20,7 @@ from local.gateway.template import EVENT_BUS, QUEUE, event_bus_ids, queue_ids
 from local.processes import StackError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from mypy_boto3_sqs import SQSClient
@@ -49,8 +49,14 @@ def services(dynamodb_url: str, aws_url: str) -> Services:
     return Services(dynamodb_url, aws_url, REGION, *CREDENTIALS.values())
 
 
-def make(template: Path, endpoint: str) -> None:
-    """Create the queues with their policies, and the buses, each with a rule that copies its events for display."""
+def make(template: Path, endpoint: str, copies: Sequence[str] = ()) -> None:
+    """Create the queues with their policies, and the buses.
+
+    Args:
+        template: the template.
+        endpoint: that of MiniStack.
+        copies: the names of further queues, for the events of all buses. Each event is kept for a day.
+    """
     queues = declared(template, QUEUE)
     client = services("", endpoint).queues()
     for name in queues:
@@ -61,9 +67,10 @@ def make(template: Path, endpoint: str) -> None:
             client.set_queue_attributes(QueueUrl=queue_ids(name, endpoint, REGION)[name], Attributes=attributes)  # type: ignore[arg-type]
     buses = declared(template, EVENT_BUS)
     if buses:
-        client.create_queue(QueueName=SHOWN)
+        for copy in copies:
+            client.create_queue(QueueName=copy, Attributes={"MessageRetentionPeriod": "86400"})
     for name in buses:
-        _make_bus(name, endpoint)
+        _make_bus(name, endpoint, copies)
 
 
 def _attributes(name: str, properties: Mapping[str, Any], arns: Mapping[str, str]) -> dict[str, str]:
@@ -85,15 +92,16 @@ def _attributes(name: str, properties: Mapping[str, Any], arns: Mapping[str, str
     return attributes
 
 
-def _make_bus(name: str, endpoint: str) -> None:
+def _make_bus(name: str, endpoint: str, copies: Sequence[str]) -> None:
     access_key, secret_key = CREDENTIALS.values()
     session = boto3.Session(access_key, secret_key, region_name=REGION)
     client = session.client("events", endpoint_url=endpoint)
     client.create_event_bus(Name=name)
     everything = json.dumps({"account": ["000000000000"]})
-    client.put_rule(Name=SHOWN, EventBusName=name, EventPattern=everything)
-    target = queue_ids(SHOWN, endpoint, REGION)[f"{SHOWN}.Arn"]
-    client.put_targets(Rule=SHOWN, EventBusName=name, Targets=[{"Id": SHOWN, "Arn": target}])
+    for copy in copies:
+        client.put_rule(Name=copy, EventBusName=name, EventPattern=everything)
+        target = queue_ids(copy, endpoint, REGION)[f"{copy}.Arn"]
+        client.put_targets(Rule=copy, EventBusName=name, Targets=[{"Id": copy, "Arn": target}])
 
 
 async def show(endpoint: str, say: Callable[[str], None]) -> None:

@@ -1,8 +1,8 @@
 """The supervisor: starts every part of the stack, reports the addresses, and leaves nothing running.
 
 `python -m local.stack [--directory .local] [--in-memory]`. The variables API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT,
-DEMO_PORT and OIDC_PORT set the ports (0 selects a free one), DATABASE sets the database engine, and TERRA_API_URL and
-the other variables of `terra_account` select another Terra.
+DEMO_PORT and OIDC_PORT set the ports (0 selects a free one), DATABASE sets the database engine, TERRA_API_URL and the
+other variables of `terra_account` select another Terra, and NOTIFY_URL is a further receiver of the events.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from local import aws_services, database, fetch, messages, oidc_issuer, sam_local, terra_account
+from local import aws_services, database, fetch, messages, notifications, oidc_issuer, sam_local, terra_account
 from local.demo import problems_page
 from local.gateway import Gateway, StartError, TemplateError
 from local.gateway.template import EVENT_BUS, QUEUE
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from local.gateway.template import Stack
 
 DEV_ID: Final = "local-dev"
+NOTIFY_KEY: Final = "NotifyKey"
+"""The secret of `local.notifications`: no resource here reads it."""
 PSEUDONYM_KEY: Final = "PseudonymKey"
 """The secret that the template creates also here; the others are parameters."""
 LOOPBACK: Final = "127.0.0.1"
@@ -125,6 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             was_killed = (options.directory / "stack.json").exists()
             (options.directory / "stack.json").unlink(missing_ok=True)
             terra_account.check()
+            notifications.check()
             ports = choose_ports(waits=was_killed)
             wanted = fetch_parts()
             remove_aws_settings()
@@ -251,6 +254,7 @@ class Supervisor:
         self._simulator_keys = self._keys if self._terra.is_simulator else own
         self._simulator_dev_id = self._terra.dev_id if self._terra.is_simulator else DEV_ID
         self._tables = database.declared_tables(options.template)
+        self._receivers = notifications.receivers(self._urls["DEMO_PORT"])
         self._message_ids = messages.physical_ids(options.template, self._urls["AWS_PORT"])
         self._parameters: Mapping[str, str] = {}
         """The template's parameters, as soon as they are known."""
@@ -321,6 +325,8 @@ class Supervisor:
                 group.create_task(processes.fail_when_one_ends())
                 if description["event_buses"]:
                     group.create_task(messages.show(aws_url, say))
+                    for receiver in self._receivers:
+                        group.create_task(notifications.deliver(aws_url, receiver, self._keys.notify_key, say))
                 if isinstance(own := api.result(), Gateway) and not self._options.loads_on_demand:
                     group.create_task(self._load(own))
         except ExceptionGroup as errors:
@@ -329,7 +335,8 @@ class Supervisor:
     async def _start_api(self, processes: ProcessGroup, ends: AsyncExitStack, log: FunctionLog) -> Gateway | SamLocal:
         """Start the AWS services, whose secrets, queues and buses the functions need, and then the functions."""
         arns = await aws_services.start(processes, self._ports["AWS_PORT"], self._directory, self._keys)
-        await asyncio.to_thread(messages.make, self._options.template, self._urls["AWS_PORT"])
+        copies = [messages.SHOWN, *(receiver.queue for receiver in self._receivers)]
+        await asyncio.to_thread(messages.make, self._options.template, self._urls["AWS_PORT"], copies)
         try:
             gateway = self._gateway(arns, log)
             if self._options.sam:
@@ -398,14 +405,14 @@ class Supervisor:
         command += ["--api-url", self._urls["API_PORT"], "--issuer-url", self._urls["OIDC_PORT"]]
         command += ["--terra-url", self._urls["TERRA_PORT"], "--dynamodb-url", self._urls["DYNAMODB_PORT"]]
         command += ["--functions-log", str(self._directory / "log" / "functions.log")]
-        # On the command line every user of the machine could read it.
-        key = {"PSEUDONYM_KEY": self._keys.pseudonym_key}
-        child = await processes.start("demo", command, environment=key, directory=ROOT)
+        # On the command line every user of the machine could read them.
+        keys = {"PSEUDONYM_KEY": self._keys.pseudonym_key, "NOTIFY_KEY": self._keys.notify_key}
+        child = await processes.start("demo", command, environment=keys, directory=ROOT)
         await answers(child, f"{self._urls['DEMO_PORT']}/connected")
 
     def _gateway(self, arns: Mapping[str, str], log: FunctionLog) -> Gateway:
         self._parameters = {
-            **{f"{name}Arn": arn for name, arn in arns.items() if name != PSEUDONYM_KEY},
+            **{f"{name}Arn": arn for name, arn in arns.items() if name not in (PSEUDONYM_KEY, NOTIFY_KEY)},
             "TerraDevId": self._terra.dev_id,
             "TerraApiUrl": self._terra.api_url,
             "TerraWidgetUrl": self._terra.widget_url,
@@ -475,6 +482,7 @@ class Supervisor:
             "region": aws_services.REGION,
             "service_key": self._keys.service_key,
             "signing_secret": self._simulator_keys.signing_secret,
+            "notify_key": self._keys.notify_key,
             "tables": {name.lower(): name for name in self._tables},
             "demo_url": self._urls["DEMO_PORT"],
             "oidc_issuer": self._urls["OIDC_PORT"],
@@ -502,6 +510,7 @@ Ready in {took:.0f} s. Press Ctrl-C to stop.
   database         {self._urls["DYNAMODB_PORT"]}   ({engine}, {kept})
   AWS services     {self._urls["AWS_PORT"]}
   service key      {key}
+  notifications    events go to {" and ".join(receiver.name for receiver in self._receivers)}   (docs/events.md)
   config           {shown(self._directory / "stack.json")}; logs in {shown(self._directory / "log")}
 
 Try it: open {self._urls["DEMO_PORT"]} in a browser. Or as a back end:

@@ -86,7 +86,7 @@ def check() -> dict[str, str]:
     """
     given = {name: value for name in VARIABLES if (value := variable(name))}
     for name in (API_URL, WIDGET_URL):
-        if name in given and not _is_address(given[name]):
+        if name in given and not is_address(given[name]):
             message = (
                 f"{name} is not an address that can be used: it begins with https:// (or http:// for a Terra on this "
                 "machine), and has no user name, query or fragment."
@@ -102,7 +102,8 @@ def check() -> dict[str, str]:
     return given
 
 
-def _is_address(value: str) -> bool:
+def is_address(value: str) -> bool:
+    """Return whether a value is an https URL, or an http one of this machine, without password, query and fragment."""
     if not _URL.fullmatch(value):
         return False
     try:

@@ -58,6 +58,7 @@ class Stack:
     region: str
     service_key: str
     signing_secret: str
+    notify_key: str
     tables: Tables
     demo_url: str
     oidc_issuer: str

@@ -10,12 +10,14 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import URL, Headers, MutableHeaders
 from starlette.middleware import Middleware
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from local.demo import problems_page
+from local.demo.notifications import Notifications
 from local.demo.timeline import Timeline
+from local.notifications import KEY_HEADER
 from terra_simulator.origin_guard import OriginGuard
 from tools.environment import variable
 
@@ -55,7 +57,9 @@ class OneOrigin:
         await self._app(scope, receive, send_with_headers)
 
 
-def application(origin: str, *, api_url: str, issuer_url: str, terra_url: str, timeline: Timeline) -> Starlette:
+def application(
+    origin: str, *, api_url: str, issuer_url: str, terra_url: str, timeline: Timeline, notifications: Notifications
+) -> Starlette:
     """Return the demo as served at `origin`."""
 
     async def home(_request: Request) -> FileResponse:
@@ -71,7 +75,13 @@ def application(origin: str, *, api_url: str, issuer_url: str, terra_url: str, t
         reference_id = request.query_params.get("reference_id")
         if not reference_id:
             return JSONResponse({"error": "?reference_id= is missing"}, status_code=400)
-        return JSONResponse(await timeline.of(reference_id))
+        return JSONResponse(await timeline.of(reference_id, notifications.of(reference_id)))
+
+    async def events(request: Request) -> Response:
+        if not notifications.accepts(request.headers.get(KEY_HEADER, "")):
+            return Response(status_code=401)
+        notifications.receive(await request.json())
+        return Response(status_code=204)
 
     async def problems(_request: Request) -> HTMLResponse:
         return HTMLResponse(problems_page.html())
@@ -91,6 +101,7 @@ def application(origin: str, *, api_url: str, issuer_url: str, terra_url: str, t
             Route("/connected", connected),
             Route("/config.json", config),
             Route("/timeline.json", timeline_json),
+            Route("/events", events, methods=["POST"]),
             Route(problems_page.PATH, problems),
             Mount("/", StaticFiles(directory=STATIC)),
         ],
@@ -111,6 +122,7 @@ def main() -> None:
         api_url=options.api_url,
         issuer_url=options.issuer_url,
         terra_url=options.terra_url,
+        notifications=Notifications(variable("NOTIFY_KEY")),
         timeline=Timeline(options.terra_url, options.dynamodb_url, options.functions_log, variable("PSEUDONYM_KEY")),
     )
     uvicorn.run(app, host=HOST, port=options.port, log_level="warning", timeout_graceful_shutdown=1)

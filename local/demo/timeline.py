@@ -113,8 +113,8 @@ class Timeline:
         self._functions_log = functions_log
         self._pseudonym_key = pseudonym_key
 
-    async def of(self, reference_id: str) -> Json:
-        """Return a user's `events`, oldest first, and their `items` by table."""
+    async def of(self, reference_id: str, notified: Iterable[Event] = ()) -> Json:
+        """Return a user's `events`, with the app's notifications, oldest first, and their `items` by table."""
         async with httpx.AsyncClient(base_url=f"{self._terra_url}/_control", trust_env=False, timeout=10) as terra:
             items, calls, deliveries = await asyncio.gather(
                 asyncio.to_thread(self._items, reference_id), terra.get("/requests"), terra.get("/deliveries")
@@ -125,6 +125,7 @@ class Timeline:
             *requests(tail(self._functions_log), logged_as(reference_id, self._pseudonym_key), sessions),
             *calls_of_terra(calls.json(), reference_id, users),
             *webhooks(deliveries.json(), reference_id),
+            *notified,
         ]
         events.sort(key=lambda event: event.at)
         return {"events": [event._asdict() for event in events], "items": items}

@@ -238,6 +238,7 @@ class Deployment:
             "region": REGION,
             "service_key": self.secret("ServiceKeysArn")["backend"],
             "signing_secret": self.terra.signing_secret,
+            "notify_key": "",
             "tables": {name.lower(): self.resource(name) for name in TABLES},
             "demo_url": "",
             "oidc_issuer": "",
