@@ -262,8 +262,12 @@ class Fixed:
 
 
 def fixed() -> Fixed:
-    """Read template.yaml."""
-    resources = cloudformation.parsed()["Resources"]
+    """Read template.yaml, without what exists only with NotifyUrl, which is empty by default."""
+    resources = {
+        name: resource
+        for name, resource in cloudformation.parsed()["Resources"].items()
+        if resource.get("Condition") not in ("HasNotifyUrl", "MakeNotifyKey")
+    }
     types = Counter(resource["Type"] for resource in resources.values())
     alarms = [each["Properties"] for each in resources.values() if each["Type"] == "AWS::CloudWatch::Alarm"]
     api = resources["HttpApi"]["Properties"]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.support.account import Account, running_account
 from tests.support.checkout import Checkout
@@ -13,8 +14,17 @@ STACKS = 4
 
 
 @pytest.fixture(scope="session")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    with running_account(tmp_path_factory.mktemp("account"), stacks=STACKS) as running:
+def authority() -> trustme.CA:
+    """The only authority whose certificates the account trusts."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def account(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[Account]:
+    scratch = tmp_path_factory.mktemp("account")
+    certificates = scratch / "roots.pem"
+    authority.cert_pem.write_to_path(str(certificates))
+    with running_account(scratch, stacks=STACKS, certificates=certificates) as running:
         yield running
 
 

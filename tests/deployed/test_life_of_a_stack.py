@@ -14,12 +14,15 @@ from uuid import uuid4
 
 import httpx
 import pytest
+import trustme
 
+from local.notifications import KEY_HEADER
 from local.testing import read
 from tests.conftest import private_lines
 from tests.support import aws_cli
 from tests.support.api import connections_of, erase
 from tests.support.deployment import Deployment
+from tests.support.https_endpoint import https_endpoint
 from tests.support.terra_events import auth_event
 from tests.support.waiting import eventually
 from tools.environment import ROOT, everything
@@ -133,6 +136,22 @@ def test_changed_parameters_arrive_unchanged_and_aliases_move(one: Deployment) -
     assert json.loads(variables["RETURN_TARGETS"]) == one.return_targets()
     page = httpx.get(f"{one.api_url}/auth/failure", timeout=300)
     assert "Acme Health" in page.text
+
+
+def test_with_notify_url_a_login_is_sent_to_the_endpoint(one: Deployment, authority: trustme.CA) -> None:
+    reference_id = f"reference-{uuid4()}"
+    with https_endpoint(authority) as (url, received):
+        one.configure(NotifyUrl=url)
+        one.deploy()
+        one.connect(reference_id)
+        [request] = eventually(
+            lambda: [each for each in received if each["body"]["detail"]["reference_id"] == reference_id], within=120
+        )
+        assert request["body"]["detail-type"] == "connected"
+        assert request["headers"][KEY_HEADER.lower()] == one.secret("NotifyKeyArn")["key"]
+        one.configure(NotifyUrl="")
+        one.deploy()
+    assert "NotifyKeyArn" not in one.outputs()
 
 
 def test_safe_deployments_switched_on_use_the_aliases_everywhere(one: Deployment, tmp_path: Path) -> None:

@@ -74,8 +74,14 @@ def python() -> Path:
 
 
 @contextmanager
-def running_account(scratch: Path, *, stacks: int) -> Iterator[Account]:
-    """Start an account for a number of stacks, and stop it afterwards."""
+def running_account(scratch: Path, *, stacks: int, certificates: Path) -> Iterator[Account]:
+    """Start an account for a number of stacks, and stop it afterwards.
+
+    Args:
+        scratch: the folder of its data and its log.
+        stacks: the number of addresses for stacks.
+        certificates: the only root certificates of HTTPS endpoints to which EventBridge sends events.
+    """
     with ExitStack() as held:
         ports = [held.enter_context(listen("127.0.0.1", 0)).getsockname()[1] for _ in range(stacks + 1)]
     urls = [f"http://127.0.0.1:{port}" for port in ports]
@@ -85,6 +91,7 @@ def running_account(scratch: Path, *, stacks: int) -> Iterator[Account]:
         "MINISTACK_REGION": REGION,
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
+        "SSL_CERT_FILE": str(certificates),
         "DOCKER_HOST": "unix:///nonexistent",
         "TMPDIR": str(scratch),
         "HOME": str(scratch),

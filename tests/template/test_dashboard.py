@@ -49,8 +49,16 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def body(transformed: Template) -> dict[str, Any]:
-    """The dashboard as CloudFormation gets it, before it replaces the `${...}`."""
-    found: dict[str, Any] = json.loads(transformed["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    """The dashboard as CloudFormation gets it with all conditions, before it replaces the other `${...}`."""
+    return body_with(transformed, every_condition=True)
+
+
+def body_with(transformed: Template, *, every_condition: bool) -> dict[str, Any]:
+    text, parts = transformed["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    for name, part in parts.items():
+        _, then, otherwise = part["Fn::If"]
+        text = text.replace(f"${{{name}}}", then["Fn::Sub"] if every_condition else otherwise)
+    found: dict[str, Any] = json.loads(text)
     return found
 
 
@@ -162,6 +170,12 @@ def test_the_state_of_every_alarm_is_shown(body: dict[str, Any], template: Templ
     [widget] = [widget for widget in body["widgets"] if widget["type"] == "alarm"]
     alarms = of_type(template, "AWS::CloudWatch::Alarm")
     assert Counter(widget["properties"]["alarms"]) == Counter(f"${{{name}.Arn}}" for name in alarms)
+
+
+def test_without_conditions_no_conditional_resource_is_shown(transformed: Template, template: Template) -> None:
+    conditional = {name for name, resource in template["Resources"].items() if "Condition" in resource}
+    text = json.dumps(body_with(transformed, every_condition=False))
+    assert [name for name in sorted(conditional) if f"${{{name}" in text] == []
 
 
 # -- its form ----------------------------------------------------------------------------------------------------------

@@ -213,7 +213,8 @@ def test_operators_have_exactly_what_their_commands_need_in_addition() -> None:
     needed |= {action for action in sweep if action.startswith("dynamodb:")}
     for command in SAM_COMMANDS.values():
         needed |= command
-    assert actions(OPERATE) - COMPANION_STACKS == needed - actions(*POLICIES)
+    # The deployer stores the key of NotifyUrl only, in EventBridge's own secret.
+    assert actions(OPERATE) - COMPANION_STACKS == needed - actions(*POLICIES) | {"secretsmanager:PutSecretValue"}
     for name in ("CompanionStack", "WebFunctionCode"):
         for action in COMPANION_STACKS:
             assert may(action, arn("cloudformation", f"stack/{STACK}-1a2b3c4d-{name}/*"), (OPERATE,))
@@ -297,7 +298,10 @@ NAMED = {
     "AWS::SQS::Queue": ("sqs:CreateQueue", "sqs", "{stack}-{id}-AbCdEfGhIjKl"),
     "AWS::SecretsManager::Secret": ("secretsmanager:CreateSecret", "secretsmanager", "secret:{id}-AbCdEfGhIjKl-Ab12Cd"),
     "AWS::CloudWatch::Alarm": ("cloudwatch:PutMetricAlarm", "cloudwatch", "alarm:{stack}-{id}-AbCdEfGhIjKl"),
-    "AWS::Events::Rule": ("events:PutRule", "events", "rule/{stack}-{id}-AbCdEfGhIjKl"),
+    "AWS::Events::ApiDestination": ("events:CreateApiDestination", "events", "api-destination/{stack}-{id}-AbCdEf"),
+    "AWS::Events::Connection": ("events:CreateConnection", "events", "connection/{stack}-{id}-AbCdEfGhIjKl"),
+    "AWS::EventSchemas::Registry": ("schemas:CreateRegistry", "schemas", "registry/{stack}"),
+    "AWS::EventSchemas::Schema": ("schemas:CreateSchema", "schemas", "schema/{stack}/terra-connections@{id}"),
     "AWS::CodeDeploy::Application": ("codedeploy:CreateApplication", "codedeploy", "application:{stack}-{id}-AbCdEfG"),
     "AWS::CodeDeploy::DeploymentGroup": (
         *("codedeploy:CreateDeploymentGroup", "codedeploy"),
@@ -305,6 +309,16 @@ NAMED = {
     ),
 }
 EXPLICIT = (
+    ("events:PutRule", arn("events", f"rule/{STACK}-ReconcileSchedule-AbCdEfGhIjKl")),
+    ("events:PutRule", arn("events", f"rule/{STACK}/{STACK}-NotifyRule-AbCdEfGhIjKl")),
+    (
+        "secretsmanager:CreateSecret",
+        arn("secretsmanager", f"secret:events!connection/{STACK}-NotifyConnection-AbC/1b-Ab12Cd"),
+    ),
+    (
+        "iam:CreateServiceLinkedRole",
+        "arn:aws:iam::000000000000:role/aws-service-role/apidestinations.events.amazonaws.com/AWSServiceRoleForAmazonEventBridgeApiDestinations",
+    ),
     ("events:CreateEventBus", arn("events", f"event-bus/{STACK}")),
     ("logs:CreateLogGroup", arn("logs", f"log-group:{STACK}-FunctionsLog-AbCdEfGhIjKl")),
     ("logs:CreateLogGroup", arn("logs", f"log-group:/aws/vendedlogs/apis/{STACK}")),
@@ -390,7 +404,7 @@ def test_the_role_without_a_boundary_gets_codedeploy_s_policy_only() -> None:
 def test_sam_s_roles_are_those_that_the_policies_permit() -> None:
     safe = cloudformation.transformed(cloudformation.parsed(), parameters={"SafeDeployments": "true"})["Resources"]
     for name, role in safe.items():
-        if role["Type"] == "AWS::IAM::Role":
+        if role["Type"] == "AWS::IAM::Role" and name != "NotifyRole":  # which is not SAM's: see test_notifications.py
             policies = {arn.partition(":aws:policy/")[2] for arn in role["Properties"]["ManagedPolicyArns"]}
             expected = CODEDEPLOY if name == "CodeDeployServiceRole" else BASIC
             assert policies == {expected.partition(":aws:policy/")[2]}, name
@@ -399,6 +413,9 @@ def test_sam_s_roles_are_those_that_the_policies_permit() -> None:
 
 def test_a_role_is_passed_to_the_service_that_uses_it_only() -> None:
     assert may("iam:PassRole", ROLE, iam_PassedToService="lambda.amazonaws.com")
+    notify_role = iam_arn(f"role/{STACK}-NotifyRole-AbCdEf")
+    assert may("iam:PassRole", notify_role, iam_PassedToService="events.amazonaws.com")
+    assert not may("iam:PassRole", ROLE, iam_PassedToService="events.amazonaws.com")
     assert may("iam:PassRole", CODEDEPLOY_ROLE, iam_PassedToService="codedeploy.amazonaws.com")
     for service in ("ec2.amazonaws.com", "cloudformation.amazonaws.com", "codedeploy.amazonaws.com"):
         assert not may("iam:PassRole", ROLE, iam_PassedToService=service)
@@ -420,7 +437,9 @@ def test_the_deployer_cannot_change_its_own_permissions() -> None:
 
 def test_the_role_of_github_has_no_permissions_of_operators() -> None:
     assert resolved()["GitHubRole"]["Properties"]["ManagedPolicyArns"] == list(POLICIES)
-    assert not {"secretsmanager:PutSecretValue", "dynamodb:Scan", "lambda:InvokeFunction"} & actions(*POLICIES)
+    assert not {"dynamodb:Scan", "lambda:InvokeFunction"} & actions(*POLICIES)
+    for name in ("TerraSecret", "SigningSecrets", "ServiceKeys", "NotifyKey"):
+        assert not may("secretsmanager:PutSecretValue", arn("secretsmanager", f"secret:{name}-AbCdEf-Ab12Cd"))
 
 
 def test_each_policy_is_within_iam_s_limit() -> None:

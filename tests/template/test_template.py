@@ -183,6 +183,12 @@ def test_every_queue_is_encrypted_and_has_a_dead_letter_queue_with_an_alarm(temp
         for found in re.findall(r'"OnFailure": \{[^{}]*"Destination": (\{[^{}]*\})', json.dumps(template["Resources"]))
         for found in [json.loads(found)]
     }
+    # And events that a rule could not deliver.
+    dead_letter_queues |= {
+        name_of(target["DeadLetterConfig"]["Arn"])
+        for rule in of_type(template, "AWS::Events::Rule").values()
+        for target in rule["Properties"]["Targets"]
+    }
     watched = {
         dimension["Value"]["Fn::GetAtt"][0]
         for alarm in alarms(template).values()

@@ -41,7 +41,7 @@ def published() -> list[Detail]:
         (confirmed_facts(user(OLD), at(3)),),
         (confirmed_facts(user(OLD, "ACTIVITY"), at(4)),),
         (confirmed_facts(user(NEW), at(5)),),
-        reconnect_facts(user(NEW), user(OLD), at(6)),
+        tuple(reconnect_facts(user(NEW), user(OLD), at(6))),
         (confirmed_facts(user(OLD), at(0)),),
         (revocation_facts(user(NEW), at(8), by="deauth"),),
         (),
