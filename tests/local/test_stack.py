@@ -159,6 +159,7 @@ def test_the_secrets_contain_the_keys(stack: Stack) -> None:
         "terra-connections/PseudonymKey": {
             "key": json.loads((stack.directory / "keys.json").read_text())["pseudonym_key"]
         },
+        "terra-connections/NotifyKey": {"key": stack.notify_key},
     }
     stored = {name: json.loads(client.get_secret_value(SecretId=name)["SecretString"]) for name in wanted}
     client.close()
