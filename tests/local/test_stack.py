@@ -169,7 +169,7 @@ def test_the_secrets_contain_the_keys(stack: Stack) -> None:
 def test_no_secret_is_on_a_command_line(stack: Stack) -> None:
     lines = [command_line(process) for process in psutil.process_iter()]
     assert any("terra_simulator" in line for line in lines)
-    for secret in (stack.terra_api_key, stack.signing_secret, stack.service_key):
+    for secret in (stack.terra_api_key, stack.signing_secret, stack.service_key, stack.notify_key):
         assert not [line for line in lines if secret in line]
 
 
