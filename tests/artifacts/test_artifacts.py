@@ -29,7 +29,7 @@ PACKAGES = [name for name in LAYERS if name != "TerraConnectionsLayer"]
 LARGEST = {
     "AuthorizerDependenciesLayer": (32_000_000, 12_000_000),
     "DependenciesLayer": (32_000_000, 12_000_000),
-    "TerraConnectionsLayer": (920_000, 440_000),
+    "TerraConnectionsLayer": (970_000, 465_000),
 }
 LARGEST_FUNCTION = (10_000, 6_000)
 
