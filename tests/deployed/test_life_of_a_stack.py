@@ -143,6 +143,7 @@ def test_with_notify_url_a_login_is_sent_to_the_endpoint(one: Deployment, author
     with https_endpoint(authority) as (url, received):
         one.configure(NotifyUrl=url)
         one.deploy()
+        one.warm_up()
         one.connect(reference_id)
         [request] = eventually(
             lambda: [each for each in received if each["body"]["detail"]["reference_id"] == reference_id], within=120
