@@ -404,7 +404,7 @@ def test_the_role_without_a_boundary_gets_codedeploy_s_policy_only() -> None:
 def test_sam_s_roles_are_those_that_the_policies_permit() -> None:
     safe = cloudformation.transformed(cloudformation.parsed(), parameters={"SafeDeployments": "true"})["Resources"]
     for name, role in safe.items():
-        if role["Type"] == "AWS::IAM::Role" and name != "NotifyRole":  # which is not SAM's: see test_notifications.py
+        if role["Type"] == "AWS::IAM::Role" and name != "NotifyRole":  # tested in test_notify_parameters.py
             policies = {arn.partition(":aws:policy/")[2] for arn in role["Properties"]["ManagedPolicyArns"]}
             expected = CODEDEPLOY if name == "CodeDeployServiceRole" else BASIC
             assert policies == {expected.partition(":aws:policy/")[2]}, name

@@ -118,7 +118,7 @@ def boundary(resources: Resources) -> set[tuple[str, str]]:
     return {
         (action, name_of(resource))
         for statement in policy["Statement"]
-        # The conditional one is that of NotifyRole, which belongs to no function (test_notifications.py).
+        # The conditional one is that of NotifyRole, which belongs to no function (test_notify_parameters.py).
         if "Fn::If" not in statement and statement["Sid"] != ENVIRONMENT_KEY_SID
         for action in listed(statement["Action"])
         for resource in listed(statement["Resource"])
