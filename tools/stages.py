@@ -58,9 +58,14 @@ def read(name: str, config: Path = ROOT / "samconfig.toml") -> Stage:
     """Return a stage.
 
     Raises:
-        StageError: samconfig.toml has no such stage, or does not name its stack.
+        StageError: samconfig.toml cannot be read, has no such stage, or does not name its stack.
     """
-    stages = {key: of for key, of in tomllib.loads(config.read_text()).items() if isinstance(of, dict)}
+    try:
+        content = tomllib.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # a UnicodeDecodeError and a TOMLDecodeError are ValueErrors
+        message = f"{config.name} cannot be read: {one_line(error)}"
+        raise StageError(message) from error
+    stages = {key: of for key, of in content.items() if isinstance(of, dict)}
     if name not in stages:
         known = ", ".join(sorted(stages.keys() - {"default"}))
         message = (

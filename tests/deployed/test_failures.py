@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -36,7 +37,7 @@ import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
-COMMANDS = ("deploy", "secrets", "doctor", "restore")
+COMMANDS = ("deploy", "secrets", "doctor", "restore", "terra", "recover", "import")
 TERRAS = {"TERRA_API_KEY": "k" * 20, "TERRA_SIGNING_SECRET": "s" * 20}
 
 
@@ -63,7 +64,7 @@ def test_missing_credentials_are_reported_with_what_to_check(two: Deployment, co
     assert "aws sts get-caller-identity" in line
 
 
-@pytest.mark.parametrize("command", ["secrets", "doctor", "restore"])
+@pytest.mark.parametrize("command", ["secrets", "doctor", "restore", "terra", "recover", "import"])
 def test_a_stage_that_is_not_deployed_is_reported(two: Deployment, command: str) -> None:
     assert "Deployed yet? (make deploy STAGE=two)" in the_line(two.make(command, "FROM=any"))
 
@@ -160,6 +161,18 @@ def test_make_secrets_on_a_cut_network_reports_one_line_and_is_repeated(two: Dep
     two.put_secrets()
     assert two.secret("SigningSecretsArn") == {"main": two.terra.signing_secret}
     assert two.secret("TerraSecretArn") == {"api_key": two.terra.api_key}
+
+
+@pytest.mark.parametrize("command", ["terra", "recover"])
+def test_an_admin_token_that_terra_rejects_is_reported(two: Deployment, command: str) -> None:
+    line = the_line(two.make(command, SINCE="1h", YES="1", TERRA_ADMIN_TOKEN="terra_at_unknown"))
+    assert "Admin token" in line
+    assert "terra_at_unknown" not in line
+
+
+def test_make_import_reports_a_file_that_it_cannot_read(two: Deployment, tmp_path: Path) -> None:
+    line = the_line(two.make("import", f"FILE={tmp_path / 'missing.csv'}", APPLY="1"))
+    assert "missing.csv" in line
 
 
 def test_make_restore_rejects_a_table_that_it_cannot_merge(two: Deployment) -> None:

@@ -155,6 +155,51 @@ def test_with_notify_url_a_login_is_sent_to_the_endpoint(one: Deployment, author
     assert "NotifyKeyArn" not in one.outputs()
 
 
+DESTINATIONS = "/api/v3/admin/environments/{}/unified-api/destinations"
+SCOPES = ["destinations:read", "destinations:write", "events:read", "events:write", "keys:read"]
+
+
+def test_make_terra_mends_the_destination_and_make_recover_gets_what_it_missed(one: Deployment) -> None:
+    reference_id, path = f"reference-{uuid4()}", DESTINATIONS.format(one.terra.dev_id)
+    with one.control() as terra, one.api() as api:
+        terra.settings(retry_scale=1000)
+        token = terra.admin_token(scopes=SCOPES)
+        headers = {"authorization": f"Bearer {token}"}
+        [destination] = terra.client.get(path, headers=headers).json()["data"]
+        gone = {"config": {"url": "http://127.0.0.1:9/webhooks/terra"}}
+        terra.client.patch(f"{path}/{destination['id']}", json=gone, headers=headers).raise_for_status()
+        user_id = terra.connect(reference_id)["user_id"]
+        with_token = {"TERRA_ADMIN_TOKEN": token, "SINCE": "1h", "YES": "1"}
+
+        mended = one.make("terra", f"DESTINATION={destination['id']}", **with_token)
+        assert mended.returncode == 0, mended.stdout + mended.stderr
+        assert one.make("terra", **with_token).stdout.endswith("as it should: nothing to change.\n")
+        assert connections_of(api, reference_id) == []
+        recovered = one.make("recover", **with_token)
+        assert "Delivered 1 of 1 events." in recovered.stdout, recovered.stdout + recovered.stderr
+        [connection] = connections_of(api, reference_id)
+        assert (connection["user_id"], connection["status"]) == (user_id, "connected")
+        assert "; 0 were not delivered." in one.make("recover", **with_token).stdout
+        assert token not in str((mended, recovered))
+        terra.settings(retry_scale=0.01)
+
+
+def test_make_import_adopts_the_connections_that_users_made_before(one: Deployment, tmp_path: Path) -> None:
+    reference_id, users = f"reference-{uuid4()}", tmp_path / "users.csv"
+    with one.control() as terra, one.api() as api:
+        user_id = terra.connect(reference_id, silent=True)["user_id"]
+        users.write_text(f"user_id,reference_id\n{user_id},{reference_id}\n{uuid4()},{reference_id}\n")
+        options = (f"FILE={users}", f"REPORTS={tmp_path}")
+        planned = one.make("import", *options)
+        assert planned.returncode == 0, planned.stdout + planned.stderr
+        assert connections_of(api, reference_id) == []
+        imported = one.make("import", *options, APPLY="1")
+        assert imported.returncode == 0, imported.stdout + imported.stderr
+        [connection] = connections_of(api, reference_id)
+        assert (connection["user_id"], connection["status"]) == (user_id, "connected")
+    assert one.make("import", *options, APPLY="1").returncode == 0
+
+
 def test_safe_deployments_switched_on_use_the_aliases_everywhere(one: Deployment, tmp_path: Path) -> None:
     before = one.aliases()
     one.configure(SafeDeployments="true")

@@ -66,6 +66,15 @@ def test_an_unknown_stage_is_rejected_with_the_existing_ones() -> None:
         stages.read("production")
 
 
+@pytest.mark.parametrize("content", [b"[dev\n", b"\xff\xfe", None], ids=["not TOML", "not UTF-8", "missing"])
+def test_an_unreadable_samconfig_is_named(tmp_path: Path, content: bytes | None) -> None:
+    config = tmp_path / "samconfig.toml"
+    if content is not None:
+        config.write_bytes(content)
+    with pytest.raises(stages.StageError, match=r"^samconfig\.toml cannot be read: .+\.$"):
+        stages.read("dev", config)
+
+
 # --- make deploy -----------------------------------------------------------------------------------------------------
 
 
