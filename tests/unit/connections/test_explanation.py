@@ -18,6 +18,7 @@ from terra_connections.connections.facts import (
     login_facts,
     login_failure_facts,
     reconnect_facts,
+    rename_facts,
     revocation_facts,
     scope_change_facts,
 )
@@ -178,10 +179,18 @@ def test_the_id_of_a_login_page_is_not_shown() -> None:
 
 
 def test_every_kind_of_fact_has_a_sentence() -> None:
-    values = {Kind.SCOPE: "added", Kind.REPLACES: None, Kind.SCOPES: ("SLEEP",)}
+    values = {Kind.SCOPE: "added", Kind.REPLACES: None, Kind.SCOPES: ("SLEEP",), Kind.RENAMED: ("at-terra", "in-app")}
     for kind in Kind:
         name = kind.of("name") if kind in (Kind.SCOPE, Kind.REPLACES) else kind
         value = values.get(kind, "value")
         assert value is None or isinstance(value, get_args(str | tuple))
         [fact] = explained(TerraUser(X).facts(LOGIN, values={name: value})).facts
         assert fact.summary.endswith(".")
+
+
+def test_a_renamed_user_is_explained_by_the_import() -> None:
+    facts = rename_facts(X, ReferenceId("at-terra"), ReferenceId("in-app"), LOGIN)
+    explanation = explained(login_facts(USER, LOGIN), facts)
+    [renamed] = [fact for fact in explanation.facts if fact.kind == "renamed"]
+    assert (renamed.value, renamed.source) == (("at-terra", "in-app"), Source.IMPORT)
+    assert {fact.source for fact in explanation.facts if fact.kind == "connected"} == {Source.WEBHOOK}

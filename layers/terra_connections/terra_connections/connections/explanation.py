@@ -26,6 +26,8 @@ class Source(StrEnum):
     WEBHOOK = "webhook"
     TERRA_RESPONSE = "terra_response"
     REQUEST = "request"
+    IMPORT = "import"
+    """`make import`, by an operator."""
     UNKNOWN = "unknown"
     """It arrived in a webhook or in a response of Terra, and no other fact of the same time shows in which."""
 
@@ -41,6 +43,7 @@ _SOURCES = {
     Kind.ABSENT: Source.TERRA_RESPONSE,
     Kind.ANNOUNCED: Source.TERRA_RESPONSE,
     Kind.PRESENT: Source.TERRA_RESPONSE,
+    Kind.RENAMED: Source.IMPORT,
 }
 """The kinds that have one source. The others came together with one of these, or with CONNECTED or REVOKED."""
 _SENTENCES = {
@@ -51,6 +54,7 @@ _SENTENCES = {
     Kind.PRESENT: "Terra's API knew it, without stating that it is authenticated.",
     Kind.OWNER: "Terra named its user.",
     Kind.ANNOUNCED: "Terra issued it for a login of this user.",
+    Kind.RENAMED: "An import gave the first reference_id, which Terra sends, to the second one, which the app uses.",
     Kind.PROVIDER: "Terra named its provider.",
     Kind.SCOPES: "Terra sent the full list of its scopes.",
     Kind.REPLACED_BY: "A reconnect replaced it by the user_id in value.",
@@ -152,7 +156,7 @@ def _sources(facts: Facts) -> Mapping[Position, Source]:
         kind, _ = _kind(stored_kind)
         source = _source(kind, fact, facts)
         # Neither of these comes with further facts.
-        if source not in (None, Source.REQUEST) and kind is not Kind.ANNOUNCED:
+        if source not in (None, Source.REQUEST, Source.IMPORT) and kind is not Kind.ANNOUNCED:
             found[fact.at] = source if found.get(fact.at, source) is source else Source.UNKNOWN
     return found
 
