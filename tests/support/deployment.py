@@ -116,8 +116,8 @@ class Deployment:
         return stack_name(self.stage)
 
     def configure(self, **parameters: str) -> None:
-        """Write parameters into samconfig.toml; an empty one is removed."""
-        self.parameters = {name: value for name, value in (self.parameters | parameters).items() if value}
+        """Write parameters into samconfig.toml. One that is not written there keeps its value in a deployed stack."""
+        self.parameters |= parameters
         self.checkout.write_stage(self.stage, self.parameters)
 
     def return_targets(self) -> dict[str, Any]:

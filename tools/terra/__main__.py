@@ -37,14 +37,15 @@ def _terra(options: argparse.Namespace) -> int:
         webhooks = side.api.webhooks()
         before = side.stored_secrets()
         can_read = READ_SECRETS in side.api.me().scopes
-        stored = adopt_known_secrets(side, webhooks, can_read=can_read)
+        named = options.destination or None
+        stored = adopt_known_secrets(side, webhooks, named=named, can_read=can_read)
         wanted = plan(
             webhooks,
             stored,
             url=side.url,
             event_types=accepted_event_types(side.api),
             rotates=options.rotate,
-            named=options.destination or None,
+            named=named,
         )
         added = sorted(stored.keys() - before.keys())
         lines = wanted.lines(side.url)

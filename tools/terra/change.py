@@ -193,17 +193,25 @@ def replace_url(destination: Destination) -> Destination:
     return destination.model_copy(update={"url": ""})
 
 
-def adopt_known_secrets(side: Side, webhooks: Sequence[Destination], *, can_read: bool) -> dict[str, str]:
+def adopt_known_secrets(
+    side: Side, webhooks: Sequence[Destination], *, named: str | None, can_read: bool
+) -> dict[str, str]:
     """Return the stored secrets; with the scope keys:read, also those of destinations that were made by hand.
 
     A secret that is stored under another name gets the name of its destination.
+
+    Args:
+        side: the stage and the Admin API.
+        webhooks: Terra's destinations.
+        named: the id of the stack's destination, whatever its URL is.
+        can_read: whether the token has the scope.
     """
     stored = side.stored_secrets()
     if not can_read:
         return stored
     renamed = dict(stored)
     for each in webhooks:
-        if each.url != side.url or each.secret_name in stored:
+        if (each.url != side.url and each.id != named) or each.secret_name in stored:
             continue
         secret = side.api.signing_secret(each.id)
         value = secret.get_secret_value() if secret else None
