@@ -428,7 +428,8 @@ class ControlApi:
                 message = "the token is unknown, expired or used"
                 raise RefusedError(message, HTTPStatus.CONFLICT)
             # The SDK's reference_id applies only if the token is not bound to one.
-            reference_id = token.reference_id or reference_id
+            if self._terra.settings.bound_tokens == "honoured":
+                reference_id = token.reference_id or reference_id
         user, emission = self._terra.connect_directly(
             fields.provider,
             reference_id,

@@ -119,6 +119,11 @@ class Destination(BaseModel):
         return str(self.config.get("url") or "")
 
     @property
+    def is_ping(self) -> bool:
+        """Whether it gets the address of a payload instead of the payload."""
+        return self.config.get("delivery") == "ping"
+
+    @property
     def shown_url(self) -> str:
         """The address without embedded credentials."""
         parts = urlsplit(self.url)

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
-from terra_simulator.destinations import Destination, Destinations
+from terra_simulator.destinations import DATA_EVENTS, Destination, Destinations
 from terra_simulator.schedule import seconds_before_retry
 from terra_simulator.settings import Settings
 from terra_simulator.signature import sign
@@ -48,6 +48,8 @@ class Delivery(BaseModel):
     trace_id: str
     type: str | None
     body: bytes
+    payload: bytes | None = None
+    """The event, if the body is a ping, which contains only its address."""
     created_at: float
     ordering_timestamp: int | str | None
     reference: str | None
@@ -68,23 +70,33 @@ class Delivery(BaseModel):
 
     def shown(self) -> dict[str, object]:
         """Return the delivery as the control API shows it."""
-        return self.model_dump(exclude={"body", "secrets"}) | {"body": readable(self.body)}
+        return self.model_dump(exclude={"body", "payload", "secrets"}) | {"body": readable(self.body)}
+
+    @property
+    def event(self) -> bytes:
+        """The event's bytes, however they are delivered."""
+        return self.body if self.payload is None else self.payload
+
+    @property
+    def sent_t(self) -> int | None:
+        """`t` of the first attempt; None if there was none."""
+        return self.t if self.t is not None or not self.attempts else int(self.attempts[0].at)
 
     def repeated(
         self, *, now: float, trace_id: str | None, ordering_timestamp: int | str | None, is_signed_anew: bool
     ) -> "Delivery":
         """Return a delivery of the same body, to be sent once: by default exactly the original bytes."""
-        sent_at = self.attempts[0].at if self.attempts else now
         return Delivery(
             event_id=self.event_id,
             destination_id=self.destination_id,
             trace_id=trace_id if trace_id is not None else self.trace_id,
             type=self.type,
             body=self.body,
+            payload=self.payload,
             created_at=now,
             ordering_timestamp=ordering_timestamp,
             reference=self.reference,
-            t=int(now) if is_signed_anew else self.t if self.t is not None else int(sent_at),
+            t=int(now) if is_signed_anew or self.sent_t is None else self.sent_t,
             secrets=self.secrets,
             headers=self.headers,
             url=self.url,
@@ -130,6 +142,7 @@ class Outbox:
         self._locks: dict[str, asyncio.Lock] = {}
         self._wake_ups: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._pings: dict[str, tuple[bytes, float]] = {}
         self.is_holding = False
 
     def deliveries(self) -> list[Delivery]:
@@ -139,6 +152,11 @@ class Outbox:
     def find(self, delivery_id: str) -> Delivery | None:
         """Return one delivery."""
         return self._log.get(delivery_id)
+
+    def pinged(self, token: str) -> bytes | None:
+        """Return the payload at the address of a ping; None if the address is unknown or has expired."""
+        payload, expires_at = self._pings.get(token, (b"", 0.0))
+        return payload if self._clock() < expires_at else None
 
     def undelivered(self) -> list[Delivery]:
         """Return the deliveries that must survive a restart."""
@@ -196,24 +214,50 @@ class Outbox:
     ) -> list[Delivery]:
         """Return a delivery of an event for each destination; one without a destination if none admits it."""
         event_id = of_event.event_id if of_event else new_id()
-        ordering_timestamp = of_event.ordering_timestamp if of_event else int(now * 1000)
+        event_type, payload = str(body.get("type")), of_event.event if of_event else as_bytes(body)
+        log = self._log.values() if of_event else ()
+        earlier = {each.destination_id: each for each in reversed(log) if each.event_id == event_id}
         vocabulary = settings.destination_vocabulary
-        admitting = [only] if only else self._destinations().admitting(str(body.get("type")), vocabulary)
-        ids: list[str | None] = [each.id for each in admitting]
-        return [
-            Delivery(
+        admitting: list[Destination | None] = [only] if only else []
+        admitting = admitting or [*self._destinations().admitting(event_type, vocabulary)]
+        found = []
+        for destination in admitting or [None]:
+            is_ping = destination is not None and destination.is_ping
+            is_ping = is_ping and (settings.pings_auth_events or event_type in DATA_EVENTS)
+            has_ordering = settings.ordering_header and (settings.ping_ordering_header or not is_ping)
+            original = earlier.get(destination.id if destination else None, of_event)
+            ordering_timestamp: int | str | None = int(now * 1000)
+            if original is not None and not settings.refresh_ordering_on_resend:
+                ordering_timestamp = original.ordering_timestamp
+            keeps_trace_id = settings.resend_trace_id == "same"
+            delivery = Delivery(
                 event_id=event_id,
-                destination_id=destination_id,
-                trace_id=new_id(),
-                type=str(body.get("type")),
-                body=of_event.body if of_event else as_bytes(body),
+                destination_id=destination.id if destination else None,
+                trace_id=original.trace_id if original and keeps_trace_id else new_id(),
+                type=event_type,
+                body=self._ping(payload, settings, now) if is_ping else payload,
+                payload=payload if is_ping else None,
                 created_at=now,
-                ordering_timestamp=ordering_timestamp if settings.ordering_header else None,
+                ordering_timestamp=ordering_timestamp if has_ordering else None,
                 reference=new_id() if settings.reference_header else None,
+                t=original.sent_t if original and not settings.refresh_t_on_resend else None,
                 next_attempt_at=now + settings.webhook_delay_s,
             )
-            for destination_id in ids or [None]
-        ]
+            found.append(delivery)
+        return found
+
+    def _ping(self, payload: bytes, settings: Settings, now: float) -> bytes:
+        """Keep a payload for a while, and return the event that has its address."""
+        token = new_id()
+        self._pings[token] = (payload, now + settings.ping_expires_in_s)
+        return as_bytes(
+            {
+                "type": "s3_payload",
+                "status": "success",
+                "url": f"{settings.ping_url or settings.public_url}/payloads/{token}",
+                "expires_in": int(settings.ping_expires_in_s),
+            }
+        )
 
     async def send(self, deliveries: Sequence[Delivery], *, concurrently: bool) -> None:
         """Attempt deliveries that a test requested, now, regardless of hold and loss."""
@@ -257,6 +301,7 @@ class Outbox:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._log.clear()
+        self._pings.clear()
         self._locks.clear()
         self._wake_ups.clear()
         self.is_holding = False
@@ -315,6 +360,8 @@ class Outbox:
         url = delivery.url or (destination.url if destination else "")
         own = [self._environment_secret]
         signing = destination.secrets(now, environment=self._environment_secret) if destination else own
+        if not settings.signs_retries_anew and delivery.secrets is None:
+            delivery.secrets = signing
         headers = delivery.header_fields(settings, t=t, secrets=signing)
         status, answer, failure = None, "", None
         try:

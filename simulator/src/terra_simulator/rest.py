@@ -3,6 +3,7 @@
 import hmac
 import json
 from http import HTTPStatus
+from typing import get_args
 
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from terra_simulator import answers
 from terra_simulator.calls import HttpEndpoint as Endpoint
 from terra_simulator.calls import recorded
 from terra_simulator.providers import PROVIDERS, SYNTHETIC
+from terra_simulator.settings import WidgetPath
 from terra_simulator.simulator import MOBILE_TOKEN_LIFETIME_S, LoginRequest, Simulator
 from terra_simulator.users import User
 
@@ -31,14 +33,14 @@ class RestApi:
             ("POST", "/api/v2/auth/authenticateUser", self._guarded(self._entitled(self.authenticate_user))),
             ("POST", "/api/v2/auth/tokens", self._guarded(self._entitled(self.mobile_token))),
             ("POST", "/api/v2/auth/generateAuthToken", self._guarded(self._entitled(self.mobile_token))),
-            ("POST", "/api/v2/auth/generateWidgetSession", self._guarded(self.generate_widget_session)),
             ("DELETE", "/api/v2/auth/deauthenticateUser", self._guarded(self.deauthenticate_user)),
             ("GET", "/api/v2/userInfo", self._guarded(self.user_info)),
             ("POST", "/api/v2/bulkUserInfo", self._guarded(self.bulk_user_info)),
             ("GET", "/api/v2/subscriptions", self._guarded(self.subscriptions)),
             ("GET", "/api/v2/integrations", self.integrations),
             ("GET", "/api/v2/integrations/detailed", self.integrations_detailed),
-            ("POST", "/api/widget/session", self._guarded(self._entitled(self.widget_session), is_widget=True)),
+            *(("POST", path, self._widget(path)) for path in get_args(WidgetPath)),
+            ("GET", "/payloads/{token}", self.payload),
         ]
         routes: list[BaseRoute] = [
             Route(path, recorded(self._terra, endpoint), methods=[method]) for method, path, endpoint in table
@@ -162,10 +164,20 @@ class RestApi:
             content["warnings"] = [f"provider {name} is unknown or not enabled" for name in unknown]
         return JSONResponse(content, settings.widget_status or (200 if settings.is_july else 201))
 
-    async def generate_widget_session(self, request: Request) -> Response:
-        """Respond as the endpoint that Terra has switched off."""
-        del request
-        return answers.legacy(HTTPStatus.GONE, "This endpoint has been replaced by /api/widget/session")
+    def _widget(self, path: str) -> Endpoint:
+        """Return the widget's endpoint at one of its addresses: the older one, too, is switched off by a setting."""
+        is_older = path.startswith("/api/v2")
+        answering = self._guarded(self._entitled(self.widget_session), is_widget=not is_older)
+
+        async def gone(_request: Request) -> Response:
+            return answers.legacy(HTTPStatus.GONE, "This endpoint has been replaced by /api/widget/session")
+
+        absent = self._guarded(gone) if is_older else self.nothing_here
+
+        async def choose(request: Request) -> Response:
+            return await (answering if path in self._terra.settings.widget_paths else absent)(request)
+
+        return choose
 
     async def mobile_token(self, request: Request) -> Response:
         """Return a token for a mobile SDK: one use, 180 seconds.
@@ -276,6 +288,13 @@ class RestApi:
         if not dev_id:
             return [name for name in PROVIDERS if name != SYNTHETIC]
         return list(self._terra.settings.enabled_providers) if dev_id == self._terra.dev_id else None
+
+    async def payload(self, request: Request) -> Response:
+        """Return the payload of a ping; 400 once its address has expired."""
+        payload = self._terra.outbox.pinged(request.path_params["token"])
+        if payload is None:
+            return answers.empty(HTTPStatus.BAD_REQUEST)
+        return Response(payload, media_type="application/json")
 
     async def nothing_here(self, request: Request) -> Response:
         """Respond to a path or method that Terra does not have, as its web server does."""

@@ -14,6 +14,9 @@ from terra_simulator.destinations import Vocabulary
 from terra_simulator.providers import ENABLED_AT_FIRST, PROVIDERS
 
 RedirectParameter = Literal["user_id", "resource", "reference_id"]
+WidgetPath = Literal[
+    "/api/widget/session", "/widget/session", "/widget/api/session", "/api/v2/auth/generateWidgetSession"
+]
 
 
 class Credentials(NamedTuple):
@@ -49,6 +52,14 @@ class Settings(BaseModel):
     retry_scale: float = Field(default=1.0, ge=0)
     refresh_t_on_retry: bool = True
     """Whether `t` of the signature is renewed on a retry is not documented."""
+    signs_retries_anew: bool = True
+    """False: a retry has the secrets of the first attempt, also after a rotation, which is not documented."""
+    refresh_t_on_resend: bool = True
+    """Whether `t` is renewed by a resend of the Admin API is not documented."""
+    resend_trace_id: Literal["new", "same"] = "new"
+    """Whether a resend is another delivery, with a trace id of its own, is not documented."""
+    refresh_ordering_on_resend: bool = False
+    """Whether the ordering timestamp is renewed by a resend is not documented."""
     signature_headers: Literal["both", "new", "old"] = "both"
     ordering_header: bool = True
     reference_header: bool = True
@@ -83,10 +94,14 @@ class Settings(BaseModel):
     """`users` returns all users at once, whatever page was requested."""
     largest_page: int | None = Field(default=None, ge=1)
     """The maximum size of a page of /subscriptions, whatever `per_page` requests."""
+    widget_paths: tuple[WidgetPath, ...] = ("/api/widget/session",)
+    """The addresses of the widget: Terra's documents spell it in three ways, and the last one is the older endpoint."""
     widget_status: Literal[200, 201] | None = None
     widget_expires_in_s: float | None = Field(default=None, ge=0)
     data_token: str | None = Field(default=None, pattern="^terra_dt_")
     """Accepted as a bearer token, in addition to the API key."""
+    bound_tokens: Literal["honoured", "ignored"] = "honoured"
+    """Whether the `reference_id` of a mobile token overrides the SDK's. A token does not show whether it is bound."""
     account: Literal[
         "in_order", "user_limit", "entitlement_required", "environment_disabled", "authorization_unavailable"
     ] = "in_order"
@@ -109,6 +124,14 @@ class Settings(BaseModel):
     """How long the previous secret also signs after a rotation, which is not documented."""
     unanswered_status: Literal["zero", "absent"] = "zero"
     """`http_status` of an attempt without a response: Terra's sources name both."""
+    ping_url: str | None = None
+    """Where a ping's payload is fetched, if not at public_url. Terra's documents name two hosts."""
+    ping_expires_in_s: float = Field(default=300.0, ge=0)
+    """`expires_in` of a ping: 300 in Terra's document; about ten minutes on its help page."""
+    ping_ordering_header: bool = True
+    """Whether a ping has the ordering timestamp is not documented."""
+    pings_auth_events: bool = False
+    """Whether auth events are sent as pings, too, which Terra's texts deny."""
     failed_rows_name_destination: bool = True
     """False: rows of events have no `destination_id`, like Terra's older ones."""
     disable_after_failures: int | None = Field(default=None, ge=1)

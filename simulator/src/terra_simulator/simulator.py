@@ -304,9 +304,9 @@ class Simulator:
         return self._emit([events.about(user, event_type, extra)])
 
     def resend(self, delivery: Delivery) -> Emission:
-        """Send an event once more, to every destination that admits it, with a new trace id and a new `t`.
+        """Send an event once more, to every destination that admits it.
 
-        Terra documents neither; the ordering timestamp stays that of the event.
+        Whether its trace id, `t` and ordering timestamp are new is not documented: settings choose.
         """
         return Emission(*self.outbox.emit([{"type": delivery.type}], of_event=delivery))
 

@@ -26,7 +26,7 @@ class Event:
     @property
     def body(self) -> object:
         """Its payload."""
-        return readable(self.first.body)
+        return readable(self.first.event)
 
     @property
     def user(self) -> Mapping[str, object]:
