@@ -71,11 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def given(name: str, what: str) -> str:
-    """Return a secret from the environment or the terminal; empty keeps the old one."""
+def given(name: str, what: str, *, empty: str = "keep the stored one") -> str:
+    """Return a secret from the environment or the terminal; empty if there is none, for the purpose that is shown."""
     value = variable(name)
     if not value and sys.stdin.isatty():
-        value = getpass.getpass(f"{what} (press Enter to keep the stored one): ")
+        value = getpass.getpass(f"{what} (press Enter to {empty}): ")
     value = value.strip()
     if problem := problem_in(value):
         message = f"{what} contains an invalid character or quotes: {problem}."

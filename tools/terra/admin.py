@@ -14,7 +14,18 @@ from pydantic import BaseModel, ValidationError
 from tools.environment import variable
 from tools.progress import say
 from tools.stages import StageError, one_line
-from tools.terra.models import Destination, Destinations, DestinationSecrets, Page, Preview, Problem, Token
+from tools.terra.models import (
+    Destination,
+    Destinations,
+    DestinationSecrets,
+    GeneratedEvent,
+    Page,
+    Preview,
+    Problem,
+    SyntheticUser,
+    SyntheticUsers,
+    Token,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -152,6 +163,11 @@ class AdminApi:
         content = self._send("GET", f"{self._destinations(destination_id)}/secrets")
         return _read(DestinationSecrets, content).secrets.signing_secret
 
+    def rotate_secret(self, destination_id: str) -> dict[str, Any]:
+        """Let Terra replace a webhook's secret, which needs the scope keys:write; the response is not documented."""
+        answer = self._send("POST", f"{self._destinations(destination_id)}/signing-secret/rotate")
+        return answer if isinstance(answer, dict) else {}
+
     def _destinations(self, destination_id: str = "") -> str:
         path = self._environment("/unified-api/destinations")
         return f"{path}/{quote(destination_id, safe='')}" if destination_id else path
@@ -185,6 +201,11 @@ class AdminApi:
         body = {"user_id": user_id, "event_id": event_id, "event_type": event_type}
         self._send("POST", f"{self._events_path()}/resend", body=body)
 
+    def generate(self, *, event_type: str, destination_id: str) -> GeneratedEvent:
+        """Let Terra deliver a generated event to one destination, which needs the scope testdata:write."""
+        body = {"type": event_type, "destination_id": destination_id}
+        return _read(GeneratedEvent, self._send("POST", f"{self._events_path()}/generate", body=body))
+
     def _events_path(self) -> str:
         if self._events is None:
             newer, older = (self._environment(path) for path in ("/events", "/webhook-events"))
@@ -196,6 +217,23 @@ class AdminApi:
                     raise
                 self._events = older
         return self._events
+
+    # -- synthetic users -------------------------------------------------------------------------------------------
+
+    def synthetic_users(self) -> list[SyntheticUser]:
+        """Return every synthetic user."""
+        return _read(SyntheticUsers, self._send("GET", self._synthetic_users())).data
+
+    def create_synthetic_user(self, body: Mapping[str, object]) -> SyntheticUser:
+        """Create a connection whose data Terra generates; it delivers to every destination that admits them."""
+        return _read(SyntheticUser, self._send("POST", self._synthetic_users(), body=body))
+
+    def stop_synthetic_user(self, user_id: str) -> None:
+        """End the generation of data. The connection remains."""
+        self._send("POST", f"{self._synthetic_users()}/{quote(user_id, safe='')}/stop")
+
+    def _synthetic_users(self) -> str:
+        return self._environment("/synthetic-users")
 
     # -- requests --------------------------------------------------------------------------------------------------
 
@@ -273,8 +311,8 @@ class AdminApi:
             return f"The Admin token has too few scopes: {said}. docs/terra.md lists the scopes of each command."
         if problem.code == "dev_id_not_found":
             return (
-                f"The Admin token does not reach the environment {self._dev_id}: compare the stack's TerraDevId with "
-                "the account and the environments of the token."
+                f"The Admin token does not reach the environment {self._dev_id}: compare the dev-id with the account "
+                "and the environments of the token."
             )
         code = f" {problem.code}" if problem.code else ""
         if not problem.code and response.status_code == HTTPStatus.NOT_FOUND:

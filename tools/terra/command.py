@@ -1,4 +1,4 @@
-"""What `make terra` and `make recover` share: options, the stage, the token, the question, one line for an error."""
+"""What the commands at Terra share: options, the stage, the token, the question, one line for an error."""
 
 from __future__ import annotations
 
@@ -95,22 +95,48 @@ def side(stage: str, config: Path, scopes: Sequence[str]) -> Iterator[Side]:
     """
     stack = deployed(stage, config)
     url, dev_id = admin_url(stack.parameters["TerraApiUrl"]), stack.parameters["TerraDevId"]
+    with http_client() as http, authorized(http, url=url, dev_id=dev_id, scopes=scopes) as api:
+        yield Side(stack, api, http)
+
+
+def http_client() -> httpx.Client:
+    """Return a client for calls to Terra.
+
+    Raises:
+        StageError: the shell's proxies are invalid.
+    """
     try:
-        http = httpx.Client(timeout=TIMEOUT, follow_redirects=False)
+        return httpx.Client(timeout=TIMEOUT, follow_redirects=False)
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         message = f"The HTTP client cannot be created: {one_line(error)} Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY."
         raise StageError(message) from None
-    with http:
-        given = token.from_environment()
-        api = AdminApi(
-            http, url=url, dev_id=dev_id, token=given or token.log_in(http, url, dev_id=dev_id, scopes=scopes)
-        )
-        try:
-            _check(api, dev_id, scopes)
-            yield Side(stack, api, http)
-        finally:
-            if given is None:
-                _end(api)
+
+
+@contextmanager
+def authorized(
+    http: httpx.Client, *, url: str, dev_id: str, scopes: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[AdminApi]:
+    """Get a token with the scopes, and check it. The token of a login is revoked at the end.
+
+    Args:
+        http: the HTTP client.
+        url: the Admin API's address.
+        dev_id: the environment.
+        scopes: what the command needs.
+        optional: what a login asks for in addition.
+
+    Raises:
+        StageError: there is no token, or it has too few rights.
+    """
+    given = token.from_environment()
+    asked = (*scopes, *optional)
+    api = AdminApi(http, url=url, dev_id=dev_id, token=given or token.log_in(http, url, dev_id=dev_id, scopes=asked))
+    try:
+        _check(api, dev_id, scopes)
+        yield api
+    finally:
+        if given is None:
+            _end(api)
 
 
 def _end(api: AdminApi) -> None:
@@ -128,7 +154,7 @@ def _check(api: AdminApi, dev_id: str, scopes: Sequence[str]) -> None:
     if me.dev_ids is not None and dev_id not in me.dev_ids:
         message = (
             f"The Admin token does not reach the environment {dev_id}, only {', '.join(me.dev_ids) or 'none'}: compare "
-            "the stack's TerraDevId."
+            "the dev-id."
         )
         raise StageError(message)
 

@@ -57,6 +57,33 @@ class DestinationSecrets(BaseModel):
     secrets: Values
 
 
+class GeneratedEvent(BaseModel):
+    """An event that Terra has generated, with a made-up user."""
+
+    event_id: str
+    user_id: str
+
+
+class SyntheticUser(BaseModel):
+    """A connection whose data Terra generates."""
+
+    user_id: str
+    reference_id: str | None = None
+    provider: str = ""
+    status: str = ""
+
+    @property
+    def is_generating(self) -> bool:
+        """Whether it still delivers data."""
+        return self.status == "generating"
+
+
+class SyntheticUsers(BaseModel):
+    """A list of synthetic users."""
+
+    data: list[SyntheticUser]
+
+
 class Page(BaseModel):
     """A page of a list, in the envelope of every list."""
 
