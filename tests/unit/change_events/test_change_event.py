@@ -218,6 +218,15 @@ class TestAReconnect:
                 consumer.receive(event)
         assert sorted(map(repr, consumer.lists[ADA].values())) == sorted(map(repr, table.listed()))
 
+    def test_an_owner_of_the_old_id_that_is_named_later_corrects_the_connection_id(self, table: Table) -> None:
+        table.write(confirmed_facts(terra_user(A, owner=None), at(1)))
+        # An `auth` and a `user_reauth` of the new id in the same millisecond.
+        table.write(confirmed_facts(terra_user(B), at(2)), *reconnect_facts(terra_user(B), TerraUser(A), at(2)))
+        before = table.listed()[0]
+        (event,) = table.events(table.write(confirmed_facts(terra_user(A), at(1))))
+        assert (event.type, event.previous, event.connection) == (ChangeType.CORRECTED, before, table.listed()[0])
+        assert event.connection.connection_id != before.connection_id
+
     def test_a_reconnect_by_another_user_emits_disconnected_and_connected(self, table: Table) -> None:
         table.write(confirmed_facts(terra_user(A), at(1)))
         events = table.events(table.write(*reconnect_facts(terra_user(B, owner=BOB), terra_user(A), at(2))))

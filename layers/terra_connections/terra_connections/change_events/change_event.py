@@ -168,8 +168,8 @@ def _with_its_link(change: Change, others: Mapping[UserId, Facts]) -> Facts | No
     old, new = change.old, change.new
     if old is None or new is None or new.replaced_by is None or old.owner not in (None, new.owner):
         return old
-    if old.replaced_by not in (None, new.replaced_by):
-        return old  # It had another successor until now; only this record contains that change.
+    if old.replaced_by is not None:
+        return old  # This record did not add the link: what else it contains is its own change.
     link, replacement = new.newest[Kind.REPLACED_BY], others.get(new.replaced_by)
     counted = replacement.newest.get(Kind.REPLACES.of(change.user_id)) if replacement else None
     if counted is None or counted.at < link.at:
