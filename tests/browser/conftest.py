@@ -39,7 +39,7 @@ def chromium(installed_chromium: Browser, request: pytest.FixtureRequest) -> Ite
         def open_page(**options: object) -> Page:
             context = installed_chromium.new_context(**options)  # type: ignore[arg-type]
             ends.callback(context.close)
-            context.tracing.start(screenshots=True, snapshots=True)
+            context.tracing.start(snapshots=True)  # a screenshot of every tab is saved besides
             contexts.append(context)
             return context.new_page()
 
