@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -325,13 +324,17 @@ class TestStoppingAndPorts:
             )
 
             def lambda_handler(event, context):
+                port = held.getsockname()[1]
                 if event["rawQueryString"]:
+                    with open(event["queryStringParameters"]["began"], "w") as began:
+                        began.write(str(port))
                     while True:
                         child.poll()
-                return held.getsockname()[1]
+                return port
             """
         )
         (project / "functions" / "echo" / "handler.py").write_text(handler)
+        began = project / "began"
         stack = textwrap.dedent(
             f"""
             import asyncio, sys, sysconfig
@@ -352,17 +355,20 @@ class TestStoppingAndPorts:
         )
         with subprocess.Popen([sys.executable, "-c", stack], stdout=subprocess.PIPE, text=True, cwd=ROOT) as supervisor:
             assert supervisor.stdout is not None
-            url = supervisor.stdout.readline().strip()
-            with httpx.Client(base_url=url, timeout=60) as client, ThreadPoolExecutor(1) as pool:
-                first = client.get("/echo").json()
-                busy = pool.submit(client.get, "/echo?busy")
-                # As soon as the first process is busy, another one responds.
-                assert until(lambda: client.get("/echo").json() != first)
-                second = client.get("/echo").json()
-                os.kill(supervisor.pid, signal.SIGKILL)
-                assert isinstance(busy.exception(), httpx.TransportError)
-        assert until(lambda: not is_held(first))
-        assert until(lambda: not is_held(second))
+            try:
+                url = supervisor.stdout.readline().strip()
+                with httpx.Client(base_url=url, timeout=60) as client, ThreadPoolExecutor(1) as pool:
+                    busy = pool.submit(client.get, "/echo", params={"began": str(began)})
+                    assert until(lambda: began.exists() and began.read_text() != "")
+                    idle_port = client.get("/echo").json()
+                    supervisor.kill()
+                    assert isinstance(busy.exception(), httpx.TransportError)
+            finally:
+                supervisor.kill()
+        busy_port = int(began.read_text())
+        assert busy_port != idle_port
+        assert until(lambda: not is_held(busy_port))
+        assert until(lambda: not is_held(idle_port))
 
 
 def is_held(port: int) -> bool:
