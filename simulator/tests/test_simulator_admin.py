@@ -1,54 +1,14 @@
 """Terra's Admin API: tokens, conventions of its calls, destinations, and webhooks that the destinations drive."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from admin_client import ALL_SCOPES, BASE, DESTINATIONS, ENVIRONMENT, Admin
 from receiver import Receiver
 from simulator_process import API_KEY, DEV_ID, SIGNING_SECRET, Terra
 from terra_simulator.signature import sign
-
-BASE = "/api/v3/admin"
-ENVIRONMENT = f"{BASE}/environments/{DEV_ID}"
-DESTINATIONS = f"{ENVIRONMENT}/unified-api/destinations"
-ALL_SCOPES = [
-    *("account:read", "connections:read", "destinations:read", "destinations:write", "events:read", "events:write"),
-    *("payloads:read", "testdata:write", "keys:read", "keys:write"),
-]
-
-
-class Admin:
-    def __init__(self, terra: Terra, client: httpx.Client) -> None:
-        self.terra = terra
-        self.client = client
-
-    def call(self, method: str, path: str, body: object = None, *, expect: int = 200, **query: str) -> Any:  # noqa: ANN401 - JSON
-        response = self.client.request(method, path, json=body, params=query or None)
-        assert response.status_code == expect, response.text
-        return response.json() if response.content else None
-
-    def code(self, method: str, path: str, body: object = None, *, expect: int, **query: str) -> str:
-        response = self.client.request(method, path, json=body, params=query or None)
-        assert response.status_code == expect, response.text
-        assert response.headers["content-type"] == "application/problem+json"
-        assert "status" not in response.json()
-        return str(response.json()["code"])
-
-    def token(self, **fields: object) -> str:
-        return str(self.terra.control("POST", "/admin_tokens", fields)["token"])
-
-    def use(self, token: str) -> None:
-        self.client.headers["authorization"] = f"Bearer {token}"
-
-
-@pytest.fixture
-def admin(terra: Terra) -> Iterator[Admin]:
-    with httpx.Client(base_url=terra.url, timeout=30, trust_env=False) as client:
-        admin = Admin(terra, client)
-        admin.use(admin.token(scopes=ALL_SCOPES))
-        yield admin
 
 
 def signed_by(receiver: Receiver, secret: str) -> list[str]:

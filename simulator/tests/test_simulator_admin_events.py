@@ -1,25 +1,21 @@
 """Terra's Admin API: events and their attempts in both versions, resends, generated events, users, synthetic users."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import httpx
 import pytest
 
+from admin_client import DESTINATIONS, ENVIRONMENT, Admin
 from receiver import Receiver
 from simulator_process import Terra
-from test_simulator_admin import ALL_SCOPES, DESTINATIONS, ENVIRONMENT, Admin
 
 ROWS = f"{ENVIRONMENT}/webhook-events"
 EVENTS = f"{ENVIRONMENT}/events"
 
 
-@pytest.fixture
-def admin(terra: Terra) -> Iterator[Admin]:
+@pytest.fixture(autouse=True)
+def october(terra: Terra) -> None:
+    """The older version, unless a test chooses the newer one; retries are not accelerated."""
     terra.set(admin_version="october", retry_scale=1)
-    with httpx.Client(base_url=terra.url, timeout=30, trust_env=False) as client:
-        admin = Admin(terra, client)
-        admin.use(admin.token(scopes=ALL_SCOPES))
-        yield admin
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -1,24 +1,15 @@
 """What Terra does not document, and settings choose: resends, retries after a rotation, pings, the widget's path."""
 
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from admin_client import DESTINATIONS, ENVIRONMENT, Admin
 from receiver import Receiver
 from simulator_process import Terra
-from test_simulator_admin import ALL_SCOPES, DESTINATIONS, ENVIRONMENT, Admin
 
 WIDGET = ("/api/widget/session", "/widget/session", "/widget/api/session", "/api/v2/auth/generateWidgetSession")
-
-
-@pytest.fixture
-def admin(terra: Terra) -> Iterator[Admin]:
-    with httpx.Client(base_url=terra.url, timeout=30, trust_env=False) as client:
-        admin = Admin(terra, client)
-        admin.use(admin.token(scopes=ALL_SCOPES))
-        yield admin
 
 
 @pytest.mark.parametrize("is_kept", [False, True])
