@@ -7,6 +7,8 @@ import httpx
 import pytest
 
 from local.testing import Stack
+from terra_connections.users.pseudonym import Pseudonyms
+from terra_connections.users.store import UserStore
 from tests.support.api import connections_of
 from tests.support.handlers import Handlers, running_handlers
 from tests.support.tables import Tables
@@ -45,3 +47,14 @@ def user_id(api: httpx.Client, terra: Terra, reference_id: str) -> str:
     user = terra.connect(reference_id)
     eventually(lambda: connections_of(api, reference_id))
     return str(user["user_id"])
+
+
+@pytest.fixture
+def users(handlers: Handlers, stack: Stack, dynamodb: "DynamoDBClient") -> UserStore:
+    """The store of users, configured as in the functions."""
+    return UserStore(
+        dynamodb,
+        connections_table=stack.tables.connections,
+        sessions_table=stack.tables.sessions,
+        pseudonyms=Pseudonyms(handlers.environments["erase_person"]["PSEUDONYM_KEY"]),
+    )

@@ -11,16 +11,16 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import boto3
 import httpx
 import pytest
 from cfnlint.api import lint
 from samtranslator.yaml_helper import yaml_parse
 
-from local import messages, testing
+from local import testing
 from local.gateway.http_server import listen
 from local.notifications import KEY_HEADER
 from tests.support.api import connections_of
+from tests.support.bus import subscribed_queue
 from tests.support.documents import blocks, section
 from tests.support.processes import kill_with_descendants
 from tests.support.terra import Terra
@@ -223,22 +223,11 @@ def aws(stack: Stack) -> dict[str, str]:
 def test_the_reader_of_the_queue_handles_each_event_of_the_rule_once(
     stack: Stack, terra: Terra, reference_id: str, tmp_path: Path
 ) -> None:
-    name = f"Reader{uuid4().hex[:8]}"
-    queues = messages.services("", stack.aws_url).queues()
-    url = queues.create_queue(QueueName=name)["QueueUrl"]
-    events = boto3.client(
-        "events",
-        endpoint_url=stack.aws_url,
-        region_name=stack.region,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
     pattern = yaml_parse(template(QUEUE))["Resources"]["ConnectionEvents"]["Properties"]["EventPattern"]
-    bus = stack.event_buses["EventBus"]
-    events.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps(pattern))
-    arn = f"arn:aws:sqs:{stack.region}:000000000000:{name}"
-    events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
-    with running(QUEUE, tmp_path, {**aws(stack), "QUEUE_URL": url}) as output:
+    with (
+        subscribed_queue(stack, pattern) as (queues, url),
+        running(QUEUE, tmp_path, {**aws(stack), "QUEUE_URL": url}) as output,
+    ):
         user_id = new_user_id()
         deliver(terra, auth_event(user_id, reference_id), deauth_event(user_id, reference_id))
         eventually(lambda: reference_id in output.read_text())
@@ -250,11 +239,6 @@ def test_the_reader_of_the_queue_handles_each_event_of_the_rule_once(
         lines = [line for line in output.read_text().splitlines() if reference_id in line or "alice" in line]
     assert lines[0] == f"disconnected {reference_id} {user_id}"
     assert len(lines) == 2
-    events.remove_targets(Rule=name, EventBusName=bus, Ids=["queue"])
-    events.delete_rule(Name=name, EventBusName=bus)
-    queues.delete_queue(QueueUrl=url)
-    queues.close()
-    events.close()
 
 
 # --- the templates ----------------------------------------------------------------------------------------------------

@@ -4,17 +4,15 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
-import boto3
 import httpx
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 from jsonschema import Draft202012Validator, FormatChecker
 
-from local import messages
 from local.testing import Stack
 from tests.support.api import connections_of
+from tests.support.bus import subscribed_queue
 from tests.support.documents import closed, event_schema
 from tests.support.handlers import Handlers, Run, aws_error, fake_response
 from tests.support.terra import Terra
@@ -67,28 +65,8 @@ class Listener:
 
 @pytest.fixture(scope="module")
 def listener(stack: Stack) -> Iterator[Listener]:
-    name = f"Listener{uuid4().hex[:8]}"
-    services = messages.services(stack.dynamodb_url, stack.aws_url)
-    client = services.queues()
-    url = client.create_queue(QueueName=name)["QueueUrl"]
-    events = boto3.client(
-        "events",
-        endpoint_url=stack.aws_url,
-        region_name=stack.region,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
-    bus = stack.event_buses["EventBus"]
-    pattern = json.dumps({"source": ["terra-connections"]})
-    events.put_rule(Name=name, EventBusName=bus, EventPattern=pattern)
-    arn = f"arn:aws:sqs:{stack.region}:000000000000:{name}"
-    events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "listener", "Arn": arn}])
-    yield Listener(client, url)
-    events.remove_targets(Rule=name, EventBusName=bus, Ids=["listener"])
-    events.delete_rule(Name=name, EventBusName=bus)
-    client.delete_queue(QueueUrl=url)
-    client.close()
-    events.close()
+    with subscribed_queue(stack, {"source": ["terra-connections"]}) as (client, url):
+        yield Listener(client, url)
 
 
 def deliver(terra: Terra, body: dict[str, Any]) -> None:

@@ -17,7 +17,6 @@ from terra_connections.connections.cursor import VALID_FOR, Cursors
 from terra_connections.connections.facts import VERIFICATION_LAG
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.ids import ReferenceId, UserId
-from terra_connections.users.pseudonym import Pseudonyms
 from terra_connections.users.store import UserStore
 from tests.support.handlers import Handlers, http_event
 from tests.support.tables import Tables, own_tables
@@ -85,17 +84,6 @@ def loaded(tables: Tables, reference_id: str) -> Iterator[list[str]]:
     tables.add_connections(stored(user_id, f"{reference_id}-{n}") for n, user_id in enumerate(ids))
     yield ids
     tables.remove_connections(ids)
-
-
-@pytest.fixture
-def users(handlers: Handlers, stack: Stack, dynamodb: "DynamoDBClient") -> UserStore:
-    """The store of users, configured as in the functions."""
-    return UserStore(
-        dynamodb,
-        connections_table=stack.tables.connections,
-        sessions_table=stack.tables.sessions,
-        pseudonyms=Pseudonyms(handlers.environments["list_connections"]["PSEUDONYM_KEY"]),
-    )
 
 
 @pytest.fixture

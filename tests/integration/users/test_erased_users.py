@@ -21,7 +21,6 @@ from terra_connections.sessions.store import SessionStore
 from terra_connections.sessions.widget_reports import WidgetReportStore
 from terra_connections.terra import client as terra_api
 from terra_connections.terra import transport
-from terra_connections.users.pseudonym import Pseudonyms
 from terra_connections.users.store import UserStore
 from tests.support.api import connections_of, create_session
 from tests.support.handlers import STALE_INDEX, Handlers, Run, http_event, pause
@@ -53,17 +52,6 @@ def connect_accounts(terra: Terra, reference_id: str, count: int) -> None:
 
 def at_terra(terra: Terra, reference_id: str) -> list[dict[str, Any]]:
     return [user for user in terra.client.get("/_control/users").json() if user["reference_id"] == reference_id]
-
-
-@pytest.fixture
-def users(handlers: Handlers, stack: Stack, dynamodb: "DynamoDBClient") -> UserStore:
-    """The store, configured as in the functions."""
-    return UserStore(
-        dynamodb,
-        connections_table=stack.tables.connections,
-        sessions_table=stack.tables.sessions,
-        pseudonyms=Pseudonyms(handlers.environments["erase_person"]["PSEUDONYM_KEY"]),
-    )
 
 
 # --- a stale index ---------------------------------------------------------------------------------------------------
