@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from local.processes import StackError
-from tools.environment import variable
+from tools.environment import LOOPBACK, variable
 
 API_URL: Final = "TERRA_API_URL"
 WIDGET_URL: Final = "TERRA_WIDGET_URL"
@@ -20,7 +20,6 @@ API_KEY: Final = "TERRA_API_KEY"
 SIGNING_SECRET: Final = "TERRA_SIGNING_SECRET"  # noqa: S105 - the name of a variable
 VARIABLES: Final = (API_URL, WIDGET_URL, DEV_ID, API_KEY, SIGNING_SECRET)
 
-_LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 _URL: Final = re.compile(r"https?://[!-~]+", re.ASCII)
 _DEV_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 _SECRET: Final = re.compile(r"[!-~]+", re.ASCII)
@@ -63,7 +62,7 @@ def read(simulator_url: str, *, dev_id: str, api_key: str, signing_secret: str) 
     }
     given = check()
     chosen = defaults | given
-    if urlsplit(chosen[API_URL]).hostname not in _LOOPBACK:
+    if urlsplit(chosen[API_URL]).hostname not in LOOPBACK:
         missing = [name for name in (WIDGET_URL, DEV_ID, API_KEY) if name not in given]
         if missing:
             message = f"{API_URL} names another Terra, which needs {' and '.join(missing)}, too (docs/local.md)."
@@ -111,5 +110,5 @@ def is_address(value: str) -> bool:
         is_known = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         return False
-    is_safe = parts.scheme == "https" or parts.hostname in _LOOPBACK
+    is_safe = parts.scheme == "https" or parts.hostname in LOOPBACK
     return is_known and is_safe and not (parts.query or parts.fragment or "@" in parts.netloc)

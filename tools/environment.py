@@ -7,6 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERYWHERE = "*"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+"""The names of this machine, to which http is allowed."""
 
 _removed_proxies: list[dict[str, str]] = []
 """The proxies that `remove_aws_settings` removed from this process, for the child processes that use the network."""

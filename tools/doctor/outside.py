@@ -26,6 +26,7 @@ from terra_connections.webhooks.signature import sign
 from tools.doctor import app_links
 from tools.doctor.finding import Finding, Sign, fine, inconclusive, wrong
 from tools.doctor.inside import OWN_DELIVERY
+from tools.environment import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +39,6 @@ CLOCKS_DIFFER_BY: Final = 30.0  # seconds
 UNKNOWN_USER: Final = "doctor"
 """A reference_id that belongs to no user."""
 _ACCOUNT_REFUSED: Final = {httpx.codes.PAYMENT_REQUIRED, httpx.codes.FORBIDDEN, httpx.codes.SERVICE_UNAVAILABLE}
-_LOOPBACK: Final = {"127.0.0.1", "localhost"}
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ class Doctor:
             yield fine(what, f"{issuer} has {keys}")
 
     def _is_local(self) -> bool:
-        return urlsplit(self.stack.parameters.get("PublicBaseUrl", "")).hostname in _LOOPBACK
+        return urlsplit(self.stack.parameters.get("PublicBaseUrl", "")).hostname in LOOPBACK
 
 
 def _delivery(what: str, url: str, response: httpx.Response) -> Finding:

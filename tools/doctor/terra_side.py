@@ -10,7 +10,8 @@ import httpx
 from tools.doctor.finding import fine, inconclusive, wrong
 from tools.stages import StageError
 from tools.terra import token
-from tools.terra.admin import TIMEOUT, AdminApi, admin_url
+from tools.terra.admin import AdminApi, admin_url
+from tools.terra.command import http_client
 from tools.terra.deliveries import events
 from tools.terra.plan import EVENT_TYPES, plan
 
@@ -35,7 +36,7 @@ def check(stack: Stack, secrets: Secrets, clock: Callable[[], float]) -> Iterato
         if given is None:
             yield fine(SUBJECT, f"was not checked, because {token.TOKEN_VARIABLE} is not set (docs/terra.md)")
             return
-        with httpx.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=not stack.is_local) as http:
+        with http_client() as http:
             url = admin_url(stack.parameters["TerraApiUrl"])
             api = AdminApi(http, url=url, dev_id=stack.parameters["TerraDevId"], token=given)
             yield from _compare(stack, api, secrets.get("SigningSecrets", {}), datetime.fromtimestamp(clock(), UTC))

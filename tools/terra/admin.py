@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from tools.environment import variable
+from tools.environment import LOOPBACK, variable
 from tools.progress import say
 from tools.stages import StageError, one_line
 from tools.terra.models import (
@@ -40,7 +40,6 @@ PAGE: Final = 200  # rows; a greater limit is reduced to it
 _TRIES: Final = 4
 _LONGEST_WAIT: Final = 120.0  # seconds
 _LONGEST_TEXT: Final = 300
-_LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 _LOGIN: Final = "Set TERRA_ADMIN_TOKEN to a valid token of Terra's Admin API (docs/terra.md)."
 _REMEDIES: Final = {
     "unauthorized": f"it is unknown, or was revoked. {_LOGIN}",
@@ -88,12 +87,12 @@ def admin_url(terra_api_url: str) -> str:
         if (
             not parts.host
             or parts.scheme not in {"http", "https"}
-            or (parts.scheme == "http" and parts.host not in _LOOPBACK)
+            or (parts.scheme == "http" and parts.host not in LOOPBACK)
         ):
             message = f"{URL_VARIABLE} must be an https address: the token would be sent there."
             raise StageError(message)
         return named.rstrip("/")
-    if api.hostname in _LOOPBACK:
+    if api.hostname in LOOPBACK:
         return f"{api.scheme}://{api.netloc}{urlsplit(PRODUCTION).path}"
     return PRODUCTION
 

@@ -39,7 +39,7 @@ def accepted_event_types(api: AdminApi) -> tuple[str, ...]:
     names = list(EVENT_TYPES)
     while names:
         try:
-            api.dry_run("POST", body=_draft("https://example.com/", names))
+            api.dry_run("POST", body=draft("https://example.com/", names))
         except AdminRefused as error:
             said = " ".join([*error.problem.errors, error.problem.detail or ""])
             rejected = set(names) & set(re.findall(r"\w+", said))
@@ -52,7 +52,8 @@ def accepted_event_types(api: AdminApi) -> tuple[str, ...]:
     raise AssertionError  # pragma: no cover - `auth` remains
 
 
-def _draft(url: str, event_types: Sequence[str]) -> dict[str, object]:
+def draft(url: str, event_types: Sequence[str]) -> dict[str, object]:
+    """Return the body that creates an inactive webhook destination."""
     return {"type": "webhook", "config": {"url": url}, "event_types": list(event_types), "active": False}
 
 
@@ -78,7 +79,7 @@ class Changes:
         for each in (*plan.drafts, *plan.retired):
             say(f"Terra would {api.dry_run('DELETE', each.id).would} {each.id}.")
         if plan.creates:
-            said = api.dry_run("POST", body=_draft(self.side.url, plan.event_types)).would
+            said = api.dry_run("POST", body=draft(self.side.url, plan.event_types)).would
             say(f"Terra would {said} a destination.")
         if plan.current is not None and plan.changes:
             said = api.dry_run("PATCH", plan.current.id, plan.changes).would
@@ -90,9 +91,9 @@ class Changes:
         Raises:
             StageError: a step failed; a repeat of the command continues.
         """
-        for draft in plan.drafts:
-            self.side.api.delete(draft.id)
-            say(f"Deleted the inactive destination {draft.id}.")
+        for each in plan.drafts:
+            self.side.api.delete(each.id)
+            say(f"Deleted the inactive destination {each.id}.")
         current = self._created(plan.event_types) if plan.creates else self._updated(plan)
         for old in plan.retired:
             self._retire(old, current)
@@ -104,7 +105,7 @@ class Changes:
     def _created(self, event_types: Sequence[str]) -> Destination:
         """Create a destination that is active only when the stack accepts its signature."""
         api = self.side.api
-        new = api.create(_draft(self.side.url, event_types))
+        new = api.create(draft(self.side.url, event_types))
         say(f"Created the destination {new.id}, inactive.")
         if new.signing_secret is None:
             api.delete(new.id)

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import httpx
 
+from terra_connections.secret import KEPT_FOR
 from terra_connections.webhooks.signature import sign
 from tools.progress import step
 from tools.stages import StageError, one_line
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-CACHED_FOR: Final = timedelta(seconds=125)
-"""The functions read the signing secrets again after two minutes."""
+CACHED_FOR: Final = KEPT_FOR + timedelta(seconds=5)
+"""After this time every function has read the signing secrets again."""
 GRACE: Final = timedelta(minutes=1)
 """How much longer a stack may reject a new secret, or fail because it has had none before."""
 INTERVAL: Final = 5.0  # seconds

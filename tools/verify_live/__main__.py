@@ -19,7 +19,7 @@ import httpx
 from pydantic import SecretStr
 
 from tools import put_secrets
-from tools.environment import ROOT, variable
+from tools.environment import LOOPBACK, ROOT, variable
 from tools.progress import say, step
 from tools.stages import StageError, one_line
 from tools.terra import command
@@ -43,7 +43,6 @@ API_URL: Final = "TERRA_API_URL"
 WITHIN: Final = 540.0
 """Seconds for the deliveries: Terra's pages state 30 s and 5 min for the first retry."""
 LAST_PORT: Final = 65_535
-_LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 _TUNNEL: Final = (
     "start a tunnel from a public https address to it (for example cloudflared tunnel --url http://{host}:{port}), and "
     "set RECEIVER_URL to that address"
@@ -147,7 +146,7 @@ def _receiver_url(options: argparse.Namespace) -> str:
     except httpx.InvalidURL as error:
         message = f"RECEIVER_URL is not an address: {one_line(error)}"
         raise StageError(message) from None
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.host in _LOOPBACK)
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.host in LOOPBACK)
     if not parts.host or not is_safe or parts.query or parts.fragment:
         message = f"RECEIVER_URL must be an https address without a query: {tunnel}."
         raise StageError(message)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from tools.terra.admin import AdminRefused
+from tools.terra.change import draft
 from tools.terra.plan import EVENT_TYPES
 from tools.verify_live.facts import names
 from tools.verify_live.scratch import LOGIN, MARKER, OF_TOKEN, SYNTHETIC
@@ -53,9 +54,8 @@ def event_types(api: AdminApi, facts: Facts) -> list[str]:
 
 
 def _is_accepted(api: AdminApi, name: str) -> bool:
-    body = {"type": "webhook", "config": {"url": "https://example.com/"}, "event_types": [name], "active": False}
     try:
-        api.dry_run("POST", body=body)
+        api.dry_run("POST", body=draft("https://example.com/", [name]))
     except AdminRefused as error:
         if error.status not in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
             raise

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr
 
+from tools.environment import LOOPBACK
 from tools.terra import deliveries
 from tools.terra.admin import AdminRefused
 from tools.terra.plan import EVENT_TYPES
@@ -208,7 +209,7 @@ def synthetic(run: Run) -> Steps:
     user = run.api.create_synthetic_user(
         {"duration_hours": 24, "description": "A healthy adult.", "reference_id": SYNTHETIC, "backfill_days": 0}
     )
-    while not (data := [each for each in _received(run, user.user_id) if each.type not in EVENT_TYPES]):
+    while not (data := [each for each in run.receiver.of(RESEND, user.user_id) if each.type not in EVENT_TYPES]):
         yield
     marks = data[0].user
     facts = run.facts
@@ -216,7 +217,7 @@ def synthetic(run: Run) -> Steps:
     is_marked = "SYNTHETIC" in provider.upper()
     facts.settle("synthetic_mark", "provider SYNTHETIC" if is_marked else "not by the provider", names(data[0].content))
     ends_at = time.monotonic() + run.patience
-    while not (auth := [each for each in _received(run, user.user_id) if each.type == "auth"]):
+    while not (auth := [each for each in run.receiver.of(RESEND, user.user_id) if each.type == "auth"]):
         if time.monotonic() > ends_at:
             facts.settle("synthetic_auth", "no", f"none within {run.patience:.0f} s of its first data")
             facts.leave(["ping_auth"], "The synthetic user sends no `auth` event.")
@@ -246,10 +247,6 @@ def resend(run: Run) -> Steps:
     facts.settle("trace_id_on_resend", _compared(original.trace_id, again.trace_id))
     facts.settle("ordering_timestamp_on_resend", _compared(original.ordering_timestamp, again.ordering_timestamp))
     _settle_time(facts, "signature_time_on_resend", original, again)
-
-
-def _received(run: Run, user_id: str) -> list[Arrival]:
-    return run.receiver.of(RESEND, user_id)
 
 
 def _resendable(run: Run, destination: Destination, user_id: str, since: datetime) -> list[deliveries.Event]:
@@ -340,7 +337,7 @@ def _type_of(response: httpx.Response) -> object:
 def _fetched(run: Run, url: str) -> httpx.Response | None:
     try:
         parts = httpx.URL(url)
-        if parts.scheme != "https" and parts.host not in {"127.0.0.1", "localhost"}:
+        if parts.scheme != "https" and parts.host not in LOOPBACK:
             return None
         return run.http.get(url)
     except (httpx.HTTPError, httpx.InvalidURL):
