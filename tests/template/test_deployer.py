@@ -240,6 +240,15 @@ def calls_of(program: Path) -> Iterator[str]:
         yield from (f"{service}:{operations[name]}" for name in names if name in operations)
 
 
+def test_the_page_and_the_output_name_the_same_commands_of_operators() -> None:
+    page = (ROOT / "docs" / "deploying.md").read_text()
+    [row] = [line for line in page.splitlines() if line.startswith(f"| `{OPERATE}`")]
+    output = yaml_parse(TEXT)["Outputs"]["OperatePolicyArn"]["Description"]
+    commands = re.findall(r"make [a-z]+", row)
+    assert len(commands) > 1
+    assert re.findall(r"make [a-z]+", output) == commands
+
+
 def test_the_programs_calls_are_found() -> None:
     assert used_by("put_secrets.py") == {"secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"}
     assert used_by("doctor/inside.py") >= {"cloudwatch:ListMetrics", "sqs:GetQueueAttributes", "sns:GetTopicAttributes"}
