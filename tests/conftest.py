@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -109,11 +110,14 @@ def private_lines(stack: Stack) -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Remove the AWS and proxy settings of the user's shell: clients of a local stack must not use them."""
+    """Remove what tests must not depend on: AWS and proxy settings, and signals that are ignored."""
     # A busy machine is slow: with hypothesis' limit of time for each example, tests would depend on it.
     hypothesis.settings.register_profile("project", deadline=None)
     hypothesis.settings.load_profile("project")
     remove_aws_settings()
+    # A shell starts background jobs with SIGINT ignored. Programs inherit that, and tests interrupt them.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[LEFT_RUNNING] = []
     if hasattr(config, "workerinput"):
         config.stash[RUNS_EVERYTHING] = config.workerinput["runs_everything"]

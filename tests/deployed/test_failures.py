@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -31,12 +30,6 @@ NO_CREDENTIALS = {
     "AWS_CONFIG_FILE": "/dev/null",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-# A shell starts background jobs without SIGINT, and they pass that on.
-WITH_SIGINT = """
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
 COMMANDS = ("deploy", "secrets", "doctor", "restore", "terra", "recover", "import")
 TERRAS = {"TERRA_API_KEY": "k" * 20, "TERRA_SIGNING_SECRET": "s" * 20}
 
@@ -131,7 +124,7 @@ def interrupted(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command, and press Ctrl-C when `wait` returns."""
     process = subprocess.Popen(
-        [sys.executable, "-c", WITH_SIGINT, *command],
+        command,
         cwd=deployment.checkout.directory,
         env=environment,
         stdin=subprocess.DEVNULL,
