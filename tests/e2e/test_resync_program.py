@@ -117,5 +117,6 @@ def test_a_wrong_key_is_one_line_and_changes_nothing(run: Run, tmp_path: Path) -
     assert failed.returncode == 1
     [line] = failed.stderr.splitlines()
     said = line.removeprefix("/connections: 403 ")
-    assert (said != line, json.loads(said)) == (True, {"message": "Forbidden"})
+    assert said != line
+    assert list(json.loads(said)) == ["message"]  # its text is the gateway's: sam local has another one
     assert copy(tmp_path) == {}
