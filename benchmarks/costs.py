@@ -262,11 +262,11 @@ class Fixed:
 
 
 def fixed() -> Fixed:
-    """Read template.yaml, without what exists only with NotifyUrl, which is empty by default."""
+    """Read template.yaml, without what exists only with NotifyUrl or DataDeliveries=keep, which are not the default."""
     resources = {
         name: resource
         for name, resource in cloudformation.parsed()["Resources"].items()
-        if resource.get("Condition") not in ("HasNotifyUrl", "MakeNotifyKey")
+        if resource.get("Condition") not in ("HasNotifyUrl", "KeepsData", "MakeNotifyKey")
     }
     types = Counter(resource["Type"] for resource in resources.values())
     alarms = [each["Properties"] for each in resources.values() if each["Type"] == "AWS::CloudWatch::Alarm"]

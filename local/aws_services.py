@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 REGION: Final = "us-east-1"
 # Dummy credentials. DynamoDB Local rejects a key with a dash.
 CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
-SERVICES: Final = ("secretsmanager", "sqs", "events")
+SERVICES: Final = ("secretsmanager", "sqs", "events", "s3")
 """MiniStack has sixty more; services that are not needed stay off, so that they cannot be misused."""
 SECRET_NAMES: Final = ("TerraSecret", "SigningSecrets", "ServiceKeys", "PseudonymKey", "NotifyKey")
 """The logical ids of template.yaml's secrets."""
@@ -111,9 +111,20 @@ async def start_ministack(
     return child
 
 
-async def start(processes: ProcessGroup, port: int, directory: Path, held: Keys) -> dict[str, str]:
-    """Start the services, create the secrets, and return their ARNs by the template's logical ids."""
-    await start_ministack(processes, "aws", port, directory / "aws", SERVICES)
+async def start(
+    processes: ProcessGroup, port: int, directory: Path, held: Keys, *, keeps_objects: bool
+) -> dict[str, str]:
+    """Start the services, create the secrets, and return their ARNs by the template's logical ids.
+
+    Args:
+        processes: the processes of the stack.
+        port: the port of all services.
+        directory: the stack's folder.
+        held: the contents of the secrets.
+        keeps_objects: whether the objects of buckets survive a restart. Nothing else does.
+    """
+    kept = {"S3_PERSIST": "1", "S3_DATA_DIR": str(directory / "s3")} if keeps_objects else {}
+    await start_ministack(processes, "aws", port, directory / "aws", SERVICES, kept)
     return await asyncio.to_thread(put_secrets, f"http://127.0.0.1:{port}", held)
 
 

@@ -1,6 +1,7 @@
-"""The template's queues and event buses, created in MiniStack, with copies of the buses' events, and a display of them.
+"""The template's queues, buckets and event buses, created in MiniStack, with copies of the events, and their display.
 
-Their names are their logical ids, so the values of `Ref` and `GetAtt` are known before they are created.
+Their names are their logical ids (of buckets in lower case), so the values of `Ref` and `GetAtt` are known before they
+are created.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.aws_services import CREDENTIALS, REGION
 from local.database import declared
 from local.gateway.services import Services, Threads
-from local.gateway.template import EVENT_BUS, QUEUE, event_bus_ids, queue_ids
+from local.gateway.template import BUCKET, EVENT_BUS, QUEUE, bucket_ids, event_bus_ids, queue_ids
 from local.processes import StackError
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 SHOWN: Final = "ShownEvents"
 """The name of the queue and the rule through which the stack displays a bus's events."""
+
+EVERYTHING: Final = {"source": ["terra-connections"]}
+CHANGES: Final = {**EVERYTHING, "detail-type": [{"anything-but": ["data_received", "data_claimed"]}]}
+"""The pattern of the template's NotifyRule."""
 
 # Encryption has no meaning here; the queue's name is its logical id.
 IGNORED: Final = frozenset(
@@ -50,7 +55,7 @@ def services(dynamodb_url: str, aws_url: str) -> Services:
 
 
 def make(template: Path, endpoint: str, copies: Sequence[str] = ()) -> None:
-    """Create the queues with their policies, and the buses.
+    """Create the queues with their policies, the buckets, and the buses.
 
     Args:
         template: the template.
@@ -65,6 +70,8 @@ def make(template: Path, endpoint: str, copies: Sequence[str] = ()) -> None:
     for name, properties in queues.items():
         if attributes := _attributes(name, properties, arns):
             client.set_queue_attributes(QueueUrl=queue_ids(name, endpoint, REGION)[name], Attributes=attributes)  # type: ignore[arg-type]
+    for name in declared(template, BUCKET):
+        services("", endpoint).buckets().create_bucket(Bucket=bucket_ids(name)[name])
     buses = declared(template, EVENT_BUS)
     if buses:
         for copy in copies:
@@ -97,9 +104,9 @@ def _make_bus(name: str, endpoint: str, copies: Sequence[str]) -> None:
     session = boto3.Session(access_key, secret_key, region_name=REGION)
     client = session.client("events", endpoint_url=endpoint)
     client.create_event_bus(Name=name)
-    everything = json.dumps({"account": ["000000000000"]})
     for copy in copies:
-        client.put_rule(Name=copy, EventBusName=name, EventPattern=everything)
+        pattern = json.dumps(EVERYTHING if copy == SHOWN else CHANGES)
+        client.put_rule(Name=copy, EventBusName=name, EventPattern=pattern)
         target = queue_ids(copy, endpoint, REGION)[f"{copy}.Arn"]
         client.put_targets(Rule=copy, EventBusName=name, Targets=[{"Id": copy, "Arn": target}])
 
@@ -133,8 +140,10 @@ def shown(event: Mapping[str, Any]) -> str:
     connection = detail.get("connection", {})
     parts = [
         event["detail-type"],
-        connection.get("provider"),
-        connection.get("connection_id"),
+        connection.get("provider") or detail.get("provider"),
+        connection.get("connection_id") or detail.get("connection_id"),
         detail.get("reference_id"),
+        # Only events about payloads have a key.
+        detail.get("key"),
     ]
     return f"[event on the bus] {' '.join(str(part) for part in parts if part)}"

@@ -2,7 +2,8 @@
 
 `python -m local.stack [--directory .local] [--in-memory]`. The variables API_PORT, TERRA_PORT, DYNAMODB_PORT, AWS_PORT,
 DEMO_PORT and OIDC_PORT set the ports (0 selects a free one), DATABASE sets the database engine, TERRA_API_URL and the
-other variables of `terra_account` select another Terra, and NOTIFY_URL is a further receiver of the events.
+other variables of `terra_account` select another Terra, NOTIFY_URL is a further receiver of the events, and
+DATA_DELIVERIES=ignore discards the content of data deliveries, as a deployed stack does by default.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from local import aws_services, database, fetch, messages, notifications, oidc_issuer, sam_local, terra_account
 from local.demo import problems_page
 from local.gateway import Gateway, StartError, TemplateError
-from local.gateway.template import EVENT_BUS, QUEUE
+from local.gateway.template import BUCKET, EVENT_BUS, QUEUE, bucket_ids
 from local.processes import ProcessGroup, StackError, answers
 from local.sam_local import SamLocal
 from tools import setup
@@ -127,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             was_killed = (options.directory / "stack.json").exists()
             (options.directory / "stack.json").unlink(missing_ok=True)
             terra_account.check()
+            check_data_deliveries()
             notifications.check()
             ports = choose_ports(waits=was_killed)
             wanted = fetch_parts()
@@ -151,6 +153,13 @@ def fetch_parts() -> database.Wanted:
     wanted = database.choose(variable("DATABASE"))
     fetch.ministack()
     return wanted
+
+
+def check_data_deliveries() -> None:
+    """Raise an error if the variable has another value than the parameter allows."""
+    if (value := variable("DATA_DELIVERIES", "keep")) not in ("keep", "ignore"):
+        message = f"DATA_DELIVERIES={value} is invalid: use keep or ignore, or leave it empty for keep."
+        raise StackError(message)
 
 
 @contextmanager
@@ -256,6 +265,7 @@ class Supervisor:
         self._tables = database.declared_tables(options.template)
         self._receivers = notifications.receivers(self._urls["DEMO_PORT"])
         self._message_ids = messages.physical_ids(options.template, self._urls["AWS_PORT"])
+        self._data_deliveries = variable("DATA_DELIVERIES", "keep")
         self._parameters: Mapping[str, str] = {}
         """The template's parameters, as soon as they are known."""
 
@@ -334,7 +344,13 @@ class Supervisor:
 
     async def _start_api(self, processes: ProcessGroup, ends: AsyncExitStack, log: FunctionLog) -> Gateway | SamLocal:
         """Start the AWS services, whose secrets, queues and buses the functions need, and then the functions."""
-        arns = await aws_services.start(processes, self._ports["AWS_PORT"], self._directory, self._keys)
+        arns = await aws_services.start(
+            processes,
+            self._ports["AWS_PORT"],
+            self._directory,
+            self._keys,
+            keeps_objects=not self._options.in_memory,
+        )
         copies = [messages.SHOWN, *(receiver.queue for receiver in self._receivers)]
         await asyncio.to_thread(messages.make, self._options.template, self._urls["AWS_PORT"], copies)
         try:
@@ -438,6 +454,8 @@ class Supervisor:
             "AwsEndpointUrlSecretsManager": self._urls["AWS_PORT"],
             "AwsEndpointUrlSqs": self._urls["AWS_PORT"],
             "AwsEndpointUrlEventbridge": self._urls["AWS_PORT"],
+            "AwsEndpointUrlS3": self._urls["AWS_PORT"],
+            "DataDeliveries": self._data_deliveries,
             **self._options.parameters,
         }
         region = {"AWS_REGION": aws_services.REGION, "AWS_DEFAULT_REGION": aws_services.REGION}
@@ -478,6 +496,7 @@ class Supervisor:
             "control_url": control_url,
             "queues": {name: ids[name] for name in database.declared(template, QUEUE)},
             "event_buses": {name: ids[name] for name in database.declared(template, EVENT_BUS)},
+            "payloads": self._payloads(),
             "parameters": self._parameters,
             "region": aws_services.REGION,
             "service_key": self._keys.service_key,
@@ -490,6 +509,13 @@ class Supervisor:
             "python": self._version,
             "pid": os.getpid(),
         }
+
+    def _payloads(self) -> dict[str, str] | None:
+        """Return the bucket of payloads and its endpoint; None if data deliveries are discarded."""
+        buckets = database.declared(self._options.template, BUCKET)
+        if self._parameters.get("DataDeliveries") != "keep" or "Payloads" not in buckets:
+            return None
+        return {"bucket": bucket_ids("Payloads")["Payloads"], "s3_url": self._urls["AWS_PORT"]}
 
     def _print_banner(self, engine: str, took: float) -> None:
         """Print the same for the user, with commands to try."""
@@ -509,6 +535,7 @@ Ready in {took:.0f} s. Press Ctrl-C to stop.
   OIDC issuer      {self._urls["OIDC_PORT"]}   (access tokens of test users: POST /token)
   database         {self._urls["DYNAMODB_PORT"]}   ({engine}, {kept})
   AWS services     {self._urls["AWS_PORT"]}
+  data deliveries  {"kept in the bucket payloads" if self._payloads() else "acknowledged, and their content discarded"}
   service key      {key}
   notifications    events go to {" and ".join(receiver.name for receiver in self._receivers)}   (docs/events.md)
   config           {shown(self._directory / "stack.json")}; logs in {shown(self._directory / "log")}

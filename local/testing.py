@@ -54,6 +54,7 @@ class Stack:
     control_url: str
     queues: Mapping[str, str]
     event_buses: Mapping[str, str]
+    payloads: Mapping[str, str] | None
     parameters: Mapping[str, str]
     region: str
     service_key: str

@@ -19,6 +19,7 @@ _erase = partial(
     reports=wiring.widget_reports(),
     connections=wiring.connections(),
     users=wiring.users(),
+    payloads=wiring.payloads(),
 )
 _limits = wiring.user_limits("erasures")
 

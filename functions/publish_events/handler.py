@@ -9,13 +9,14 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 
 from terra_connections import wiring
-from terra_connections.change_events.change_event import change_events, current_connections
+from terra_connections.change_events.change_event import change_events, claimed_by, current_connections
 from terra_connections.connections.facts import Position
 from terra_connections.connections.store import change_from
 
 _log = Logger()
 _connections = wiring.connections()
 _bus = wiring.event_bus()
+_announcements = wiring.announcement_queue()
 
 
 def publish(record: DynamoDBRecord) -> None:
@@ -31,6 +32,8 @@ def publish(record: DynamoDBRecord) -> None:
     if events:
         current = [(e, current_connections(e, change, lists[e.reference_id], related)) for e in events]
         _bus.put(current, position)
+    if _announcements is not None and claimed_by(change, related):
+        _announcements.send_claim(change.user_id, at=change.at)
     _log.info("publish", types=[e.type.value for e in events], event_ids=[e.event_id for e in events])
 
 

@@ -20,6 +20,7 @@ _log = Logger()
 _worker = SweepWorker(
     terra=wiring.terra(),
     connections=wiring.connections(),
+    payloads=wiring.payloads(),
     sweeps=wiring.sweeps(),
     queue=wiring.sweep_queue(),
     limit=wiring.revocation_limit(),

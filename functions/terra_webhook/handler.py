@@ -7,7 +7,7 @@ from http import HTTPStatus
 from terra_connections import wiring
 from terra_connections.api_gateway import Request, Response, json_response
 from terra_connections.handler import http_handler
-from terra_connections.metrics import login_counted, webhook_received
+from terra_connections.metrics import data_discarded, login_counted, webhook_received
 from terra_connections.webhooks.delivery import delivery, event_position
 from terra_connections.webhooks.intake import store_webhook
 from terra_connections.webhooks.payload import parse
@@ -15,6 +15,7 @@ from terra_connections.webhooks.signature import verify
 
 _tolerance = wiring.signature_tolerance()
 _signing_secrets = wiring.signing_secrets()
+_data = wiring.data_intake()
 _store = partial(
     store_webhook,
     deliveries=wiring.deliveries(),
@@ -29,10 +30,17 @@ def terra_webhook(request: Request) -> Response:
     now, body = datetime.now(UTC), request.body
     headers = [value for name in ("x-terra-signature", "terra-signature") if (value := request.header(name))]
     proof = verify(body, headers, _signing_secrets.values(), now=now, tolerance=_tolerance)
-    event = parse(body, event_position(proof, request.header("x-terra-ordering-timestamp")))
-    trace_id = request.header("x-terra-trace-id")
+    position = event_position(proof, request.header("x-terra-ordering-timestamp"))
+    event, trace_id = parse(body, position), request.header("x-terra-trace-id")
     received = delivery(trace_id=trace_id, proof=proof, body=body, type_=event.type, now=now, tolerance=_tolerance)
-    is_new = _store(event, received, now=now)
+    pointers = []
+    if _data is not None and event.has_data:
+        reference = request.header("terra-reference")
+        kept = partial(_data.keep, proof=proof, position=position, trace_id=trace_id, terra_reference=reference)
+        pointers.append(kept(event.content, body, received))
+    is_new = _store(event, received, now=now, together_with=pointers)
+    if is_new and event.is_data_delivery and not pointers:
+        data_discarded()
     age = now.timestamp() - proof.signed_at
     request.log_fields.update(type=event.type, duplicate=not is_new, age_s=int(age))
     webhook_received(type_=event.type, is_new=is_new, age_seconds=age, secret_name=proof.secret_name)

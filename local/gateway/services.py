@@ -12,6 +12,7 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
 T = TypeVar("T")
@@ -40,6 +41,10 @@ class Services:
     def queues(self) -> "SQSClient":
         """A client for queues."""
         return self._session().client("sqs", endpoint_url=self.sqs_url, config=_CONFIG)
+
+    def buckets(self) -> "S3Client":
+        """A client for buckets."""
+        return self._session().client("s3", endpoint_url=self.sqs_url, config=_CONFIG)
 
     def _session(self) -> boto3.Session:
         # One session for each client: threads must not share sessions.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from local.gateway import filters
 from local.gateway.batches import Invoke, failures, payload
 from local.gateway.intrinsics import ACCOUNT_ID
 from local.gateway.runtime_api import FunctionError
@@ -125,7 +126,8 @@ class StreamPoller:
             return True
         records = [_record(dict(record), self._stream) for record in response["Records"]]
         if records:
-            await self._deliver(shard, records, thread)
+            wanted = [record for record in records if filters.matches(self._trigger.patterns, record)]
+            await self._deliver(shard, wanted, thread)
             self._checkpoints.keep(self._stream, shard, _number(records[-1]))
         self._iterators[shard] = response.get("NextShardIterator")
         if self._iterators[shard] is None:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
 
-from local.gateway import sam, schedules
+from local.gateway import filters, sam, schedules
 from local.gateway.intrinsics import ACCOUNT_ID, Resolver, as_list, as_mapping, as_text, parameter_values
 from local.gateway.triggers import (
     QUEUE_BATCH,
@@ -29,6 +29,7 @@ NONE: Final = "NONE"
 """The name of SAM for the authorizer of a public route."""
 ALIAS: Final = "AWS::Lambda::Alias"
 API: Final = "AWS::ApiGatewayV2::Api"
+BUCKET: Final = "AWS::S3::Bucket"
 EVENT_BUS: Final = "AWS::Events::EventBus"
 EVENT_SOURCE_MAPPING: Final = "AWS::Lambda::EventSourceMapping"
 FUNCTION: Final = "AWS::Lambda::Function"
@@ -59,7 +60,7 @@ _SECRET_REFERENCE: Final = re.compile(
 # The services that are emulated here, of those that need a permission to invoke a function.
 _INVOKERS: Final = frozenset({"apigateway.amazonaws.com", "events.amazonaws.com"})
 # Settings that would change which records a function gets, and are not implemented here.
-_UNSUPPORTED_OF_SOURCES: Final = frozenset({"FilterCriteria", "TumblingWindowInSeconds", "StartingPositionTimestamp"})
+_UNSUPPORTED_OF_SOURCES: Final = frozenset({"TumblingWindowInSeconds", "StartingPositionTimestamp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,8 @@ class _Reader:
                 own |= queue_ids(name, f"https://sqs.{self._region}.amazonaws.com", self._region)
             elif kind == EVENT_BUS:
                 own |= event_bus_ids(name, self._region)
+            elif kind == BUCKET:
+                own |= bucket_ids(name)
         return own
 
     def _of_type(self, kind: str) -> list[str]:
@@ -433,6 +436,9 @@ class _Reader:
         reports = "ReportBatchItemFailures" in responses
         logical_id, attribute = _attribute(source)
         kind = self._resources.get(logical_id, {}).get("Type")
+        if kind == QUEUE and "FilterCriteria" in settings:
+            message = f"{where}: FilterCriteria of a queue is not supported by the local gateway"
+            raise TemplateError(message)
         if kind == QUEUE and attribute == "Arn":
             scaling = as_mapping(settings.get("ScalingConfig", {}), f"{where}.ScalingConfig")
             return QueueTrigger(
@@ -461,6 +467,7 @@ class _Reader:
             is_bisected=settings.get("BisectBatchOnFunctionError") is True,
             reports_failures=reports,
             failures_to=self._failures_to(settings, where),
+            patterns=_patterns(settings, where),
         )
 
     def _allows_loops(self, function: str) -> bool:
@@ -485,6 +492,14 @@ class _Reader:
         raise TemplateError(message)
 
 
+def _patterns(settings: Mapping[str, object], where: str) -> tuple[filters.Pattern, ...]:
+    """The patterns of FilterCriteria."""
+    where = f"{where}.FilterCriteria"
+    criteria = as_mapping(settings.get("FilterCriteria", {}), where)
+    listed = [as_mapping(each, where) for each in as_list(criteria.get("Filters", []), where)]
+    return tuple(filters.parse(as_text(each.get("Pattern"), where), where) for each in listed)
+
+
 def queue_ids(name: str, endpoint: str, region: str) -> dict[str, str]:
     """The values of Ref and GetAtt for a queue that is named after its logical id."""
     url = f"{endpoint}/{ACCOUNT_ID}/{name}"
@@ -495,6 +510,11 @@ def queue_ids(name: str, endpoint: str, region: str) -> dict[str, str]:
 def event_bus_ids(name: str, region: str) -> dict[str, str]:
     """The values of Ref and GetAtt for an event bus that is named after its logical id."""
     return {name: name, f"{name}.Name": name, f"{name}.Arn": f"arn:aws:events:{region}:{ACCOUNT_ID}:event-bus/{name}"}
+
+
+def bucket_ids(name: str) -> dict[str, str]:
+    """The values of Ref and GetAtt for a bucket that is named after its logical id, in lower case."""
+    return {name: name.lower(), f"{name}.Arn": f"arn:aws:s3:::{name.lower()}"}
 
 
 def _attribute(source: object) -> tuple[str, str]:

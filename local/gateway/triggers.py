@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
 
+from local.gateway.filters import Pattern
+
 STREAM_BATCH: Final = 100
 QUEUE_BATCH: Final = 10
 QUEUE_CONCURRENCY: Final = 5
@@ -22,6 +24,7 @@ class StreamTrigger:
         is_bisected: whether a batch that raised is split in halves.
         reports_failures: whether the function reports the records that failed.
         failures_to: the URL of the queue that receives a report of each batch that is given up.
+        patterns: the filters; a record that matches none of them does not invoke the function.
     """
 
     function: str
@@ -32,6 +35,7 @@ class StreamTrigger:
     is_bisected: bool
     reports_failures: bool
     failures_to: str | None
+    patterns: tuple[Pattern, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

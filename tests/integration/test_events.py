@@ -49,7 +49,13 @@ def template(stack: Stack) -> GatewayStack:
     """The template as the gateway reads it."""
     return read_stack(
         ROOT / "template.yaml",
-        parameters={"TerraDevId": "d", "TerraSecretArn": "a", "SigningSecretsArn": "a", "ServiceKeysArn": "a"},
+        parameters={
+            "TerraDevId": "d",
+            "TerraSecretArn": "a",
+            "SigningSecretsArn": "a",
+            "ServiceKeysArn": "a",
+            "DataDeliveries": "keep",
+        },
         physical_ids={
             "Connections": stack.tables.connections,
             "Sessions": stack.tables.sessions,
@@ -178,7 +184,11 @@ def test_the_schedule_event_has_the_shape_that_the_gateway_builds(template: Gate
 def test_the_queue_event_has_the_shape_that_the_gateway_receives(
     template: GatewayStack, stack: Stack, own: Sweeping
 ) -> None:
-    [trigger] = [trigger for trigger in template.triggers if isinstance(trigger, QueueTrigger)]
+    [trigger] = [
+        trigger
+        for trigger in template.triggers
+        if isinstance(trigger, QueueTrigger) and trigger.function == "SweepPage"
+    ]
     # The AWS SDK sends the trace header of the function that sends a message.
     own.sqs.send_message(
         QueueUrl=own.queue_url,
@@ -207,7 +217,11 @@ def test_the_stream_event_has_the_shape_that_the_gateway_reads(
     reference_id: str,
     tmp_path: Path,
 ) -> None:
-    [trigger] = [trigger for trigger in template.triggers if isinstance(trigger, StreamTrigger)]
+    [trigger] = [
+        trigger
+        for trigger in template.triggers
+        if isinstance(trigger, StreamTrigger) and trigger.function == "PublishEvents"
+    ]
     user_id = new_user_id()
     handlers.run("terra_webhook", webhook(auth_event(user_id, reference_id)).event())
     services = messages.services(stack.dynamodb_url, stack.aws_url)

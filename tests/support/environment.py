@@ -9,6 +9,7 @@ from functools import cache
 from tools.environment import ROOT
 
 SETTINGS = {
+    "ANNOUNCEMENTS_QUEUE_URL": "https://sqs.example.com/announcements",
     "BRAND_COLOR": "",
     "BRAND_LOGO": "",
     "BRAND_NAME": "",
@@ -23,6 +24,7 @@ SETTINGS = {
     "OIDC_JWKS_URL": "",
     "OIDC_REFERENCE_ID_CLAIM": "sub",
     "OPEN_SESSIONS_PER_PERSON": "1",
+    "PAYLOADS_BUCKET": "payloads",
     "PROBLEMS_URL": "/docs/problems.md",
     "PSEUDONYM_KEY": "1" * 64,
     "PUBLIC_BASE_URL": "",

@@ -20,6 +20,9 @@ EXPECTED_RESULTS: dict[str, object] = {
     "disconnect": 204,
     "erase_person": 204,
     "publish_events": [],
+    "publish_data": [],
+    "announce_data": [],
+    "create_replay": 202,
     "reconcile": "00000000-0000-4000-8000-000000000001",
     "sweep_page": [],
 }

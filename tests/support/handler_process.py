@@ -158,8 +158,10 @@ class _Raw(io.BytesIO):
 
 def aws_response(request: AWSPreparedRequest, rule: Mapping[str, Any]) -> AWSResponse:
     """Build a fake AWS response."""
-    content = json.dumps(rule["body"]).encode()
-    headers = HTTPHeaders.from_dict({"content-type": "application/x-amz-json-1.0"})
+    body = rule["body"]
+    content = (body if isinstance(body, str) else json.dumps(body)).encode()
+    content_type = "application/xml" if isinstance(body, str) else "application/x-amz-json-1.0"
+    headers = HTTPHeaders.from_dict({"content-type": content_type})
     return AWSResponse(request.url, rule.get("status", 200), headers, _Raw(content))
 
 
@@ -244,7 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("socket")
     path = parser.parse_args().socket
-    for service in ("dynamodb", "events", "secretsmanager", "sqs"):
+    for service in ("dynamodb", "events", "s3", "secretsmanager", "sqs"):
         # Makes botocore load now what it would load at first use. No connection is made.
         new_session().create_client(
             service, region_name="local", aws_access_key_id="local", aws_secret_access_key="local"

@@ -60,6 +60,12 @@ def aws_error(at: str, code: str, *, status: int = 400, times: int | None = None
     return fake_response(at, body, status=status, times=times)
 
 
+def s3_error(at: str, code: str, *, status: int, times: int | None = None) -> Rule:
+    """Return an error from S3, whose responses are XML."""
+    rule: Rule = {"at": at, "do": "answer", "status": status, "body": f"<Error><Code>{code}</Code></Error>"}
+    return rule if times is None else {**rule, "times": times}
+
+
 def cancelled(*codes: str, times: int | None = None) -> Rule:
     """Cancel the transaction; `codes` holds one reason for each of its writes."""
     reasons = [{"Code": code} if code == "None" else {"Code": code, "Message": "ordered by a test"} for code in codes]
@@ -259,6 +265,8 @@ def environments(stack: Stack) -> dict[str, dict[str, str]]:
         "AwsEndpointUrlSecretsManager": stack.aws_url,
         "AwsEndpointUrlSqs": stack.aws_url,
         "AwsEndpointUrlEventbridge": stack.aws_url,
+        "AwsEndpointUrlS3": stack.aws_url,
+        "DataDeliveries": "keep",
         **{f"{name}Arn": arn for name, arn in arns.items() if name != PSEUDONYM_KEY},
     }
     tables = stack.tables

@@ -55,12 +55,24 @@ def needed_by_call(call: Mapping[str, Any], resources: Resources) -> Iterator[Pe
             yield Permission(function, action, _without_suffix(params["SecretId"].rpartition("/")[2]))
         case "sqs":
             yield Permission(function, action, _without_suffix(params["QueueUrl"].rpartition("/")[2]))
+        case "s3":
+            operation, name = _S3_ACTIONS[call["operation"]], params["Bucket"].capitalize()
+            yield Permission(function, f"s3:{operation}", name if operation == "ListBucket" else f"{name}/*")
         case "events":
             for entry in params["Entries"]:
                 yield Permission(function, action, entry["EventBusName"])
         case service:
             message = f"{function} calls {service}: add the permissions that this needs here."
             raise NotImplementedError(message)
+
+
+_S3_ACTIONS = {
+    "PutObject": "PutObject",
+    "GetObject": "GetObject",
+    "HeadObject": "GetObject",
+    "ListObjectsV2": "ListBucket",
+    "DeleteObjects": "DeleteObject",
+}
 
 
 def _without_suffix(name: str) -> str:
@@ -152,9 +164,20 @@ def grants_of(resources: Resources) -> set[Grant]:
         if function["Type"] == "AWS::Lambda::Function":
             role = resources[name_of(function["Properties"]["Role"])]["Properties"]
             for policy in role.get("Policies", []):
-                for statement in policy["PolicyDocument"]["Statement"]:
-                    grants |= set(_grants_of_statement(name, statement))
+                for each in policy["PolicyDocument"]["Statement"]:
+                    # The key is the operator's own, and no resource of the template.
+                    if (statement := with_every_condition(each))["Resource"] != OPERATORS_KEY:
+                        grants |= set(_grants_of_statement(name, statement))
     return grants
+
+
+OPERATORS_KEY = {"Ref": "PayloadKmsKeyArn"}
+
+
+def with_every_condition(statement: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a statement as it is if its condition is met."""
+    found: Mapping[str, Any] = statement["Fn::If"][1] if "Fn::If" in statement else statement
+    return found
 
 
 def _grants_of_statement(function: str, statement: Mapping[str, Any]) -> Iterator[Grant]:

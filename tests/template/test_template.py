@@ -28,6 +28,7 @@ LIBRARY_SETTINGS = {
     "AWS_CA_BUNDLE",
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_EVENTBRIDGE",
+    "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER",
     "AWS_ENDPOINT_URL_SQS",
     "POWERTOOLS_SERVICE_NAME",
@@ -148,10 +149,17 @@ def test_tables_are_encrypted_and_connections_is_retained_and_backed_up(template
 
 
 def test_every_stateful_resource_has_deletion_policies(template: Template) -> None:
-    stateful = ("DynamoDB::Table", "SQS::Queue", "Logs::LogGroup", "SecretsManager::Secret", "Events::EventBus")
+    stateful = (
+        "S3::Bucket",
+        "DynamoDB::Table",
+        "SQS::Queue",
+        "Logs::LogGroup",
+        "SecretsManager::Secret",
+        "Events::EventBus",
+    )
     for type_ in stateful:
         for name, resource in of_type(template, f"AWS::{type_}").items():
-            is_retained = name in {"Connections", "PseudonymKey"}
+            is_retained = name in {"Connections", "Payloads", "PseudonymKey"}
             assert resource["DeletionPolicy"] == ("RetainExceptOnCreate" if is_retained else "Delete"), name
             assert resource["UpdateReplacePolicy"] == ("Retain" if is_retained else "Delete"), name
 
@@ -202,7 +210,7 @@ def test_every_queue_is_encrypted_and_has_a_dead_letter_queue_with_an_alarm(temp
     assert dead_letter_queues == watched
 
 
-WITHOUT_USER_IDS = {"UnpublishedEvents"}
+WITHOUT_USER_IDS = {"UnpublishedData", "UnpublishedEvents"}
 """Queues whose messages contain no user_id: for a failed stream record, Lambda sends only its position."""
 
 
@@ -333,7 +341,8 @@ def test_the_exports_have_the_names_that_the_documents_import(template: Template
     exported = {
         name: output["Export"]["Name"]["Fn::Sub"] for name, output in template["Outputs"].items() if "Export" in output
     }
-    assert exported == {name: f"${{AWS::StackName}}-{name}" for name in ("ApiUrl", "EventBusName", "ConnectionsTable")}
+    names = ("ApiUrl", "EventBusName", "PayloadsBucket", "ConnectionsTable")
+    assert exported == {name: f"${{AWS::StackName}}-{name}" for name in names}
     assert "!ImportValue terra-connections-dev-EventBusName" in (ROOT / "docs/events.md").read_text()
 
 
@@ -348,6 +357,8 @@ def test_no_function_depends_on_the_api_that_calls_it(transformed: Template) -> 
             assert "HttpApi" not in json.dumps(resource["Properties"]), name
 
 
+OF_THE_ACCESS_LOG = {"Fn::Sub": "TerraConnections/${AWS::StackName}"}
+"""The namespace of the metric of a log filter, which cannot have the dimension `service`."""
 AWS_METRICS = {
     ("AWS/ApiGateway", "4xx"): {"ApiId", "Stage", "Method", "Resource"},
     ("AWS/ApiGateway", "5xx"): {"ApiId", "Stage", "Method", "Resource"},
@@ -371,7 +382,11 @@ def test_every_alarm_uses_an_existing_metric(template: Template) -> None:
     for name, alarm in alarms(template).items():
         for metric in metrics_of(alarm):
             dimensions = {dimension["Name"] for dimension in metric.get("Dimensions", [])}
-            if metric["Namespace"] == "TerraConnections":
+            if metric["Namespace"] == OF_THE_ACCESS_LOG:
+                (transformation,) = template["Resources"]["TooLargeDeliveries"]["Properties"]["MetricTransformations"]
+                assert transformation["MetricNamespace"] == metric["Namespace"], name
+                assert transformation["MetricName"] == metric["MetricName"], name
+            elif metric["Namespace"] == "TerraConnections":
                 assert metric["MetricName"] in metrics.BY, name
                 assert dimensions == {*metrics.BY[metric["MetricName"]], "service"}, name
                 # Another stack's metrics must not page this stack's operators.
@@ -454,7 +469,7 @@ def test_detailed_metrics_are_enabled_exactly_for_the_routes_of_alarms(template:
         f"{dimensions['Method']} {dimensions['Resource']}"
         for alarm in alarms(template).values()
         for metric in metrics_of(alarm)
-        if "Resource" in (dimensions := {each["Name"]: each["Value"] for each in metric["Dimensions"]})
+        if "Resource" in (dimensions := {each["Name"]: each["Value"] for each in metric.get("Dimensions", [])})
     }
     api = template["Resources"]["HttpApi"]["Properties"]
     assert api["DefaultRouteSettings"]["DetailedMetricsEnabled"] is False

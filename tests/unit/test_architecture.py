@@ -16,7 +16,7 @@ LEVELS = (
     {"api_gateway", "users"},
     {"connections", "etag", "problems"},
     {"change_events", "terra"},
-    {"disconnect", "sessions", "sync"},
+    {"data", "disconnect", "sessions", "sync"},
     {"erasure", "redirects", "webhooks"},
     {"reconciliation", "settings"},
     {"handler", "wiring"},

@@ -7,10 +7,12 @@ from tools.environment import ROOT
 
 NEEDS: dict[str, set[str]] = {
     "authorize": {"jwt"},  # to read user tokens
+    "announce_data": set(),
     "auth_failure": set(),
     "auth_retry": {"httpx"},
     "auth_success": {"httpx"},
     "create_mobile_token": {"httpx", "pydantic"},
+    "create_replay": {"pydantic"},
     "create_session": {"httpx", "pydantic"},
     "disconnect": {"httpx"},
     "erase_person": {"httpx", "pydantic"},
@@ -19,6 +21,7 @@ NEEDS: dict[str, set[str]] = {
     "get_session": set(),
     "list_connections": set(),
     "list_providers": {"httpx"},
+    "publish_data": set(),
     "publish_events": set(),
     "reconcile": set(),
     "sweep_page": {"httpx"},

@@ -88,6 +88,7 @@ def examine(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
             doctor.return_targets(),
             doctor.user_tokens(),
             inside.deliveries(stack, clock),
+            inside.data_deliveries(stack, clock),
             inside.queues(stack),
             inside.alarms(stack),
         )

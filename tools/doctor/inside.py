@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
@@ -123,19 +123,10 @@ def deliveries(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
         client = stack.client("cloudwatch")
         pages = client.get_paginator("list_metrics").paginate(**metric, Dimensions=dimensions)
         metrics = [metric for page in pages for metric in page["Metrics"] if own not in metric["Dimensions"]]
-        queries = [
-            {"Id": f"m{number}", "MetricStat": {"Metric": metric, "Period": 3600, "Stat": "Sum"}}
-            for number, metric in enumerate(metrics)
-        ]
-        found = (
-            client.get_metric_data(MetricDataQueries=queries, StartTime=now - RECENT, EndTime=now)["MetricDataResults"]
-            if queries
-            else []
-        )
+        count = _sum(stack, metrics, now)
     except AWS_ERRORS as error:
         yield inconclusive(what, f"cannot be read: {one_line(error)}")
         return
-    count = sum(sum(each["Values"]) for each in found)
     if count:
         yield fine(what, f"{count:.0f} in the last day")
     else:
@@ -144,6 +135,46 @@ def deliveries(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
             f"Check that Terra's dashboard has the destination {address}, enabled. Without users, none are expected."
         )
         yield inconclusive(what, "none in the last day", remedy)
+
+
+def data_deliveries(stack: Stack, clock: Callable[[], float]) -> Iterator[Finding]:
+    """Report whether data deliveries are kept; if they are discarded, whether any arrived lately."""
+    what = "Data deliveries"
+    if stack.keeps_data:
+        yield fine(what, "are kept (DataDeliveries=keep)")
+        return
+    if stack.is_local:
+        yield fine(what, "are acknowledged, and their content is discarded (DATA_DELIVERIES=ignore)")
+        return
+    metric = {
+        "Namespace": "TerraConnections",
+        "MetricName": "DataDiscarded",
+        "Dimensions": [{"Name": "service", "Value": stack.name}],
+    }
+    try:
+        count = _sum(stack, [metric], datetime.fromtimestamp(clock(), UTC))
+    except AWS_ERRORS as error:
+        yield inconclusive(what, f"cannot be read: {one_line(error)}")
+        return
+    if count:
+        limit = f"limit the destination to auth events: make terra STAGE={stack.stage}"
+        remedy = f"Deploy with DataDeliveries=keep, or {limit}"
+        yield wrong(what, f"{count:.0f} were discarded in the last day (DataDeliveries=ignore)", remedy)
+    else:
+        yield fine(what, "none in the last day; their content would be discarded (DataDeliveries=ignore)")
+
+
+def _sum(stack: Stack, metrics: list[Any], now: datetime) -> float:
+    """Return the sum of metrics in the last day."""
+    queries = [
+        {"Id": f"m{number}", "MetricStat": {"Metric": metric, "Period": 3600, "Stat": "Sum"}}
+        for number, metric in enumerate(metrics)
+    ]
+    if not queries:
+        return 0
+    client = stack.client("cloudwatch")
+    found = client.get_metric_data(MetricDataQueries=queries, StartTime=now - RECENT, EndTime=now)["MetricDataResults"]
+    return sum(sum(each["Values"]) for each in found)
 
 
 def queues(stack: Stack) -> Iterator[Finding]:

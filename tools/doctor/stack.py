@@ -58,6 +58,11 @@ class Stack:
         """Return whether it runs on this machine."""
         return self.endpoint is not None
 
+    @property
+    def keeps_data(self) -> bool:
+        """Return whether it keeps data deliveries. A stack of an earlier release has no such parameter."""
+        return self.parameters.get("DataDeliveries") == "keep"
+
     def client(self, service: str) -> Any:  # noqa: ANN401 - a client of whichever service
         """Return a client for one of its AWS services."""
         return self.session.client(service, endpoint_url=self.endpoint, config=_CLIENT_CONFIG)  # type: ignore[call-overload]

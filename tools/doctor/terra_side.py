@@ -13,7 +13,7 @@ from tools.terra import token
 from tools.terra.admin import AdminApi, admin_url
 from tools.terra.command import http_client
 from tools.terra.deliveries import events
-from tools.terra.plan import EVENT_TYPES, plan
+from tools.terra.plan import EVENT_TYPES, EVERY_TYPE, has_right_types, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,18 +48,24 @@ def _compare(stack: Stack, api: AdminApi, stored: Mapping[str, str], now: dateti
     url, remedy = stack.outputs["WebhookUrl"], f"make terra STAGE={stack.stage}"
     scopes = api.me().scopes
     webhooks = api.webhooks()
-    found = plan(webhooks, stored, url=url, event_types=EVENT_TYPES)
+    found = plan(webhooks, stored, url=url, event_types=EVERY_TYPE if stack.keeps_data else EVENT_TYPES)
     own = [*found.drafts, *found.retired, *([found.current] if found.current else [])]
     if not own:
         others = ", ".join(sorted(each.url for each in webhooks)) or "no webhook destination at all"
         yield wrong(SUBJECT, f"is missing: Terra has none for {url} (it has {others})", f"Create it: {remedy}")
         return
     current = found.current or max(own, key=lambda each: each.active)
-    problems = list(_problems(current, url))
+    problems = [*_problems(current, url), *_problems_of_types(current, keeps_data=stack.keeps_data)]
     for problem in problems:
         yield wrong(SUBJECT, f"{current.id} {problem}", f"Correct it: {remedy}")
     if not problems:
         yield fine(SUBJECT, f"{current.id} is active, for {url}")
+    if stack.keeps_data and not api.is_pinged(current.id):
+        yield inconclusive(
+            SUBJECT,
+            f"{current.id} has the delivery mode push: bodies over about 5.6 MB are rejected (413) and lost",
+            "If such bodies occur (the alarm DeliveriesTooLarge), set its delivery mode to ping at Terra.",
+        )
     if len(own) > 1:
         others = ", ".join(each.id for each in own if each is not current)
         yield inconclusive(SUBJECT, f"{others} is an older one for this stack", f"Finish the rotation: {remedy}")
@@ -73,6 +79,14 @@ def _problems(destination: Destination, url: str) -> Iterator[str]:
         yield "is inactive: Terra delivers nothing to it"
     if destination.url != url:
         yield f"has another URL: {destination.url}, not {url}"
+
+
+def _problems_of_types(destination: Destination, *, keeps_data: bool) -> Iterator[str]:
+    if keeps_data:
+        if not has_right_types(destination.event_types, EVERY_TYPE):
+            names = ", ".join(destination.event_types)
+            yield f"does not get both auth events and data, which the stack keeps: it has {names}"
+        return
     if not destination.event_types:
         yield "takes every event type: health data are delivered too, and the stack does not keep them"
         return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from tools.progress import say
 from tools.terra import command, probe
 from tools.terra.change import IN_FLIGHT, Changes, accepted_event_types, adopt_known_secrets
-from tools.terra.plan import plan
+from tools.terra.plan import EVERY_TYPE, plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ def _terra(options: argparse.Namespace) -> int:
             webhooks,
             stored,
             url=side.url,
-            event_types=accepted_event_types(side.api),
+            event_types=EVERY_TYPE if side.stack.keeps_data else accepted_event_types(side.api),
             rotates=options.rotate,
             named=named,
         )

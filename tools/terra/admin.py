@@ -16,6 +16,7 @@ from tools.progress import say
 from tools.stages import StageError, one_line
 from tools.terra.models import (
     Destination,
+    DestinationConfig,
     Destinations,
     DestinationSecrets,
     GeneratedEvent,
@@ -139,6 +140,10 @@ class AdminApi:
         """Return every webhook destination, inactive ones too."""
         found = _read(Destinations, self._send("GET", self._destinations()))
         return [each for each in found.data if each.type == Destination.model_fields["type"].default]
+
+    def is_pinged(self, destination_id: str) -> bool:
+        """Return whether a webhook gets URLs of payloads (delivery mode ping) instead of the payloads."""
+        return _read(DestinationConfig, self._send("GET", self._destinations(destination_id))).delivery == "ping"
 
     def create(self, body: Mapping[str, object]) -> Destination:
         """Create a destination; the response contains its secret, which no later one does."""

@@ -40,6 +40,22 @@ class Destination(BaseModel):
         return NAME_PREFIX + self.id
 
 
+class DestinationConfig(BaseModel):
+    """A destination with its configuration, which is null if Terra cannot read it."""
+
+    class Values(BaseModel):
+        """That of a webhook."""
+
+        delivery: str | None = None
+
+    config: Values | None = None
+
+    @property
+    def delivery(self) -> str | None:
+        """The delivery mode: push, which is the default, or ping."""
+        return self.config.delivery if self.config else None
+
+
 class Destinations(BaseModel):
     """A list of destinations."""
 

@@ -32,7 +32,9 @@ EVENT_TYPES: Final = (
     "permission_change",
     "connection_error",
 )
-"""The auth events, which are all that the stack stores. `auth` alone covers them if Terra has no further names."""
+"""The auth events, all that a stack stores by default. `auth` alone covers them if Terra has no further names."""
+EVERY_TYPE: Final = ()
+"""What a stack with DataDeliveries=keep takes. Terra means by it every type, also those of the future."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Plan:
         ]
         if self.creates:
             lines += [
-                f"create an inactive webhook destination for {url}, with the event types {', '.join(self.event_types)}",
+                f"create an inactive webhook destination for {url}, with {_named(self.event_types)}",
                 "store its signing secret beside the others, and wait until the functions use it",
                 "activate it",
             ]
@@ -96,7 +98,7 @@ def plan(
         webhooks: the environment's webhook destinations.
         stored: the stack's signing secrets by name, in the order in which they were stored.
         url: the stack's WebhookUrl.
-        event_types: the names that Terra accepts for what the stack takes.
+        event_types: the names that Terra accepts for what the stack takes, or `EVERY_TYPE`.
         rotates: replace the signing secret.
         named: the id of the destination that is the stack's, although nothing else shows it.
 
@@ -132,11 +134,25 @@ def _changes(current: Destination, url: str, event_types: Sequence[str]) -> dict
     changes: dict[str, object] = {}
     if current.url != url:
         changes["config"] = {"url": url}
-    if set(current.event_types) != set(event_types):
+    if not has_right_types(current.event_types, event_types):
         changes["event_types"] = list(event_types)
     if not current.active:
         changes["active"] = True
     return changes
+
+
+def has_right_types(names: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether a destination has the event types that the stack takes.
+
+    A stack that keeps data also accepts a choice of their types, but not the auth events alone.
+    """
+    if wanted or not names:
+        return set(names) == set(wanted)
+    return "auth" in names and bool(set(names) - set(EVENT_TYPES))
+
+
+def _named(names: Sequence[str]) -> str:
+    return f"the event types {', '.join(names)}" if names else "every event type"
 
 
 def _change_lines(current: Destination, changes: Mapping[str, object]) -> list[str]:
@@ -146,10 +162,8 @@ def _change_lines(current: Destination, changes: Mapping[str, object]) -> list[s
             lines.append(f"change the URL of the destination {current.id} from {current.url} to {url}")
     match changes.get("event_types"):
         case [*names]:
-            before = ", ".join(current.event_types) or "every type"
-            lines.append(
-                f"change the event types of the destination {current.id} from {before} to {', '.join(map(str, names))}"
-            )
+            before, after = (", ".join(map(str, some)) or "every type" for some in (current.event_types, names))
+            lines.append(f"change the event types of the destination {current.id} from {before} to {after}")
     if "active" in changes:
         lines.append(f"activate the destination {current.id}")
     return lines

@@ -13,6 +13,8 @@ BY: dict[str, tuple[str, ...]] = {
     "Logins": ("outcome",),
     # webhooks with a valid signature; outcome is accepted or duplicate
     "Deliveries": ("type", "outcome"),
+    # data deliveries whose content was not kept, because DataDeliveries is ignore
+    "DataDiscarded": (),
     # seconds since Terra signed the webhook
     "DeliveryAge": (),
     # the name of the signing secret that matched
@@ -49,6 +51,11 @@ def webhook_received(*, type_: str, is_new: bool, age_seconds: float, secret_nam
     _emit("Deliveries", 1, type=type_, outcome=outcome)
     _emit("DeliveryAge", age_seconds, MetricUnit.Seconds)
     _emit("Signatures", 1, secret=secret_name)
+
+
+def data_discarded() -> None:
+    """A new data delivery was acknowledged, and its content was not kept."""
+    _emit("DataDiscarded", 1)
 
 
 def problem_returned(*, function: str, code: str) -> None:

@@ -6,6 +6,7 @@ documentation ("Error Messages", customizing) maps the stable `type` of an error
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import (
@@ -18,11 +19,12 @@ from pydantic import (
     ValidationInfo,
     WrapValidator,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from terra_connections.errors import InvalidRequest
-from terra_connections.ids import ReferenceId, reference_id_error
+from terra_connections.ids import ReferenceId, UserId, reference_id_error, user_id_from
 from terra_connections.unknown_name import unknown
 
 if TYPE_CHECKING:
@@ -32,10 +34,12 @@ _MAX_BYTES = 64 * 1024
 _MAX_ERRORS = 10
 _MAX_NAME = 64
 _MAX_PROVIDERS = 100
+_MAX_TYPES = 20
 _SENTENCES = {
     "json_invalid": "is not JSON: {error}",
     "model_type": "must be a JSON object, not {given}",
     "extra_forbidden": "{unknown}",
+    "datetime_type": "must be a string, not {given}",
     "string_type": "must be a string, not {given}",
     "tuple_type": "must be an array of strings, not {given}",
     "too_short": "must name at least one provider; leave the field out to offer all of them",
@@ -53,6 +57,7 @@ _GIVEN: dict[type, str] = {
     dict: "an object",
 }
 _PROVIDER_CODE = re.compile(r"[A-Za-z0-9_]{2,64}", re.ASCII)
+_DATA_TYPE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", re.ASCII)
 
 
@@ -109,12 +114,16 @@ class UserBody(BaseModel):
             raise InvalidRequest([(_field(one), cls._sentence(one)) for one in details]) from None
 
     @classmethod
+    def _names(cls) -> tuple[str, ...]:
+        return tuple(field.alias or name for name, field in cls.model_fields.items())
+
+    @classmethod
     def _sentence(cls, error: "ErrorDetails") -> str:
         if error["type"] == _OURS:
             return error["msg"]
         return _SENTENCES[error["type"]].format(
             given=_GIVEN.get(type(error["input"]), ""),
-            unknown=unknown("field", str(error["loc"][-1]), tuple(cls.model_fields)) if error["loc"] else "",
+            unknown=unknown("field", str(error["loc"][-1]), cls._names()) if error["loc"] else "",
             **error.get("ctx", {}),
         )
 
@@ -153,3 +162,63 @@ class NewSession(UserBody):
             message = "may not be given together with resource"
             raise _wrong(message)
         return resources
+
+
+def _user_id(value: object) -> object:
+    if isinstance(value, str) and user_id_from(value) is None:
+        message = "must be the user_id of a connection: at most 128 letters, digits, dashes and underscores"
+        raise _wrong(message)
+    return value
+
+
+def _time(value: object) -> object:
+    """Parse a time, or a day, which begins at midnight UTC."""
+    if not isinstance(value, str):
+        return value
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        found = None
+    if found is None:
+        message = "must be a day (2026-11-30) or a time (2026-11-30T08:00:00Z)"
+        raise _wrong(message)
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _types(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not 0 < len(values) <= _MAX_TYPES or not all(_DATA_TYPE.fullmatch(value) for value in values):
+        message = f"must name 1 to {_MAX_TYPES} types of data, for example daily; leave the field out for all of them"
+        raise _wrong(message)
+    return values
+
+
+_Time = Annotated[datetime | None, BeforeValidator(_time)]
+
+
+class NewReplay(UserBody):
+    """The body of a new replay: one `user_id`, or a user, and optionally types and a period."""
+
+    user_id: Annotated[UserId | None, BeforeValidator(_user_id)] = None
+    types: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_types), WrapValidator(_none_is_empty)] = ()
+    from_: Annotated[_Time, Field(alias="from")] = None
+    to: _Time = None
+
+    @model_validator(mode="after")
+    def _names_one_user(self) -> Self:
+        if (self.user_id is None) == (self.reference_id is None):
+            message = "must have either user_id or reference_id"
+            raise _wrong(message)
+        if self.from_ and self.to and self.from_ >= self.to:
+            message = "must have a from that is earlier than its to"
+            raise _wrong(message)
+        return self
+
+    @property
+    def since(self) -> int | None:
+        """The beginning of the period in Unix milliseconds."""
+        return None if self.from_ is None else int(self.from_.timestamp() * 1000)
+
+    @property
+    def until(self) -> int | None:
+        """Its end in Unix milliseconds."""
+        return None if self.to is None else int(self.to.timestamp() * 1000)

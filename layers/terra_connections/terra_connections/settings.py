@@ -179,6 +179,16 @@ def revocation_percent() -> float:
     return _number("SWEEP_REVOKES_BELOW_PERCENT", at_most=100)
 
 
+def payloads_bucket() -> str:
+    """Return the name of the bucket of payloads; empty if data deliveries are discarded."""
+    return _text("PAYLOADS_BUCKET", may_be_empty=True)
+
+
+def announcements_queue_url() -> str:
+    """Return the URL of the queue of announcements of stored payloads; empty if data deliveries are discarded."""
+    return _text("ANNOUNCEMENTS_QUEUE_URL", may_be_empty=True)
+
+
 def event_bus_name() -> str:
     """Return the name of the event bus."""
     return _text("EVENT_BUS_NAME")

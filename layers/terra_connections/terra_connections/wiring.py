@@ -29,6 +29,7 @@ from terra_connections.settings import (
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from terra_connections.change_events.event_bus import EventBus
     from terra_connections.connections.cursor import Cursors
     from terra_connections.connections.store import ConnectionStore
+    from terra_connections.data.announcing import AnnouncementQueue
+    from terra_connections.data.publisher import DataPublisher
+    from terra_connections.data.store import PayloadStore
     from terra_connections.reconciliation.queue import SweepQueue
     from terra_connections.reconciliation.store import SweepStore
     from terra_connections.reconciliation.sweep import RevocationLimit
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from terra_connections.users.limits import UserLimits
     from terra_connections.users.pseudonym import Pseudonyms
     from terra_connections.users.store import UserStore
+    from terra_connections.webhooks.data_intake import DataIntake
     from terra_connections.webhooks.delivery_store import DeliveryStore
     from terra_connections.webhooks.signature import Tolerance
 
@@ -252,6 +257,62 @@ def event_bus() -> "EventBus":
 
     client: EventBridgeClient = _client("events")
     return EventBus(client, settings.event_bus_name())
+
+
+@cache
+def payloads() -> "PayloadStore | None":
+    """The bucket of payloads; None, without any import, if data deliveries are discarded."""
+    bucket = settings.payloads_bucket()
+    if not bucket:
+        return None
+    from terra_connections.data.store import PayloadStore
+
+    client: S3Client = _client("s3")
+    return PayloadStore(client, bucket)
+
+
+def _kept_payloads() -> "PayloadStore":
+    found = payloads()
+    if found is None:
+        message = "PAYLOADS_BUCKET must not be empty: this function exists only with DataDeliveries=keep."
+        raise Misconfigured(message)
+    return found
+
+
+def data_intake() -> "DataIntake | None":
+    """The intake of data deliveries; None, without any import, if they are discarded."""
+    bucket = payloads()
+    if bucket is None:
+        return None
+    from terra_connections.webhooks.data_intake import DataIntake
+
+    return DataIntake(bucket, deliveries(), pseudonyms())
+
+
+def data_publisher() -> "DataPublisher":
+    """The publisher of the events about payloads."""
+    from terra_connections.data.publisher import DataPublisher
+
+    return DataPublisher(_kept_payloads(), connections(), event_bus())
+
+
+def announcement_queue() -> "AnnouncementQueue | None":
+    """The queue of announcements of stored payloads; None, without any import, if data deliveries are discarded."""
+    url = settings.announcements_queue_url()
+    if not url:
+        return None
+    from terra_connections.data.announcing import AnnouncementQueue
+
+    return AnnouncementQueue(_sqs(), url)
+
+
+def required_announcement_queue() -> "AnnouncementQueue":
+    """The same queue, for functions that exist only with DataDeliveries=keep."""
+    queue = announcement_queue()
+    if queue is None:
+        message = "ANNOUNCEMENTS_QUEUE_URL must not be empty: this function exists only with DataDeliveries=keep."
+        raise Misconfigured(message)
+    return queue
 
 
 @cache

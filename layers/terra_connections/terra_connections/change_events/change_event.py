@@ -125,6 +125,16 @@ def current_connections(
     return listed_connections(event.reference_id, left, include_revoked=False)
 
 
+def claimed_by(change: Change, related: Iterable[Facts]) -> ReferenceId | None:
+    """Return the owner of a `user_id` whose owner was unknown until this change; None if there is no such change."""
+    if change.new is None:
+        return None
+    others = {facts.user_id: facts for facts in related if facts.user_id != change.user_id}
+    before = _family(change.user_id, change.old, others).view(change.user_id)
+    after = _family(change.user_id, change.new, others).view(change.user_id)
+    return after.reference_id if after and (before is None or before.reference_id is None) else None
+
+
 # --- both views ------------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """The stack's EventBridge event bus. An event that EventBridge does not accept is an error."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
 
 SOURCE = "terra-connections"
+MOST_ENTRIES = 10
+"""The events of one request: the limit of PutEvents."""
 
 
 class NotPublished(Exception):
@@ -42,6 +44,15 @@ class EventBus:
             codes = sorted({entry["ErrorCode"] for entry in answer["Entries"] if "ErrorCode" in entry})
             message = f"{answer['FailedEntryCount']} of {len(entries)} events: {', '.join(codes)}"
             raise NotPublished(message)
+
+    def put_details(self, type_: str, details: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Publish events of one type, at most `MOST_ENTRIES`; return the numbers of those that EventBridge rejected."""
+        entries: Any = [
+            {"EventBusName": self._name, "Source": SOURCE, "DetailType": type_, "Detail": json.dumps(detail)}
+            for detail in details
+        ]
+        answer = self._client.put_events(Entries=entries)
+        return [number for number, entry in enumerate(answer["Entries"]) if "ErrorCode" in entry]
 
     def _entry(self, event: ChangeEvent, connections: list[Connection], position: Position) -> Any:  # noqa: ANN401 - a TypedDict of the stubs
         return {

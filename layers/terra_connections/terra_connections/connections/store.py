@@ -14,7 +14,7 @@ user       the tombstone of a whole user: see `users/store`
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -192,6 +192,17 @@ class ConnectionStore:
             if user_id in erased
             or (owner in users and not any(_is_newer(facts, than=users[owner]) for facts in lineage.members(user_id)))
         }
+
+    def views_with_erased(self, user_ids: Collection[UserId]) -> tuple[dict[UserId, Connection], set[UserId]]:
+        """Read the current connection of each of these `user_id`s, and which of them, or whose users, were erased."""
+        lineage = self.family_of(user_ids)
+        views = {user_id: view for user_id in user_ids if (view := lineage.view(user_id)) is not None}
+        owners = {user_id: views[user_id].reference_id if user_id in views else None for user_id in user_ids}
+        return views, self._erased_in(lineage, owners)
+
+    def erased_until(self, reference_ids: Iterable[ReferenceId]) -> dict[ReferenceId, int]:
+        """Read which of these users were erased: everything of theirs before this time, in Unix milliseconds."""
+        return self._read((), RetryBudget(), owners=reference_ids, tombstones_only=True)[2]
 
     def record(
         self,

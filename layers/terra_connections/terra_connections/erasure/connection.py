@@ -1,4 +1,4 @@
-"""The erasure of one `user_id`: tombstone, Terra, item.
+"""The erasure of one `user_id`: tombstone, Terra, payloads, item.
 
 Deauthenticating is irreversible. Neither Terra's list nor a `user_id` that Terra once issued for the user is sufficient
 proof: Terra is first asked for the `user_id`'s owner.
@@ -10,6 +10,8 @@ from enum import Enum, auto
 
 from terra_connections.connections.facts import Facts, Kind
 from terra_connections.connections.store import ConnectionStore
+from terra_connections.data.delivery import user_prefix
+from terra_connections.data.store import PayloadStore
 from terra_connections.erasure.deadline import Deadline
 from terra_connections.ids import ReferenceId, UserId
 from terra_connections.terra.client import TerraClient
@@ -55,6 +57,7 @@ def erase_connection(
     *,
     terra: TerraClient,
     connections: ConnectionStore,
+    payloads: PayloadStore | None,
     deadline: Deadline,
 ) -> ErasureOutcome:
     """Deauthenticate one `user_id` and erase it, if it belongs to the user.
@@ -64,6 +67,7 @@ def erase_connection(
         reference_id: the user. None if the `user_id` already has a tombstone: its owner is then not checked.
         terra: the API that deauthenticates it.
         connections: the store that writes its tombstone, and deletes its item once Terra has confirmed.
+        payloads: the bucket of its payloads; None if data deliveries are discarded.
         deadline: the time left.
 
     Raises:
@@ -86,5 +90,8 @@ def erase_connection(
     connections.put_tombstones([found.user_id])
     if is_at_terra:
         terra.deauthenticate(found.user_id, within=within)
+    # After the tombstone: what arrives later is deleted by the publisher.
+    if payloads is not None and not payloads.erase(user_prefix(found.user_id), until=lambda: deadline.is_over):
+        return ErasureOutcome.LEFT
     connections.finish_erasure(found.user_id)
     return ErasureOutcome.ERASED

@@ -1,8 +1,9 @@
 """The erasure of a user's data, at Terra and in the tables. Late events do not restore it.
 
 The user's tombstone is written first. From then on the user can start nothing new, and no earlier login creates a
-connection. Then each `user_id` is erased on its own, several in parallel: tombstone, Terra, item. A retry therefore
-continues where the last call stopped. An erasure stops before its time limit and reports whether anything is left.
+connection. Then each `user_id` is erased on its own, several in parallel: tombstone, Terra, payloads, item. A retry
+therefore continues where the last call stopped. An erasure stops before its time limit and reports whether anything is
+left. Reports, which name no `user_id`, are deleted at the end.
 The reconciliation finishes erasures that are not retried (`reconciliation/worker`).
 """
 
@@ -15,6 +16,8 @@ from typing import TypeVar
 from terra_connections.connections.facts import Kind
 from terra_connections.connections.lineage import Lineage
 from terra_connections.connections.store import ConnectionStore
+from terra_connections.data.delivery import report_prefix
+from terra_connections.data.store import PayloadStore
 from terra_connections.erasure.connection import ErasureOutcome, Found, erase_connection
 from terra_connections.erasure.deadline import Deadline
 from terra_connections.errors import (
@@ -45,7 +48,7 @@ _ROUNDS = 4
 """A later round finds connections that Terra lists with a delay."""
 
 
-def erase_user(
+def erase_user(  # noqa: PLR0913 - each part of a user has its own store
     reference_id: ReferenceId,
     *,
     terra: TerraClient,
@@ -54,6 +57,7 @@ def erase_user(
     reports: WidgetReportStore,
     connections: ConnectionStore,
     users: UserStore,
+    payloads: PayloadStore | None,
     deadline: Deadline | None = None,
 ) -> int:
     """Deauthenticate a user's connections at Terra and erase their connections and sessions.
@@ -66,6 +70,7 @@ def erase_user(
         reports: the store of the reports about the sessions' logins.
         connections: the store of the user's connections.
         users: the store of the user's tombstone.
+        payloads: the bucket of the user's payloads; None if data deliveries are discarded.
         deadline: the time left; by default `WORK_FOR` from now.
 
     Returns:
@@ -76,11 +81,12 @@ def erase_user(
         TerraRejected, TerraUnavailable, TooManyRequests: not everything is erased; a retry continues.
     """
     erasure = _Erasure(
-        reference_id, terra, sessions, claims, reports, connections, users, deadline or Deadline(WORK_FOR)
+        reference_id, terra, sessions, claims, reports, connections, users, payloads, deadline or Deadline(WORK_FOR)
     )
     users.begin_erasure(reference_id)
     for _ in range(_ROUNDS):
         if not erasure.round():
+            erasure.erase_reports()
             users.end_erasure(reference_id, since=erasure.began_at)
             return erasure.erased
     raise _unfinished()
@@ -97,6 +103,7 @@ class _Erasure:
     reports: WidgetReportStore
     connections: ConnectionStore
     users: UserStore
+    payloads: PayloadStore | None
     deadline: Deadline
     began_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     erased: int = 0
@@ -124,6 +131,13 @@ class _Erasure:
         self._erase_sessions(sessions, logins | late)
         return bool(user_ids or sessions)
 
+    def erase_reports(self) -> None:
+        """Delete the reports that name the user and no `user_id`."""
+        if self.payloads is not None:
+            prefix = report_prefix(self.users.pseudonym(self.reference_id))
+            if not self.payloads.erase(prefix, until=lambda: self.deadline.is_over):
+                raise _unfinished()
+
     def _user_ids(self, announced: set[UserId]) -> list[Found]:
         """Every `user_id` that may be this user's and is not erased yet: stored, listed by Terra, or announced."""
         within = self.deadline.left(_LIST_WITHIN)
@@ -150,7 +164,12 @@ class _Erasure:
                 return ErasureOutcome.LEFT
             try:
                 return erase_connection(
-                    found, self.reference_id, terra=self.terra, connections=self.connections, deadline=self.deadline
+                    found,
+                    self.reference_id,
+                    terra=self.terra,
+                    connections=self.connections,
+                    payloads=self.payloads,
+                    deadline=self.deadline,
                 )
             except (TerraRejected, RetryLater) as error:
                 self.errors.append(error)

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from terra_connections.connections.facts import Facts, Kind, TerraUser
 from terra_connections.connections.store import ConnectionStore
+from terra_connections.data.store import PayloadStore
 from terra_connections.erasure.connection import ErasureOutcome, Found, erase_connection
 from terra_connections.erasure.deadline import Deadline
 from terra_connections.errors import TooManyRequests
@@ -56,12 +57,14 @@ class SweepWorker:
     """Processes steps.
 
     Attributes:
+        payloads: the bucket of payloads; None if data deliveries are discarded.
         limit: the largest accepted share of candidates.
         on_drift: is called with a kind of drift and the number of repairs, as soon as they are stored.
     """
 
     terra: TerraClient
     connections: ConnectionStore
+    payloads: PayloadStore | None
     sweeps: SweepStore
     queue: SweepQueue
     limit: RevocationLimit
@@ -147,6 +150,7 @@ class SweepWorker:
                 facts.owner,
                 terra=self.terra,
                 connections=self.connections,
+                payloads=self.payloads,
                 deadline=deadline,
             )
             if outcome is ErasureOutcome.ERASED:

@@ -125,6 +125,10 @@ class UserStore:
         """Return the key of a user's tombstone in Connections."""
         return f"erased:user:{self._pseudonyms.in_keys(reference_id)}"
 
+    def pseudonym(self, reference_id: ReferenceId) -> str:
+        """Return the pseudonym of a user in keys."""
+        return self._pseudonyms.in_keys(reference_id)
+
     def standing(self, reference_id: ReferenceId, *, now: datetime) -> Standing:
         """Read the state of a user, consistently and in one round trip."""
         days = [self._day_key(reference_id, now - ago) for ago in (timedelta(0), _DAY)]

@@ -20,12 +20,14 @@ class Delivery:
 
     Attributes:
         ids: its keys. If one of them exists, the delivery is a duplicate.
+        signed: the hash of what was signed: `t` and the body.
         type: the event's type, or `malformed`.
         received_at: in Unix milliseconds.
         ttl: the expiry of the record, in Unix seconds: later than that of its signature.
     """
 
     ids: tuple[str, ...]
+    signed: str
     type: str
     received_at: int
     ttl: int
@@ -44,6 +46,7 @@ def delivery(
     remembered = tolerance.past + tolerance.future + timedelta(days=1)
     return Delivery(
         ids=(*ids, f"signed:{signed}"),
+        signed=signed,
         type=type_,
         received_at=int(now.timestamp() * 1000),
         ttl=int((now + remembered).timestamp()),

@@ -8,7 +8,7 @@ Formats: Terra's OpenAPI document, "webhooks" (2026.07), and the older ones that
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from terra_connections.connections.facts import (
@@ -27,6 +27,10 @@ from terra_connections.ids import reference_id_from, session_id_from, user_id_fr
 from terra_connections.sessions.session import WidgetReport, reason_from
 
 MALFORMED = "malformed"
+S3_PAYLOAD = "s3_payload"
+"""Ping mode: the body has the URL of a payload."""
+LARGE_REQUESTS = frozenset({"large_request_processing", "large_request_sending"})
+"""Announcements of the deliveries that a request for a longer period causes."""
 
 _TYPE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _PROVIDER = re.compile(r"[A-Za-z0-9_]{2,64}", re.ASCII)
@@ -40,11 +44,20 @@ class WebhookEvent:
         type: Terra's type, or `malformed` if the body lacks required fields of its type.
         facts: its facts about connections.
         report: its data about a login, if it contains Terra's id of one.
+        content: the body as JSON; None if it is not JSON.
+        has_data: whether the body is a payload: health data, or of a type that is not known.
     """
 
     type: str
     facts: tuple[Facts, ...] = ()
     report: WidgetReport | None = None
+    content: object = field(default=None, compare=False, repr=False)
+    has_data: bool = field(default=False, compare=False)
+
+    @property
+    def is_data_delivery(self) -> bool:
+        """Whether it delivers health data: in its body, or at a URL in it."""
+        return self.has_data or self.type == S3_PAYLOAD
 
 
 class _MalformedError(Exception):
@@ -61,7 +74,13 @@ def parse(body: bytes, at: Position) -> WebhookEvent:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        return WebhookEvent(MALFORMED)
+        content = None
+    type_ = content.get("type") if isinstance(content, dict) else None
+    has_data = bool(body) and not (isinstance(type_, str) and type_ in _WITHOUT_DATA)
+    return replace(_event(content, at), content=content, has_data=has_data)
+
+
+def _event(content: object, at: Position) -> WebhookEvent:
     if not isinstance(content, dict):
         return WebhookEvent(MALFORMED)
     type_ = content.get("type")
@@ -141,6 +160,10 @@ _PARSERS = {
     "permission_change": _permission_change,
     "user_reauth": _user_reauth,
 }
+_WITHOUT_DATA = frozenset(
+    {*_PARSERS, *LARGE_REQUESTS, S3_PAYLOAD, "google_no_datasource", "healthcheck", "processing", "rate_limit_hit"}
+)
+"""The types that are not payloads. Every other one is, so that a new type of data is kept."""
 
 
 def _member(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -1,0 +1,116 @@
+"""Payloads in the bucket of the running stack, and the events about them."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import boto3
+
+from local import messages
+from local.testing import Stack
+from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+Event = dict[str, Any]
+
+HEALTH_DATA = "resting-heart-rate-canary"
+"""A value in every payload, which must occur in payloads only."""
+
+
+def daily(user_id: str, *, day: str = "2026-11-01", steps: int = 1000, **more: object) -> dict[str, Any]:
+    """Return a data event of one day, as in Terra's OpenAPI document."""
+    metadata = {"start_time": f"{day}T00:00:00.000000+01:00", "end_time": f"{day}T23:59:59.000000+01:00"}
+    record = {"metadata": metadata, "distance_data": {"steps": steps}, "note": HEALTH_DATA}
+    user = {"user_id": user_id, "provider": "GARMIN"}
+    return {"type": "daily", "user": user, "data": [record], "version": "2022-03-16", **more}
+
+
+class Bucket:
+    """The bucket of payloads."""
+
+    def __init__(self, stack: Stack) -> None:
+        assert stack.payloads is not None
+        self.name = stack.payloads["bucket"]
+        self.client: S3Client = boto3.client(
+            "s3",
+            endpoint_url=stack.payloads["s3_url"],
+            region_name=stack.region,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
+
+    def keys(self, prefix: str) -> list[str]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        return [each["Key"] for page in pages for each in page.get("Contents", [])]
+
+    def of_user(self, user_id: str) -> list[str]:
+        return self.keys(f"p/{user_id}/")
+
+    def body(self, key: str) -> bytes:
+        return gzip.decompress(self.client.get_object(Bucket=self.name, Key=key)["Body"].read())
+
+    def metadata(self, key: str) -> dict[str, str]:
+        return self.client.head_object(Bucket=self.name, Key=key)["Metadata"]
+
+
+class DataListener:
+    """A consumer with a rule on the bus and a queue as its target."""
+
+    def __init__(self, client: "SQSClient", queue_url: str) -> None:
+        self._client = client
+        self._queue_url = queue_url
+        self._received: list[Event] = []
+
+    def all(self) -> list[Event]:
+        """Return all events so far."""
+        while True:
+            response = self._client.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10)
+            found = response.get("Messages", [])
+            for message in found:
+                self._client.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
+                assert HEALTH_DATA not in message["Body"]
+                self._received.append(json.loads(message["Body"]))
+            if not found:
+                return self._received
+
+    def of(self, user_id: str, type_: str = "data_received") -> list[Event]:
+        """Return the details of the events of one type about a user."""
+        found = [event for event in self.all() if event["detail-type"] == type_]
+        return [event["detail"] for event in found if event["detail"]["user_id"] == user_id]
+
+    def expect(self, user_id: str, count: int, type_: str = "data_received") -> list[Event]:
+        """Wait for a number of different events."""
+        eventually(lambda: len({each["event_id"] for each in self.of(user_id, type_)}) >= count)
+        return self.of(user_id, type_)
+
+
+@contextmanager
+def listening(stack: Stack) -> Iterator[DataListener]:
+    """Add a rule for the events about data to the stack's bus, with a queue of its own."""
+    name = f"DataListener{uuid4().hex[:8]}"
+    client = messages.services(stack.dynamodb_url, stack.aws_url).queues()
+    url = client.create_queue(QueueName=name)["QueueUrl"]
+    events = boto3.client(
+        "events",
+        endpoint_url=stack.aws_url,
+        region_name=stack.region,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+    bus = stack.event_buses["EventBus"]
+    pattern = json.dumps({"source": ["terra-connections"], "detail-type": ["data_received", "data_claimed"]})
+    events.put_rule(Name=name, EventBusName=bus, EventPattern=pattern)
+    arn = f"arn:aws:sqs:{stack.region}:000000000000:{name}"
+    events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "listener", "Arn": arn}])
+    yield DataListener(client, url)
+    events.remove_targets(Rule=name, EventBusName=bus, Ids=["listener"])
+    events.delete_rule(Name=name, EventBusName=bus)
+    client.delete_queue(QueueUrl=url)
+    client.close()
+    events.close()
