@@ -77,6 +77,10 @@ class Invocation(NamedTuple):
     log: str
 
 
+BY_DEFAULT: Final = {"PAYLOADS_BUCKET": "", "ANNOUNCEMENTS_QUEUE_URL": ""}
+"""DataDeliveries=ignore: the local stack keeps data, a deployed one does not by default."""
+
+
 class Functions:
     """Invokes the functions in a process of their own; see worker.py.
 
@@ -144,7 +148,7 @@ def running_functions(stack: Stack, size: int, **variables: str) -> Iterator[Fun
         [python, ROOT / "benchmarks" / "worker.py", ROOT],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**declared, "PATH": everything()["PATH"], **tables, "SWEEP_QUEUE_URL": queue, **variables},
+        env={**declared, **BY_DEFAULT, "PATH": everything()["PATH"], **tables, "SWEEP_QUEUE_URL": queue, **variables},
         text=True,
     )
     try:

@@ -90,6 +90,8 @@ def subjects(stack: Stack, built: Path, peer_packages: Path, tls: Tls) -> list[S
     copy_items(stack, tables)
     login = seed_peer(stack, peer_tables, events.reference_id)
     table_variables = {f"{name.upper()}_TABLE": table for name, table in tables.items()}
+    # DataDeliveries=ignore: the local stack keeps data, a deployed one does not by default.
+    table_variables["PAYLOADS_BUCKET"] = ""
     variables = {function: {**of, **table_variables} for function, of in environments(stack).items()}
     layers = [built / "TerraConnectionsLayer" / "python", built / "DependenciesLayer" / "python"]
     peer_variables = {**variables["terra_webhook"], **variables["create_session"]}

@@ -437,7 +437,7 @@ class _Reader:
         logical_id, attribute = _attribute(source)
         kind = self._resources.get(logical_id, {}).get("Type")
         if kind == QUEUE and "FilterCriteria" in settings:
-            message = f"{where}: FilterCriteria of a queue is not supported by the local gateway"
+            message = f"{where}: FilterCriteria is not supported by the local gateway for queues"
             raise TemplateError(message)
         if kind == QUEUE and attribute == "Arn":
             scaling = as_mapping(settings.get("ScalingConfig", {}), f"{where}.ScalingConfig")

@@ -34,11 +34,18 @@ def test_a_webhook_reads_once_and_writes_once(
     assert handlers.run("terra_webhook", webhook(reauth).event()).trips == [BATCH, WRITE]
 
 
-def test_a_webhook_that_concerns_no_connection_only_writes(
+def test_a_webhook_that_concerns_no_connection_only_writes_and_a_kept_one_creates_an_object(
     handlers: Handlers, webhook: Callable[..., Webhook], reference_id: str
 ) -> None:
-    data = {"type": "activity", "user": {"user_id": new_user_id(), "reference_id": reference_id}, "data": []}
-    assert handlers.run("terra_webhook", webhook(data).event()).trips == [WRITE]
+    user = {"user_id": new_user_id(), "reference_id": reference_id}
+    check = webhook({"type": "healthcheck", "at": reference_id})
+    assert handlers.run("terra_webhook", check.event()).trips == [WRITE]
+    data = webhook({"type": "activity", "user": user, "data": []})
+    assert handlers.run("terra_webhook", data.event(), environment={"PAYLOADS_BUCKET": ""}).trips == [WRITE]
+    assert handlers.run("terra_webhook", webhook({"type": "sleep", "user": user, "data": []}).event()).trips == [
+        "s3.PutObject",
+        WRITE,
+    ]
 
 
 def test_a_duplicate_costs_as_much_as_the_first_delivery_and_a_disconnect_one_more_read(

@@ -93,7 +93,7 @@ def test_no_secret_is_read(stack: Stack, headers: dict[str, str]) -> None:
 
 def test_only_the_required_services_are_enabled(stack: Stack) -> None:
     services = httpx.get(f"{stack.aws_url}/_ministack/health", timeout=30).json()["services"]
-    assert set(services) == {"secretsmanager", "sqs", "events"}
+    assert set(services) == {"secretsmanager", "sqs", "events", "s3"}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -26,6 +26,7 @@ class Deployed:
     changed: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     resources: dict[str, str] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - a client of any service
         return boto3.client(service, endpoint_url=self.stack.aws_url, region_name=self.stack.region)  # type: ignore[call-overload]
@@ -43,18 +44,31 @@ class Deployed:
             self.outputs[f"{name}Arn"] = made["ARN"]
         api_url = self.stack.api_url
         self.outputs |= {"ApiUrl": api_url, "WebhookUrl": f"{api_url}/webhooks/terra", **outputs}
-        given = {**self.stack.parameters, "AlarmTopicArn": self.topic(), **self.changed}
-        self.client("cloudformation").create_stack(
-            StackName=self.name,
-            TemplateBody=json.dumps(template(given, self.outputs)),
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
-        )
+        # The local stack keeps data, a deployed one does so only if it is told to.
+        self.given = {
+            **self.stack.parameters,
+            "DataDeliveries": "ignore",
+            "AlarmTopicArn": self.topic(),
+            **self.changed,
+        }
+        self.client("cloudformation").create_stack(StackName=self.name, **self._described())
         if counts:
             self.count_delivery("auth")
         pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
         found = [each for page in pages for each in page["StackResourceSummaries"]]
         self.resources = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found}
         return self
+
+    def update(self, **changed: str) -> None:
+        """Change parameters."""
+        self.given |= changed
+        self.client("cloudformation").update_stack(StackName=self.name, **self._described())
+
+    def _described(self) -> dict[str, Any]:
+        return {
+            "TemplateBody": json.dumps(template(self.given, self.outputs)),
+            "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in self.given.items()],
+        }
 
     def another(self, **changed: str) -> "Deployed":
         return Deployed(self.stack, self.samconfig, self.printed, changed=changed)
@@ -64,6 +78,12 @@ class Deployed:
         by = {"service": self.name, "type": type_, "outcome": "accepted"}
         dimensions = [{"Name": name, "Value": value} for name, value in by.items()]
         counted = [{"MetricName": "Deliveries", "Dimensions": dimensions, "Value": 1}]
+        self.client("cloudwatch").put_metric_data(Namespace="TerraConnections", MetricData=counted)
+
+    def count_discarded(self) -> None:
+        """Write the metric of a data delivery whose content was discarded."""
+        dimensions = [{"Name": "service", "Value": self.name}]
+        counted = [{"MetricName": "DataDiscarded", "Dimensions": dimensions, "Value": 1}]
         self.client("cloudwatch").put_metric_data(Namespace="TerraConnections", MetricData=counted)
 
     def topic(self, *, is_subscribed: bool = True) -> str:

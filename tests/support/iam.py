@@ -54,6 +54,8 @@ def needed_by_call(call: Mapping[str, Any], resources: Resources) -> Iterator[Pe
             # Secrets Manager also ends an ARN with a dash and six characters.
             yield Permission(function, action, _without_suffix(params["SecretId"].rpartition("/")[2]))
         case "sqs":
+            # A batch needs the permission of its parts.
+            action = action.removesuffix("Batch")
             yield Permission(function, action, _without_suffix(params["QueueUrl"].rpartition("/")[2]))
         case "s3":
             operation, name = _S3_ACTIONS[call["operation"]], params["Bucket"].capitalize()

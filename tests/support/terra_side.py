@@ -32,6 +32,10 @@ class TerraSide:
         self.token = self.terra.admin_token(scopes=list(scopes), **more)
         self.monkeypatch.setenv("TERRA_ADMIN_TOKEN", self.token)
 
+    def keep_data(self) -> None:
+        """Deploy the stack again with DataDeliveries=keep."""
+        self.deployed.update(DataDeliveries="keep")
+
     def run(self, *options: str, confirms: bool = True) -> tuple[int, str, str]:
         """Run `make terra`; return its status, what it printed, and its errors."""
         return self._run(terra_command.main, "--cached-for", "0", *options, confirms=confirms)

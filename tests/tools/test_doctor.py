@@ -53,6 +53,7 @@ def test_a_healthy_stack_passes_all_checks(deployed: Deployed, capsys: pytest.Ca
         "Terra's widget",
         "Terra's destination",
         "Terra's deliveries",
+        "Data deliveries",
         "Return target web",
         "Return target android, without the app",
         f"Links into apps of {urlsplit(deployed.stack.demo_url).netloc}",
@@ -154,6 +155,19 @@ def test_missing_deliveries_are_reported_despite_the_doctors_own(plan: Deployed)
     assert status == 2
     assert line.startswith("? Terra's deliveries: none in the last day ")
     assert f"{plan.stack.api_url}/webhooks/terra" in line
+
+
+def test_discarded_data_are_reported(plan: Deployed) -> None:
+    plan.deploy().count_discarded()
+    line = plan.problem()
+    assert line.startswith("✗ Data deliveries: 1 were discarded in the last day (DataDeliveries=ignore)")
+    assert "make terra STAGE=dev" in line
+
+
+def test_a_stack_that_keeps_data_says_so(plan: Deployed) -> None:
+    kept = plan.another(DataDeliveries="keep").deploy()
+    kept.count_discarded()
+    assert kept.findings() == (0, [])
 
 
 def test_an_unreachable_destination_is_reported(plan: Deployed) -> None:

@@ -65,6 +65,22 @@ def test_an_inactive_destination_with_other_event_types_and_url_is_reported(read
     assert "takes every event type" in texts
 
 
+def test_a_stack_that_keeps_data_needs_both_auth_events_and_data(ready: TerraSide) -> None:
+    ready.keep_data()
+    made = ready.destination()
+    (problem,) = [text for text in problems(ready) if "health data" in text or "auth events" in text]
+    assert "does not get both auth events and data" in problem
+    for names in ([], ["auth", "daily"]):
+        ready.change(made["id"], event_types=names)
+        texts = " ".join(text for _, text in findings(ready))
+        assert "does not get both" not in texts
+        assert "delivery mode push: bodies over about 5.6 MB are rejected" in texts
+    ready.change(made["id"], event_types=["daily"])
+    assert "does not get both auth events and data" in " ".join(problems(ready))
+    ready.change(made["id"], event_types=[], config={"delivery": "ping"})
+    assert "delivery mode push" not in " ".join(text for _, text in findings(ready))
+
+
 def test_another_signing_secret_is_reported_if_the_token_can_read_it(ready: TerraSide) -> None:
     made = ready.destination()
     ready.admin("POST", f"{DESTINATIONS}/{made['id']}/signing-secret/rotate")

@@ -73,6 +73,18 @@ def test_a_changed_destination_is_corrected(side: TerraSide) -> None:
     assert side.destination() == made
 
 
+def test_a_stack_that_keeps_data_gets_every_type_or_a_choice_with_data(side: TerraSide) -> None:
+    side.done()
+    side.keep_data()
+    assert "from auth, " in (out := side.done())
+    assert " to every type" in out
+    made = side.destination()
+    assert made["event_types"] == []
+    side.change(made["id"], event_types=["auth", "daily"])
+    assert "nothing to change" in side.done()
+    assert side.destination()["event_types"] == ["auth", "daily"]
+
+
 @pytest.mark.parametrize("status", [404, 503])
 def test_a_stack_that_accepts_no_delivery_gets_no_active_destination(side: TerraSide, status: int) -> None:
     side.monkeypatch.setattr(probe, "GRACE", timedelta(seconds=1))

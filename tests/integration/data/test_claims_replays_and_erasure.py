@@ -10,7 +10,7 @@ import pytest
 
 from local.testing import Stack
 from tests.support.api import connections_of
-from tests.support.data import Bucket, DataListener, daily
+from tests.support.data import LOADED_WITHIN, Bucket, DataListener, daily
 from tests.support.handlers import Handlers, fake_response, http_event, s3_error
 from tests.support.terra import Terra
 from tests.support.terra_events import auth_event, new_user_id
@@ -59,7 +59,7 @@ def test_a_replay_of_a_user_announces_the_payloads_of_the_period_and_types(
     since, until = (f"{moment(t - 95)}", f"{moment(t - 70)}")
     body = {"reference_id": reference_id, "types": ["daily"], "from": since, "to": until}
     replay_id = api.post("/replays", json=body).raise_for_status().json()["replay_id"]
-    eventually(lambda: len(replayed(listener, user_id, replay_id)) >= 2)
+    eventually(lambda: len(replayed(listener, user_id, replay_id)) >= 2, within=LOADED_WITHIN)
     expected = {
         key: {**event, "replay_id": replay_id} for key, event in by_key.items() if f"{(t - 90) * 1000:015d}" in key
     }
@@ -73,9 +73,11 @@ def test_a_replay_of_a_user_includes_their_reports(
     api: httpx.Client, browser: httpx.Client, webhook: Make, listener: DataListener, reference_id: str
 ) -> None:
     webhook(report(reference_id)).post(browser)
-    eventually(lambda: any(event["detail"]["reference_id"] == reference_id for event in listener.all()))
+    eventually(
+        lambda: any(event["detail"]["reference_id"] == reference_id for event in listener.all()), within=LOADED_WITHIN
+    )
     replay_id = api.post("/replays", json={"reference_id": reference_id}).raise_for_status().json()["replay_id"]
-    eventually(lambda: any(event["detail"]["replay_id"] == replay_id for event in listener.all()))
+    eventually(lambda: any(event["detail"]["replay_id"] == replay_id for event in listener.all()), within=LOADED_WITHIN)
     [event] = [event["detail"] for event in listener.all() if event["detail"]["replay_id"] == replay_id]
     assert (event["user_id"], event["reference_id"], event["type"]) == (None, reference_id, "lab_report.completed")
     assert reference_id not in event["key"]
@@ -86,21 +88,20 @@ def test_a_replay_of_many_payloads_continues_page_by_page(
 ) -> None:
     user_id, count = new_user_id(), 250
     for number in range(count):
-        bucket.client.put_object(
-            Bucket=bucket.name,
-            Key=f"p/{user_id}/daily/{number:015d}-{number:032x}.json.gz",
-            Body=b"",
-            Metadata={
-                "event-id": str(number),
-                "type": "daily",
-                "position": str(number),
-                "records": "1",
-                "bytes": "1",
-                "sha256": "0" * 64,
-            },
-        )
+        bucket.put(user_id, number)
     replay_id = api.post("/replays", json={"user_id": user_id}).raise_for_status().json()["replay_id"]
-    eventually(lambda: len(replayed(listener, user_id, replay_id)) == count, within=120)
+    eventually(lambda: len(replayed(listener, user_id, replay_id)) == count, within=LOADED_WITHIN)
+
+
+def test_a_replay_of_an_erased_user_id_deletes_what_is_left_of_it(
+    api: httpx.Client, terra: Terra, bucket: Bucket, reference_id: str
+) -> None:
+    user_id = str(terra.connect(reference_id)["user_id"])
+    eventually(lambda: connections_of(api, reference_id))
+    assert api.post("/erasures", json={"reference_id": reference_id}).status_code == 204
+    bucket.put(user_id, 1)
+    api.post("/replays", json={"user_id": user_id}).raise_for_status()
+    eventually(lambda: bucket.of_user(user_id) == [], within=LOADED_WITHIN)
 
 
 def replayed(listener: DataListener, user_id: str, replay_id: str) -> dict[str, dict[str, object]]:
@@ -193,7 +194,7 @@ def test_deliveries_that_arrive_during_and_after_an_erasure_leave_nothing(
         assert api.post("/erasures", json={"reference_id": reference_id}, timeout=120).status_code == 204
         assert {each.result().status_code for each in posted} == {200}
         assert {each.post(client).status_code for each in deliveries[90:]} == {200}
-    eventually(lambda: bucket.of_user(user_id) == [])
+    eventually(lambda: bucket.of_user(user_id) == [], within=LOADED_WITHIN)
     listener.all()
 
 

@@ -15,6 +15,7 @@ from terra_connections.ids import ReferenceId
 from terra_connections.users.pseudonym import Pseudonyms
 from terra_connections.users.store import UserStore
 from tests.support.api import connections_of
+from tests.support.data import Bucket
 from tests.support.handlers import Handlers, kill, pause, results_of
 from tests.support.sweeps import (
     LONG_AGO,
@@ -209,8 +210,9 @@ def user_store(sweeping: Sweeping) -> UserStore:
 
 
 def test_connections_left_by_an_erasure_are_erased_here_and_at_terra(
-    sweeping: Sweeping, terra: Terra, reference_id: str
+    sweeping: Sweeping, terra: Terra, stack: Stack, reference_id: str
 ) -> None:
+    bucket = Bucket(stack)
     left, tombstoned, other = (
         str(terra.connect(name, silent=True)["user_id"]) for name in (reference_id, reference_id, f"{reference_id}-2")
     )
@@ -222,8 +224,11 @@ def test_connections_left_by_an_erasure_are_erased_here_and_at_terra(
     sweeping.load(list(items.values()))
     user_store(sweeping).begin_erasure(ReferenceId(reference_id))
     sweeping.put_tombstones(tombstoned)
+    for user_id in items:
+        bucket.put(user_id, 1)
     runs = sweeping.sweep()
     assert [sweeping.connection(user_id) for user_id in (left, tombstoned)] == [None, None]
+    assert [len(bucket.of_user(user_id)) for user_id in (left, tombstoned, other)] == [0, 0, 1]
     assert sweeping.connection(other) is not None
     assert {left, tombstoned, other} & users_at_terra(terra) == {other}
     assert metric_sums(runs, "Drift")["erased_alive"] >= 2

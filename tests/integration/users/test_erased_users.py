@@ -242,6 +242,7 @@ def erase_in_process(stack: Stack, users: UserStore, dynamodb: "DynamoDBClient")
             reports=WidgetReportStore(dynamodb, table),
             connections=connections,
             users=users,
+            payloads=None,
         )
 
 
