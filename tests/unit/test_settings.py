@@ -50,7 +50,9 @@ READERS: list[Callable[[], object]] = [
     settings.ApiSettings.read,
     settings.BrandSettings.read,
     settings.CallerSettings.read,
+    settings.announcements_queue_url,
     settings.event_bus_name,
+    settings.payloads_bucket,
     settings.open_session_limit,
     settings.problems_url,
     settings.return_targets,
@@ -142,7 +144,7 @@ def test_the_error_names_a_missing_variable(monkeypatch: pytest.MonkeyPatch, nam
 
 MAY_BE_EMPTY = {
     *("BRAND_COLOR", "BRAND_LOGO", "BRAND_NAME", "OIDC_AUDIENCE", "OIDC_ISSUER", "OIDC_JWKS_URL"),
-    *("PUBLIC_BASE_URL", "RETURN_TARGETS"),
+    *("ANNOUNCEMENTS_QUEUE_URL", "PAYLOADS_BUCKET", "PUBLIC_BASE_URL", "RETURN_TARGETS"),
 }
 
 

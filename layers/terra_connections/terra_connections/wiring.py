@@ -61,6 +61,9 @@ if TYPE_CHECKING:
 # Terra waits 8 s for the response to a webhook. One AWS call, with its one retry, may take 5 s.
 _QUICK = Config(connect_timeout=1, read_timeout=1.5, retries={"mode": "standard", "total_max_attempts": 2})
 
+# Functions that announce payloads may wait: a page that fails is repeated only minutes later.
+_PATIENT = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+
 
 @cache
 def api_settings() -> ApiSettings:
@@ -88,8 +91,8 @@ def _aws() -> boto3.Session:
     return boto3.Session()
 
 
-def _client(service: str) -> Any:  # noqa: ANN401 - each service's client has a type of its own
-    return _aws().client(service, config=_QUICK)  # type: ignore[call-overload]
+def _client(service: str, config: Config = _QUICK) -> Any:  # noqa: ANN401 - each service's client has a type of its own
+    return _aws().client(service, config=config)  # type: ignore[call-overload]
 
 
 @cache
@@ -263,20 +266,14 @@ def event_bus() -> "EventBus":
 def payloads() -> "PayloadStore | None":
     """The bucket of payloads; None, without any import, if data deliveries are discarded."""
     bucket = settings.payloads_bucket()
-    if not bucket:
-        return None
+    return _payload_store(bucket, _QUICK) if bucket else None
+
+
+def _payload_store(bucket: str, config: Config) -> "PayloadStore":
     from terra_connections.data.store import PayloadStore
 
-    client: S3Client = _client("s3")
+    client: S3Client = _client("s3", config)
     return PayloadStore(client, bucket)
-
-
-def _kept_payloads() -> "PayloadStore":
-    found = payloads()
-    if found is None:
-        message = "PAYLOADS_BUCKET must not be empty: this function exists only with DataDeliveries=keep."
-        raise Misconfigured(message)
-    return found
 
 
 def data_intake() -> "DataIntake | None":
@@ -293,7 +290,11 @@ def data_publisher() -> "DataPublisher":
     """The publisher of the events about payloads."""
     from terra_connections.data.publisher import DataPublisher
 
-    return DataPublisher(_kept_payloads(), connections(), event_bus())
+    bucket = settings.payloads_bucket()
+    if not bucket:
+        message = "PAYLOADS_BUCKET must not be empty: this function exists only with DataDeliveries=keep."
+        raise Misconfigured(message)
+    return DataPublisher(_payload_store(bucket, _PATIENT), connections(), event_bus())
 
 
 def announcement_queue() -> "AnnouncementQueue | None":
