@@ -24,6 +24,9 @@ invoke: setup-local ## while `make sam-local` is running: run a function with it
 reconcile: setup-local ## start a sweep in the running local stack now, as its schedule does
 	@.venv/bin/python -m local.invoke reconcile
 
+data: setup-local ## let the simulator of the running local stack send data, such as C="send sleep" (TERRA_PORT; C=--help lists the commands)
+	@.venv/bin/python -m terra_simulator.data_command --url http://127.0.0.1:$(or $(TERRA_PORT),4000) $(C)
+
 doctor: setup-local ## diagnose the running local stack, or a deployed one (STAGE=dev of samconfig.toml)
 	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.doctor $(addprefix --stage ,$(STAGE))
 

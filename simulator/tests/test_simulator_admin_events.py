@@ -156,7 +156,7 @@ def test_a_generated_event_is_delivered_with_a_made_up_user(admin: Admin, terra:
     refused = admin.code("POST", f"{ROWS}/generate", {"type": "sleep"}, expect=422, dry_run="true")
     assert refused == "unsupported_operation"
     samples = admin.call("GET", f"{ROWS}/{made['event_id']}/payload", samples="false")
-    assert samples["data"][0]["heart_rate_data"] == {}
+    assert samples["data"][0]["heart_rate_data"]["detailed"] == {}
 
 
 def test_users_and_the_environment_are_listed(admin: Admin, terra: Terra) -> None:
@@ -185,3 +185,74 @@ def test_a_synthetic_user_delivers_until_it_is_stopped(admin: Admin, terra: Terr
     assert [each["user_id"] for each in admin.call("GET", path)["data"]] == [made["user_id"]]
     assert admin.code("GET", f"{path}/unknown", expect=404) == "not_found"
     assert admin.code("POST", path, {"duration_hours": 25, "persona": "x"}, expect=400) == "validation_failed"
+
+
+@pytest.mark.parametrize("event_type", ["activity", "body", "daily", "menstruation", "nutrition", "sleep"])
+def test_generated_events_have_plausible_data(admin: Admin, terra: Terra, receiver: Receiver, event_type: str) -> None:
+    terra.set(webhook_delivery="ping")
+    fields = {"type": event_type, "provider": "oura", "start_time": "2026-07-01T00:00:00Z", "samples": False}
+    made = admin.call("POST", f"{ROWS}/generate", fields, expect=202)
+
+    (arrival,) = receiver.wait_for(1)
+    assert terra.browser.get(arrival.event["url"]).json() == made["payload"]
+    assert made["payload"]["user"]["provider"] == "OURA"
+    assert made["payload"]["data"][0]["metadata"]["end_time"].startswith(("2026-07-01", "2026-07-02"))
+    assert len(made["payload"]["data"][0]) >= 2
+    assert admin.code("POST", f"{ROWS}/generate", fields | {"provider": "none"}, expect=400) == "validation_failed"
+
+
+def test_a_pinged_event_has_the_row_and_the_payload_of_its_data_and_is_resent_with_a_new_url(
+    admin: Admin, terra: Terra, receiver: Receiver
+) -> None:
+    terra.set(webhook_delivery="ping")
+    user_id = connected(terra)
+    terra.control("POST", f"/users/{user_id}/data", {"type": "sleep"})
+    terra.control("POST", "/payloads/expire")
+    ping = receiver.wait_for(2)[1]
+    assert terra.browser.get(ping.event["url"]).status_code == 400
+
+    (row,) = admin.call("GET", ROWS, data_type="sleep")["data"]
+    assert (row["user_id"], row["provider"]) == (user_id, "fitbit")
+    payload = admin.call("GET", f"{ROWS}/{row['event_id']}/payload")
+    body = {"user_id": user_id, "event_id": row["event_id"], "event_type": "sleep"}
+    admin.call("POST", f"{ROWS}/resend", body, expect=202)
+    again = receiver.wait_for(3)[2]
+    assert again.event["url"] != ping.event["url"]
+    assert terra.browser.get(again.event["url"]).json() == payload
+    assert again.headers["X-Terra-Ordering-Timestamp"] == ping.headers["X-Terra-Ordering-Timestamp"]
+
+
+def test_payloads_are_kept_for_a_number_of_days(admin: Admin, terra: Terra, receiver: Receiver) -> None:
+    user_id = connected(terra)
+    terra.control("POST", f"/users/{user_id}/data", {})
+    event_id = admin.call("GET", ROWS, data_type="daily")["data"][0]["event_id"]
+    assert terra.control("GET", "/settings")["payloads_kept_days"] == 14
+    terra.set(payloads_kept_days=0)
+
+    assert admin.code("GET", f"{ROWS}/{event_id}/payload", expect=404) == "not_found"
+    body = {"user_id": user_id, "event_id": event_id, "event_type": "daily"}
+    assert admin.code("POST", f"{ROWS}/resend", body, expect=404) == "not_found"
+    assert admin.call("GET", f"{ROWS}/{event_id}")["event_id"] == event_id
+    assert len(receiver.arrivals) == 2
+
+
+def test_a_report_without_a_user_has_a_row_and_cannot_be_resent(admin: Admin, terra: Terra, receiver: Receiver) -> None:
+    user_id = connected(terra)
+    terra.control("POST", f"/users/{user_id}/data", {"type": "lab_report.completed"})
+
+    (row,) = admin.call("GET", ROWS, data_type="lab_report.completed")["data"]
+    assert {"user_id", "reference_id"}.isdisjoint(row)
+    assert admin.call("GET", f"{ROWS}/{row['event_id']}/payload")["data"]["reference_id"] == "anna"
+    body = {"user_id": user_id, "event_id": row["event_id"], "event_type": "lab_report.completed"}
+    assert admin.code("POST", f"{ROWS}/resend", body, expect=404) == "not_found"
+    assert len(receiver.arrivals) == 2
+
+
+def test_the_time_of_the_newest_data_moves_with_deliveries(admin: Admin, terra: Terra) -> None:
+    user_id = connected(terra)
+    (before,) = admin.call("GET", f"{ENVIRONMENT}/users", user_id=user_id)["data"]
+    terra.control("POST", f"/users/{user_id}/data", {})
+    (after,) = admin.call("GET", f"{ENVIRONMENT}/users", user_id=user_id)["data"]
+
+    assert before["most_recent_data_at"] is None
+    assert after["most_recent_data_at"] > after["created_at"]

@@ -15,6 +15,7 @@ from referencing.jsonschema import DRAFT202012
 
 from receiver import Arrival, Receiver
 from simulator_process import DEV_ID, Terra
+from terra_simulator.data.bodies import DATA_TYPES, RECORD_TYPES, UNKNOWN
 
 DOCUMENT = os.environ.get("TERRA_OPENAPI")  # noqa: TID251 - only the machine knows the document's path
 
@@ -34,6 +35,11 @@ EVENTS = {
     "activity": "ActivityEvent",
     "athlete": "AthleteEvent",
     "body": "BodyEvent",
+    "lab_report.completed": "LabReportCompletedEvent",
+    "lab_report.failed": "LabReportFailedEvent",
+    "large_request_processing": "LargeRequestProcessingEvent",
+    "large_request_sending": "LargeRequestSendingEvent",
+    "s3_payload": "S3PayloadEvent",
     "daily": "DailyEvent",
     "health_observation": "HealthObservationEvent",
     "hormone": "HormoneEvent",
@@ -44,14 +50,22 @@ EVENTS = {
 }
 
 
+DATA_PATHS = ("activity", "athlete", "body", "daily", "menstruation", "nutrition", "sleep")
+AMBIGUOUS = ("/subscriptions", *(f"/{name}" for name in DATA_PATHS))
+"""Endpoints with two shapes of responses, each of which matches both branches of `oneOf`: it is read as `anyOf`."""
+UNCONNECTED = {"lab_report.completed", "lab_report.failed"}
+MARKERS = {"large_request_processing", "large_request_sending", "s3_payload"}
+
+
 class Document:
-    """Terra's document, with `oneOf` of /subscriptions read as `anyOf`: both of its shapes match both branches."""
+    """Terra's document, with `oneOf` of the ambiguous endpoints read as `anyOf`."""
 
     def __init__(self, path: Path) -> None:
         self._tree = yaml.safe_load(path.read_text(encoding="utf-8"))
         self._relaxed = copy.deepcopy(self._tree)
-        media = self._relaxed["paths"]["/subscriptions"]["get"]["responses"]["200"]["content"]["application/json"]
-        media["schema"] = {"anyOf": media["schema"].pop("oneOf"), **media["schema"]}
+        for endpoint in AMBIGUOUS:
+            media = self._relaxed["paths"][endpoint]["get"]["responses"]["200"]["content"]["application/json"]
+            media["schema"] = {"anyOf": media["schema"].pop("oneOf"), **media["schema"]}
         contents = {"urn:terra": self._tree, "urn:terra-relaxed": self._relaxed}
         self._registry: Registry[Any] = Registry().with_resources(
             (name, DRAFT202012.create_resource(tree)) for name, tree in contents.items()
@@ -59,7 +73,7 @@ class Document:
 
     def check_answer(self, response: httpx.Response, method: str, path: str, status: str | None = None) -> None:
         """Validate a response against its schema. Its media type and status must be documented."""
-        name = "urn:terra-relaxed" if path == "/subscriptions" else "urn:terra"
+        name = "urn:terra-relaxed" if path in AMBIGUOUS else "urn:terra"
         pointer = ["paths", path, method, "responses", status or str(response.status_code)]
         described = self._found(pointer)
         if "$ref" in described:
@@ -79,6 +93,27 @@ class Document:
     def check_event(self, arrival: Arrival) -> None:
         """Validate a webhook against the schema of its type."""
         self._check(arrival.event, "urn:terra", ["components", "schemas", EVENTS[arrival.type]])
+
+    def check_fields(self, arrival: Arrival) -> None:
+        """Require that every field of a record is in the document, whose schemas accept unknown ones."""
+        schemas = self._tree["components"]["schemas"]
+        reference = schemas[EVENTS[arrival.type]]["properties"]["data"]["items"]["$ref"]
+        for record in arrival.event["data"]:
+            assert self._unknown_fields(record, {"$ref": reference}) == set()
+
+    def _unknown_fields(self, value: Any, schema: Any) -> set[str]:  # noqa: ANN401 - JSON
+        if "$ref" in schema:
+            return self._unknown_fields(value, self._found(schema["$ref"].removeprefix("#/").split("/")))
+        if "anyOf" in schema:
+            branch = next(each for each in schema["anyOf"] if each.get("type") != "null")
+            return self._unknown_fields(value, branch)
+        if isinstance(value, list):
+            return {name for each in value for name in self._unknown_fields(each, schema["items"])}
+        if not isinstance(value, dict):
+            return set()
+        known = schema["properties"]
+        deeper = [self._unknown_fields(value[name], known[name]) for name in value.keys() & known.keys()]
+        return set(value.keys() - known.keys()).union(*deeper)
 
     def _found(self, pointer: list[str]) -> Any:  # noqa: ANN401 - any place of the document
         place = self._tree
@@ -189,7 +224,7 @@ def test_webhooks_of_logins_are_as_documented(terra: Terra, receiver: Receiver, 
     assert {arrival.type for arrival in arrivals} == {"auth", "auth_cancelled", "user_reauth", "deauth"}
 
 
-@pytest.mark.parametrize("event", sorted(set(EVENTS) - {"auth_cancelled", "user_reauth"}))
+@pytest.mark.parametrize("event", sorted(EVENTS.keys() - {"auth_cancelled", "user_reauth"} - UNCONNECTED - MARKERS))
 def test_webhooks_about_users_are_as_documented(
     terra: Terra, receiver: Receiver, document: Document, event: str
 ) -> None:
@@ -198,3 +233,64 @@ def test_webhooks_about_users_are_as_documented(
     terra.control("POST", f"/users/{user_id}/events", {"type": event})
 
     document.check_event(receiver.arrivals[0])
+
+
+@pytest.mark.parametrize("samples", [False, True])
+@pytest.mark.parametrize("event_type", sorted(set(DATA_TYPES) - {UNKNOWN}))
+def test_generated_data_are_as_documented(
+    terra: Terra, receiver: Receiver, document: Document, event_type: str, *, samples: bool
+) -> None:
+    user_id = terra.control("POST", "/users", {"reference_id": "anna", "silent": True})["user"]["user_id"]
+    fields = {"type": event_type, "samples": samples}
+    has_records = event_type in RECORD_TYPES
+    terra.control("POST", f"/users/{user_id}/data", fields | ({"days": 40} if has_records else {}))
+    terra.control("POST", f"/users/{user_id}/data", fields | {"corrections": 2})
+
+    assert len(receiver.arrivals) == 3
+    for arrival in receiver.arrivals:
+        document.check_event(arrival)
+        if has_records:
+            document.check_fields(arrival)
+
+
+@pytest.mark.parametrize("status", [1, 2, 3])
+def test_observations_are_as_documented(terra: Terra, receiver: Receiver, document: Document, status: int) -> None:
+    user_id = terra.control("POST", "/users", {"silent": True})["user"]["user_id"]
+    fields = {"type": "health_observation", "days": 30, "status": status}
+    terra.control("POST", f"/users/{user_id}/data", fields)
+
+    document.check_event(receiver.arrivals[0])
+    document.check_fields(receiver.arrivals[0])
+    kinds = {each["observation_data"]["observation_type"] for each in receiver.arrivals[0].event["data"]}
+    assert kinds == {"headache", "insulin_delivery", "state_of_mind"}
+
+
+@pytest.mark.parametrize("name", DATA_PATHS)
+def test_requests_for_data_are_as_documented(terra: Terra, receiver: Receiver, document: Document, name: str) -> None:
+    user_id = terra.control("POST", "/users", {"reference_id": "anna", "silent": True})["user"]["user_id"]
+    query = {"user_id": user_id, "start_date": "2026-04-01", "end_date": "2026-06-30"}
+
+    for more in ({}, {"to_webhook": "false"}, {"user_id": ""}, {"user_id": "unknown"}):
+        response = terra.back_end.get(f"/api/v2/{name}", params=query | more)
+        document.check_answer(response, "get", f"/{name}")
+    document.check_component(terra.browser.get(f"/api/v2/{name}", params=query), "Unauthorized")
+    for arrival in receiver.wait_for(1 if name == "athlete" else 6):
+        document.check_event(arrival)
+
+
+def test_planned_workouts_are_as_documented(terra: Terra, document: Document) -> None:
+    user_id = terra.control("POST", "/users", {"silent": True})["user"]["user_id"]
+    response = terra.back_end.get("/api/v2/plannedWorkouts", params={"user_id": user_id})
+
+    document.check_answer(response, "get", "/plannedWorkouts")
+    assert len(response.json()) == 1
+
+
+def test_a_ping_and_its_payload_are_as_documented(terra: Terra, receiver: Receiver, document: Document) -> None:
+    user_id = terra.control("POST", "/users", {"silent": True})["user"]["user_id"]
+    terra.set(webhook_delivery="ping")
+    terra.control("POST", f"/users/{user_id}/data", {"type": "sleep"})
+
+    document.check_event(receiver.arrivals[0])
+    payload = terra.browser.get(receiver.arrivals[0].event["url"])
+    document.check_event(Arrival(receiver.arrivals[0].headers, payload.content))

@@ -9,6 +9,7 @@ import pytest
 
 from receiver import Receiver
 from simulator_process import Terra
+from terra_simulator.data.bodies import DATA_TYPES
 
 TRACE = "X-Terra-Trace-Id"
 ORDERING = "X-Terra-Ordering-Timestamp"
@@ -25,6 +26,7 @@ class Page(HTMLParser):
         self.tags: set[str] = set()
         self.labelled: set[str] = set()
         self.inputs: list[str | None] = []
+        self.select = ""
         self.feed(text)
         self.close()
 
@@ -42,7 +44,9 @@ class Page(HTMLParser):
         if tag == "input":
             self.forms[-1]["fields"][attributes["name"]] = attributes.get("value", "")
         if tag == "select":
-            self.forms[-1]["fields"][attributes["name"]] = "FITBIT"
+            self.select = attributes["name"]
+        if tag == "option" and (self.select not in self.forms[-1]["fields"] or "selected" in attributes):
+            self.forms[-1]["fields"][self.select] = attributes["value"]
         if tag == "button" and "value" in attributes:
             self.forms[-1]["buttons"].append(attributes["value"])
 
@@ -126,6 +130,14 @@ def test_showing_the_page_changes_nothing(terra: Terra, receiver: Receiver) -> N
         ("access_revoked", ["access_revoked"]),
         ("connection_error", ["connection_error"]),
         ("activity", ["activity"]),
+        ("send_all", list(DATA_TYPES)),
+        ("send_data", ["daily"]),
+        ("correct_data", ["daily"]),
+        ("send_values", ["daily", "daily", "daily"]),
+        ("send_large", ["daily"]),
+        ("request_data", ["large_request_processing", "large_request_sending", *["daily"] * 4]),
+        ("amend", ["health_observation"]),
+        ("retract", ["health_observation"]),
         ("withdraw", ["permission_change"]),
         ("grant", ["permission_change"]),
         ("reauth_after", ["auth", "user_reauth"]),
@@ -453,3 +465,41 @@ def test_a_permission_change_may_omit_the_current_scopes(terra: Terra, receiver:
     assert event["user"]["scopes"] is None
     assert event["scopes_removed"] == "sleep"
     assert "sleep" not in terra.user_info(user_id)["user"]["scopes"]
+
+
+def test_the_settings_of_data_are_changed_on_the_page(terra: Terra, receiver: Receiver) -> None:
+    user_id = add_user(terra)
+    changes = {"payload_fault": "wrong_user", "output_format": "json", "large_request_order": "sending chunks"}
+    press(terra, "data_settings", fill=changes)
+    press(terra, "ping")
+    page = press(terra, "send_data", fill={"data_type": "sleep"}, user_id=user_id)
+
+    settings = terra.control("GET", "/settings")
+    assert (settings["payload_fault"], settings["large_request_order"]) == ("wrong_user", ["sending", "chunks"])
+    assert settings["webhook_delivery"] == "ping"
+    assert "s3_payload of sleep" in page.text
+    assert terra.browser.get(receiver.arrivals[0].event["url"]).json()["user"]["user_id"] != user_id
+    assert "1 URLs have expired." in press(terra, "expire").text
+    assert terra.browser.get(receiver.arrivals[0].event["url"]).status_code == 400
+    press(terra, "push")
+    press(terra, "activity", user_id=user_id)
+    assert receiver.arrivals[1].type == "activity"
+    assert terra.browser.post("/", data={"do": "data_settings", "output_format": "csv"}).status_code == 409
+
+
+def test_what_cannot_be_sent_is_explained(terra: Terra, receiver: Receiver) -> None:
+    user_id = add_user(terra)
+    for button, event_type in (("request_data", "hormone"), ("send_values", "unknown")):
+        form = {"do": button, "user_id": user_id, "data_type": event_type}
+        assert terra.browser.post("/", data=form).status_code == 409
+    assert receiver.arrivals == []
+
+
+def test_a_large_body_is_shortened_on_the_page(terra: Terra, receiver: Receiver) -> None:
+    user_id = add_user(terra)
+    page = press(terra, "send_large", user_id=user_id)
+
+    assert len(receiver.arrivals[0].body) == 10_000_000
+    assert "10,000,000 bytes" in page.text
+    assert len(page.text) < 100_000
+    assert ", FITBIT of anna" in page.text

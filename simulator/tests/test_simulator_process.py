@@ -120,3 +120,18 @@ def test_it_listens_on_127_0_0_1_only() -> None:
     with running() as terra, pytest.raises(OSError, match=r"refused|assign|timed out"):
         # Linux routes all of 127/8 to itself: a server on every interface would respond here.
         socket.create_connection(("127.0.0.2", int(terra.url.rsplit(":", 1)[1])), timeout=2)
+
+
+def test_https_needs_a_certificate_that_can_be_read(tmp_path: Path) -> None:
+    environment = {
+        "PYTHONPATH": str(SOURCES),
+        "TERRA_SIMULATOR_API_KEY": "key",
+        "TERRA_SIMULATOR_SIGNING_SECRET": "secret",
+    }
+    command = [sys.executable, "-m", "terra_simulator", "--port", "0", "--dev-id", "dev", "--https-port", "0"]
+    missing = ["--certificate", str(tmp_path / "none.pem"), "--certificate-key", str(tmp_path / "none.key")]
+    for more, message in (([], "--https-port needs --certificate"), (missing, "cannot be read")):
+        result = subprocess.run([*command, *more], env=environment, capture_output=True, text=True, check=False)
+        assert result.returncode == 1
+        assert message in result.stderr
+        assert result.stderr.count("\n") == 1

@@ -50,7 +50,7 @@ def test_a_retry_after_a_rotation_has_the_new_or_the_old_secret(
 
 
 def test_a_ping_has_the_address_of_the_payload_until_it_expires(terra: Terra, admin: Admin, receiver: Receiver) -> None:
-    terra.set(webhook_url=None, ping_expires_in_s=60, ping_ordering_header=False)
+    terra.set(webhook_url=None, payload_expires_in_s=60, ping_ordering_header=False)
     config = {"url": receiver.url, "delivery": "ping"}
     destination = admin.call("POST", DESTINATIONS, {"config": config}, expect=201)["id"]
     body = {"type": "sleep", "destination_id": destination}
@@ -67,7 +67,7 @@ def test_a_ping_has_the_address_of_the_payload_until_it_expires(terra: Terra, ad
 
     terra.control("POST", "/users", {"reference_id": "anna"})
     assert receiver.wait_for(2)[1].type == "auth"
-    terra.set(pings_auth_events=True, ping_expires_in_s=0, ping_url="http://localhost:1")
+    terra.set(pings_auth_events=True, payload_expires_in_s=0, payload_url="http://localhost:1/payloads")
     terra.control("POST", "/users", {"reference_id": "bella"})
     ping = receiver.wait_for(3)[2]
     assert ping.type == "s3_payload"

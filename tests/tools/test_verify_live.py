@@ -156,7 +156,7 @@ def simulator() -> Iterator[Terra]:
 @pytest.fixture
 def live(simulator: Terra, tmp_path: Path) -> Iterator[Live]:
     simulator.control("POST", "/reset")
-    simulator.set(retry_scale=0.1, ping_expires_in_s=1)
+    simulator.set(retry_scale=0.1, payload_expires_in_s=1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -217,7 +217,7 @@ SECOND: Mapping[str, object] = {
     "destination_vocabulary": "groups",
     "admin_rate_limit": 1000,
     "synthetic_auth": True,
-    "ping_expires_in_s": 600,
+    "payload_expires_in_s": 600,
     "ping_ordering_header": False,
     "pings_auth_events": True,
     "version": "july",
@@ -279,7 +279,7 @@ def test_each_answer_of_terra_is_recognized(
 ) -> None:
     live.terra.set(**settings)
     if settings is SECOND:
-        live.terra.set(ping_url=live.terra.url.replace("127.0.0.1", "localhost"))
+        live.terra.set(payload_url=live.terra.url.replace("127.0.0.1", "localhost") + "/payloads")
 
     result = live.settle()
 

@@ -4,7 +4,9 @@ It behaves as Terra's published documentation, OpenAPI document and SDKs state (
 disagree or are silent, a setting chooses. Everything listens on 127.0.0.1. Modules: `users` (users and their
 connections), `events` (webhook bodies), `signature`, `schedule` and `outbox` (sending), `simulator` (Terra's rules),
 `rest`, `consent` with `pages`, `control`, `console` (HTTP), `calls` (what they share), `faults`, `journal`, `settings`,
-`state_file`, `destinations` (where webhooks go), and the package `admin`: Terra's Admin API under `/api/v3/admin`.
+`state_file`, `destinations` (where webhooks go), `payloads` (what the URLs of `s3_payload` lead to), `data_feed` and
+`data_reads` (data of users, sent and requested), and the packages `data` (what they are) and `admin`: Terra's Admin API
+under `/api/v3/admin`.
 
 The control API (JSON, no authentication, only from this machine; invalid input gets 400 with `error`):
 
@@ -13,8 +15,9 @@ The control API (JSON, no authentication, only from this machine; invalid input 
 `POST /_control/reset`
     Delete users, deliveries, calls and faults, and reset changed settings.
 `GET /_control/settings`, `PATCH /_control/settings`
-    Every field of `settings.Settings`, and webhook_url and signing_secret of the destination that the command line
-    configures. The Admin API manages all destinations; a webhook goes to each that is active and admits its type.
+    Every field of `settings.Settings`, and webhook_url, webhook_delivery (push, ping) and signing_secret of the
+    destination that the command line configures. The Admin API manages all destinations; a webhook goes to each that is
+    active and admits its type.
 `GET /_control/requests[?path=&method=]`, `DELETE /_control/requests`
     The REST calls received: time, method, path, query, body, status. `path` may be its end.
 `GET /_control/faults`, `POST /_control/faults`, `DELETE /_control/faults`
@@ -23,9 +26,10 @@ The control API (JSON, no authentication, only from this machine; invalid input 
     the call takes effect and only its response is replaced). Every kind
     may be delayed; `slow` then responds normally.
 `GET /_control/deliveries[?type=&state=&trace_id=]`
-    Every webhook: delivery_id, event_id, destination_id, trace_id, type, body, state (pending, held, delivered,
-    given_up, lost), attempts (at, status, answer, error, url, took_ms), next_attempt_at, created_at,
-    ordering_timestamp, reference, t, headers, url, is_retried.
+    Every webhook: delivery_id, event_id, destination_id, trace_id, type, body (null beyond 1 MB), bytes, user, state
+    (pending, held, delivered, given_up, lost), attempts (at, status, answer, error, url, took_ms), next_attempt_at,
+    created_at, ordering_timestamp, reference, t, headers, url, is_retried; of an `s3_payload` also event_type, and
+    pointer (name, token, expires_at, fetches).
 `POST /_control/deliveries`
     Send any webhook: one of body (JSON), text, base64; trace_id?, ordering_timestamp? (null: no header), reference?
     (null: no header), t?, secret? or secrets? (one v1 each), headers? (replace; null omits), url?, copies?,
@@ -60,6 +64,20 @@ The control API (JSON, no authentication, only from this machine; invalid input 
 `POST /_control/users/{user_id}/reauth`
     The same account connects again, and a new user replaces this one: order? (auth_first, reauth_first), old_user?
     (present, null), wait? (true). Returns the new user and deliveries.
+`POST /_control/users/{user_id}/data`
+    Send generated data: type? (daily; any of Terra's types of data, lab_report.completed, lab_report.failed, route,
+    which Terra does not document, or all), date? (today), days? (1: how many, in one webhook), samples? (false),
+    revision? (the latest that was sent: 0 is a day that is not over, 1 the whole day, each further one a correction),
+    status? (of a health_observation: 2 amended, 3 entered in error), wait? (true), and at most one of: corrections?
+    (how many corrections to send: the next revisions), values? (such as 100, 120, 100: one webhook for each, which
+    differ in one field) with field? (such as `distance_data.steps`), size? (bytes of the body). Every webhook has a
+    later ordering timestamp than the one before. Returns deliveries.
+`POST /_control/users/{user_id}/requests`
+    Request a period, as `GET /api/v2/{type}` with to_webhook does: type? (daily), start_date, end_date, samples?
+    (false), wait? (true). Returns answer and deliveries. The setting large_request_order determines what a large one
+    sends.
+`GET /_control/payloads`, `POST /_control/payloads/expire`
+    What the URLs of `s3_payload` lead to: name, token, expires_at, fetches. Let all of them expire now.
 
 The page at `/` has buttons for all of it.
 """

@@ -6,6 +6,7 @@ from terra_simulator.admin.api import AdminApi
 from terra_simulator.consent import ConsentPages
 from terra_simulator.console import Console
 from terra_simulator.control import ControlApi
+from terra_simulator.payloads import Payloads
 from terra_simulator.rest import RestApi
 from terra_simulator.simulator import Simulator
 
@@ -18,6 +19,12 @@ def application(simulator: Simulator) -> Starlette:
             *Console(simulator).routes(),
             *ConsentPages(simulator).routes(),
             *AdminApi(simulator).routes(),
+            *Payloads(simulator).routes(),
             *RestApi(simulator).routes(),
         ]
     )
+
+
+def payload_application(simulator: Simulator) -> Starlette:
+    """Return what is served over HTTPS: only the payloads."""
+    return Starlette(routes=Payloads(simulator).routes())

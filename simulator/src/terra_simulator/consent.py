@@ -13,8 +13,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from terra_simulator import pages
+from terra_simulator.outbox import Emission
 from terra_simulator.providers import PROVIDERS
-from terra_simulator.simulator import Emission, Simulator, default_account
+from terra_simulator.simulator import Simulator, default_account
 from terra_simulator.users import Login, WidgetSession
 
 

@@ -6,20 +6,26 @@ nothing. Like the control API, it serves only browsers on this machine, and reje
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from terra_simulator import console_view, pages
 from terra_simulator.consent import form_fields
+from terra_simulator.control import ControlApi, DataRequest, RefusedError
+from terra_simulator.data.diary import AMENDED, ENTERED_IN_ERROR
+from terra_simulator.data_feed import date_of
+from terra_simulator.data_reads import REQUESTED_TYPES
 from terra_simulator.origin_guard import is_foreign
-from terra_simulator.outbox import Delivery, copies
+from terra_simulator.outbox import Delivery, Emission, copies
 from terra_simulator.providers import PROVIDERS
-from terra_simulator.simulator import Emission, LoginRequest, Simulator
+from terra_simulator.simulator import LoginRequest, Simulator
 from terra_simulator.users import User, new_id
 
 Form = Mapping[str, str]
@@ -31,7 +37,9 @@ REAUTHS: Final[dict[str, dict[str, object]]] = {
     "reauth_before": {"reauth_order": "reauth_first", "reauth_old_user": "present"},
     "reauth_null": {"reauth_order": "auth_first", "reauth_old_user": "null"},
 }
-EVENTS: Final = ("deauth", "access_revoked", "connection_error", "activity")
+EVENTS: Final = ("deauth", "access_revoked", "connection_error")
+LARGE_BODY: Final = 10_000_000
+REQUESTED: Final = timedelta(days=90)
 
 
 class NotPossibleError(Exception):
@@ -43,6 +51,7 @@ class Console:
 
     def __init__(self, simulator: Simulator) -> None:
         self._terra = simulator
+        self._control = ControlApi(simulator)
         self._notice = ""
         self._actions: dict[str, Callable[[Form], Awaitable[str]]] = {
             "connect": self._connect,
@@ -64,6 +73,19 @@ class Console:
             "grant": self._grant,
             "withdraw": self._withdraw,
             "forget": self._delete,
+            "ping": lambda _: self._set("Data are sent as s3_payload from now on.", webhook_delivery="ping"),
+            "push": lambda _: self._set("Data are sent inline from now on.", webhook_delivery="push"),
+            "expire": self._expire,
+            "data_settings": self._set_data,
+            "activity": lambda form: self._send_data(form, {"type": "activity"}),
+            "send_all": lambda form: self._send_data(form, {"type": "all"}),
+            "send_data": lambda form: self._send_data(form, {}),
+            "correct_data": lambda form: self._send_data(form, {"corrections": 1}),
+            "send_values": lambda form: self._send_data(form, {"values": [100, 120, 100]}),
+            "send_large": lambda form: self._send_data(form, {"size": LARGE_BODY}),
+            "amend": lambda form: self._send_data(form, {"type": "health_observation", "status": AMENDED}),
+            "retract": lambda form: self._send_data(form, {"type": "health_observation", "status": ENTERED_IN_ERROR}),
+            "request_data": self._request_data,
             **{name: self._event_action(name) for name in EVENTS},
             **{name: self._reconnect_action(overrides) for name, overrides in REAUTHS.items()},
         }
@@ -159,6 +181,42 @@ class Console:
     async def _trigger(self, user: User, event_type: str, **extra: str) -> str:
         emission = self._terra.apply_event(user, event_type, extra)
         return f"{event_type} for {_name_of(user)}. {await self._result_of(emission)}"
+
+    # -- data ------------------------------------------------------------------------------------------------------
+
+    async def _send_data(self, form: Form, fields: Mapping[str, object]) -> str:
+        user = self._connected(form)
+        try:
+            request = DataRequest.model_validate({"type": form.get("data_type", "daily"), **fields})
+            contents = await self._control.contents(user, request)
+        except (ValidationError, RefusedError) as error:
+            message = f"This type of data cannot be sent so: {_reason(error)}."
+            raise NotPossibleError(message) from error
+        return f"Data of {_name_of(user)}. {await self._result_of(self._terra.feed.send(user, contents))}"
+
+    async def _request_data(self, form: Form) -> str:
+        user, today = self._connected(form), date_of(self._terra.clock())
+        event_type = form.get("data_type", "daily")
+        if event_type not in REQUESTED_TYPES:
+            message = f"Terra has no endpoint that sends {event_type}."
+            raise NotPossibleError(message)
+        _, emission = await self._terra.feed.request(user, event_type, today - REQUESTED, today, samples=False)
+        return f"{REQUESTED.days} days of {_name_of(user)} requested. {await self._result_of(emission)}"
+
+    async def _set_data(self, form: Form) -> str:
+        names = ("output_format", "payload_fault", "large_request_order")
+        changes: dict[str, object] = {name: form[name] for name in names if name in form}
+        if "large_request_order" in changes:
+            changes["large_request_order"] = form["large_request_order"].split()
+        try:
+            self._terra.change_settings(changes)
+        except ValidationError as error:
+            message = "Use one of the options of the page."
+            raise NotPossibleError(message) from error
+        return "The settings of data were changed."
+
+    async def _expire(self, _form: Form) -> str:
+        return f"{self._terra.outbox.expire()} URLs have expired."
 
     # -- webhooks --------------------------------------------------------------------------------------------------
 
@@ -270,6 +328,10 @@ class Console:
 
 def _name_of(user: User) -> str:
     return f"{user.reference_id or 'unnamed user'}'s {PROVIDERS[user.provider].title}"
+
+
+def _reason(error: ValidationError | RefusedError) -> str:
+    return error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
 
 
 def _scopes(form: Form) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 from starlette.responses import HTMLResponse
 
 from terra_simulator import pages
+from terra_simulator.data.bodies import RECORD_TYPES
 from terra_simulator.outbox import Delivery, readable
 from terra_simulator.providers import PROVIDERS
 from terra_simulator.simulator import Simulator
@@ -60,6 +61,18 @@ _HEADERS: Final = {
     "Content-Security-Policy": f"{pages.HEADERS['Content-Security-Policy']}; form-action 'self'",
     "Referrer-Policy": "same-origin",
 }
+
+FAULTS: Final = ("none", "wrong_user", "gzip_bomb", "slow", "redirect", "large", "truncated")
+_DATA_BUTTONS: Final = (
+    ("send_data", "Send"),
+    ("correct_data", "Send a correction"),
+    ("send_values", "Send 100, 120, 100"),
+    ("send_large", "Send 10 MB"),
+    ("request_data", "Request 90 days"),
+    ("amend", "Amend today's observation"),
+    ("retract", "Retract today's observation"),
+)
+_MAX_BODY_TEXT: Final = 20_000
 
 _STATES: Final = {
     "delivered": ("good", "delivered"),
@@ -126,7 +139,41 @@ def _webhooks(terra: Simulator) -> str:
 Pending: {pending}.</p>
 {_destinations(terra)}
 <form method="post"><div class="buttons">{_buttons(buttons)}</div></form>
+{_data_settings(terra)}
 </section>"""
+
+
+def _data_settings(terra: Simulator) -> str:
+    """How data are sent: inline or by URL, and what is wrong with them."""
+    settings, configured = terra.settings, terra.destinations.configured
+    delivery = ("push", "Send data inline") if configured and configured.is_pinged else ("ping", "Send data by URL")
+    orders = ("processing sending chunks", "chunks sending processing", "sending shuffled processing", "shuffled")
+    selects = "".join(
+        _select(name, label, options, str(chosen))
+        for name, label, options, chosen in (
+            ("output_format", "Format of data", ("json", "fhir", "fit"), settings.output_format),
+            ("payload_fault", "What is wrong with payloads at a URL", FAULTS, settings.payload_fault),
+            (
+                "large_request_order",
+                "After a request for more than a month",
+                orders,
+                " ".join(settings.large_request_order),
+            ),
+        )
+    )
+    buttons = _buttons([("data_settings", "Apply"), delivery, ("expire", "Let all URLs expire")])
+    return f"""<details><summary>Data: inline or by URL, formats, faults</summary>
+<form method="post"><div class="fields">{selects}</div><div class="buttons">{buttons}</div></form></details>"""
+
+
+def _select(name: str, label: str, options: Sequence[str], chosen: str, *, suffix: str = "") -> str:
+    listed = options if chosen in options else (chosen, *options)
+    shown = "".join(
+        f'<option value="{escape(each)}"{" selected" if each == chosen else ""}>{escape(each)}</option>'
+        for each in listed
+    )
+    place = escape(f"{name}{suffix}")
+    return f'<div><label for="{place}">{label}</label><select id="{place}" name="{name}">{shown}</select></div>'
 
 
 def _destinations(terra: Simulator) -> str:
@@ -233,9 +280,12 @@ def _event_buttons(user: User) -> str:
                 ("deauth", "Disconnected (deauth)"),
                 ("access_revoked", "Access revoked"),
                 ("connection_error", "Connection error"),
-                ("activity", "Data event (activity)"),
             ],
         )
+        + _group("Data of today", [("activity", "An activity"), ("send_all", "One of every type")])
+        + "<details><summary>More data</summary>"
+        + _select("data_type", "Type", RECORD_TYPES, "daily", suffix=f"-{user.user_id}")
+        + f'<div class="buttons">{_buttons(_DATA_BUTTONS)}</div></details>'
         + _group(
             "Reconnect the same account",
             [
@@ -272,7 +322,10 @@ def _delivery(delivery: Delivery, reference_id: str) -> str:
     if delivery.state == "held":
         buttons = [("release_one", "Send now"), ("drop_one", "Drop")]
     hidden = _hidden(delivery_id=delivery.delivery_id, filter=reference_id, at="webhooks")
-    body = json.dumps(readable(delivery.body), indent=1, ensure_ascii=False)
+    if len(delivery.body) > _MAX_BODY_TEXT:
+        body = f"{len(delivery.body):,} bytes: {delivery.body[:1000].decode(errors='replace')}..."
+    else:
+        body = json.dumps(readable(delivery.body), indent=1, ensure_ascii=False)
     return f"""<article>
 <h4>{escape(delivery.type or "no type")} <span class="state {style}">{state}</span></h4>
 <p class="soft"><time datetime="{at.isoformat()}">{at:%H:%M:%S} UTC</time>{escape(_subject(delivery))}</p>
@@ -301,24 +354,18 @@ def _result(delivery: Delivery) -> str:
 
 
 def _subject(delivery: Delivery) -> str:
-    user = _user_in(delivery)
+    user = delivery.subject
     if not user:
         return ""
     return f", {user.get('provider')} of {user.get('reference_id') or 'no reference_id'}"
 
 
 def _is_about(delivery: Delivery, reference_id: str) -> bool:
-    body = readable(delivery.body)
+    body = readable(delivery.body) if len(delivery.body) <= _MAX_BODY_TEXT else None
     return reference_id in {
-        _user_in(delivery).get("reference_id"),
+        delivery.subject.get("reference_id"),
         body.get("reference_id") if isinstance(body, dict) else None,
     }
-
-
-def _user_in(delivery: Delivery) -> dict[str, object]:
-    body = readable(delivery.body)
-    user = (body.get("user") or body.get("new_user")) if isinstance(body, dict) else None
-    return user if isinstance(user, dict) else {}
 
 
 def _group(legend: str, buttons: Iterable[tuple[str, str]]) -> str:

@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import date as Date  # noqa: N812 - `date` is the name of the field
 from http import HTTPStatus
 from typing import Any, Literal, Self, TypeVar
 
@@ -13,11 +14,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from terra_simulator.admin.tokens import DEFAULT_SCOPES, AdminToken
+from terra_simulator.data.bodies import DATA_TYPES, FIELDS, RECORD_TYPES, set_value
+from terra_simulator.data.diary import AMENDED
+from terra_simulator.data_feed import date_of
+from terra_simulator.events import Body
 from terra_simulator.faults import Fault
 from terra_simulator.origin_guard import is_foreign
-from terra_simulator.outbox import Delivery, as_bytes, copies, readable
+from terra_simulator.outbox import Delivery, Emission, as_bytes, copies, readable
 from terra_simulator.providers import PROVIDERS
-from terra_simulator.simulator import Emission, LoginRequest, Simulator
+from terra_simulator.simulator import LoginRequest, Simulator
 from terra_simulator.users import User, new_id
 
 Endpoint = Callable[[Request], Awaitable[object]]
@@ -136,6 +141,53 @@ class PendingLoginRequest(ControlRequest):
     resource: str = "FITBIT"
 
 
+class DataRequest(ControlRequest):
+    """Generated data of a user."""
+
+    type: str = "daily"
+    date: Date | None = None
+    days: int = Field(default=1, ge=1, le=1825)
+    samples: bool = False
+    revision: int | None = Field(default=None, ge=0)
+    status: int | None = Field(default=None, ge=0, le=3)
+    corrections: int = Field(default=0, ge=0, le=100)
+    values: list[float] = Field(default_factory=list)
+    field: str | None = None
+    size: int | None = Field(default=None, ge=1, le=200_000_000)
+    wait: bool = True
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        if self.type not in {*DATA_TYPES, "all"}:
+            message = f"type must be all or one of {', '.join(DATA_TYPES)}"
+            raise ValueError(message)
+        if sum(map(bool, (self.corrections, self.values, self.size))) > 1:
+            message = "give at most one of corrections, values and size"
+            raise ValueError(message)
+        if self.type == "all" and (self.values or self.size):
+            message = "values and size need one type"
+            raise ValueError(message)
+        if self.size and self.type not in RECORD_TYPES:
+            message = f"size needs one of {', '.join(RECORD_TYPES)}"
+            raise ValueError(message)
+        return self
+
+    @property
+    def types(self) -> Sequence[str]:
+        """The types to send."""
+        return DATA_TYPES if self.type == "all" else (self.type,)
+
+
+class PeriodRequest(ControlRequest):
+    """A period of a user's data, as a back end requests it with to_webhook."""
+
+    type: Literal["activity", "athlete", "body", "daily", "menstruation", "nutrition", "sleep"] = "daily"
+    start_date: Date
+    end_date: Date
+    samples: bool = False
+    wait: bool = True
+
+
 class ReauthRequest(ControlRequest):
     """How the same account connects again; omitted fields are as in the settings."""
 
@@ -218,6 +270,10 @@ class ControlApi:
             ("DELETE", "/users/{user_id}", self.remove_user),
             ("POST", "/users/{user_id}/events", self.add_event),
             ("POST", "/users/{user_id}/reauth", self.reconnect),
+            ("POST", "/users/{user_id}/data", self.send_data),
+            ("POST", "/users/{user_id}/requests", self.request_data),
+            ("GET", "/payloads", self.payloads),
+            ("POST", "/payloads/expire", self.expire_payloads),
         ]
         return [
             Route(f"/_control{path}", self._guarded(endpoint), methods=[method]) for method, path, endpoint in table
@@ -475,6 +531,79 @@ class ControlApi:
         if fields.wait:
             await asyncio.shield(emission.first_attempts)
         return {"user": new.model_dump(), "deliveries": _shown(emission)}
+
+    # -- data ------------------------------------------------------------------------------------------------------
+
+    async def send_data(self, request: Request) -> object:
+        """Send generated data of a user: days, corrections, a sequence of values, or a body of a size."""
+        user = self._user(request)
+        fields = await _body_of(request, DataRequest)
+        contents = await self.contents(user, fields)
+        emission = self._terra.feed.send(user, contents)
+        if fields.wait:
+            await asyncio.shield(emission.first_attempts)
+        return {"deliveries": _shown(emission)}
+
+    async def contents(self, user: User, fields: DataRequest) -> list[Body | bytes]:
+        """Return the bodies that a request is for."""
+        feed, on = self._terra.feed, fields.date or date_of(self._terra.clock())
+        if fields.size:
+            try:
+                return [await asyncio.to_thread(feed.of_size, user, fields.type, on, fields.size)]
+            except ValueError as error:
+                raise RefusedError(str(error)) from error
+        if fields.corrections:
+            return [
+                feed.next_revision(user, each, on, samples=fields.samples)
+                for _ in range(fields.corrections)
+                for each in fields.types
+            ]
+        contents: list[Body | bytes] = []
+        for each in fields.types:
+            for number, value in enumerate(fields.values or [None]):
+                status = fields.status or (AMENDED if number else None)
+                body = feed.body(
+                    user,
+                    each,
+                    on,
+                    days=fields.days,
+                    samples=fields.samples,
+                    status=status,
+                    revision=fields.revision,
+                )
+                if value is not None:
+                    self._set_value(body, fields, value)
+                contents.append(body)
+        return contents
+
+    def _set_value(self, body: Body, fields: DataRequest, value: float) -> None:
+        path = fields.field or FIELDS.get(fields.type, "")
+        try:
+            set_value(body, path, int(value) if value == int(value) else value)
+        except KeyError:
+            message = f"{fields.type} has no field {path or 'to correct'}"
+            raise RefusedError(message) from None
+
+    async def request_data(self, request: Request) -> object:
+        """Request a period of a user's data, as GET /api/v2/<type> with to_webhook does, without the rate limit."""
+        user = self._user(request)
+        fields = await _body_of(request, PeriodRequest)
+        answer, emission = await self._terra.feed.request(
+            user, fields.type, fields.start_date, fields.end_date, samples=fields.samples
+        )
+        if fields.wait:
+            await asyncio.shield(emission.first_attempts)
+        return {"answer": answer, "deliveries": _shown(emission)}
+
+    async def payloads(self, request: Request) -> object:
+        """Return what the URLs of `s3_payload` lead to, without the content."""
+        del request
+        return [each.model_dump(exclude={"content"}) for each in self._terra.outbox.pointers()]
+
+    async def expire_payloads(self, request: Request) -> object:
+        """Let every URL of `s3_payload` expire."""
+        self._terra.outbox.expire()
+        return await self.payloads(request)
 
     def _user(self, request: Request) -> User:
         user = self._terra.users.by_id.get(request.path_params["user_id"])

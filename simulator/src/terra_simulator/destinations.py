@@ -119,8 +119,8 @@ class Destination(BaseModel):
         return str(self.config.get("url") or "")
 
     @property
-    def is_ping(self) -> bool:
-        """Whether it gets the address of a payload instead of the payload."""
+    def is_pinged(self) -> bool:
+        """Whether it gets data events as `s3_payload`, with a URL of the payload."""
         return self.config.get("delivery") == "ping"
 
     @property
@@ -157,20 +157,27 @@ class Destinations(BaseModel):
         """The destination of the command line, unless it was deleted."""
         return self.by_id.get(CONFIGURED)
 
-    def configure(self, url: str | None, signing_secret: str) -> None:
-        """Set the destination of the command line; without a URL there is none."""
+    def configure(self, url: str | None, signing_secret: str, delivery: str | None) -> None:
+        """Set the destination of the command line; without a URL there is none, without a delivery that stays."""
         if url is None:
             self.by_id.pop(CONFIGURED, None)
             return
         destination = self.by_id.setdefault(CONFIGURED, Destination(id=CONFIGURED))
         destination.config["url"] = url
         destination.signing_secret = signing_secret
+        if delivery is not None:
+            destination.config["delivery"] = delivery
 
     def admitting(self, event_type: str, vocabulary: Vocabulary) -> Iterator[Destination]:
         """Yield the webhooks that an event is delivered to."""
         for destination in self.by_id.values():
             if destination.type == "webhook" and destination.active and destination.admits(event_type, vocabulary):
                 yield destination
+
+
+def carries_data(event_type: str) -> bool:
+    """Return whether an event has data of users; the types that Terra does not document are supposed to have some."""
+    return event_type not in {*AUTH_EVENTS, *OTHER_EVENTS}
 
 
 def known_event_types(vocabulary: Vocabulary) -> tuple[str, ...]:

@@ -2,19 +2,23 @@
 
 Terra's documentation: a delivery has one trace id and one ordering timestamp, both the same on every retry; delivery is
 at least once and in no order. Whether the signature's `t` is renewed on a retry is not documented, so it is a
-setting.
+setting. A destination whose delivery is `ping` gets data events as `s3_payload`, with a URL of the payload which
+expires.
 """
 
 import asyncio
 import contextlib
+import functools
 import json
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Final, Literal
+import secrets
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
-from terra_simulator.destinations import DATA_EVENTS, Destination, Destinations
+from terra_simulator.destinations import Destination, Destinations, carries_data
 from terra_simulator.schedule import seconds_before_retry
 from terra_simulator.settings import Settings
 from terra_simulator.signature import sign
@@ -22,6 +26,47 @@ from terra_simulator.users import new_id
 
 LONGEST_LOG: Final = 10_000
 """Finished deliveries are dropped beyond this many."""
+LARGEST_LOG: Final = 512_000_000
+"""They are also dropped beyond this many bytes of bodies and payloads."""
+
+LARGEST_SHOWN: Final = 1_000_000
+"""The control API does not show larger bodies, in bytes."""
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """An event to deliver; what is None is chosen for each delivery."""
+
+    type: str
+    body: bytes
+    user: Mapping[str, object] = field(default_factory=dict)
+    """The user that it is about, if its body is not JSON and cannot name one."""
+    event_id: str | None = None
+    trace_id: str | None = None
+    reference: str | None = None
+    ordering_timestamp: int | str | None = None
+    resent: "Delivery | None" = None
+    """The delivery that a resend repeats."""
+
+    @classmethod
+    def of(cls, body: dict[str, object]) -> "Webhook":
+        """Return an event of this body."""
+        return cls(str(body.get("type")), as_bytes(body))
+
+
+class Pointer(BaseModel):
+    """What the URL of an `s3_payload` leads to."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    name: str
+    """The path of the URL after its base."""
+    token: str
+    """The URL's signature, which alone gives access."""
+    content: bytes
+    expires_at: float
+    fetches: int = 0
+    """How often the payload was served."""
 
 
 class Attempt(BaseModel):
@@ -48,8 +93,12 @@ class Delivery(BaseModel):
     trace_id: str
     type: str | None
     body: bytes
-    payload: bytes | None = None
-    """The event, if the body is a ping, which contains only its address."""
+    pointer: Pointer | None = None
+    """The event's own payload, if the body is an `s3_payload`."""
+    event_type: str | None = None
+    """The type of that payload."""
+    user: dict[str, Any] = Field(default_factory=dict)
+    """The user that it is about, if its payload cannot name one."""
     created_at: float
     ordering_timestamp: int | str | None
     reference: str | None
@@ -68,19 +117,33 @@ class Delivery(BaseModel):
         """Whether it may still be sent."""
         return self.state in {"pending", "held"}
 
-    def shown(self) -> dict[str, object]:
-        """Return the delivery as the control API shows it."""
-        return self.model_dump(exclude={"body", "payload", "secrets"}) | {"body": readable(self.body)}
+    @property
+    def payload(self) -> bytes:
+        """The event's own payload, inline or not."""
+        return self.pointer.content if self.pointer else self.body
 
     @property
-    def event(self) -> bytes:
-        """The event's bytes, however they are delivered."""
-        return self.body if self.payload is None else self.payload
+    def payload_type(self) -> str | None:
+        """The type of the event's own payload."""
+        return self.event_type or self.type
+
+    @functools.cached_property
+    def subject(self) -> Mapping[str, object]:
+        """The user that the event is about; empty if it names none."""
+        content = {} if self.user else readable(self.payload)
+        user = (content.get("user") or content.get("new_user")) if isinstance(content, dict) else None
+        return user if isinstance(user, dict) else self.user
 
     @property
     def sent_t(self) -> int | None:
         """`t` of the first attempt; None if there was none."""
         return self.t if self.t is not None or not self.attempts else int(self.attempts[0].at)
+
+    def shown(self) -> dict[str, object]:
+        """Return the delivery as the control API shows it."""
+        shown = self.model_dump(exclude={"body": True, "secrets": True, "pointer": {"content"}})
+        body = readable(self.body) if len(self.body) <= LARGEST_SHOWN else None
+        return shown | {"body": body, "bytes": len(self.body)}
 
     def repeated(
         self, *, now: float, trace_id: str | None, ordering_timestamp: int | str | None, is_signed_anew: bool
@@ -92,7 +155,9 @@ class Delivery(BaseModel):
             trace_id=trace_id if trace_id is not None else self.trace_id,
             type=self.type,
             body=self.body,
-            payload=self.payload,
+            pointer=self.pointer,
+            event_type=self.event_type,
+            user=self.user,
             created_at=now,
             ordering_timestamp=ordering_timestamp,
             reference=self.reference,
@@ -120,6 +185,13 @@ class Delivery(BaseModel):
         return [(n.encode(), v.encode()) for n, v in (kept | self.headers).items() if v is not None]
 
 
+class Emission(NamedTuple):
+    """Webhooks just emitted, and the task that attempts each of them once."""
+
+    deliveries: list[Delivery]
+    first_attempts: asyncio.Task[None]
+
+
 class Outbox:
     """Every delivery, and the tasks that send them."""
 
@@ -139,10 +211,11 @@ class Outbox:
         self._on_change = on_change
         self._client = httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=200))
         self._log: dict[str, Delivery] = {}
+        self._bytes = 0
+        self._pointers: dict[str, Pointer] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._wake_ups: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._pings: dict[str, tuple[bytes, float]] = {}
         self.is_holding = False
 
     def deliveries(self) -> list[Delivery]:
@@ -153,10 +226,19 @@ class Outbox:
         """Return one delivery."""
         return self._log.get(delivery_id)
 
-    def pinged(self, token: str) -> bytes | None:
-        """Return the payload at the address of a ping; None if the address is unknown or has expired."""
-        payload, expires_at = self._pings.get(token, (b"", 0.0))
-        return payload if self._clock() < expires_at else None
+    def pointer(self, token: str) -> Pointer | None:
+        """Return what a URL of an `s3_payload` leads to, by its signature."""
+        return self._pointers.get(token)
+
+    def pointers(self) -> list[Pointer]:
+        """Return what every such URL leads to, oldest first."""
+        return list(self._pointers.values())
+
+    def expire(self) -> int:
+        """Let every such URL expire now; return their number."""
+        for each in self._pointers.values():
+            each.expires_at = min(each.expires_at, self._clock())
+        return len(self._pointers)
 
     def undelivered(self) -> list[Delivery]:
         """Return the deliveries that must survive a restart."""
@@ -165,104 +247,86 @@ class Outbox:
     def restore(self, deliveries: Iterable[Delivery]) -> None:
         """Continue with an earlier run's deliveries."""
         for delivery in deliveries:
-            self._log[delivery.delivery_id] = delivery
+            self._keep(delivery)
             if delivery.state == "pending":
                 self._keep_trying(delivery)
 
-    def emit(
-        self,
-        bodies: Sequence[dict[str, object]],
-        *,
-        of_event: Delivery | None = None,
-        only: Destination | None = None,
-    ) -> tuple[list[Delivery], asyncio.Task[None]]:
+    def emit(self, webhooks: Sequence[Webhook], *, only: Destination | None = None) -> Emission:
         """Send webhooks one after another, to every destination that admits them.
 
         Args:
-            bodies: their bodies.
-            of_event: a delivery of the event that is sent once more.
+            webhooks: the events; one that is listed twice is sent twice, with the same bytes and trace id.
             only: the destination to send to, instead of every one.
-
-        Returns:
-            The deliveries, and a task that ends when each has been attempted once.
         """
         settings, now = self._settings(), self._clock()
-        deliveries = [
-            delivery
-            for body in bodies
-            for first in self._addressed(body, settings, now, of_event=of_event, only=only)
-            for delivery in copies(first, settings.webhook_copies)
-        ]
+        addressed: dict[int, list[Delivery]] = {}
+        deliveries = []
+        for webhook in webhooks:
+            if id(webhook) in addressed:
+                firsts = [copies(each, 2)[1] for each in addressed[id(webhook)]]
+            else:
+                firsts = addressed[id(webhook)] = self._addressed(webhook, settings, now, only=only)
+            deliveries += [each for first in firsts for each in copies(first, settings.webhook_copies)]
         for delivery in deliveries:
             if delivery.destination_id is None or not settings.send_webhooks:
                 delivery.state = "lost"
             elif self.is_holding:
                 delivery.state = "held"
-            self._log[delivery.delivery_id] = delivery
+            self._keep(delivery)
         self._changed()
         pending = [delivery for delivery in deliveries if delivery.state == "pending"]
-        return deliveries, self.begin(self._send_first(pending, after_s=settings.webhook_delay_s))
+        return Emission(deliveries, self.begin(self._send_first(pending, after_s=settings.webhook_delay_s)))
 
     def _addressed(
-        self,
-        body: dict[str, object],
-        settings: Settings,
-        now: float,
-        *,
-        of_event: Delivery | None,
-        only: Destination | None,
+        self, webhook: Webhook, settings: Settings, now: float, *, only: Destination | None
     ) -> list[Delivery]:
         """Return a delivery of an event for each destination; one without a destination if none admits it."""
-        event_id = of_event.event_id if of_event else new_id()
-        event_type, payload = str(body.get("type")), of_event.event if of_event else as_bytes(body)
-        log = self._log.values() if of_event else ()
+        event_id = webhook.event_id or new_id()
+        log = self._log.values() if webhook.resent else ()
         earlier = {each.destination_id: each for each in reversed(log) if each.event_id == event_id}
-        vocabulary = settings.destination_vocabulary
-        admitting: list[Destination | None] = [only] if only else []
-        admitting = admitting or [*self._destinations().admitting(event_type, vocabulary)]
-        found = []
-        for destination in admitting or [None]:
-            is_ping = destination is not None and destination.is_ping
-            is_ping = is_ping and (settings.pings_auth_events or event_type in DATA_EVENTS)
-            has_ordering = settings.ordering_header and (settings.ping_ordering_header or not is_ping)
-            original = earlier.get(destination.id if destination else None, of_event)
-            ordering_timestamp: int | str | None = int(now * 1000)
+        admitting = [only] if only else self._destinations().admitting(webhook.type, settings.destination_vocabulary)
+        addressees: list[Destination | None] = [*admitting]
+        deliveries = []
+        for destination in addressees or [None]:
+            destination_id = None if destination is None else destination.id
+            original = earlier.get(destination_id, webhook.resent)
+            is_pinged = destination is not None and destination.is_pinged
+            is_pinged = is_pinged and (settings.pings_auth_events or carries_data(webhook.type))
+            has_ordering = settings.ordering_header and (settings.ping_ordering_header or not is_pinged)
+            ordering_timestamp = int(now * 1000) if webhook.ordering_timestamp is None else webhook.ordering_timestamp
             if original is not None and not settings.refresh_ordering_on_resend:
                 ordering_timestamp = original.ordering_timestamp
-            keeps_trace_id = settings.resend_trace_id == "same"
-            delivery = Delivery(
-                event_id=event_id,
-                destination_id=destination.id if destination else None,
-                trace_id=original.trace_id if original and keeps_trace_id else new_id(),
-                type=event_type,
-                body=self._ping(payload, settings, now) if is_ping else payload,
-                payload=payload if is_ping else None,
-                created_at=now,
-                ordering_timestamp=ordering_timestamp if has_ordering else None,
-                reference=new_id() if settings.reference_header else None,
-                t=original.sent_t if original and not settings.refresh_t_on_resend else None,
-                next_attempt_at=now + settings.webhook_delay_s,
+            trace_id = original.trace_id if original and settings.resend_trace_id == "same" else webhook.trace_id
+            pointer = _pointer(webhook, settings, now) if is_pinged else None
+            deliveries.append(
+                Delivery(
+                    event_id=event_id,
+                    destination_id=destination_id,
+                    trace_id=trace_id or new_id(),
+                    type="s3_payload" if pointer else webhook.type,
+                    body=as_bytes(_s3_payload(pointer, settings)) if pointer else webhook.body,
+                    pointer=pointer,
+                    event_type=webhook.type if pointer else None,
+                    user=dict(webhook.user),
+                    created_at=now,
+                    ordering_timestamp=ordering_timestamp if has_ordering else None,
+                    reference=(webhook.reference or new_id()) if settings.reference_header else None,
+                    t=original.sent_t if original and not settings.refresh_t_on_resend else None,
+                    next_attempt_at=now + settings.webhook_delay_s,
+                )
             )
-            found.append(delivery)
-        return found
+        return deliveries
 
-    def _ping(self, payload: bytes, settings: Settings, now: float) -> bytes:
-        """Keep a payload for a while, and return the event that has its address."""
-        token = new_id()
-        self._pings[token] = (payload, now + settings.ping_expires_in_s)
-        return as_bytes(
-            {
-                "type": "s3_payload",
-                "status": "success",
-                "url": f"{settings.ping_url or settings.public_url}/payloads/{token}",
-                "expires_in": int(settings.ping_expires_in_s),
-            }
-        )
+    def _keep(self, delivery: Delivery) -> None:
+        self._log[delivery.delivery_id] = delivery
+        self._bytes += len(delivery.payload)
+        if delivery.pointer is not None:
+            self._pointers.setdefault(delivery.pointer.token, delivery.pointer)
 
     async def send(self, deliveries: Sequence[Delivery], *, concurrently: bool) -> None:
         """Attempt deliveries that a test requested, now, regardless of hold and loss."""
         for delivery in deliveries:
-            self._log[delivery.delivery_id] = delivery
+            self._keep(delivery)
         self._changed()
         if concurrently:
             await asyncio.gather(*(self._try(delivery) for delivery in deliveries))
@@ -301,7 +365,8 @@ class Outbox:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._log.clear()
-        self._pings.clear()
+        self._bytes = 0
+        self._pointers.clear()
         self._locks.clear()
         self._wake_ups.clear()
         self.is_holding = False
@@ -411,12 +476,42 @@ class Outbox:
         return task
 
     def _changed(self) -> None:
-        if len(self._log) > LONGEST_LOG:
-            finished = [delivery.delivery_id for delivery in self._log.values() if not delivery.is_open]
-            for delivery_id in finished[: len(self._log) - LONGEST_LOG]:
-                del self._log[delivery_id]
-                self._locks.pop(delivery_id, None)
+        if len(self._log) > LONGEST_LOG or self._bytes > LARGEST_LOG:
+            for delivery in [each for each in self._log.values() if not each.is_open]:
+                if len(self._log) <= LONGEST_LOG and self._bytes <= LARGEST_LOG:
+                    break
+                self._drop(delivery)
         self._on_change()
+
+    def _drop(self, delivery: Delivery) -> None:
+        del self._log[delivery.delivery_id]
+        self._bytes -= len(delivery.payload)
+        self._locks.pop(delivery.delivery_id, None)
+        if delivery.pointer is not None:
+            self._pointers.pop(delivery.pointer.token, None)
+
+
+def _pointer(webhook: Webhook, settings: Settings, now: float) -> Pointer:
+    folder = str(webhook.user.get("user_id") or new_id())[:8]
+    return Pointer(
+        name=f"{folder}/{webhook.type}-{new_id()}",
+        token=secrets.token_hex(32),
+        content=webhook.body,
+        expires_at=now + settings.payload_expires_in_s,
+    )
+
+
+def _s3_payload(pointer: Pointer, settings: Settings) -> dict[str, object]:
+    """Return the body of a ping: a URL as Amazon S3 presigns it."""
+    base = settings.payload_url or f"{settings.public_url}/payloads"
+    expires_in = int(settings.payload_expires_in_s)
+    query = f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires={expires_in}&X-Amz-Signature={pointer.token}"
+    return {
+        "type": "s3_payload",
+        "status": "success",
+        "url": f"{base}/{pointer.name}?{query}",
+        "expires_in": expires_in,
+    }
 
 
 def copies(first: Delivery, count: int) -> list[Delivery]:

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 from terra_simulator import answers
 from terra_simulator.calls import HttpEndpoint as Endpoint
 from terra_simulator.calls import recorded
+from terra_simulator.data_reads import DataReads, unknown_user
 from terra_simulator.providers import PROVIDERS, SYNTHETIC
 from terra_simulator.settings import WidgetPath
 from terra_simulator.simulator import MOBILE_TOKEN_LIFETIME_S, LoginRequest, Simulator
@@ -26,6 +27,7 @@ class RestApi:
 
     def __init__(self, simulator: Simulator) -> None:
         self._terra = simulator
+        self._reads = DataReads(simulator).endpoints()
 
     def routes(self) -> list[BaseRoute]:
         """Return the paths; everything else under /api is Terra's 404."""
@@ -40,7 +42,10 @@ class RestApi:
             ("GET", "/api/v2/integrations", self.integrations),
             ("GET", "/api/v2/integrations/detailed", self.integrations_detailed),
             *(("POST", path, self._widget(path)) for path in get_args(WidgetPath)),
-            ("GET", "/payloads/{token}", self.payload),
+            *(
+                ("GET", f"/api/v2/{name}", self._guarded(self._entitled(read, is_login=False)))
+                for name, read in self._reads.items()
+            ),
         ]
         routes: list[BaseRoute] = [
             Route(path, recorded(self._terra, endpoint), methods=[method]) for method, path, endpoint in table
@@ -85,12 +90,14 @@ class RestApi:
             return HTTPStatus.FORBIDDEN, "invalid credentials"
         return None
 
-    def _entitled(self, endpoint: Endpoint) -> Endpoint:
+    def _entitled(self, endpoint: Endpoint, *, is_login: bool = True) -> Endpoint:
         """Reject calls that the account may not make now (https://docs.tryterra.co, OpenAPI document 2026.10.08)."""
 
         async def check(request: Request) -> Response:
             match self._terra.settings.account:
                 case "in_order":
+                    return await endpoint(request)
+                case "user_limit" if not is_login:
                     return await endpoint(request)
                 case "user_limit":
                     return answers.problem(request, HTTPStatus.PAYMENT_REQUIRED, "past the user limit")
@@ -194,7 +201,7 @@ class RestApi:
             return answers.problem(request, HTTPStatus.BAD_REQUEST, "user_id is missing")
         user = self._terra.users.by_id.get(user_id)
         if user is None:
-            return _unknown_user(request)
+            return unknown_user(request)
         self._terra.deauthenticate(user)
         return JSONResponse({"status": "success"})
 
@@ -205,12 +212,12 @@ class RestApi:
         user_id, reference_id = request.query_params.get("user_id"), request.query_params.get("reference_id")
         if user_id:
             user = self._terra.users.by_id.get(user_id)
-            return _unknown_user(request) if user is None else JSONResponse(_user_info(user))
+            return unknown_user(request) if user is None else JSONResponse(_user_info(user))
         if not reference_id:
             return answers.problem(request, HTTPStatus.BAD_REQUEST, "user_id or reference_id is missing")
         found = self._terra.users.of_reference(reference_id, pending=self._terra.settings.lists_include_pending)
         if not found and self._terra.settings.unknown_reference == "not_found":
-            return _unknown_user(request)
+            return unknown_user(request)
         users = [user.as_terra() for user in found]
         return JSONResponse(users if self._terra.settings.userinfo_reference_shape == "array" else {"users": users})
 
@@ -289,13 +296,6 @@ class RestApi:
             return [name for name in PROVIDERS if name != SYNTHETIC]
         return list(self._terra.settings.enabled_providers) if dev_id == self._terra.dev_id else None
 
-    async def payload(self, request: Request) -> Response:
-        """Return the payload of a ping; 400 once its address has expired."""
-        payload = self._terra.outbox.pinged(request.path_params["token"])
-        if payload is None:
-            return answers.empty(HTTPStatus.BAD_REQUEST)
-        return Response(payload, media_type="application/json")
-
     async def nothing_here(self, request: Request) -> Response:
         """Respond to a path or method that Terra does not have, as its web server does."""
         del request
@@ -303,12 +303,8 @@ class RestApi:
 
 
 def _user_info(user: User) -> dict[str, object]:
-    polled: dict[str, object] = {"last_polled_at": None, "most_recent_data_at": None}
+    polled: dict[str, object] = {"last_polled_at": None, "most_recent_data_at": user.most_recent_data_at}
     return {"status": "success", "user": user.as_terra() | polled, "is_authenticated": user.is_authenticated}
-
-
-def _unknown_user(request: Request) -> Response:
-    return answers.problem(request, HTTPStatus.NOT_FOUND, "user not found")
 
 
 def _explained(error: ValidationError) -> str:

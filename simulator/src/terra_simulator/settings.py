@@ -6,9 +6,9 @@ them with `PATCH /_control/settings`.
 
 import os
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from terra_simulator.destinations import Vocabulary
 from terra_simulator.providers import ENABLED_AT_FIRST, PROVIDERS
@@ -17,6 +17,7 @@ RedirectParameter = Literal["user_id", "resource", "reference_id"]
 WidgetPath = Literal[
     "/api/widget/session", "/widget/session", "/widget/api/session", "/api/v2/auth/generateWidgetSession"
 ]
+Step = Annotated[str, StringConstraints(pattern=r"^(processing|sending|chunks|reversed|shuffled|chunk:\d{1,4})$")]
 
 
 class Credentials(NamedTuple):
@@ -115,6 +116,39 @@ class Settings(BaseModel):
     """Whether lists of users contain those who never finished a login."""
     enabled_providers: tuple[str, ...] = ENABLED_AT_FIRST
 
+    data_seed: int = 0
+    """Another seed gives generated data other values."""
+    output_format: Literal["json", "fhir", "fit"] = "json"
+    """The environment's format of data events. With fhir they are bundles; with fit, activities are binary files."""
+    days_per_request: int = Field(default=1825, ge=1)
+    days_per_hour: int = Field(default=6000, ge=1)
+    """The requested days of a user_id in a rolling hour."""
+    chunk_bytes: int = Field(default=10_000_000, ge=1)
+    """The maximum size of a chunk, in bytes, of a request for more than a month."""
+    chunk_days: int = Field(default=30, ge=1)
+    """The maximum number of days in a chunk; Terra's is not documented."""
+    chunk_reference: Literal["plain", "numbered"] = "plain"
+    """Whether the header Terra-Reference of a chunk has the chunk's number, too: Terra's sources name both."""
+    large_request_order: tuple[Step, ...] = ("processing", "sending", "chunks")
+    """What follows a request for more than a month, in this order: the two announcements, and `chunks`, `reversed`,
+    `shuffled` or single ones (`chunk:0`). What is missing is not sent, what is repeated is sent again."""
+    payload_url: str | None = None
+    """The beginning of the URLs of `s3_payload`; None: this simulator's address, over HTTP."""
+    payload_expires_in_s: float = Field(default=300.0, ge=0)
+    ping_ordering_header: bool = True
+    """Whether an `s3_payload` has the ordering timestamp is not documented."""
+    pings_auth_events: bool = False
+    """Whether auth events are sent as `s3_payload`, too, which Terra's texts deny."""
+    payload_fault: Literal["none", "wrong_user", "gzip_bomb", "slow", "redirect", "large", "truncated"] = "none"
+    """What is wrong with payloads when they are fetched."""
+    payload_bytes: int = Field(default=100_000_000, ge=1000)
+    """The size of a large payload, which is JSON, and of a gzip bomb when it is unpacked."""
+    payload_pause_s: float = Field(default=1.0, ge=0)
+    """The pause after each byte of a slow payload."""
+    payload_redirect_to: str = "http://169.254.169.254/latest/meta-data/"
+    payloads_kept_days: float = Field(default=14.0, ge=0)
+    """How long the Admin API returns and resends the payload of an event."""
+
     admin_version: Literal["october", "november"] = "november"
     """The Admin API's version. October: 2026.10.09, with `webhook-events`. November: with `events` and the rotation of
     signing secrets, whose paths are known from Terra's documentation and whose fields are assumed."""
@@ -124,14 +158,6 @@ class Settings(BaseModel):
     """How long the previous secret also signs after a rotation, which is not documented."""
     unanswered_status: Literal["zero", "absent"] = "zero"
     """`http_status` of an attempt without a response: Terra's sources name both."""
-    ping_url: str | None = None
-    """Where a ping's payload is fetched, if not at public_url. Terra's documents name two hosts."""
-    ping_expires_in_s: float = Field(default=300.0, ge=0)
-    """`expires_in` of a ping: 300 in Terra's document; about ten minutes on its help page."""
-    ping_ordering_header: bool = True
-    """Whether a ping has the ordering timestamp is not documented."""
-    pings_auth_events: bool = False
-    """Whether auth events are sent as pings, too, which Terra's texts deny."""
     failed_rows_name_destination: bool = True
     """False: rows of events have no `destination_id`, like Terra's older ones."""
     disable_after_failures: int | None = Field(default=None, ge=1)
@@ -178,3 +204,5 @@ class ConfiguredWebhook(BaseModel):
 
     webhook_url: str | None
     signing_secret: str
+    webhook_delivery: Literal["push", "ping"] | None = None
+    """None: as it is."""

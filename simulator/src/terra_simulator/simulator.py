@@ -6,21 +6,20 @@ account of the same end user is a second connection. An end user has at most one
 SDKs, and a new device replaces it.
 """
 
-import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from terra_simulator import events
 from terra_simulator.admin.tokens import AdminTokens
-from terra_simulator.destinations import Destination, Destinations
+from terra_simulator.data_feed import DataFeed
+from terra_simulator.destinations import Destinations
 from terra_simulator.faults import Faults
 from terra_simulator.journal import Journal
-from terra_simulator.outbox import Delivery, Outbox
+from terra_simulator.outbox import Delivery, Emission, Outbox, Webhook
 from terra_simulator.providers import PROVIDERS
 from terra_simulator.redirects import ORDERS, with_parameters
 from terra_simulator.settings import ConfiguredWebhook, Settings
@@ -39,13 +38,6 @@ class LoginRequest(BaseModel):
     language: str | None = None
     auth_success_redirect_url: str | None = None
     auth_failure_redirect_url: str | None = None
-
-
-class Emission(NamedTuple):
-    """Webhooks just emitted, and the task that attempts each of them once."""
-
-    deliveries: list[Delivery]
-    first_attempts: asyncio.Task[None]
 
 
 class Simulator:
@@ -78,6 +70,7 @@ class Simulator:
             clock=clock,
             on_change=self.save,
         )
+        self.feed = DataFeed(lambda: self.settings, self.outbox, clock=clock)
         self._settings_at_start = settings
         self._webhook_at_start = self._webhook = webhook
         self.configure(webhook)
@@ -111,6 +104,7 @@ class Simulator:
     async def reset(self) -> None:
         """Delete every user, delivery, call and fault, and reset changed settings."""
         await self.outbox.clear()
+        self.feed.clear()
         self.users = Users()
         self.destinations = Destinations()
         self.admin_tokens = AdminTokens()
@@ -128,7 +122,7 @@ class Simulator:
     def configure(self, webhook: ConfiguredWebhook) -> None:
         """Set the destination of the command line."""
         self._webhook = webhook
-        self.destinations.configure(webhook.webhook_url, webhook.signing_secret)
+        self.destinations.configure(webhook.webhook_url, webhook.signing_secret, webhook.webhook_delivery)
 
     def change_settings(self, changes: Mapping[str, object]) -> None:
         """Change the behaviour or the configured destination from now on; raises pydantic's ValidationError."""
@@ -147,8 +141,16 @@ class Simulator:
     def _shown_webhook(self) -> dict[str, object]:
         destination = self.destinations.configured
         if destination is None:
-            return {"webhook_url": None, "signing_secret": self._webhook.signing_secret}
-        return {"webhook_url": destination.url, "signing_secret": destination.signing_secret or self.environment_secret}
+            return {
+                "webhook_url": None,
+                "signing_secret": self._webhook.signing_secret,
+                "webhook_delivery": self._webhook.webhook_delivery or "push",
+            }
+        return {
+            "webhook_url": destination.url,
+            "signing_secret": destination.signing_secret or self.environment_secret,
+            "webhook_delivery": "ping" if destination.is_pinged else "push",
+        }
 
     # -- logging in ------------------------------------------------------------------------------------------------
 
@@ -308,11 +310,14 @@ class Simulator:
 
         Whether its trace id, `t` and ordering timestamp are new is not documented: settings choose.
         """
-        return Emission(*self.outbox.emit([{"type": delivery.type}], of_event=delivery))
-
-    def generate(self, body: events.Body, only: Destination | None) -> Emission:
-        """Send a generated event."""
-        return Emission(*self.outbox.emit([body], only=only))
+        again = Webhook(
+            type=str(delivery.payload_type),
+            body=delivery.payload,
+            user=delivery.subject,
+            event_id=delivery.event_id,
+            resent=delivery,
+        )
+        return self.outbox.emit([again])
 
     def _connect(self, user: User, account: str, login: Login | None) -> list[events.Body]:
         same_account = [other for other in self.users.with_account(user.provider, account) if other is not user]
@@ -339,7 +344,7 @@ class Simulator:
         return [reauth, connected] if settings.reauth_order == "reauth_first" else [connected, reauth]
 
     def _emit(self, bodies: list[events.Body]) -> Emission:
-        return Emission(*self.outbox.emit(bodies))
+        return self.outbox.emit([Webhook.of(body) for body in bodies])
 
     def _redirect(
         self,

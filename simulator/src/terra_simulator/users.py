@@ -26,10 +26,11 @@ class User(BaseModel):
     is_authenticated: bool = False
     created_at: str | None = None
     last_webhook_update: str | None = None
+    most_recent_data_at: str | None = None
 
     def as_terra(self) -> dict[str, object]:
         """Return the user in Terra's schema `TerraUser`."""
-        return self.model_dump(exclude={"account", "is_authenticated"})
+        return self.model_dump(exclude={"account", "is_authenticated", "most_recent_data_at"})
 
 
 class Login(BaseModel):

@@ -11,11 +11,12 @@ from starlette.responses import Response
 from terra_simulator import answers
 from terra_simulator.admin.event_rows import Event, Row, detail, dispatches, events, summary
 from terra_simulator.admin.guard import AdminRequest, Call, Change
-from terra_simulator.admin.paging import Window, rfc3339
+from terra_simulator.admin.paging import Window, rfc3339, timestamp
 from terra_simulator.admin.refusals import Refusal, not_found, reject
-from terra_simulator.events import SCHEMA_VERSION
+from terra_simulator.data_feed import date_of
+from terra_simulator.providers import PROVIDERS
 from terra_simulator.simulator import Simulator
-from terra_simulator.users import new_id
+from terra_simulator.users import User, new_id, terra_time
 
 DAY_S: Final = 86_400.0
 OCTOBER_KEEPS_S: Final = 14 * DAY_S
@@ -92,7 +93,7 @@ class EventApi:
 
     async def payload(self, call: Call) -> dict[str, object]:
         """Return the body that was delivered."""
-        body = self._found(call, keeps_s=self._keeps_s).body
+        body = self._found(call, keeps_s=self._kept_payloads_s).body
         if not isinstance(body, dict):
             not_found("payload")
         content = _without_samples(body) if call.request.query_params.get("samples") == "false" else body
@@ -106,7 +107,8 @@ class EventApi:
         is_known = fields.user_id in users.by_id or fields.user_id in users.deauthenticated
         if event is None or not is_known or event.user.get("user_id") != fields.user_id:
             not_found("event of this user")
-        if event.first.type != fields.event_type or event.first.created_at <= self._terra.clock() - self._keeps_s:
+        oldest = self._terra.clock() - self._kept_payloads_s
+        if event.type != fields.event_type or event.first.created_at <= oldest:
             not_found("stored payload")
         admitting = self._terra.destinations.admitting(fields.event_type, self._terra.settings.destination_vocabulary)
 
@@ -128,23 +130,27 @@ class EventApi:
         eligible = [only] if only and only.active else [] if only else list(admitting)
         if not eligible:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unsupported_operation", "no eligible destination")
-        user_id, reference_id = fields.user_id or new_id(), fields.reference_id
         provider = (fields.provider or "fitbit").upper()
-        start = fields.start_time or rfc3339(self._terra.clock())
-        record: Row = {"metadata": {"start_time": start, "end_time": start, "summary_id": new_id()}}
-        if fields.samples:
-            record["heart_rate_data"] = {"hr_samples": [{"timestamp": start, "bpm": 61}]}
-        user = {"user_id": user_id, "provider": provider, "reference_id": reference_id, "active": True}
-        body: Row = {"type": fields.type, "version": SCHEMA_VERSION, "user": user, "data": [record]}
+        if provider not in PROVIDERS:
+            reject(f"provider: {fields.provider} is not known")
+        now = self._terra.clock()
+        at = timestamp("start_time", fields.start_time) if fields.start_time else now
+        user = User(
+            user_id=fields.user_id or new_id(),
+            provider=provider,
+            reference_id=fields.reference_id,
+            created_at=terra_time(now),
+        )
+        body = self._terra.feed.body(user, fields.type, date_of(at), samples=fields.samples)
 
         def commit() -> dict[str, object]:
             event_id = new_id()
             if fields.dispatch:
-                event_id = self._terra.generate(body, only).deliveries[0].event_id
+                event_id = self._terra.feed.send(user, [body], only=only).deliveries[0].event_id
             return {
                 "event_id": event_id,
-                "user_id": user_id,
-                "reference_id": reference_id,
+                "user_id": user.user_id,
+                "reference_id": user.reference_id,
                 "type": fields.type,
                 "provider": fields.provider,
                 "destination_id": fields.destination_id,
@@ -188,8 +194,8 @@ class EventApi:
         }
 
     @property
-    def _keeps_s(self) -> float:
-        return OCTOBER_KEEPS_S if self._terra.settings.admin_version == "october" else NOVEMBER_KEEPS_S
+    def _kept_payloads_s(self) -> float:
+        return self._terra.settings.payloads_kept_days * DAY_S
 
     def _found(self, call: Call, *, keeps_s: float) -> Event:
         event_id = call.parameter("event_id")

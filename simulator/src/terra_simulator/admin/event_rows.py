@@ -26,14 +26,17 @@ class Event:
     @property
     def body(self) -> object:
         """Its payload."""
-        return readable(self.first.event)
+        return readable(self.first.payload)
+
+    @property
+    def type(self) -> str | None:
+        """The type of its payload, which a ping does not have."""
+        return self.first.payload_type
 
     @property
     def user(self) -> Mapping[str, object]:
         """The user in its payload; empty if it has none."""
-        body = self.body
-        user = (body.get("user") or body.get("new_user")) if isinstance(body, dict) else None
-        return user if isinstance(user, dict) else {}
+        return self.first.subject
 
 
 def events(terra: Simulator) -> list[Event]:
@@ -66,7 +69,7 @@ def dispatches(terra: Simulator, event: Event) -> Iterator[tuple[float, Row]]:
             row = {
                 "event_id": event.event_id,
                 "sent_at": rfc3339(attempt.at),
-                "data_type": delivery.type,
+                "data_type": event.type,
                 "destination_type": "webhook",
                 "destination_id": delivery.destination_id,
                 "destination_url": attempt.url or (destination.shown_url if destination else ""),
@@ -87,7 +90,7 @@ def _undispatched(terra: Simulator, event: Event) -> Row:
     return {
         "event_id": event.event_id,
         "sent_at": rfc3339(event.first.created_at),
-        "data_type": event.first.type,
+        "data_type": event.type,
         "destination_type": "",
         "destination_url": "",
         "response_time_ms": 0,
@@ -111,7 +114,7 @@ def summary(terra: Simulator, event: Event) -> Row:
             states[delivery.destination_id] = _state(delivery)
     return {
         "id": event.event_id,
-        "type": event.first.type,
+        "type": event.type,
         "created_at": rfc3339(event.first.created_at),
         "deliveries": [{"destination_id": each, "status": state} for each, state in states.items()],
         **subject(terra, event),

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from terra_simulator import events
 from terra_simulator.admin.guard import AdminRequest, Call, Change
 from terra_simulator.admin.paging import Window, rfc3339, whole
 from terra_simulator.admin.refusals import not_found, reject
+from terra_simulator.data_feed import date_of
 from terra_simulator.providers import PROVIDERS, SYNTHETIC
 from terra_simulator.simulator import Simulator
 from terra_simulator.users import SyntheticRun, User, new_id
@@ -145,10 +145,10 @@ class UserApi:
             if self._terra.clock() >= run.expires_at or user.user_id not in self._terra.users.by_id:
                 run.status = "completed"
                 return
-            body = events.about(user, "daily", {"data": [{"metadata": {"start_time": rfc3339(self._terra.clock())}}]})
-            self._terra.generate(body, None)
+            now = self._terra.clock()
+            self._terra.feed.send(user, [self._terra.feed.next_revision(user, "daily", date_of(now))])
             run.payloads_sent += 1
-            run.last_run_at = self._terra.clock()
+            run.last_run_at = now
             await asyncio.sleep(self._terra.settings.synthetic_cadence_s)
 
     def _found(self, call: Call) -> User:
@@ -190,5 +190,5 @@ def _row(user: User) -> dict[str, object]:
         "scopes": user.scopes,
         "created_at": user.created_at,
         "last_updated_at": user.last_webhook_update,
-        "most_recent_data_at": None,
+        "most_recent_data_at": user.most_recent_data_at,
     }
