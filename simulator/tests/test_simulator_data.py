@@ -1,16 +1,21 @@
 """Generated data: what is sent for each type, corrections, sizes, and other formats than JSON."""
 
+import asyncio
 import datetime as dt
 import json
+import time
 from typing import Any
 
 import pytest
 
 from receiver import Arrival, Receiver
 from simulator_process import SIGNING_SECRET, Terra
+from terra_simulator import outbox
 from terra_simulator.data import bodies
 from terra_simulator.data.day import Day
 from terra_simulator.data.fit import crc
+from terra_simulator.destinations import Destinations
+from terra_simulator.settings import Settings
 from terra_simulator.signature import sign
 
 ORDERING = "X-Terra-Ordering-Timestamp"
@@ -267,6 +272,7 @@ def test_the_format_fhir_makes_bundles(terra: Terra, receiver: Receiver) -> None
 
 def test_a_delivery_of_data_moves_the_time_of_the_newest_data(terra: Terra) -> None:
     user_id = connected(terra)
+    send(terra, user_id, type="lab_report.completed")  # which is about no connection
     assert terra.user_info(user_id)["user"]["most_recent_data_at"] is None
     send(terra, user_id)
     first = terra.user_info(user_id)["user"]["most_recent_data_at"]
@@ -275,3 +281,22 @@ def test_a_delivery_of_data_moves_the_time_of_the_newest_data(terra: Terra) -> N
     assert dt.datetime.fromisoformat(first) < dt.datetime.fromisoformat(
         terra.user_info(user_id)["user"]["most_recent_data_at"]
     )
+
+
+def test_finished_deliveries_are_dropped_when_their_bodies_take_too_much_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "LARGEST_LOG", 2500)
+
+    async def kept() -> list[str | None]:
+        settings = Settings(public_url="http://127.0.0.1")
+        sender = outbox.Outbox(
+            lambda: settings, Destinations, environment_secret="s", clock=time.time, on_change=lambda: None
+        )
+        for number in range(5):
+            sender.emit([outbox.Webhook(type=str(number), body=b"x" * 1000)])
+        found = [delivery.type for delivery in sender.deliveries()]
+        await sender.close()
+        return found
+
+    assert asyncio.run(kept()) == ["3", "4"]

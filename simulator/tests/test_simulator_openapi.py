@@ -243,7 +243,8 @@ def test_generated_data_are_as_documented(
     user_id = terra.control("POST", "/users", {"reference_id": "anna", "silent": True})["user"]["user_id"]
     fields = {"type": event_type, "samples": samples}
     has_records = event_type in RECORD_TYPES
-    terra.control("POST", f"/users/{user_id}/data", fields | ({"days": 40} if has_records else {}))
+    days = {"days": 1 if samples else 40} if has_records else {}
+    terra.control("POST", f"/users/{user_id}/data", fields | days)
     terra.control("POST", f"/users/{user_id}/data", fields | {"corrections": 2})
 
     assert len(receiver.arrivals) == 3
@@ -268,13 +269,13 @@ def test_observations_are_as_documented(terra: Terra, receiver: Receiver, docume
 @pytest.mark.parametrize("name", DATA_PATHS)
 def test_requests_for_data_are_as_documented(terra: Terra, receiver: Receiver, document: Document, name: str) -> None:
     user_id = terra.control("POST", "/users", {"reference_id": "anna", "silent": True})["user"]["user_id"]
-    query = {"user_id": user_id, "start_date": "2026-04-01", "end_date": "2026-06-30"}
+    query = {"user_id": user_id, "start_date": "2026-05-25", "end_date": "2026-06-28"}
 
     for more in ({}, {"to_webhook": "false"}, {"user_id": ""}, {"user_id": "unknown"}):
         response = terra.back_end.get(f"/api/v2/{name}", params=query | more)
         document.check_answer(response, "get", f"/{name}")
     document.check_component(terra.browser.get(f"/api/v2/{name}", params=query), "Unauthorized")
-    for arrival in receiver.wait_for(1 if name == "athlete" else 6):
+    for arrival in receiver.wait_for(1 if name == "athlete" else 4):
         document.check_event(arrival)
 
 

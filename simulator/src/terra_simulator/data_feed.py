@@ -100,13 +100,15 @@ class DataFeed:
         trace_id: str | None = None,
         reference: str | None = None,
     ) -> Webhook:
-        user.most_recent_data_at = terra_time(self._clock())
         body, event_type = (content, _type_of(content)) if isinstance(content, bytes) else self._formatted(content)
+        # A laboratory report is about no connection.
+        is_connected = event_type not in bodies.LAB_REPORTS
+        if is_connected:
+            user.most_recent_data_at = terra_time(self._clock())
         return Webhook(
             type=event_type,
             body=body,
-            # A laboratory report names no connection.
-            user={} if event_type in bodies.LAB_REPORTS else user.as_terra(),
+            user=user.as_terra() if is_connected else {},
             trace_id=trace_id,
             reference=reference,
             ordering_timestamp=stamp,
