@@ -84,8 +84,8 @@ def _problems(destination: Destination, url: str) -> Iterator[str]:
 def _problems_of_types(destination: Destination, *, keeps_data: bool) -> Iterator[str]:
     if keeps_data:
         if not has_right_types(destination.event_types, EVERY_TYPE):
-            names = ", ".join(destination.event_types)
-            yield f"does not get both auth events and data, which the stack keeps: it has {names}"
+            listed = ", ".join(destination.event_types)
+            yield f"does not get both auth events and data, which the stack keeps: it has {listed}"
         return
     if not destination.event_types:
         yield "takes every event type: health data are delivered too, and the stack does not keep them"
