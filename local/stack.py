@@ -456,6 +456,7 @@ class Supervisor:
             "AwsEndpointUrlEventbridge": self._urls["AWS_PORT"],
             "AwsEndpointUrlS3": self._urls["AWS_PORT"],
             "DataDeliveries": self._data_deliveries,
+            "PayloadUrls": f"{self._urls['TERRA_PORT']}/payloads/",
             **self._options.parameters,
         }
         region = {"AWS_REGION": aws_services.REGION, "AWS_DEFAULT_REGION": aws_services.REGION}

@@ -34,12 +34,12 @@ def terra_webhook(request: Request) -> Response:
     event, trace_id = parse(body, position), request.header("x-terra-trace-id")
     received = delivery(trace_id=trace_id, proof=proof, body=body, type_=event.type, now=now, tolerance=_tolerance)
     pointers = []
-    if _data is not None and event.has_data:
+    if _data is not None and event.is_data_delivery:
         reference = request.header("terra-reference")
-        kept = partial(_data.keep, proof=proof, position=position, trace_id=trace_id, terra_reference=reference)
-        pointers.append(kept(event.content, body, received))
+        keep = partial(_data.keep, proof=proof, position=position, trace_id=trace_id, terra_reference=reference)
+        pointers = keep(event, body, received)
     is_new = _store(event, received, now=now, together_with=pointers)
-    if is_new and event.is_data_delivery and not pointers:
+    if _data is None and is_new and event.is_data_delivery:
         data_discarded()
     age = now.timestamp() - proof.signed_at
     request.log_fields.update(type=event.type, duplicate=not is_new, age_s=int(age))

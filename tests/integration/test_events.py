@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from starlette.requests import Request
@@ -97,8 +98,10 @@ def test_every_function_has_an_event_without_a_secret() -> None:
 
 def test_each_function_accepts_its_event(own: Sweeping, stack: Stack) -> None:
     results = {}
+    dead = own.sqs.create_queue(QueueName=f"DeadPayloadFetches-{uuid4().hex[:8]}")["QueueUrl"]
+    environment = {**own.environment, "DEAD_PAYLOAD_FETCHES_QUEUE_URL": dead}
     for function in EXPECTED_RESULTS:
-        run = own.handlers.run(function, event_of(function, stack), environment=own.environment)
+        run = own.handlers.run(function, event_of(function, stack), environment=environment)
         assert run.result is not None, run.error
         results[function] = result_of(run.result)
     assert results == EXPECTED_RESULTS

@@ -23,6 +23,8 @@ EXPECTED_RESULTS: dict[str, object] = {
     "publish_data": [],
     "announce_data": [],
     "create_replay": 202,
+    # PayloadUrls does not allow its URL.
+    "fetch_payload": [],
     "reconcile": "00000000-0000-4000-8000-000000000001",
     "sweep_page": [],
 }

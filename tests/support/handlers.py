@@ -266,6 +266,7 @@ def environments(stack: Stack) -> dict[str, dict[str, str]]:
         "AwsEndpointUrlSqs": stack.aws_url,
         "AwsEndpointUrlEventbridge": stack.aws_url,
         "AwsEndpointUrlS3": stack.aws_url,
+        "PayloadUrls": f"{stack.terra_url}/payloads/",
         "DataDeliveries": "keep",
         **{f"{name}Arn": arn for name, arn in arns.items() if name != PSEUDONYM_KEY},
     }

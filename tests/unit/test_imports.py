@@ -16,6 +16,7 @@ NEEDS: dict[str, set[str]] = {
     "create_session": {"httpx", "pydantic"},
     "disconnect": {"httpx"},
     "erase_person": {"httpx", "pydantic"},
+    "fetch_payload": set(),
     "get_connection": set(),
     "get_facts": set(),
     "get_session": set(),

@@ -51,9 +51,13 @@ READERS: list[Callable[[], object]] = [
     settings.BrandSettings.read,
     settings.CallerSettings.read,
     settings.announcements_queue_url,
+    settings.dead_fetches_queue_url,
+    settings.deliveries_table,
     settings.event_bus_name,
-    settings.payloads_bucket,
+    settings.fetches_queue_url,
     settings.open_session_limit,
+    settings.payload_urls,
+    settings.payloads_bucket,
     settings.problems_url,
     settings.return_targets,
     settings.revocation_percent,
@@ -144,7 +148,8 @@ def test_the_error_names_a_missing_variable(monkeypatch: pytest.MonkeyPatch, nam
 
 MAY_BE_EMPTY = {
     *("BRAND_COLOR", "BRAND_LOGO", "BRAND_NAME", "OIDC_AUDIENCE", "OIDC_ISSUER", "OIDC_JWKS_URL"),
-    *("ANNOUNCEMENTS_QUEUE_URL", "PAYLOADS_BUCKET", "PUBLIC_BASE_URL", "RETURN_TARGETS"),
+    *("ANNOUNCEMENTS_QUEUE_URL", "PAYLOADS_BUCKET", "PAYLOAD_FETCHES_QUEUE_URL", "PAYLOAD_URLS", "PUBLIC_BASE_URL"),
+    "RETURN_TARGETS",
 }
 
 

@@ -147,6 +147,11 @@ class WebhookSettings(NamedTuple):
         )
 
 
+def deliveries_table() -> str:
+    """Return the name of the table of deliveries, for functions that receive no webhooks."""
+    return _text("DELIVERIES_TABLE")
+
+
 def return_targets() -> str:
     """Return the return targets as JSON, which `sessions.return_target` parses."""
     return _text("RETURN_TARGETS", may_be_empty=True)
@@ -187,6 +192,21 @@ def payloads_bucket() -> str:
 def announcements_queue_url() -> str:
     """Return the URL of the queue of announcements of stored payloads; empty if data deliveries are discarded."""
     return _text("ANNOUNCEMENTS_QUEUE_URL", may_be_empty=True)
+
+
+def fetches_queue_url() -> str:
+    """Return the URL of the queue of payloads to fetch; empty if data deliveries are discarded."""
+    return _text("PAYLOAD_FETCHES_QUEUE_URL", may_be_empty=True)
+
+
+def dead_fetches_queue_url() -> str:
+    """Return the URL of the queue of payloads that could not be fetched."""
+    return _text("DEAD_PAYLOAD_FETCHES_QUEUE_URL")
+
+
+def payload_urls() -> str:
+    """Return the prefixes of the URLs that payloads may be fetched from, which `data.payload_urls` parses."""
+    return _text("PAYLOAD_URLS", may_be_empty=True)
 
 
 def event_bus_name() -> str:

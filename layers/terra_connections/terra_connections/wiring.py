@@ -56,12 +56,14 @@ if TYPE_CHECKING:
     from terra_connections.users.store import UserStore
     from terra_connections.webhooks.data_intake import DataIntake
     from terra_connections.webhooks.delivery_store import DeliveryStore
+    from terra_connections.webhooks.payload_fetcher import PayloadFetcher
+    from terra_connections.webhooks.ping import FetchQueue
     from terra_connections.webhooks.signature import Tolerance
 
 # Terra waits 8 s for the response to a webhook. One AWS call, with its one retry, may take 5 s.
 _QUICK = Config(connect_timeout=1, read_timeout=1.5, retries={"mode": "standard", "total_max_attempts": 2})
 
-# Functions that announce payloads may wait: a page that fails is repeated only minutes later.
+# Functions that announce, fetch or store payloads may wait: a page that fails is repeated only minutes later.
 _PATIENT = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 
 
@@ -283,7 +285,35 @@ def data_intake() -> "DataIntake | None":
         return None
     from terra_connections.webhooks.data_intake import DataIntake
 
-    return DataIntake(bucket, deliveries(), pseudonyms())
+    return DataIntake(bucket, deliveries(), pseudonyms(), fetch_queue())
+
+
+@cache
+def fetch_queue() -> "FetchQueue":
+    """The queue of payloads to fetch."""
+    from terra_connections.webhooks.ping import FetchQueue
+
+    return FetchQueue(_sqs(), settings.fetches_queue_url())
+
+
+def payload_fetcher() -> "PayloadFetcher":
+    """The fetcher of the payloads of pings."""
+    from terra_connections.data.payload_urls import PayloadUrls
+    from terra_connections.data.safe_get import safe_get
+    from terra_connections.data.store import PayloadStore
+    from terra_connections.webhooks.delivery_store import PointerStore
+    from terra_connections.webhooks.payload_fetcher import PayloadFetcher
+    from terra_connections.webhooks.ping import DeadFetches
+
+    client: S3Client = _aws().client("s3", config=_PATIENT)
+    return PayloadFetcher(
+        urls=PayloadUrls.parse(settings.payload_urls(), is_local=api_settings().is_local),
+        payloads=PayloadStore(client, settings.payloads_bucket()),
+        pointers=PointerStore(dynamodb(), settings.deliveries_table()),
+        pseudonyms=pseudonyms(),
+        dead=DeadFetches(_sqs(), settings.dead_fetches_queue_url()),
+        get=safe_get,
+    )
 
 
 def data_publisher() -> "DataPublisher":

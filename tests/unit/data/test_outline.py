@@ -3,6 +3,7 @@
 import json
 from collections import deque
 from itertools import repeat
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from terra_connections.data import outline
 from terra_connections.data.fetch_errors import Refused
 from terra_connections.data.outline import Outline
+from terra_connections.data.payload import payload_from
 
 RECORD = {
     "metadata": {"start_time": "2026-11-26T00:00:00+01:00", "summary_id": "s", "devices": [{"name": "x"}]},
@@ -41,6 +43,14 @@ def test_it_has_the_members_of_a_report_and_of_an_athlete() -> None:
     assert outline_of(json.dumps(report).encode()) == report
     athlete = {"type": "athlete", "user": {"user_id": "u"}, "athlete": {"first_name": "x", "devices": [{"name": "y"}]}}
     assert outline_of(json.dumps(athlete).encode()) == athlete | {"athlete": {"first_name": "x", "devices": [None]}}
+
+
+@pytest.mark.parametrize(
+    "content", [DAILY, {**DAILY, "data": []}, {"type": "athlete", "user": {"user_id": "u"}, "athlete": {}}]
+)
+def test_the_facts_about_a_payload_are_the_same_from_its_outline(content: dict[str, Any]) -> None:
+    body = json.dumps(content).encode()
+    assert payload_from(outline_of(body), size=1, sha256="") == payload_from(content, size=1, sha256="")
 
 
 NOT_JSON = [

@@ -1,5 +1,6 @@
 """The facts about a payload, whatever its body is."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -26,7 +27,8 @@ JSON = st.recursive(
 
 
 def facts_of(content: object) -> Payload:
-    return payload_from(content, json.dumps(content).encode())
+    body = json.dumps(content).encode()
+    return payload_from(content, size=len(body), sha256=hashlib.sha256(body).hexdigest())
 
 
 def record(start: str, end: str | None = None) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def test_no_content_makes_it_raise_and_every_payload_has_a_key(content: object) 
 @given(st.binary(max_size=200))
 def test_no_body_makes_the_parser_raise(body: bytes) -> None:
     event = parse(body, Position(0))
-    payload_from(event.content, body)
+    payload_from(event.content, size=len(body), sha256="")
 
 
 @pytest.mark.parametrize(

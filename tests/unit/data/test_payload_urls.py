@@ -1,10 +1,13 @@
 """The allow-list of payload URLs: attempts to lead a fetch out of it, by the spelling of a URL."""
 
+import re
+
 import pytest
 
 from terra_connections.data.fetch_errors import Refused
 from terra_connections.data.payload_urls import MOST_CHARACTERS, PayloadUrl, PayloadUrls
 from terra_connections.errors import Misconfigured
+from tests.support import cloudformation
 
 GOOD = "https://good.example.com/payloads/"
 LIST = PayloadUrls.parse(f"{GOOD},https://storage.example.com/bucket/payloads/", is_local=False)
@@ -99,6 +102,10 @@ def test_an_empty_list_accepts_no_url() -> None:
         PayloadUrls.parse("", is_local=False).accepted(GOOD + "1.json")
 
 
+PARAMETER = cloudformation.parsed()["Parameters"]["PayloadUrls"]
+LOCAL = "http://127.0.0.1:8333/payloads/"
+"""The template accepts it, because it also describes the local stack."""
+
 UNUSABLE = [
     "https://good.example.com",
     "https://good.example.com/",
@@ -118,7 +125,7 @@ UNUSABLE = [
     "https://[::1]/payloads/",
     "https://*.example.com/payloads/",
     "http://good.example.com/payloads/",
-    "http://127.0.0.1:8333/payloads/",
+    LOCAL,
     " https://good.example.com/payloads/",
     "https://good.example.com/payloads/,",
     ",".join([GOOD] * 11),
@@ -127,8 +134,24 @@ UNUSABLE = [
 
 @pytest.mark.parametrize("text", UNUSABLE)
 def test_a_list_that_could_accept_more_than_intended_is_rejected(text: str) -> None:
+    """At a deployment, and, if the environment was changed in another way, when the function starts."""
     with pytest.raises(Misconfigured, match="PAYLOAD_URLS must"):
         PayloadUrls.parse(text, is_local=False)
+    accepted = re.fullmatch(PARAMETER["AllowedPattern"], text) is not None
+    assert accepted == (text == LOCAL or text.count(",") > 1)
+
+
+def test_the_default_accepts_the_urls_that_terra_has_published() -> None:
+    assert re.fullmatch(PARAMETER["AllowedPattern"], PARAMETER["Default"])
+    assert re.fullmatch(PARAMETER["AllowedPattern"], "")
+    urls = PayloadUrls.parse(PARAMETER["Default"], is_local=False)
+    s3 = "https://terra-payload-bucket.s3.eu-west-2.amazonaws.com/payloads/40f7b0e1/activity-2026-07-01.json?X-Amz-Date=0"
+    assert urls.accepted(s3).host == "terra-payload-bucket.s3.eu-west-2.amazonaws.com"
+    google = "https://storage.googleapis.com/terra-services-p-bkt-payloads/1.json?X-Goog-Signature=0"
+    assert urls.accepted(google).target == "/terra-services-p-bkt-payloads/1.json?X-Goog-Signature=0"
+    for other in (google.replace("-p-bkt", "-q-bkt"), "https://storage.googleapis.com/1.json"):
+        with pytest.raises(Refused):
+            urls.accepted(other)
 
 
 def test_only_a_local_stack_fetches_without_tls() -> None:

@@ -54,6 +54,15 @@ class Key:
         return cls(UserId(user_id) if user_id else None, found["pseudonym"], found["type"], int(found["time"]))
 
 
+def event_id(signed: str) -> str:
+    """Return the id of a delivery's event.
+
+    Args:
+        signed: the hash that identifies the delivery.
+    """
+    return str(uuid5(_EVENT_IDS, signed))
+
+
 def user_prefix(user_id: UserId) -> str:
     """Return the beginning of the keys of a user's payloads."""
     return f"p/{user_id}/"
@@ -107,7 +116,7 @@ class DataDelivery:
 
         Args:
             payload: the facts about its body.
-            signed: the hash of what was signed (`webhooks.delivery.Delivery.signed`).
+            signed: the hash that identifies the delivery: `webhooks.delivery.Delivery.signed`, or `ping_digest`.
             signed_at: `t`, in Unix seconds.
             position: the event's position.
             pseudonym: that of the payload's `reference_id`, if it has one.
@@ -121,7 +130,7 @@ class DataDelivery:
             prefix = report_prefix(pseudonym)
         name = f"{signed_at * 1000:015d}-{signed[:_DIGEST_DIGITS]}.{'json' if payload.is_json else 'bin'}.gz"
         return cls(
-            event_id=str(uuid5(_EVENT_IDS, signed)),
+            event_id=event_id(signed),
             key=f"{prefix}{payload.type}/{name}",
             type=payload.type,
             position=position,

@@ -5,7 +5,6 @@ with `metadata.start_time`; `athlete` has `athlete` instead of `data`; a lab rep
 `reference_id` and `report_date`. Nothing is required of a body: an environment can send other formats than JSON.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -50,12 +49,13 @@ class Payload:
     sha256: str
 
 
-def payload_from(content: object, body: bytes) -> Payload:
+def payload_from(content: object, *, size: int, sha256: str) -> Payload:
     """Return the facts about a body. No content makes it raise.
 
     Args:
-        content: the body as JSON; None if it is not JSON.
-        body: the bytes as received.
+        content: the body as JSON, or its outline (`data.outline`); None if it is not JSON.
+        size: the number of its bytes.
+        sha256: the hash of its bytes.
     """
     root = _object(content)
     user, type_ = _object(root.get("user")), root.get("type")
@@ -72,8 +72,8 @@ def payload_from(content: object, body: bytes) -> Payload:
         records=len(records),
         first_day=min(days, default=None),
         last_day=max(days, default=None),
-        bytes=len(body),
-        sha256=hashlib.sha256(body).hexdigest(),
+        bytes=size,
+        sha256=sha256,
     )
 
 

@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from terra_connections.data.delivery import DataDelivery
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _CREATE_ONLY = "*"
+_CONTENT_TYPE = "application/gzip"
+_ONE_PART_AT_ONCE = TransferConfig(use_threads=False)
+"""Of 8 MB, which is the memory that an upload takes."""
 _TRIES = 3
 _PAUSE = 0.1  # seconds
 _FASTEST = 1
@@ -64,7 +68,7 @@ class PayloadStore:
                     Bucket=self.bucket,
                     Key=delivery.key,
                     Body=compressed,
-                    ContentType="application/gzip",
+                    ContentType=_CONTENT_TYPE,
                     IfNoneMatch=_CREATE_ONLY,
                     Metadata=delivery.as_metadata(),
                 )
@@ -79,6 +83,15 @@ class PayloadStore:
                 return
         message = "The object was written by other requests for too long."
         raise NotDurable(message, retry_after=1)
+
+    def put_file(self, delivery: DataDelivery, file: IO[bytes]) -> None:
+        """Store a compressed body, in parts if it is large; it replaces an object with the same key and content.
+
+        Raises:
+            ClientError, BotoCoreError: S3 is not available.
+        """
+        more = {"ContentType": _CONTENT_TYPE, "Metadata": delivery.as_metadata()}
+        self._client.upload_fileobj(file, self.bucket, delivery.key, ExtraArgs=more, Config=_ONE_PART_AT_ONCE)
 
     def page(self, prefix: str, *, after: str = "", limit: int = _PAGE) -> Page:
         """List keys with a prefix, in order, after a key."""

@@ -1,9 +1,11 @@
 """Keep a data delivery: its body in the bucket first, then its pointer in the transaction of the delivery.
 
 A crash between the two leaves an object without a pointer; the retry finds it and writes the pointer. In the other
-order the body would be lost: the retry would be a duplicate.
+order the body would be lost: the retry would be a duplicate. For the same reason the URL of a ping is sent to its queue
+before the transaction.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 from terra_connections.connections.facts import Position
@@ -14,6 +16,8 @@ from terra_connections.dynamodb import TransactWrite
 from terra_connections.users.pseudonym import Pseudonyms
 from terra_connections.webhooks.delivery import Delivery
 from terra_connections.webhooks.delivery_store import DeliveryStore
+from terra_connections.webhooks.payload import S3_PAYLOAD, WebhookEvent
+from terra_connections.webhooks.ping import Announced, FetchOrder, FetchQueue, ping_digest, ping_from
 from terra_connections.webhooks.signature import VerifiedSignature
 
 
@@ -24,10 +28,11 @@ class DataIntake:
     payloads: PayloadStore
     deliveries: DeliveryStore
     pseudonyms: Pseudonyms
+    fetches: FetchQueue
 
     def keep(
         self,
-        content: object,
+        event: WebhookEvent,
         body: bytes,
         received: Delivery,
         *,
@@ -35,11 +40,14 @@ class DataIntake:
         position: Position,
         trace_id: str | None,
         terra_reference: str | None,
-    ) -> TransactWrite:
+    ) -> list[TransactWrite]:
         """Store a body, and return the write of its pointer, whose record in the stream causes the event.
 
+        Of a ping, the URL is sent to the queue instead; the pointer is written when the payload is fetched. A malformed
+        ping is stored as it came.
+
         Args:
-            content: the body as JSON; None if it is not JSON.
+            event: the parsed event.
             body: the bytes as received.
             received: the delivery.
             proof: its signature.
@@ -50,7 +58,19 @@ class DataIntake:
         Raises:
             NotDurable, ClientError, BotoCoreError: it is not stored.
         """
-        payload = payload_from(content, body)
+        if event.type == S3_PAYLOAD and (ping := ping_from(event.content)):
+            announced = Announced(
+                digest=ping_digest(body),
+                signed_at=proof.signed_at,
+                position=position,
+                ttl=received.ttl,
+                user_id=ping.user_id,
+                trace_id=trace_id,
+                terra_reference=terra_reference,
+            )
+            self.fetches.send(FetchOrder(announced, ping.url, ping.expires_in))
+            return []
+        payload = payload_from(event.content, size=len(body), sha256=hashlib.sha256(body).hexdigest())
         reference_id = payload.reference_id
         kept = DataDelivery.of(
             payload,
@@ -62,4 +82,4 @@ class DataIntake:
             terra_reference=terra_reference,
         )
         self.payloads.put(kept, body)
-        return self.deliveries.pointer(kept, ttl=received.ttl)
+        return [self.deliveries.pointer(kept, ttl=received.ttl)]

@@ -14,6 +14,8 @@ from terra_connections.dynamodb import TransactWrite, item_from, values_from
 from terra_connections.webhooks.delivery import Delivery
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
     from terra_connections.data.delivery import DataDelivery
 
 _POINTER = "payload:"
@@ -49,6 +51,44 @@ class DeliveryStore:
         """Return the write of a pointer. It needs no condition: that of the delivery holds for the transaction."""
         values = {**kept.as_values(), "delivery_id": f"{_POINTER}{kept.event_id}", "ttl": ttl}
         return {"Put": {"TableName": self._table, "Item": item_from(values)}}
+
+
+class PointerStore:
+    """Pointers to fetched payloads: their deliveries were recorded before."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def has(self, event_id: str) -> bool:
+        """Return whether there is a pointer to the payload of an event."""
+        key = item_from({"delivery_id": f"{_POINTER}{event_id}"})
+        answer = self._client.get_item(
+            TableName=self._table, Key=key, ConsistentRead=True, ProjectionExpression="delivery_id"
+        )
+        return "Item" in answer
+
+    def put(self, kept: "DataDelivery", *, ttl: int, otherwise: str) -> None:
+        """Write a pointer; if there is one already, a further one, so that the event is published again.
+
+        Without it, a payload that was stored a second time would stay in the bucket if its user was erased in between.
+        The publisher deletes it.
+
+        Args:
+            kept: the payload.
+            ttl: the expiry, in Unix seconds.
+            otherwise: makes the key of the further pointer.
+        """
+        values = {**kept.as_values(), "delivery_id": f"{_POINTER}{kept.event_id}", "ttl": ttl}
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=item_from(values),
+                ConditionExpression="attribute_not_exists(delivery_id)",
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            again = {**values, "delivery_id": f"{_POINTER}{kept.event_id}:{otherwise}"}
+            self._client.put_item(TableName=self._table, Item=item_from(again))
 
 
 def pointer_values(record: Mapping[str, Any]) -> dict[str, Any]:
