@@ -101,6 +101,9 @@ recover: setup-local ## let Terra resend the deliveries to STAGE that failed (SI
 verify-live: setup-local ## settle open questions about Terra in a test environment (DEV_ID, RECEIVER_URL, LOGIN=1, SDK=1: see docs/terra.md)
 	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.verify_live --dev-id "$(DEV_ID)" --receiver-url "$(RECEIVER_URL)" $(addprefix --port ,$(RECEIVER_PORT)) $(if $(FACTS),--facts "$(FACTS)") $(if $(ROTATE),--rotate) $(if $(LOGIN),--login) $(if $(SDK),--sdk) $(if $(DRY_RUN),--dry-run) $(if $(YES),--yes)
 
+refetch: setup-local ## let Terra send the payloads to STAGE again that could not be fetched (DRY_RUN=1, YES=1)
+	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.terra.refetch $(STAGE) $(if $(DRY_RUN),--dry-run) $(if $(YES),--yes)
+
 import: setup-local ## adopt users' existing connections at Terra into STAGE, from FILE=users.csv or Terra's list (APPLY=1, REPORTS: docs/moving-in.md)
 	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.import_users $(STAGE) $(if $(FILE),--file "$(FILE)") $(if $(APPLY),--apply) $(if $(REPORTS),--reports "$(REPORTS)")
 

@@ -111,7 +111,7 @@ class Deployed:
 
 
 def template(parameters: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, Any]:
-    """A queue, its dead-letter queue, and an alarm."""
+    """Two dead-letter queues, the queue of one of them, and an alarm."""
     redrive = {"deadLetterTargetArn": {"Fn::GetAtt": ["Dead", "Arn"]}, "maxReceiveCount": 5}
     alarm = {"Namespace": "x", "MetricName": "y", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1}
     alarm |= {"Threshold": 1, "ComparisonOperator": "GreaterThanThreshold"}
@@ -119,6 +119,7 @@ def template(parameters: Mapping[str, str], outputs: Mapping[str, str]) -> dict[
         "Parameters": {name: {"Type": "String"} for name in parameters},
         "Resources": {
             "Dead": {"Type": "AWS::SQS::Queue"},
+            "DeadPayloadFetches": {"Type": "AWS::SQS::Queue"},
             "Work": {"Type": "AWS::SQS::Queue", "Properties": {"RedrivePolicy": redrive}},
             "TerraFailing": {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm},
         },

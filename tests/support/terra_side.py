@@ -12,7 +12,7 @@ from tests.support.deployed import Deployed
 from tests.support.endpoint import Endpoint
 from tests.support.terra import Terra
 from tools.terra import __main__ as terra_command
-from tools.terra import recover
+from tools.terra import recover, refetch
 
 SCOPES = ["destinations:read", "destinations:write", "events:read", "events:write"]
 DESTINATIONS = "/api/v3/admin/environments/local-dev/unified-api/destinations"
@@ -42,6 +42,9 @@ class TerraSide:
 
     def recover(self, *options: str, since: str = "1h", confirms: bool = True) -> tuple[int, str, str]:
         return self._run(recover.main, "--since", since, *options, confirms=confirms)
+
+    def refetch(self, *options: str, confirms: bool = True) -> tuple[int, str, str]:
+        return self._run(refetch.main, *options, confirms=confirms)
 
     def _run(self, main: Callable[[list[str]], int], *options: str, confirms: bool) -> tuple[int, str, str]:
         self.output()

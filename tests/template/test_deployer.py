@@ -213,7 +213,7 @@ def test_every_exception_still_applies_to_an_action_of_a_handler(types: dict[str
 
 
 def test_operators_have_exactly_what_their_commands_need_in_addition() -> None:
-    needed = used_by("put_secrets.py", "restore.py") | RESTORE_IN_DYNAMODB
+    needed = used_by("put_secrets.py", "restore.py", "terra/refetch.py") | RESTORE_IN_DYNAMODB
     # make restore records connections as a sweep does.
     parsed = cloudformation.transformed(cloudformation.parsed())["Resources"]
     sweep = {grant.action for grant in grants_of(parsed) if grant.function == "SweepPage"}

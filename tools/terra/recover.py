@@ -73,7 +73,7 @@ def _recover(options: argparse.Namespace) -> int:
     now = datetime.now(UTC)
     start = since(options.since, now)
     with command.side(options.stage, options.config, SCOPES) as side:
-        destinations = _destinations(side)
+        destinations = stack_destinations(side)
         with step(f"reading what Terra has sent to {side.url} since {start:%Y-%m-%d %H:%M} UTC"):
             found = events(side.api, destinations, since=start)
         choice = choose(found, destinations)
@@ -86,7 +86,7 @@ def _recover(options: argparse.Namespace) -> int:
             return 0
         if not command.confirmed(f"Resend {len(choice.resent)} events?", is_confirmed=options.yes):
             return 1
-        _require_working_stack(side)
+        require_working_stack(side)
         result = resend(side.api, choice.resent, destinations)
         say(f"Delivered {result.delivered} of {len(choice.resent)} events.")
         if result.queued:
@@ -103,8 +103,12 @@ def _recover(options: argparse.Namespace) -> int:
     return 0
 
 
-def _destinations(side: Side) -> list[Destination]:
-    """Return the stack's destinations: those whose secrets it has, and those with its URL."""
+def stack_destinations(side: Side) -> list[Destination]:
+    """Return the stack's destinations: those whose secrets it has, and those with its URL.
+
+    Raises:
+        StageError: there is none, or none of them is active.
+    """
     webhooks, stored = side.api.webhooks(), side.stored_secrets()
     wanted = plan(webhooks, stored, url=side.url, event_types=())
     found = [*wanted.drafts, *wanted.retired, *([wanted.current] if wanted.current else [])]
@@ -120,7 +124,12 @@ def _destinations(side: Side) -> list[Destination]:
     return found
 
 
-def _require_working_stack(side: Side) -> None:
+def require_working_stack(side: Side) -> None:
+    """Deliver a signed test event to the stack.
+
+    Raises:
+        StageError: it accepts none.
+    """
     statuses = [probe.answer(side.http, side.url, SecretStr(secret)) for secret in side.stored_secrets().values()]
     if httpx.codes.OK not in statuses:
         message = (
