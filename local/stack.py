@@ -456,7 +456,8 @@ class Supervisor:
             "AwsEndpointUrlEventbridge": self._urls["AWS_PORT"],
             "AwsEndpointUrlS3": self._urls["AWS_PORT"],
             "DataDeliveries": self._data_deliveries,
-            "PayloadUrls": f"{self._urls['TERRA_PORT']}/payloads/",
+            # Payloads of another Terra are at the default's URLs.
+            **({"PayloadUrls": f"{self._urls['TERRA_PORT']}/payloads/"} if self._terra.is_simulator else {}),
             **self._options.parameters,
         }
         region = {"AWS_REGION": aws_services.REGION, "AWS_DEFAULT_REGION": aws_services.REGION}
