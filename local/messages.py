@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SHOWN: Final = "ShownEvents"
 """The name of the queue and the rule through which the stack displays a bus's events."""
+DEMO: Final = "EventsForDemo"
+"""The name of the queue and the rule of the demo app, which shows the deliveries of health data, too."""
 
 EVERYTHING: Final = {"source": ["terra-connections"]}
 CHANGES: Final = {**EVERYTHING, "detail-type": [{"anything-but": ["data_received", "data_claimed"]}]}
@@ -105,7 +107,7 @@ def _make_bus(name: str, endpoint: str, copies: Sequence[str]) -> None:
     client = session.client("events", endpoint_url=endpoint)
     client.create_event_bus(Name=name)
     for copy in copies:
-        pattern = json.dumps(EVERYTHING if copy == SHOWN else CHANGES)
+        pattern = json.dumps(EVERYTHING if copy in (SHOWN, DEMO) else CHANGES)
         client.put_rule(Name=copy, EventBusName=name, EventPattern=pattern)
         target = queue_ids(copy, endpoint, REGION)[f"{copy}.Arn"]
         client.put_targets(Rule=copy, EventBusName=name, Targets=[{"Id": copy, "Arn": target}])

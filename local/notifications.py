@@ -54,7 +54,7 @@ def receivers(demo_url: str) -> list[Receiver]:
     Raises:
         StackError: NOTIFY_URL is not a usable URL.
     """
-    found = [Receiver("the demo app", "EventsForDemo", f"{demo_url}/events")]
+    found = [Receiver("the demo app", messages.DEMO, f"{demo_url}/events")]
     if url := check():
         found.append(Receiver(VARIABLE, "EventsForNotifyUrl", url))
     return found

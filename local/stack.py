@@ -23,7 +23,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from local import aws_services, database, fetch, messages, notifications, oidc_issuer, sam_local, terra_account
+from local import (
+    aws_services,
+    data_consumer,
+    database,
+    fetch,
+    messages,
+    notifications,
+    oidc_issuer,
+    sam_local,
+    terra_account,
+)
 from local.demo import problems_page
 from local.gateway import Gateway, StartError, TemplateError
 from local.gateway.template import BUCKET, EVENT_BUS, QUEUE, bucket_ids
@@ -266,6 +276,7 @@ class Supervisor:
         self._receivers = notifications.receivers(self._urls["DEMO_PORT"])
         self._message_ids = messages.physical_ids(options.template, self._urls["AWS_PORT"])
         self._data_deliveries = variable("DATA_DELIVERIES", "keep")
+        self._data_queue = ""
         self._parameters: Mapping[str, str] = {}
         """The template's parameters, as soon as they are known."""
 
@@ -322,6 +333,8 @@ class Supervisor:
                 with step("requesting every route once, which starts its function's container"):
                     await sam.warm_up(self._keys.service_key)
         description = self._description(engine.result(), control_url)
+        if description["event_buses"]:
+            await self._start_data_consumer(processes)
         aws_services.write_private(self._directory / "stack.json", json.dumps(description, indent=2) + "\n")
         self._print_banner(engine.result(), time.monotonic() - began)
         if engine.result() == database.DYNAMODB_LOCAL:
@@ -353,6 +366,8 @@ class Supervisor:
         )
         copies = [messages.SHOWN, *(receiver.queue for receiver in self._receivers)]
         await asyncio.to_thread(messages.make, self._options.template, self._urls["AWS_PORT"], copies)
+        buses = database.declared(self._options.template, EVENT_BUS)
+        self._data_queue = await asyncio.to_thread(data_consumer.subscribe, self._urls["AWS_PORT"], buses)
         try:
             gateway = self._gateway(arns, log)
             if self._options.sam:
@@ -390,7 +405,7 @@ class Supervisor:
     async def _start_database(self, processes: ProcessGroup) -> str:
         kept = None if self._options.in_memory else self._directory
         engine = await database.start(processes, self._wanted, self._ports["DYNAMODB_PORT"], kept)
-        await database.make_tables(self._urls["DYNAMODB_PORT"], self._tables)
+        await database.make_tables(self._urls["DYNAMODB_PORT"], {**self._tables, **data_consumer.tables()})
         say(f"  the database is ready: {engine}, tables {', '.join(self._tables)}")
         return engine
 
@@ -416,6 +431,22 @@ class Supervisor:
         child = await processes.start("oidc", command, directory=ROOT)
         await answers(child, f"{self._urls['OIDC_PORT']}/jwks")
 
+    async def _start_data_consumer(self, processes: ProcessGroup) -> None:
+        """Start the consumer of docs/data.md, once its queue and its table exist."""
+        environment = {
+            **aws_services.CREDENTIALS,
+            "AWS_DEFAULT_REGION": aws_services.REGION,
+            "AWS_ENDPOINT_URL_DYNAMODB": self._urls["DYNAMODB_PORT"],
+            "AWS_ENDPOINT_URL_S3": self._urls["AWS_PORT"],
+            "AWS_ENDPOINT_URL_SQS": self._urls["AWS_PORT"],
+            "TABLE": data_consumer.TABLE,
+            "PYTHONUNBUFFERED": "1",
+            "POWERTOOLS_SERVICE_NAME": "daily-summaries",
+            "PYTHONPATH": str(data_consumer.SOURCE),
+        }
+        command = [sys.executable, "-m", "local.data_consumer", self._data_queue]
+        await processes.start("data-consumer", command, environment=environment, directory=ROOT)
+
     async def _start_demo(self, processes: ProcessGroup) -> None:
         command = [sys.executable, "-m", "local.demo", "--port", str(self._ports["DEMO_PORT"])]
         command += ["--api-url", self._urls["API_PORT"], "--issuer-url", self._urls["OIDC_PORT"]]
@@ -423,7 +454,8 @@ class Supervisor:
         command += ["--functions-log", str(self._directory / "log" / "functions.log")]
         # On the command line every user of the machine could read them.
         keys = {"PSEUDONYM_KEY": self._keys.pseudonym_key, "NOTIFY_KEY": self._keys.notify_key}
-        child = await processes.start("demo", command, environment=keys, directory=ROOT)
+        code = {"PYTHONPATH": str(data_consumer.SOURCE)}
+        child = await processes.start("demo", command, environment={**keys, **code}, directory=ROOT)
         await answers(child, f"{self._urls['DEMO_PORT']}/connected")
 
     def _gateway(self, arns: Mapping[str, str], log: FunctionLog) -> Gateway:

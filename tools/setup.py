@@ -38,6 +38,7 @@ BYTE_CODE: Final = FUNCTIONS_VENV / "byte-code"
 REQUIREMENTS: Final = ROOT / "requirements"
 DEPENDENCIES: Final = [ROOT / "layers" / name for name in ("dependencies", "authorizer_dependencies")]
 BENCHMARKS: Final = [ROOT / "benchmarks" / name for name in ("peer",)]
+EXAMPLES: Final = [ROOT / "examples" / name for name in ("data_consumer/src",)]
 STAMP: Final = "terra-connections.json"
 LOCKS: Final = (
     "uv",
@@ -292,7 +293,7 @@ def lock() -> None:
     os.chdir(ROOT)
     # Lambda's packages come first: the other locks use their versions.
     names = [
-        *(folder / "requirements" for folder in [*DEPENDENCIES, *BENCHMARKS]),
+        *(folder / "requirements" for folder in [*DEPENDENCIES, *BENCHMARKS, *EXAMPLES]),
         *(REQUIREMENTS / name for name in LOCKS),
     ]
     for name in names:

@@ -15,6 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from local.demo import problems_page
+from local.demo.health_data import HealthData, NotAvailableError
 from local.demo.notifications import Notifications
 from local.demo.timeline import Timeline
 from local.notifications import KEY_HEADER
@@ -58,15 +59,16 @@ class OneOrigin:
 
 
 def application(
-    origin: str, *, api_url: str, issuer_url: str, terra_url: str, timeline: Timeline, notifications: Notifications
+    origin: str,
+    *,
+    api_url: str,
+    issuer_url: str,
+    terra_url: str,
+    timeline: Timeline,
+    notifications: Notifications,
+    health_data: HealthData,
 ) -> Starlette:
     """Return the demo as served at `origin`."""
-
-    async def home(_request: Request) -> FileResponse:
-        return FileResponse(STATIC / "index.html")
-
-    async def connected(_request: Request) -> FileResponse:
-        return FileResponse(STATIC / "connected.html")
 
     async def config(_request: Request) -> JSONResponse:
         return JSONResponse({"api": api_url, "issuer": issuer_url, "terra": terra_url})
@@ -77,14 +79,17 @@ def application(
             return JSONResponse({"error": "?reference_id= is missing"}, status_code=400)
         return JSONResponse(await timeline.of(reference_id, notifications.of(reference_id)))
 
+    async def data_json(request: Request) -> JSONResponse:
+        try:
+            return JSONResponse(await health_data.of(request.headers.get("authorization", "")))
+        except NotAvailableError as error:
+            return JSONResponse({"title": str(error)}, status_code=error.status)
+
     async def events(request: Request) -> Response:
         if not notifications.accepts(request.headers.get(KEY_HEADER, "")):
             return Response(status_code=401)
         notifications.receive(await request.json())
         return Response(status_code=204)
-
-    async def problems(_request: Request) -> HTMLResponse:
-        return HTMLResponse(problems_page.html())
 
     headers = {
         "Cache-Control": "no-cache",
@@ -101,12 +106,28 @@ def application(
             Route("/connected", connected),
             Route("/config.json", config),
             Route("/timeline.json", timeline_json),
+            Route("/data.json", data_json),
             Route("/events", events, methods=["POST"]),
             Route(problems_page.PATH, problems),
             Mount("/", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(OriginGuard, has_pages=True), Middleware(OneOrigin, origin=origin, headers=headers)],
     )
+
+
+async def home(_request: Request) -> FileResponse:
+    """Return the app's page."""
+    return FileResponse(STATIC / "index.html")
+
+
+async def connected(_request: Request) -> FileResponse:
+    """Return the page that users return to."""
+    return FileResponse(STATIC / "connected.html")
+
+
+async def problems(_request: Request) -> HTMLResponse:
+    """Return docs/problems.md, which errors link to."""
+    return HTMLResponse(problems_page.html())
 
 
 def main() -> None:
@@ -117,12 +138,14 @@ def main() -> None:
         parser.add_argument(f"--{name}-url", required=True)
     parser.add_argument("--functions-log", type=Path, required=True)
     options = parser.parse_args()
+    notifications = Notifications(variable("NOTIFY_KEY"))
     app = application(
         f"http://{HOST}:{options.port}",
         api_url=options.api_url,
         issuer_url=options.issuer_url,
         terra_url=options.terra_url,
-        notifications=Notifications(variable("NOTIFY_KEY")),
+        notifications=notifications,
+        health_data=HealthData(options.api_url, options.dynamodb_url, notifications),
         timeline=Timeline(options.terra_url, options.dynamodb_url, options.functions_log, variable("PSEUDONYM_KEY")),
     )
     uvicorn.run(app, host=HOST, port=options.port, log_level="warning", timeout_graceful_shutdown=1)

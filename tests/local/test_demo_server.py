@@ -43,7 +43,7 @@ def test_the_timeline_of_an_unknown_user_is_empty(stack: Stack) -> None:
 
 
 def test_the_app_is_short_and_independent_of_the_timeline() -> None:
-    for name in ("api.js", "login.js", "app.js", "connected.js"):
+    for name in ("api.js", "login.js", "app.js", "connected.js", "data.js"):
         source = (STATIC / name).read_text()
         assert len(source.splitlines()) <= 150
         assert "timeline" not in source

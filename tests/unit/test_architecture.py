@@ -28,7 +28,8 @@ PARTS = {
     "functions": {"terra_connections"},
     "tools": {"terra_connections", "tools"},
     "simulator": {"terra_simulator"},
-    "local": {"local", "terra_simulator", "tools"},
+    "examples": {"daily_summaries"},
+    "local": {"daily_summaries", "local", "terra_simulator", "tools"},
 }
 """The project's packages that each part may import."""
 
@@ -96,7 +97,15 @@ def test_packages_of_the_layer_are_small_and_export_nothing() -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_of_the_project_imports_only_allowed_packages(part: str) -> None:
-    own_packages = {"terra_connections", "terra_simulator", "tests", "benchmarks", "functions", *PARTS}
+    own_packages = {
+        "daily_summaries",
+        "terra_connections",
+        "terra_simulator",
+        "tests",
+        "benchmarks",
+        "functions",
+        *PARTS,
+    }
     wrong = {
         f"{path.relative_to(ROOT)} imports {name}"
         for path in (ROOT / part).rglob("*.py")

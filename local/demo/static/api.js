@@ -23,6 +23,11 @@ export async function call(method, path, body) {
   return send(method, config.api + path, body, { Authorization: `Bearer ${await token()}` });
 }
 
+/** Calls the app's own back end, with the same token. */
+export async function callBackEnd(path) {
+  return send("GET", path, undefined, { Authorization: `Bearer ${await token()}` });
+}
+
 /** A failed call; `message` can be shown to the user. */
 export class ApiError extends Error {
   constructor(message, status = 0, retryAfter = 0) {
