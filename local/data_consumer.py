@@ -41,7 +41,8 @@ def tables() -> dict[str, dict[str, Any]]:
 
 def subscribe(endpoint: str, buses: Iterable[str]) -> str:
     """Create the queue, which gets the events that the example's rule selects; return its URL."""
-    session = boto3.Session(*CREDENTIALS.values(), region_name=REGION)
+    access_key, secret_key = CREDENTIALS.values()
+    session = boto3.Session(access_key, secret_key, region_name=REGION)
     client = session.client("events", endpoint_url=endpoint)
     ids = queue_ids(QUEUE, endpoint, REGION)
     session.client("sqs", endpoint_url=endpoint).create_queue(QueueName=QUEUE)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 KEPT: Final = 500
+SHOWN: Final = 10
+"""Deliveries of health data in the timeline: a backfill has many."""
 STACK_TO_APP: Final = "API → app"
 DATA: Final = ("data_received", "data_claimed")
 """The types of events about a delivery of health data."""
@@ -61,7 +63,7 @@ class Notifications:
             for event_id, detail in self._deliveries.items()
             if detail["reference_id"] == reference_id
         ]
-        return [*changes, *deliveries]
+        return [*changes, *deliveries[-SHOWN:]]
 
     def deliveries_of(self, user_ids: Collection[str]) -> list[dict[str, Any]]:
         """Return the deliveries of health data for these `user_id`s, the latest one last."""

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -53,7 +52,7 @@ def publish(stack: Stack, event: Event) -> None:
 
 
 @pytest.fixture
-def wearable(stack: Stack, terra: Terra, api: httpx.Client, bucket: Bucket, reference_id: str) -> Iterator[Wearable]:
+def wearable(stack: Stack, terra: Terra, api: httpx.Client, bucket: Bucket, reference_id: str) -> Wearable:
     return Wearable(stack, terra, api, bucket, reference_id)
 
 

@@ -428,7 +428,10 @@ def test_an_id_that_cannot_be_a_key_is_no_natural_key(key: str) -> None:
     assert list(records_of("activity", {"data": [{"metadata": {"summary_id": key}}]})) == [None]
 
 
-@pytest.mark.parametrize("value", [True, "5", None, [], {}, float("nan"), float("inf"), -float("inf"), 10**400, 10**9])
+@pytest.mark.parametrize(
+    "value",
+    [True, "5", None, [], {}, float("nan"), float("inf"), -float("inf"), 10**9, pytest.param(10**400, id="huge")],
+)
 def test_values_that_are_no_measurements_are_ignored(value: object) -> None:
     content = daily(value, active_durations_data={"activity_seconds": value}, heart_rate_data=[value])
     assert list(records_of("daily", content)) == [Record(f"daily {DAY}", DAY, {})]

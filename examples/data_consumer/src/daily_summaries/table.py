@@ -82,7 +82,7 @@ class Table:
     # --- users ---
 
     def set_owner(self, user_id: str, owner: Mapping[str, Any], position: int) -> None:
-        """Store to whom a `user_id` belongs, unless something newer is stored.
+        """Store the owner of a `user_id`, unless a newer one is stored.
 
         Args:
             user_id: the `user_id`.
