@@ -347,9 +347,10 @@ def batch(*bodies: str) -> Event:
 
 
 def test_of_a_batch_only_the_failed_messages_are_received_again(
-    capsys: pytest.CaptureFixture[str], handler: ModuleType, example: Example, many: list[Event]
+    handler: ModuleType, example: Example, many: list[Event]
 ) -> None:
-    user_id = str(uuid4())
+    user_id, log = str(uuid4()), io.StringIO()
+    handler.logger.logger_handler.setStream(log)
     events = of(user_id, many[:8])
     damaged = changed(events[1], sha256="0" * 64)
     texts = [json.dumps(event) for event in (events[0], damaged, *events[2:])]
@@ -360,7 +361,7 @@ def test_of_a_batch_only_the_failed_messages_are_received_again(
     assert example.days(user_id)[DAY]["steps"] == 9_000
     assert handler.lambda_handler(batch(json.dumps(events[1])), None) == {"batchItemFailures": []}
     assert example.days(user_id)[DAY]["steps"] == 11_894
-    output = capsys.readouterr().out
+    output = log.getvalue()
     assert "event_failed" in output
     assert "DamagedPayload" in output
     for private in ("11894", "25200", "72.4", "headache", "distance_data"):
