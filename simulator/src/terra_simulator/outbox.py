@@ -293,7 +293,9 @@ class Outbox:
             is_pinged = destination is not None and destination.is_pinged
             is_pinged = is_pinged and (settings.pings_auth_events or carries_data(webhook.type))
             has_ordering = settings.ordering_header and (settings.ping_ordering_header or not is_pinged)
-            ordering_timestamp = int(now * 1000) if webhook.ordering_timestamp is None else webhook.ordering_timestamp
+            ordering_timestamp: int | str | None = (
+                int(now * 1000) if webhook.ordering_timestamp is None else webhook.ordering_timestamp
+            )
             if original is not None and not settings.refresh_ordering_on_resend:
                 ordering_timestamp = original.ordering_timestamp
             trace_id = original.trace_id if original and settings.resend_trace_id == "same" else webhook.trace_id
