@@ -153,7 +153,7 @@ def test_each_button_of_a_connection_sends_its_webhooks(
 
     page = press(terra, button, user_id=user_id)
 
-    assert [arrival.type for arrival in receiver.arrivals] == types
+    assert [arrival.type for arrival in receiver.wait_for(len(types))] == types
     if types:
         assert "response 200" in page.text
     assert other in user_ids(terra)
@@ -478,12 +478,12 @@ def test_the_settings_of_data_are_changed_on_the_page(terra: Terra, receiver: Re
     assert (settings["payload_fault"], settings["large_request_order"]) == ("wrong_user", ["sending", "chunks"])
     assert settings["webhook_delivery"] == "ping"
     assert "s3_payload of sleep" in page.text
-    assert terra.browser.get(receiver.arrivals[0].event["url"]).json()["user"]["user_id"] != user_id
+    assert terra.browser.get(receiver.wait_for(1)[0].event["url"]).json()["user"]["user_id"] != user_id
     assert "1 URLs have expired." in press(terra, "expire").text
     assert terra.browser.get(receiver.arrivals[0].event["url"]).status_code == 400
     press(terra, "push")
     press(terra, "activity", user_id=user_id)
-    assert receiver.arrivals[1].type == "activity"
+    assert receiver.wait_for(2)[1].type == "activity"
     assert terra.browser.post("/", data={"do": "data_settings", "output_format": "csv"}).status_code == 409
 
 
@@ -499,7 +499,7 @@ def test_a_large_body_is_shortened_on_the_page(terra: Terra, receiver: Receiver)
     user_id = add_user(terra)
     page = press(terra, "send_large", user_id=user_id)
 
-    assert len(receiver.arrivals[0].body) == 10_000_000
+    assert len(receiver.wait_for(1)[0].body) == 10_000_000
     assert "10,000,000 bytes" in page.text
     assert len(page.text) < 100_000
     assert ", FITBIT of anna" in page.text
