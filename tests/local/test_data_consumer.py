@@ -12,6 +12,7 @@ import random
 import re
 import subprocess
 import sys
+import tracemalloc
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -368,6 +369,19 @@ def test_of_a_batch_only_the_failed_messages_are_received_again(
         assert private not in output
     everything_fails = handler.lambda_handler(batch("no JSON"), None)
     assert everything_fails == {"batchItemFailures": [{"itemIdentifier": "0"}]}
+
+
+def test_a_payload_takes_less_than_eight_times_its_size(example: Example) -> None:
+    samples = [{"timestamp": f"{DAY}T00:00:00.{number:06}+01:00", "bpm": 60 + number % 50} for number in range(20_000)]
+    event = example.bucket.store("daily", daily(1, heart_rate_data={"detailed": {"hr_samples": samples}}), 1)
+    tracemalloc.start()
+    try:
+        example.receive(event)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert event["detail"]["bytes"] > 1_000_000
+    assert peak < 8 * event["detail"]["bytes"]
 
 
 # --- what is ignored --------------------------------------------------------------------------------------------------
