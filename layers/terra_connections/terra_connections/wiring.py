@@ -300,15 +300,13 @@ def payload_fetcher() -> "PayloadFetcher":
     """The fetcher of the payloads of pings."""
     from terra_connections.data.payload_urls import PayloadUrls
     from terra_connections.data.safe_get import safe_get
-    from terra_connections.data.store import PayloadStore
     from terra_connections.webhooks.delivery_store import PointerStore
     from terra_connections.webhooks.payload_fetcher import PayloadFetcher
     from terra_connections.webhooks.ping import DeadFetches
 
-    client: S3Client = _aws().client("s3", config=_PATIENT)
     return PayloadFetcher(
         urls=PayloadUrls.parse(settings.payload_urls(), is_local=api_settings().is_local),
-        payloads=PayloadStore(client, settings.payloads_bucket()),
+        payloads=_payload_store(settings.payloads_bucket(), _PATIENT),
         pointers=PointerStore(dynamodb(), settings.deliveries_table()),
         pseudonyms=pseudonyms(),
         dead=DeadFetches(_sqs(), settings.dead_fetches_queue_url()),
