@@ -44,7 +44,7 @@ class Deployed:
             self.outputs[f"{name}Arn"] = made["ARN"]
         api_url = self.stack.api_url
         self.outputs |= {"ApiUrl": api_url, "WebhookUrl": f"{api_url}/webhooks/terra", **outputs}
-        # The local stack keeps data, a deployed one does so only if it is told to.
+        # The local stack keeps data, a deployed one does so only with the parameter.
         self.given = {
             **self.stack.parameters,
             "DataDeliveries": "ignore",

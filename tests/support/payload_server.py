@@ -1,4 +1,4 @@
-"""A server of payloads with its own certificate authority: it behaves as told, and counts its connections."""
+"""A server of payloads with its own certificate authority: it behaves as a test sets it, and counts its connections."""
 
 import socket
 import ssl

@@ -55,11 +55,18 @@ def test_a_rolled_back_version_is_deleted_so_that_its_release_can_be_deployed_ag
             assert resource["DeletionPolicy"] == "Delete", name
 
 
+def if_met(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a value, or what it is if its condition is met."""
+    met: dict[str, Any] = value["Fn::If"][1] if "Fn::If" in value else value
+    return met
+
+
 def test_every_route_calls_the_alias(transformed: Template) -> None:
     (api,) = of_type(transformed, "AWS::ApiGatewayV2::Api").values()
+    paths = [if_met(path) for path in api["Body"]["paths"].values()]
     calls = [
-        json.dumps(operation["x-amazon-apigateway-integration"]["uri"])
-        for path in api["Body"]["paths"].values()
+        json.dumps(if_met(operation)["x-amazon-apigateway-integration"]["uri"])
+        for path in paths
         for operation in path.values()
     ]
     assert calls
@@ -105,6 +112,9 @@ def test_sam_transforms_it_and_cloudformation_accepts_it(safe: Template) -> None
     # Lints the plain form, too, with all options on: only there do circular references show (the alarm watches the API,
     # the API calls the aliases, and the alarm guards the aliases).
     found = [each for each in lint_all(json.dumps(safe)) if each.rule.severity != "informational"]
+    # A setting has the same value in all functions, also in those with a condition, and SAM repeats the condition of a
+    # function in its route: a branch there is unreachable.
+    found = [each for each in found if each.rule.id != "W1028"]
     # Some regions lack the types of resources that a parameter switches off.
     optional = {
         name

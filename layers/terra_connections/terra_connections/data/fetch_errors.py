@@ -29,7 +29,7 @@ class Refusal(StrEnum):
     """The response does not say where its content ends, so that a truncated one could not be recognised."""
     SIZE = "size"
     OTHER_USER = "other_user"
-    """The payload is not of the user whom the delivery names."""
+    """The payload is not of the user that the delivery names."""
     NOT_A_FETCH = "not_a_fetch"
     """The message in the queue is not one of this stack."""
 
