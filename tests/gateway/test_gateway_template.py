@@ -290,6 +290,7 @@ class TestProjectTemplate:
                 "SigningSecretsArn": "arn:signing",
                 "ServiceKeysArn": "arn:keys",
                 "PublicBaseUrl": "http://127.0.0.1:3000",
+                "DataDeliveries": "keep",
             },
             physical_ids={**{name: name for name in ("Connections", "Sessions", "Deliveries")}, "PseudonymKey": KEY},
             secrets={KEY: '{"key": "the stack\'s own"}'},

@@ -28,6 +28,7 @@ Record = dict[str, Any]
 
 LONG_AGO = 1_700_000_000_000
 PUT = "eventbridge.PutEvents"
+DATA_EVENTS = {"data_received", "data_claimed"}
 
 _write = TypeSerializer().serialize
 
@@ -50,6 +51,8 @@ class Listener:
                 self._client.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
                 event = json.loads(message["Body"])
                 assert event["source"] == "terra-connections"
+                if event["detail-type"] in DATA_EVENTS:
+                    continue  # of other tests on the running stack
                 assert event["detail-type"] == event["detail"]["type"]
                 self._validator.validate(event["detail"])
                 self._received.append(event["detail"])
@@ -346,7 +349,8 @@ def test_an_unpublished_change_costs_one_read_and_a_published_one_two_reads_and_
     silent = handlers.run("publish_events", stream(record(1, old=before, new=later)))
     assert silent.trips == ["dynamodb.BatchGetItem"]
     published = handlers.run("publish_events", stream(record(1, new=before)))
-    assert published.trips == ["dynamodb.BatchGetItem", "dynamodb.Query", PUT]
+    # The message announces payloads that arrived before the owner was known.
+    assert published.trips == ["dynamodb.BatchGetItem", "dynamodb.Query", PUT, "sqs.SendMessageBatch"]
 
 
 def test_the_log_contains_the_types_of_the_events_and_no_reference_id(handlers: Handlers, reference_id: str) -> None:
