@@ -20,6 +20,7 @@ _erase = partial(
     connections=wiring.connections(),
     users=wiring.users(),
     payloads=wiring.payloads(),
+    backfills=wiring.backfills(),
 )
 _limits = wiring.user_limits("erasures")
 

@@ -17,6 +17,7 @@ _log = Logger()
 _connections = wiring.connections()
 _bus = wiring.event_bus()
 _announcements = wiring.announcement_queue()
+_on_connect = wiring.backfill_on_connect()
 
 
 def publish(record: DynamoDBRecord) -> None:
@@ -34,6 +35,9 @@ def publish(record: DynamoDBRecord) -> None:
         _bus.put(current, position)
     if _announcements is not None and claimed_by(change, related):
         _announcements.send_claim(change.user_id, at=change.at)
+    if _on_connect is not None:
+        for event in events:
+            _on_connect.follow(change, event)
     _log.info("publish", types=[e.type.value for e in events], event_ids=[e.event_id for e in events])
 
 

@@ -38,6 +38,8 @@ def terra_webhook(request: Request) -> Response:
         reference = request.header("terra-reference")
         keep = partial(_data.keep, proof=proof, position=position, trace_id=trace_id, terra_reference=reference)
         pointers = keep(event, body, received)
+    elif _data is not None:
+        pointers = _data.expect(event, now=now)
     is_new = _store(event, received, now=now, together_with=pointers)
     if _data is None and is_new and event.is_data_delivery:
         data_discarded()

@@ -10,6 +10,10 @@ from tools.environment import ROOT
 
 SETTINGS = {
     "ANNOUNCEMENTS_QUEUE_URL": "https://sqs.example.com/announcements",
+    "BACKFILLS_PER_USER_PER_HOUR": "1",
+    "BACKFILLS_QUEUE_URL": "https://sqs.example.com/backfills",
+    "BACKFILL_ON_CONNECT_DAYS": "30",
+    "BACKFILL_WINDOW_DAYS": "7",
     "BRAND_COLOR": "",
     "BRAND_LOGO": "",
     "BRAND_NAME": "",

@@ -25,6 +25,10 @@ EXPECTED_RESULTS: dict[str, object] = {
     "create_replay": 202,
     # PayloadUrls does not allow its URL.
     "fetch_payload": [],
+    # No user of these events is connected, and no stack has their backfill.
+    "create_backfill": 404,
+    "get_backfill": 404,
+    "run_backfill": [],
     "reconcile": "00000000-0000-4000-8000-000000000001",
     "sweep_page": [],
 }

@@ -19,7 +19,7 @@ TerraConnectionsError
 ├── NotSigned                the webhook has no valid signature of Terra
 └── RetryLater               can be retried; has the seconds to wait
     ├── TooManyRequests      Terra's rate limit
-    ├── UserLimitReached     a user's limit of syncs, mobile tokens or erasures
+    ├── UserLimitReached     a user's limit of syncs, mobile tokens, erasures or backfills
     ├── ErasureUnfinished    an erasure needs another call
     ├── TooManySessions      the user has too many unfinished logins
     ├── TerraUnavailable     Terra timed out, failed or sent an invalid response
@@ -107,7 +107,7 @@ class TooManySessions(RetryLater):
 
 
 class UserLimitReached(RetryLater):
-    """The user has reached the limit of syncs, mobile tokens or erasures in a period."""
+    """The user has reached the limit of syncs, mobile tokens, erasures or backfills in a period."""
 
 
 class ErasureUnfinished(RetryLater):

@@ -6,8 +6,8 @@ documentation ("Error Messages", customizing) maps the stable `type` of an error
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Self
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Annotated, NoReturn, Self
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from terra_connections.data_types import REQUESTED
 from terra_connections.errors import InvalidRequest
 from terra_connections.ids import ReferenceId, UserId, reference_id_error, user_id_from
 from terra_connections.unknown_name import unknown
@@ -39,6 +40,7 @@ _SENTENCES = {
     "json_invalid": "is not JSON: {error}",
     "model_type": "must be a JSON object, not {given}",
     "extra_forbidden": "{unknown}",
+    "date_type": "must be a string, not {given}",
     "datetime_type": "must be a string, not {given}",
     "string_type": "must be a string, not {given}",
     "tuple_type": "must be an array of strings, not {given}",
@@ -58,6 +60,7 @@ _GIVEN: dict[type, str] = {
 }
 _PROVIDER_CODE = re.compile(r"[A-Za-z0-9_]{2,64}", re.ASCII)
 _DATA_TYPE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", re.ASCII)
 
 
@@ -222,3 +225,61 @@ class NewReplay(UserBody):
     def until(self) -> int | None:
         """Its end in Unix milliseconds."""
         return None if self.to is None else int(self.to.timestamp() * 1000)
+
+
+def _day(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value) if _DAY.fullmatch(value) else _no_day()
+    except ValueError:
+        return _no_day()
+
+
+def _no_day() -> NoReturn:
+    message = "must be a day, for example 2026-11-30"
+    raise _wrong(message)
+
+
+def _requested_types(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        message = "must name at least one type; leave the field out for all of them"
+        raise _wrong(message)
+    for value in values:
+        if value not in REQUESTED:
+            raise _wrong(unknown("type", value[:_MAX_NAME], REQUESTED))
+    return tuple(dict.fromkeys(values))
+
+
+_Day = Annotated[date | None, BeforeValidator(_day)]
+
+
+class NewBackfill(UserBody):
+    """The body of a new backfill: one `user_id`, or a user, the first day, and optionally the last one and types."""
+
+    user_id: Annotated[UserId | None, BeforeValidator(_user_id)] = None
+    types: Annotated[
+        tuple[str, ...], Field(strict=False), AfterValidator(_requested_types), WrapValidator(_none_is_empty)
+    ] = ()
+    from_: Annotated[_Day, Field(alias="from")] = None
+    to: _Day = None
+
+    @model_validator(mode="after")
+    def _is_about_a_period_of_one_user(self) -> Self:
+        if self.user_id is not None and self.reference_id is not None:
+            message = "must not have both user_id and reference_id"
+            raise _wrong(message)
+        if self.from_ is None:
+            message = "must have a from, the first day"
+            raise _wrong(message)
+        if self.to is not None and self.from_ > self.to:
+            message = "must have a from that is not later than its to"
+            raise _wrong(message)
+        return self
+
+    @property
+    def first(self) -> date:
+        """The first day."""
+        if self.from_ is None:
+            raise InvalidRequest([("from", "is required")])
+        return self.from_

@@ -24,6 +24,7 @@ _USER_LIMITS = {
     "syncs": "SYNCS_PER_USER_PER_MINUTE",
     "mobile-tokens": "MOBILE_TOKENS_PER_USER_PER_HOUR",
     "erasures": "ERASURES_PER_USER_PER_HOUR",
+    "backfills": "BACKFILLS_PER_USER_PER_HOUR",
 }
 """The variable of each limited operation (`users.limits.Limited`)."""
 
@@ -192,6 +193,21 @@ def payloads_bucket() -> str:
 def announcements_queue_url() -> str:
     """Return the URL of the queue of announcements of stored payloads; empty if data deliveries are discarded."""
     return _text("ANNOUNCEMENTS_QUEUE_URL", may_be_empty=True)
+
+
+def backfills_queue_url() -> str:
+    """Return the URL of the queue of the steps of backfills; empty if data deliveries are discarded."""
+    return _text("BACKFILLS_QUEUE_URL", may_be_empty=True)
+
+
+def backfill_window_days() -> int:
+    """Return the most days of one request of a backfill."""
+    return max(1, _count("BACKFILL_WINDOW_DAYS"))
+
+
+def backfill_on_connect_days() -> int:
+    """Return the length of the backfill of a new connection; 0: there is none."""
+    return _count("BACKFILL_ON_CONNECT_DAYS")
 
 
 def fetches_queue_url() -> str:

@@ -38,7 +38,12 @@ if TYPE_CHECKING:
     from terra_connections.connections.cursor import Cursors
     from terra_connections.connections.store import ConnectionStore
     from terra_connections.data.announcing import AnnouncementQueue
+    from terra_connections.data.backfill_queue import BackfillQueue
+    from terra_connections.data.backfill_start import BackfillOnConnect
+    from terra_connections.data.backfill_store import BackfillStore
+    from terra_connections.data.backfill_worker import BackfillWorker
     from terra_connections.data.publisher import DataPublisher
+    from terra_connections.data.receipts import ReceiptStore
     from terra_connections.data.store import PayloadStore
     from terra_connections.reconciliation.queue import SweepQueue
     from terra_connections.reconciliation.store import SweepStore
@@ -165,7 +170,7 @@ def users() -> "UserStore":
 
 
 def user_limits(what: str) -> "UserLimits":
-    """The limit per user of one operation: `syncs`, `mobile-tokens` or `erasures`."""
+    """The limit per user of one operation: `syncs`, `mobile-tokens`, `erasures` or `backfills`."""
     from terra_connections.users.limits import Limited, UserLimits
 
     return UserLimits(dynamodb(), _tables().sessions, pseudonyms(), Limited(what), settings.user_limit(what))
@@ -285,7 +290,7 @@ def data_intake() -> "DataIntake | None":
         return None
     from terra_connections.webhooks.data_intake import DataIntake
 
-    return DataIntake(bucket, deliveries(), pseudonyms(), fetch_queue())
+    return DataIntake(bucket, deliveries(), pseudonyms(), fetch_queue(), receipts())
 
 
 @cache
@@ -342,6 +347,50 @@ def required_announcement_queue() -> "AnnouncementQueue":
         message = "ANNOUNCEMENTS_QUEUE_URL must not be empty: this function exists only with DataDeliveries=keep."
         raise Misconfigured(message)
     return queue
+
+
+@cache
+def backfills() -> "BackfillStore":
+    """The store of backfills, in the table of sessions."""
+    from terra_connections.data.backfill_store import BackfillStore
+
+    return BackfillStore(dynamodb(), _tables().sessions, users())
+
+
+@cache
+def receipts() -> "ReceiptStore":
+    """The store of what was received for requests to Terra, in the table of sessions."""
+    from terra_connections.data.receipts import ReceiptStore
+
+    return ReceiptStore(dynamodb(), _tables().sessions)
+
+
+def backfill_queue() -> "BackfillQueue":
+    """The queue of the steps of backfills."""
+    from terra_connections.data.backfill_queue import BackfillQueue
+
+    url = settings.backfills_queue_url()
+    if not url:
+        message = "BACKFILLS_QUEUE_URL must not be empty: backfills exist only with DataDeliveries=keep."
+        raise Misconfigured(message)
+    return BackfillQueue(_sqs(), url)
+
+
+def backfill_worker() -> "BackfillWorker":
+    """The worker of backfills."""
+    from terra_connections.data.backfill_worker import BackfillWorker
+
+    return BackfillWorker(terra(), backfills(), backfill_queue())
+
+
+def backfill_on_connect() -> "BackfillOnConnect | None":
+    """The start of the backfills of new connections; None, without any import, if there are none."""
+    days = settings.backfill_on_connect_days()
+    if not days:
+        return None
+    from terra_connections.data.backfill_start import BackfillOnConnect
+
+    return BackfillOnConnect(days, settings.backfill_window_days(), backfills(), backfill_queue())
 
 
 @cache

@@ -106,6 +106,7 @@ class User:
     reference_id: str
     session_id: str
     user_id: str
+    backfill_id: str = "none"
 
 
 @pytest.fixture
@@ -116,7 +117,9 @@ def two_users(api: httpx.Client, terra: Terra) -> tuple[User, User]:
         name = f"reference-{uuid4()}"
         session, user = create_session(api, name), terra.connect(name)
         eventually(lambda: connections_of(api, name))
-        return User(name, session["session_id"], user["user_id"])
+        body = {"reference_id": name, "from": "2026-07-01", "types": ["athlete"]}
+        backfill_id = api.post("/backfills", json=body).raise_for_status().json()["backfill_id"]
+        return User(name, session["session_id"], user["user_id"], backfill_id)
 
     return new_user(), new_user()
 
@@ -125,10 +128,13 @@ def call(browser: httpx.Client, route: str, token: str, *, of: User, named: str 
     """Send a request about a user's data, with or without a reference_id."""
     method, _, path = route.partition(" ")
     path = path.replace("{session_id}", of.session_id).replace("{user_id}", of.user_id)
+    path = path.replace("{backfill_id}", of.backfill_id)
     reference_id = {} if named is None else {"reference_id": named}
     body: dict[str, Any] = {}
     if route == "POST /sessions":
         body = {"json": {"resource": "FITBIT", **reference_id}}
+    elif route == "POST /backfills":
+        body = {"json": {"from": "2026-07-01", "types": ["athlete"], **reference_id}}
     elif method == "POST":
         body = {"json": reference_id}
     query = reference_id if route == "GET /connections" else {}
@@ -149,11 +155,17 @@ WITH_REFERENCE_ID = [
     "POST /connections/sync",
     "POST /erasures",
     "POST /mobile-tokens",
+    "POST /backfills",
 ]
-WITH_ID = ["GET /sessions/{session_id}", "GET /connections/{user_id}", "DELETE /connections/{user_id}"]
+WITH_ID = [
+    "GET /backfills/{backfill_id}",
+    "GET /sessions/{session_id}",
+    "GET /connections/{user_id}",
+    "DELETE /connections/{user_id}",
+]
 WITHOUT_USER = ["GET /providers"]
 WITH_A_SERVICE_KEY = ["GET /connections/{user_id}/facts"]
-SUCCESS = {200, 201, 204}
+SUCCESS = {200, 201, 202, 204}
 
 
 @pytest.mark.parametrize("route", sorted(set(SECURED) - set(WITH_A_SERVICE_KEY)))
@@ -164,7 +176,7 @@ def test_a_token_gives_access_to_the_data_of_its_subject(
     token = issuer.token(own.reference_id)
     response = call(browser, route, token, of=own)
     assert response.status_code in SUCCESS, response.text
-    if response.content and route.endswith(("/sessions", "{session_id}", "{user_id}")):
+    if response.content and route.endswith(("/sessions", "/backfills", "{session_id}", "{user_id}", "{backfill_id}")):
         assert response.json()["reference_id"] == own.reference_id
     if route in WITH_REFERENCE_ID:
         assert call(browser, route, token, of=own, named=own.reference_id).status_code in SUCCESS
@@ -188,7 +200,7 @@ def test_another_user_s_resource_gets_the_response_of_a_missing_one(
 ) -> None:
     own, other = two_users
     token = issuer.token(own.reference_id)
-    nothing = User("", secrets.token_urlsafe(16), new_user_id())
+    nothing = User("", secrets.token_urlsafe(16), new_user_id(), str(uuid4()))
     foreign, missing = (call(browser, route, token, of=owner) for owner in (other, nothing))
     assert foreign.status_code == 404
     assert comparable(foreign) == comparable(missing)

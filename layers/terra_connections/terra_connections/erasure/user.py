@@ -16,6 +16,7 @@ from typing import TypeVar
 from terra_connections.connections.facts import Kind
 from terra_connections.connections.lineage import Lineage
 from terra_connections.connections.store import ConnectionStore
+from terra_connections.data.backfill_store import BackfillStore, backfills_among
 from terra_connections.data.delivery import report_prefix
 from terra_connections.data.store import PayloadStore
 from terra_connections.erasure.connection import ErasureOutcome, Found, erase_connection
@@ -58,6 +59,7 @@ def erase_user(  # noqa: PLR0913 - each part of a user has its own store
     connections: ConnectionStore,
     users: UserStore,
     payloads: PayloadStore | None,
+    backfills: BackfillStore,
     deadline: Deadline | None = None,
 ) -> int:
     """Deauthenticate a user's connections at Terra and erase their connections and sessions.
@@ -71,6 +73,7 @@ def erase_user(  # noqa: PLR0913 - each part of a user has its own store
         connections: the store of the user's connections.
         users: the store of the user's tombstone.
         payloads: the bucket of the user's payloads; None if data deliveries are discarded.
+        backfills: the store of the user's backfills.
         deadline: the time left; by default `WORK_FOR` from now.
 
     Returns:
@@ -81,7 +84,16 @@ def erase_user(  # noqa: PLR0913 - each part of a user has its own store
         TerraRejected, TerraUnavailable, TooManyRequests: not everything is erased; a retry continues.
     """
     erasure = _Erasure(
-        reference_id, terra, sessions, claims, reports, connections, users, payloads, deadline or Deadline(WORK_FOR)
+        reference_id,
+        terra,
+        sessions,
+        claims,
+        reports,
+        connections,
+        users,
+        payloads,
+        backfills,
+        deadline or Deadline(WORK_FOR),
     )
     users.begin_erasure(reference_id)
     for _ in range(_ROUNDS):
@@ -104,6 +116,7 @@ class _Erasure:
     connections: ConnectionStore
     users: UserStore
     payloads: PayloadStore | None
+    backfills: BackfillStore
     deadline: Deadline
     began_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     erased: int = 0
@@ -113,6 +126,8 @@ class _Erasure:
     def round(self) -> bool:
         """Find and erase all that is left; return False if nothing was left."""
         begun = self.users.all_begun(self.reference_id)
+        if not all(self._each(backfills_among(begun), self._in_time(self.backfills.erase))):
+            raise _unfinished()
         named = {SessionId(name.name) for name in begun if name.kind == "session"}
         found = {session.session_id: session for session in self.sessions.of_user(self.reference_id)}
         found |= {session.session_id: session for session in self.sessions.read(named - found.keys())}

@@ -8,13 +8,14 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from http import HTTPStatus
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
 from terra_connections.connections.facts import scopes_from
+from terra_connections.data_types import WITHOUT_PERIOD
 from terra_connections.errors import TerraRejected, TooManyRequests, UnknownResource
 from terra_connections.ids import (
     ReferenceId,
@@ -23,7 +24,15 @@ from terra_connections.ids import (
     session_id_from,
     user_id_from,
 )
-from terra_connections.terra.models import Login, LoginRequest, MobileToken, UserInfo, UserPage, WidgetSession
+from terra_connections.terra.models import (
+    DataRequest,
+    Login,
+    LoginRequest,
+    MobileToken,
+    UserInfo,
+    UserPage,
+    WidgetSession,
+)
 from terra_connections.terra.providers import Provider, parse_providers, resource_of
 from terra_connections.terra.responses import (
     check_input,
@@ -50,6 +59,7 @@ Source: tryterra/agent-skills, terra-mobile-sdk/SKILL.md (2026). Terra's Vantage
 beside a data token, and no document forbids it.
 """
 
+_REFERENCE = re.compile(r"[!-~]{1,256}", re.ASCII)
 _ADDRESS = re.compile(r"[!-~]+", re.ASCII)
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _WIDGET_IS_ELSEWHERE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
@@ -206,6 +216,28 @@ class TerraClient:
         status, content = self._ask("DELETE", "/auth/deauthenticateUser", params={"user_id": user_id}, within=within)
         if status != HTTPStatus.NOT_FOUND:
             parse_success(status, content)
+
+    def request_data(self, user_id: UserId, type_: str, first: date, end: date) -> DataRequest | None:
+        """Request the data of a period, which Terra sends to the webhook; None if Terra does not know the user.
+
+        Source: Terra's OpenAPI document (2026.10), `DataSentToWebhook`. `message` is only in the answer to a request
+        for more than a month.
+
+        Args:
+            user_id: the connection.
+            type_: of `data_types.REQUESTED`; the athlete has no period.
+            first: the first day.
+            end: `end_date`.
+        """
+        period = {} if type_ == WITHOUT_PERIOD else {"start_date": first.isoformat(), "end_date": end.isoformat()}
+        status, content = self._ask("GET", f"/{type_}", params={"user_id": user_id, **period, "to_webhook": "true"})
+        if status == HTTPStatus.NOT_FOUND:
+            return None
+        answer = json_object(parse_success(status, content))
+        reference = answer.get("reference")
+        if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
+            raise unusable_response()
+        return DataRequest(reference, is_large=bool(answer.get("message")))
 
     def mobile_token(self, reference_id: ReferenceId) -> MobileToken:
         """Return a single-use token for Apple Health, Samsung Health and Health Connect, bound to this user.

@@ -84,6 +84,19 @@ class UserPage:
 
 
 @dataclass(frozen=True, slots=True)
+class DataRequest:
+    """A request for data that Terra has accepted, and answers by webhooks.
+
+    Attributes:
+        reference: Terra's id of the request, which the webhooks carry as `terra-reference`.
+        is_large: whether Terra sends the data in chunks.
+    """
+
+    reference: str
+    is_large: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MobileToken:
     """A single-use token for Terra's mobile SDKs; `expires_in` is in seconds."""
 

@@ -22,7 +22,7 @@ class TerraResponse:
 
     Attributes:
         status: its HTTP status.
-        retry_after: the value of Retry-After, if it has one.
+        retry_after: the value of Retry-After, or else of X-Terra-RateLimit-Reset-After, if it has one.
         content: its body.
     """
 
@@ -103,7 +103,9 @@ def _send(client: httpx.Client, request: httpx.Request, ends_at: float) -> Terra
                 raise unusable_response()
     finally:
         response.close()
-    return TerraResponse(response.status_code, response.headers.get("retry-after"), bytes(received))
+    # Terra's limit of requested days may have its own header only.
+    wait = response.headers.get("retry-after") or response.headers.get("x-terra-ratelimit-reset-after")
+    return TerraResponse(response.status_code, wait, bytes(received))
 
 
 def unusable_response() -> TerraUnavailable:

@@ -28,12 +28,14 @@ class Limited(StrEnum):
     SYNCS = "syncs"
     MOBILE_TOKENS = "mobile-tokens"
     ERASURES = "erasures"
+    BACKFILLS = "backfills"
 
 
 _WINDOWS = {
     Limited.SYNCS: timedelta(minutes=1),
     Limited.MOBILE_TOKENS: timedelta(hours=1),
     Limited.ERASURES: timedelta(hours=1),
+    Limited.BACKFILLS: timedelta(hours=1),
 }
 
 

@@ -7,16 +7,18 @@ before the transaction.
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 
 from terra_connections.connections.facts import Position
 from terra_connections.data.delivery import DataDelivery
 from terra_connections.data.payload import payload_from
+from terra_connections.data.receipts import ReceiptStore
 from terra_connections.data.store import PayloadStore
 from terra_connections.dynamodb import TransactWrite
 from terra_connections.users.pseudonym import Pseudonyms
 from terra_connections.webhooks.delivery import Delivery
 from terra_connections.webhooks.delivery_store import DeliveryStore
-from terra_connections.webhooks.payload import S3_PAYLOAD, WebhookEvent
+from terra_connections.webhooks.payload import LARGE_REQUEST_SENDING, S3_PAYLOAD, WebhookEvent
 from terra_connections.webhooks.ping import Announced, FetchOrder, FetchQueue, ping_digest, ping_from
 from terra_connections.webhooks.signature import VerifiedSignature
 
@@ -29,6 +31,11 @@ class DataIntake:
     deliveries: DeliveryStore
     pseudonyms: Pseudonyms
     fetches: FetchQueue
+    receipts: ReceiptStore
+
+    def expect(self, event: WebhookEvent, *, now: datetime) -> list[TransactWrite]:
+        """Return the write of what an event without data announces: the number of chunks of a request."""
+        return self.receipts.expects(event.content, now=now) if event.type == LARGE_REQUEST_SENDING else []
 
     def keep(
         self,

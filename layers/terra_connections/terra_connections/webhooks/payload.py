@@ -29,7 +29,9 @@ from terra_connections.sessions.session import WidgetReport, reason_from
 MALFORMED = "malformed"
 S3_PAYLOAD = "s3_payload"
 """Ping mode: the body has the URL of a payload."""
-LARGE_REQUESTS = frozenset({"large_request_processing", "large_request_sending"})
+LARGE_REQUEST_SENDING = "large_request_sending"
+"""It has the number of the deliveries that a request for a longer period causes."""
+LARGE_REQUESTS = frozenset({"large_request_processing", LARGE_REQUEST_SENDING})
 """Announcements of the deliveries that a request for a longer period causes."""
 
 _TYPE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
