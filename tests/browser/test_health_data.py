@@ -100,7 +100,7 @@ def test_steps_and_sleep_are_shown_as_charts_and_as_a_table(
         ["3 Jul 2026", "8,250", "7 h 0 min"],
     ]
     expect(data.get_by_role("listitem").first).to_contain_text("FITBIT daily", timeout=TIMEOUT)
-    expect(data.get_by_role("listitem")).to_have_count(5)
+    expect(data.locator("#deliveries").get_by_role("listitem")).to_have_count(5)
     expect(page.get_by_text("event data_received: sleep")).to_have_count(1, timeout=TIMEOUT)
     found = Axe().run(page, options=WCAG_22_AA)
     assert found.violations_count == 0, found.generate_report()
@@ -116,6 +116,18 @@ def test_erased_data_disappears(chromium: OpenPage, stack: Stack, wearable: Wear
     expect(data.get_by_text("Steps: 4,000 on 1 Jul 2026")).to_be_visible(timeout=TIMEOUT)
     publish(stack, erased(wearable.user_id, reference_id, START + 100))
     expect(data.get_by_role("img")).to_have_count(0, timeout=TIMEOUT)
+
+
+def test_the_progress_of_past_data_is_shown_for_each_type(
+    chromium: OpenPage, stack: Stack, wearable: Wearable, reference_id: str
+) -> None:
+    assert wearable.user_id
+    page = open_demo(chromium(locale="en-GB"), stack, reference_id)
+    page.get_by_role("button", name="Load the last 30 days").click()
+    progress = page.get_by_role("list", name="Progress of the past data").get_by_role("listitem")
+    expect(progress).to_have_count(7, timeout=TIMEOUT)
+    expect(progress.filter(has_text="FITBIT daily")).to_contain_text("complete, 5 of 5", timeout=4 * TIMEOUT)
+    expect(progress.filter(has_text="FITBIT athlete")).to_contain_text("complete, 1 of 1", timeout=4 * TIMEOUT)
 
 
 def test_the_back_end_of_the_demo_returns_data_only_for_a_user_s_token(stack: Stack, reference_id: str) -> None:

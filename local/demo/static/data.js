@@ -1,6 +1,7 @@
-// The user's health data: the latest deliveries, and the steps and sleep of each day, from the app's back end.
+// The user's health data: the latest deliveries, the steps and sleep of each day, from the app's back end, and past data
+// that the user requests.
 
-import { account, callBackEnd } from "./api.js";
+import { account, call, callBackEnd } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
@@ -82,10 +83,39 @@ function delivery({ type, provider, position, records, first_day: first, last_da
   return made;
 }
 
+/** Past data: a line for each type of each connection, until all of them are there. */
+$("load-past").addEventListener("click", async () => {
+  const from = new Date(Date.now() - 30 * 86_400_000).toISOString().slice(0, 10);
+  try {
+    localStorage.setItem("backfill", (await call("POST", "/backfills", { from })).backfill_id);
+    $("past-problem").textContent = "";
+    await refreshPast();
+  } catch (error) {
+    $("past-problem").textContent = error.message;
+  }
+});
+
+async function refreshPast() {
+  const id = localStorage.getItem("backfill");
+  if (document.hidden || !account.name || !id || id === finished) return;
+  const { status, connections } = await call("GET", `/backfills/${id}`);
+  if (status === "finished") finished = id;
+  $("past").replaceChildren(...connections.flatMap(({ provider, types }) => types.map((type) => progress(provider, type))));
+}
+let finished;
+
+function progress(provider, { type, state, received, expected, reason }) {
+  const made = $("delivery").content.firstElementChild.cloneNode(true);
+  made.querySelector(".what").textContent = `${provider} ${type}`;
+  made.querySelector(".note").textContent = `${state}${reason ? ` (${reason})` : ""}, ${received} of ${expected ?? "?"}`;
+  return made;
+}
+
 const onDay = (day) => date.format(new Date(day));
 
 async function poll() {
   await refresh().catch(console.warn);
+  await refreshPast().catch(console.warn);
   setTimeout(poll, 3000);
 }
 poll();
