@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, generate
 
 from local.testing import Stack
 from tests.support.api import connections_of, create_session
+from tests.support.data import LOADED_WITHIN
 from tests.support.handlers import Handlers, http_event
 from tests.support.terra import Terra
 from tests.support.terra_events import auth_event, new_user_id
@@ -119,9 +120,16 @@ def two_users(api: httpx.Client, terra: Terra) -> tuple[User, User]:
         eventually(lambda: connections_of(api, name))
         body = {"reference_id": name, "from": "2026-07-01", "types": ["athlete"]}
         backfill_id = api.post("/backfills", json=body).raise_for_status().json()["backfill_id"]
+        # Its request to Terra is not to be counted among those of the test.
+        eventually(lambda: not is_pending(api, backfill_id), within=LOADED_WITHIN)
         return User(name, session["session_id"], user["user_id"], backfill_id)
 
     return new_user(), new_user()
+
+
+def is_pending(api: httpx.Client, backfill_id: str) -> bool:
+    [connection] = api.get(f"/backfills/{backfill_id}").json()["connections"]
+    return bool(connection["types"][0]["state"] == "pending")
 
 
 def call(browser: httpx.Client, route: str, token: str, *, of: User, named: str | None = None) -> httpx.Response:
@@ -164,7 +172,7 @@ WITH_ID = [
     "DELETE /connections/{user_id}",
 ]
 WITHOUT_USER = ["GET /providers"]
-WITH_A_SERVICE_KEY = ["GET /connections/{user_id}/facts"]
+WITH_A_SERVICE_KEY = ["GET /connections/{user_id}/facts", "POST /replays"]
 SUCCESS = {200, 201, 202, 204}
 
 

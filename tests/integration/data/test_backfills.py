@@ -236,13 +236,14 @@ def test_a_period_is_requested_in_windows_that_terra_does_not_divide(
 
 def test_the_budget_of_an_hour_is_kept_without_a_rejection(bench: Bench, quiet_terra: Terra, reference_id: str) -> None:
     user_id = quiet_terra.connect(reference_id)["user_id"]
+    quiet_terra.settings(days_per_hour=100_000)  # its clock does not follow the test's
     backfill = bench.start(user_id, 1825, "activity", "body", "daily", "sleep", window_days=1825)
     began = bench.now
     outcomes = bench.run(backfill)
     assert outcomes[0] is Outcome.WAITING
     assert outcomes[-1] is Outcome.REQUESTED
     assert bench.now - began == pytest.approx(3600, abs=5)
-    assert {call["status"] for call in quiet_terra.calls("/sleep")} <= {200, 429}
+    assert len(requested(quiet_terra, "/sleep")) == 1
 
 
 def test_429_waits_as_long_as_terra_says_and_repeats_the_request(
@@ -253,7 +254,7 @@ def test_429_waits_as_long_as_terra_says_and_repeats_the_request(
     quiet_terra.fault("/daily", "rate_limit", retry_after=120, times=2)
     began = bench.now
     assert bench.run(backfill) == [Outcome.WAITING, Outcome.WAITING, Outcome.REQUESTED]
-    assert bench.now - began == 240
+    assert bench.now - began == pytest.approx(240)
     [daily] = bench.view(backfill)
     assert (daily["state"], daily["expected"]) == ("requested", 2)
 
@@ -272,7 +273,7 @@ def test_terra_that_does_not_respond_is_tried_again_and_then_fails_the_type(
     bench: Bench, quiet_terra: Terra, reference_id: str
 ) -> None:
     backfill = bench.start(quiet_terra.connect(reference_id)["user_id"], 7, "daily", "sleep")
-    quiet_terra.fault("/daily", "error", status=503, times=100)
+    quiet_terra.fault("/daily", "status", status=503, times=100)
     began = bench.now
     assert bench.run(backfill)[-1] is Outcome.REQUESTED
     assert bench.now - began > 3600
@@ -332,7 +333,7 @@ def states(api: httpx.Client, backfill_id: str) -> dict[str, str]:
 
 
 def test_a_backfill_is_requested_received_and_complete(
-    api: httpx.Client, terra: Terra, bucket: Bucket, user_id: str, reference_id: str
+    api: httpx.Client, bucket: Bucket, user_id: str, reference_id: str
 ) -> None:
     first = f"{datetime.now(UTC).date() - timedelta(days=20)}"
     body = {"reference_id": reference_id, "types": ["daily", "athlete"], "from": first}
@@ -348,7 +349,6 @@ def test_a_backfill_is_requested_received_and_complete(
     assert connection["user_id"] == user_id
     assert [(each["received"], each["expected"]) for each in connection["types"]] == [(3, 3), (1, 1)]
     assert len(bucket.of_user(user_id)) == 4
-    assert terra.deliveries()
 
 
 def test_an_erasure_removes_the_backfills_of_the_user(

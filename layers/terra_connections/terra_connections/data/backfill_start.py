@@ -29,7 +29,7 @@ def find_targets(
     """Return the user of a request for a backfill, and the connections that it is about.
 
     Raises:
-        InvalidRequest: a request with a service key names nobody.
+        InvalidRequest: a request with a service key names no user.
         Forbidden: a request with a user token names another user.
         NotFound: there is no such connection, the caller may not read it, or it is not connected.
     """
@@ -116,7 +116,7 @@ class BackfillOnConnect:
 
 
 def _is_first(change: Change) -> bool:
-    """Whether a `user_id` had not been connected before, or nobody had owned it."""
+    """Whether a `user_id` had not been connected before, or had no owner."""
     old = change.old
     return old is None or old.first_connected is None or old.owner is None
 

@@ -11,7 +11,7 @@ name among what the user has started (`users.store`). Only the first item names 
 
 from dataclasses import replace
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from terra_connections.data.backfill import KEPT_FOR, Accepted, Backfill, Period, Progress, Target
 from terra_connections.dynamodb import Item, Key, TransactWrite, batch_get, item_from, transact, values_from
@@ -97,14 +97,15 @@ class BackfillStore:
             "version": progress.version + 1,
             "ttl": _ttl(backfill),
         }
+        # Of a later version the item must exist, so that a running step does not restore an erased one.
+        condition: Any = {"ConditionExpression": "attribute_not_exists(session_id)"}
+        if progress.version:
+            condition = {
+                "ConditionExpression": "version = :read",
+                "ExpressionAttributeValues": item_from({":read": progress.version}),
+            }
         try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=item_from(item),
-                # An erased item is not written again: of a later version, it must exist.
-                ConditionExpression="version = :read OR (:read = :none AND attribute_not_exists(session_id))",
-                ExpressionAttributeValues=item_from({":read": progress.version, ":none": 0}),
-            )
+            self._client.put_item(TableName=self._table, Item=item_from(item), **condition)
         except self._client.exceptions.ConditionalCheckFailedException:
             return None
         return replace(progress, version=progress.version + 1)
