@@ -13,6 +13,7 @@ from terra_connections.webhooks.delivery_store import pointer_values
 _log = Logger()
 _publisher = wiring.data_publisher()
 _receipts = wiring.receipts()
+_last_data = wiring.last_data()
 
 
 def lambda_handler(event: Mapping[str, Any], _context: object) -> Mapping[str, Any]:
@@ -20,6 +21,8 @@ def lambda_handler(event: Mapping[str, Any], _context: object) -> Mapping[str, A
     deliveries = [DataDelivery.from_values(pointer_values(record)) for record in event["Records"]]
     result = _publisher.publish(deliveries)
     _receipts.add((each for each in deliveries if each not in result.failed), now=datetime.now(UTC))
+    if _last_data is not None:
+        _last_data.note_deliveries(result.live)
     failed = [
         record["dynamodb"]["SequenceNumber"]
         for record, delivery in zip(event["Records"], deliveries, strict=True)

@@ -21,6 +21,7 @@ _worker = SweepWorker(
     terra=wiring.terra(),
     connections=wiring.connections(),
     payloads=wiring.payloads(),
+    quiet=wiring.quiet_watch(),
     sweeps=wiring.sweeps(),
     queue=wiring.sweep_queue(),
     limit=wiring.revocation_limit(),

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -102,8 +102,11 @@ class DataListener:
         return self.of(user_id, type_)
 
 
+DATA_EVENTS = ("data_received", "data_claimed")
+
+
 @contextmanager
-def listening(stack: Stack) -> Iterator[DataListener]:
+def listening(stack: Stack, types: Sequence[str] = DATA_EVENTS) -> Iterator[DataListener]:
     """Add a rule for the events about data to the stack's bus, with a queue of its own."""
     name = f"DataListener{uuid4().hex[:8]}"
     client = messages.services(stack.dynamodb_url, stack.aws_url).queues()
@@ -116,7 +119,7 @@ def listening(stack: Stack) -> Iterator[DataListener]:
         aws_secret_access_key="local",
     )
     bus = stack.event_buses["EventBus"]
-    pattern = json.dumps({"source": ["terra-connections"], "detail-type": ["data_received", "data_claimed"]})
+    pattern = json.dumps({"source": ["terra-connections"], "detail-type": list(types)})
     events.put_rule(Name=name, EventBusName=bus, EventPattern=pattern)
     arn = f"arn:aws:sqs:{stack.region}:000000000000:{name}"
     events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "listener", "Arn": arn}])

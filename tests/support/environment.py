@@ -35,6 +35,7 @@ SETTINGS = {
     "PROBLEMS_URL": "/docs/problems.md",
     "PSEUDONYM_KEY": "1" * 64,
     "PUBLIC_BASE_URL": "",
+    "QUIET_AFTER_DAYS": "7",
     "RETURN_TARGETS": "{}",
     "SERVICE_KEYS_ARN": "service-keys",
     "SESSIONS_TABLE": "Sessions",

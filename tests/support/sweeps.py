@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -86,6 +86,7 @@ class Sweeping:
     queue_url: str
     connections_table: str
     sessions_table: str
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -93,6 +94,7 @@ class Sweeping:
             "CONNECTIONS_TABLE": self.connections_table,
             "SESSIONS_TABLE": self.sessions_table,
             "SWEEP_QUEUE_URL": self.queue_url,
+            **self.settings,
         }
 
     # -- state ---------------------------------------------------------------------------------------------------------

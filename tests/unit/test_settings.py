@@ -65,6 +65,7 @@ READERS: list[Callable[[], object]] = [
     settings.TableSettings.read,
     settings.terra_secret_arn,
     settings.pseudonym_key,
+    settings.quiet_after_days,
     settings.WebhookSettings.read,
     lambda: settings.TerraSettings.read(is_local=settings.ApiSettings.read().is_local),
     *(lambda name=name: settings.user_limit(name) for name in ("syncs", "mobile-tokens", "erasures")),

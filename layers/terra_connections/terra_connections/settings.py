@@ -225,6 +225,11 @@ def payload_urls() -> str:
     return _text("PAYLOAD_URLS", may_be_empty=True)
 
 
+def quiet_after_days() -> int:
+    """Return after how many days without data a connected wearable is quiet; 0: no check."""
+    return _count("QUIET_AFTER_DAYS")
+
+
 def event_bus_name() -> str:
     """Return the name of the event bus."""
     return _text("EVENT_BUS_NAME")

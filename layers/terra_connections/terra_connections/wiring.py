@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from terra_connections.data.backfill_worker import BackfillWorker
     from terra_connections.data.publisher import DataPublisher
     from terra_connections.data.receipts import ReceiptStore
+    from terra_connections.data.quiet import LastDataStore, QuietWatch
     from terra_connections.data.store import PayloadStore
     from terra_connections.reconciliation.queue import SweepQueue
     from terra_connections.reconciliation.store import SweepStore
@@ -328,6 +329,25 @@ def data_publisher() -> "DataPublisher":
         message = "PAYLOADS_BUCKET must not be empty: this function exists only with DataDeliveries=keep."
         raise Misconfigured(message)
     return DataPublisher(_payload_store(bucket, _PATIENT), connections(), event_bus())
+
+
+def last_data() -> "LastDataStore | None":
+    """The days of the last data, in the table of sessions; None, without any import, if nothing checks them."""
+    if not settings.quiet_after_days():
+        return None
+    from terra_connections.data.quiet import LastDataStore
+
+    return LastDataStore(dynamodb(), _tables().sessions)
+
+
+def quiet_watch() -> "QuietWatch | None":
+    """The check for wearables without data; None, without any import, if there is none."""
+    days = last_data()
+    if days is None:
+        return None
+    from terra_connections.data.quiet import QuietWatch
+
+    return QuietWatch(connections(), days, event_bus(), settings.quiet_after_days())
 
 
 def announcement_queue() -> "AnnouncementQueue | None":

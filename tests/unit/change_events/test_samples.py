@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, date, datetime
 from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
@@ -16,6 +17,7 @@ from terra_connections.connections.facts import (
     reconnect_facts,
     revocation_facts,
 )
+from terra_connections.data.quiet import went_quiet
 from terra_connections.ids import ReferenceId, UserId
 from tests.support.change_stream import Table, at
 from tests.support.documents import blocks, closed, event_schema, section
@@ -54,7 +56,18 @@ def published() -> list[Detail]:
                 connections = current_connections(event, change, table.facts, table.facts)
                 detail = event.detail(connections, Position(event.at + READ_AFTER))
                 details.append(json.loads(json.dumps(detail)))
-    return details
+    return [*details, quiet_detail()]
+
+
+def quiet_detail() -> Detail:
+    """Return the detail of the event about a connection without data."""
+    table = Table()
+    table.write(confirmed_facts(user(OLD), at(1)))
+    [connection] = table.listed(ALICE)
+    checked_at = datetime(2025, 6, 23, 0, 12, 7, tzinfo=UTC)
+    event = went_quiet(connection, ALICE, date(2025, 6, 15), now=checked_at)
+    detail = event.detail([connection], Position(event.at + READ_AFTER))
+    return dict(json.loads(json.dumps(detail)))
 
 
 def text_of(detail: Detail) -> str:

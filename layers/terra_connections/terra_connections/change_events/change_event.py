@@ -1,4 +1,4 @@
-"""The events on the event bus: one for each change of a connection in GET /connections.
+"""The events on the event bus: one for each change of a connection in GET /connections, and `went_quiet`.
 
 A record of the table's stream contains one item, before and after a write; a connection may consist of several items.
 Both views are therefore computed from the current related items, with only this item swapped. A reconnect writes a link
@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from enum import StrEnum
 from typing import Any
 
@@ -34,6 +35,7 @@ class ChangeType(StrEnum):
     CORRECTED = "corrected"
     DISCONNECTED = "disconnected"
     ERASED = "erased"
+    WENT_QUIET = "went_quiet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class ChangeEvent:
     Attributes:
         previous: the connection before, if one of its ids has changed.
         replaces: the other listed connections that have become a part of this one.
-        at: the time of the write, which DynamoDB rounds down to the second.
+        at: the time of the write, which DynamoDB rounds down to the second; of `went_quiet`, that of the check.
+        quiet_since: the day since which the connection is quiet (`data.quiet`), for `went_quiet` only.
     """
 
     event_id: str
@@ -53,6 +56,7 @@ class ChangeEvent:
     previous: Connection | None
     replaces: tuple[Connection, ...]
     at: Position
+    quiet_since: date | None = None
 
     def detail(self, connections: Sequence[Connection], position: Position) -> dict[str, Any]:
         """Return the detail of the event, as in docs/events.md.
@@ -74,6 +78,8 @@ class ChangeEvent:
             detail["previous"] = _ids_as_json(self.previous)
         if self.replaces:
             detail["replaces"] = [_ids_as_json(connection) for connection in self.replaces]
+        if self.quiet_since is not None:
+            detail["quiet_since"] = self.quiet_since.isoformat()
         return detail
 
 

@@ -27,10 +27,12 @@ class Published:
     Attributes:
         failed: the deliveries whose events EventBridge did not accept.
         deleted: the number of payloads that were deleted, because their user is erased.
+        live: the other deliveries.
     """
 
     failed: tuple[DataDelivery, ...]
     deleted: int
+    live: tuple[DataDelivery, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class DataPublisher:
         for start in range(0, len(live), MOST_ENTRIES):
             refused = self.bus.put_details(type_.value, details[start : start + MOST_ENTRIES])
             failed += [live[start + number] for number in refused]
-        return Published(tuple(failed), len(erased))
+        return Published(tuple(failed), len(erased), tuple(live))
 
     def _reports(self, deliveries: Iterable[DataDelivery]) -> dict[str, ReferenceId | None]:
         """Return the `reference_id` of each report, by its key."""

@@ -13,8 +13,9 @@ def start_sweep(sweep_id: str, *, sweeps: SweepStore, queue: SweepQueue, now: da
     Returns:
         Whether this sweep is running.
     """
-    if not sweeps.start(sweep_id, parts=len(first_steps(sweep_id)), now=now):
+    begun = sweeps.start(sweep_id, parts=len(first_steps(sweep_id)), now=now)
+    if begun is None:
         return False
-    for step in first_steps(sweep_id):
+    for step in first_steps(sweep_id, checks_quiet=begun.is_first_of_day):
         queue.send(step)
     return True

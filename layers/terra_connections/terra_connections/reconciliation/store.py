@@ -2,7 +2,7 @@
 
 ```text
 key      "sweep:current", "sweep:page:<sweep_id>:<page>", "sweep:waiting:<sha256 of user_id>"
-current  sweep_id, phase, moved_at, wait_until, open_parts, checked, candidates, candidate_pages?, unsettled, ttl
+current  sweep_id, day, phase, moved_at, wait_until, open_parts, checked, candidates, candidate_pages?, unsettled, ttl
 page     checked, candidates? (until they are settled), following? (until that has reported), ttl
 waiting  since, ask_at, ttl
 ```
@@ -13,8 +13,8 @@ was not reported before and that its sweep is still current: duplicate messages 
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from terra_connections.dynamodb import Item, Key, TransactWrite, batch_get, item_from, transact, values_from
@@ -41,6 +41,18 @@ must be gone after two days; the ttl is half of that, because DynamoDB deletes e
 _CURRENT = "sweep:current"
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A sweep that has begun.
+
+    Attributes:
+        is_first_of_day: whether the sweep before it began on an earlier day (UTC). Also true if the sweep is started
+            again by a retry.
+    """
+
+    is_first_of_day: bool
+
+
 class SweepStore:
     """The state of sweeps."""
 
@@ -48,11 +60,13 @@ class SweepStore:
         self._client = client
         self._table = table
 
-    def start(self, sweep_id: str, *, parts: int, now: datetime) -> bool:
-        """Make this the current sweep unless another one is running; return whether it is the current one."""
+    def start(self, sweep_id: str, *, parts: int, now: datetime) -> Begun | None:
+        """Make this the current sweep; None if another one is running."""
+        day = now.astimezone(UTC).date().isoformat()
         item = {
             "session_id": _CURRENT,
             "sweep_id": sweep_id,
+            "day": day,
             "phase": Phase.COLLECTING.value,
             "moved_at": _seconds(now),
             "wait_until": 0,
@@ -63,9 +77,10 @@ class SweepStore:
             "ttl": _seconds(now + KEPT_FOR),
         }
         try:
-            self._client.put_item(
+            answer = self._client.put_item(
                 TableName=self._table,
                 Item=item_from(item),
+                ReturnValues="ALL_OLD",
                 ConditionExpression=(
                     "attribute_not_exists(session_id) OR moved_at <= :dead OR phase = :refused "
                     "OR (phase = :revoking AND unsettled = :none)"
@@ -83,8 +98,9 @@ class SweepStore:
         except self._client.exceptions.ConditionalCheckFailedException as error:
             # The type stubs do not know that the error contains the item.
             standing: Mapping[str, Any] = error.response["Item"]  # type: ignore[typeddict-item]
-            return bool(standing["sweep_id"]["S"] == sweep_id)
-        return True
+            return Begun(is_first_of_day=True) if standing["sweep_id"]["S"] == sweep_id else None
+        before = answer.get("Attributes", {}).get("day")
+        return Begun(is_first_of_day=before is None or before["S"] < day)
 
     def current(self) -> Sweep | None:
         """Return the running sweep, or the last one."""

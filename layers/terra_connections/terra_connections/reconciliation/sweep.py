@@ -79,6 +79,7 @@ class Step:
         number: the number of the page, in the segment or in Terra's list.
         start: the key after which the page of the table starts.
         offset: the number of the page's candidates that were already checked.
+        checks_quiet: whether the sweep is the first one of its day (UTC), which looks for wearables without data.
     """
 
     sweep_id: str
@@ -88,6 +89,7 @@ class Step:
     number: int = 0
     start: str | None = None
     offset: int = 0
+    checks_quiet: bool = False
 
     @property
     def page_id(self) -> str:
@@ -238,7 +240,7 @@ def may_be_missing_here(facts: Facts | None) -> bool:
     return facts.first_connected is None or is_absent(facts)
 
 
-def first_steps(sweep_id: str) -> list[Step]:
+def first_steps(sweep_id: str, *, checks_quiet: bool = False) -> list[Step]:
     """Return the first steps of a sweep."""
-    segments = [Step(sweep_id, Task.CONNECTIONS, segment) for segment in range(SEGMENTS)]
+    segments = [Step(sweep_id, Task.CONNECTIONS, segment, checks_quiet=checks_quiet) for segment in range(SEGMENTS)]
     return [*segments, Step(sweep_id, Task.TERRA_USERS)]

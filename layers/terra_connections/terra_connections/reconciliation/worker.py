@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from terra_connections.connections.facts import Facts, Kind, TerraUser
 from terra_connections.connections.store import ConnectionStore
+from terra_connections.data.quiet import QuietWatch
 from terra_connections.data.store import PayloadStore
 from terra_connections.erasure.connection import ErasureOutcome, Found, erase_connection
 from terra_connections.erasure.deadline import Deadline
@@ -48,7 +49,9 @@ _ASK_WITHIN = timedelta(seconds=5)
 _ASK_FOR = timedelta(seconds=30)
 """With the list before it (10 s) and the requests in progress at its end (10 s) this is below the timeout of 60 s."""
 _ERASE_FOR = timedelta(seconds=18)
-"""With up to three lists after it (30 s) this is below the function's timeout of 60 s."""
+"""With up to three lists after it (30 s) and `_PUBLISH_FOR` this is below the function's timeout of 60 s."""
+_PUBLISH_FOR = timedelta(seconds=5)
+"""In the check for wearables without data, before the lists. An event that is being published may take 5 s longer."""
 _REVOKED_AT_ONCE = 32
 
 
@@ -58,6 +61,7 @@ class SweepWorker:
 
     Attributes:
         payloads: the bucket of payloads; None if data deliveries are discarded.
+        quiet: the check for wearables without data; None if there is none.
         limit: the largest accepted share of candidates.
         on_drift: is called with a kind of drift and the number of repairs, as soon as they are stored.
     """
@@ -65,6 +69,7 @@ class SweepWorker:
     terra: TerraClient
     connections: ConnectionStore
     payloads: PayloadStore | None
+    quiet: QuietWatch | None
     sweeps: SweepStore
     queue: SweepQueue
     limit: RevocationLimit
@@ -106,7 +111,10 @@ class SweepWorker:
             # The earlier invocation may have failed before it sent the next step.
             self._go_on(step, page)
             return StepResult(Outcome.REPEATED)
-        page = self._connections_page(step) if step.task is Task.CONNECTIONS else self._terra_users_page(step, now=now)
+        if step.task is Task.CONNECTIONS:
+            page = self._connections_page(step, now=now)
+        else:
+            page = self._terra_users_page(step, now=now)
         if page is None:
             self.sweeps.moved(step.sweep_id, now=now)
             self.queue.send(step)
@@ -124,14 +132,18 @@ class SweepWorker:
         if sweep is not None and sweep.sweep_id == step.sweep_id and sweep.has_reported:
             self.queue.send(Step(step.sweep_id, Task.VERDICT, segments=step.segments))
 
-    def _connections_page(self, step: Step) -> Page | None:
-        """Look up a page of the table in Terra's list; None if the time limit was reached while erasing."""
+    def _connections_page(self, step: Step, *, now: datetime) -> Page | None:
+        """Look up a page of the table in Terra's list; None if the time limit was reached before it."""
         found, last = self.connections.page(step.segment, of=step.segments, start=step.start, limit=OUR_PAGE)
         erased = self.connections.erased_among(found)
         if erased:
             if not self._erase(erased):
                 return None
             found = [facts for facts in found if facts not in erased]
+        if self.quiet is not None and step.checks_quiet:
+            deadline = Deadline(_PUBLISH_FOR)
+            if not self.quiet.check(found, now=now, is_over=lambda: deadline.is_over):
+                return None
         expected = [facts.user_id for facts in found if should_exist_at_terra(facts)]
         named: set[UserId] = set()
         for some in _in_parts(expected, _LOOKED_FOR_AT_ONCE):
