@@ -3,11 +3,13 @@
 The tests are steps of one deployment: they run in this order, each on the stack that the ones before it left.
 """
 
+import gzip
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -88,8 +90,14 @@ def test_a_sweep_goes_through_the_queue_the_table_and_the_stream_to_a_rule_of_th
     assert connection["user_id"] == user_id
     [event] = eventually(lambda: [each for each in received() if each["reference_id"] == reference_id])
     assert (event["type"], event["connection"]["user_id"]) == ("connected", user_id)
-    one.account.client("events").remove_targets(Rule="all", EventBusName=one.stack_name, Ids=["queue"])
-    one.account.client("events").delete_rule(Name="all", EventBusName=one.stack_name)
+    unsubscribe(one)
+
+
+def unsubscribe(one: Deployment) -> None:
+    """Remove the rule: the event bus of a deleted stack must have none."""
+    events, bus = one.account.client("events"), one.outputs()["EventBusName"]
+    events.remove_targets(Rule="all", EventBusName=bus, Ids=["queue"])
+    events.delete_rule(Name="all", EventBusName=bus)
 
 
 def recursion_of(one: Deployment, function: str) -> str:
@@ -97,10 +105,10 @@ def recursion_of(one: Deployment, function: str) -> str:
     return str(client.get_function_recursion_config(FunctionName=one.resource(function))["RecursiveLoop"])
 
 
-def subscribe(one: Deployment) -> Callable[[], list[dict[str, Any]]]:
+def subscribe(one: Deployment, queue: str = "subscriber") -> Callable[[], list[dict[str, Any]]]:
     """Add a rule to the event bus, as docs/events.md does, and return a function that reads its queue."""
     sqs, events, bus = one.account.client("sqs"), one.account.client("events"), one.outputs()["EventBusName"]
-    url = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
+    url = sqs.create_queue(QueueName=queue)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     events.put_rule(Name="all", EventBusName=bus, EventPattern=json.dumps({"source": ["terra-connections"]}))
     events.put_targets(Rule="all", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
@@ -198,6 +206,96 @@ def test_make_import_adopts_the_connections_that_users_made_before(one: Deployme
         [connection] = connections_of(api, reference_id)
         assert (connection["user_id"], connection["status"]) == (user_id, "connected")
     assert one.make("import", *options, APPLY="1").returncode == 0
+
+
+PROTECTED = {
+    "BlockPublicAcls": True,
+    "BlockPublicPolicy": True,
+    "IgnorePublicAcls": True,
+    "RestrictPublicBuckets": True,
+}
+
+
+@pytest.fixture(scope="module")
+def bucket(one: Deployment) -> str:
+    """Switch DataDeliveries to keep, and return the name of the bucket."""
+    one.configure(
+        DataDeliveries="keep",
+        PayloadRetentionDays="10",
+        QuietAfterDays="7",
+        PayloadUrls=f"{one.terra.url}/payloads/",
+    )
+    one.deploy()
+    one.warm_up()
+    return one.outputs()["PayloadsBucket"]
+
+
+def test_the_bucket_of_data_is_private_encrypted_and_emptied_after_the_retention(one: Deployment, bucket: str) -> None:
+    s3 = one.account.client("s3")
+    assert bucket.startswith(f"{one.stack_name}-payloads-")
+    assert s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"] == PROTECTED
+    [statement] = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    [encryption] = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert encryption["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    [rule] = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert (rule["Status"], rule["Expiration"]) == ("Enabled", {"Days": 10})
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    [ownership] = s3.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"]["Rules"]
+    assert ownership == {"ObjectOwnership": "BucketOwnerEnforced"}
+    assert "Status" not in s3.get_bucket_versioning(Bucket=bucket)
+    archive = one.account.client("events").describe_archive(ArchiveName=one.stack_name)
+    assert archive["RetentionDays"] == 2
+
+
+def test_data_is_in_the_bucket_and_on_a_rule_until_the_user_is_erased(one: Deployment, bucket: str) -> None:
+    received, s3 = subscribe(one, "data"), one.account.client("s3")
+    reference_id = f"reference-{uuid4()}"
+    user_id = one.connect(reference_id)
+    with one.control() as terra, one.api() as api:
+        # Terra pushes the first, and sends a URL of the second.
+        for webhook_delivery, type_ in (("push", "daily"), ("ping", "sleep")):
+            terra.settings(webhook_delivery=webhook_delivery)
+            sent = terra.client.post(f"/_control/users/{user_id}/data", json={"type": type_}).raise_for_status()
+            [delivery] = sent.json()["deliveries"]
+            assert delivery["state"] == "delivered"
+            [event] = eventually(lambda: of_type(received(), user_id, type_), within=240)  # noqa: B023 - called at once
+            assert (event["reference_id"], event["bucket"]) == (reference_id, bucket)
+            body = gzip.decompress(s3.get_object(Bucket=bucket, Key=event["key"])["Body"].read())
+            assert (len(body), json.loads(body)["user"]["user_id"]) == (event["bytes"], user_id)
+        terra.settings(webhook_delivery="push")
+        assert len(keys_of(one, bucket, user_id)) == 2
+        assert sorted(item for item in one.days_of_data()) == [f"data:{sha256(user_id.encode()).hexdigest()}"]
+        assert erase(api, reference_id).status_code == httpx.codes.NO_CONTENT
+    assert keys_of(one, bucket, user_id) == []
+    unsubscribe(one)
+
+
+def of_type(received: list[dict[str, Any]], user_id: str, type_: str) -> list[dict[str, Any]]:
+    """Return the events about a user's data of one type, without repetitions."""
+    found = [each for each in received if (each.get("user_id"), each["type"]) == (user_id, type_)]
+    return list({each["event_id"]: each for each in found}.values())
+
+
+def keys_of(one: Deployment, bucket: str, user_id: str) -> list[str]:
+    listed = one.account.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"p/{user_id}/")
+    return [each["Key"] for each in listed.get("Contents", [])]
+
+
+def test_data_that_is_no_longer_kept_leaves_the_bucket(one: Deployment, bucket: str) -> None:
+    user_id = one.connect(f"reference-{uuid4()}")
+    with one.control() as terra:
+        terra.client.post(f"/_control/users/{user_id}/data", json={"type": "daily"}).raise_for_status()
+        kept = eventually(lambda: keys_of(one, bucket, user_id))
+        one.configure(DataDeliveries="ignore", QuietAfterDays="0")
+        one.deploy()
+        one.warm_up()
+        assert "PayloadsBucket" not in one.outputs()
+        assert not {"PublishData", "FetchPayload", "AnnounceData", "CreateReplay"} & one.aliases().keys()
+        sent = terra.client.post(f"/_control/users/{user_id}/data", json={"type": "sleep"}).raise_for_status()
+        assert [each["state"] for each in sent.json()["deliveries"]] == ["delivered"]
+    assert keys_of(one, bucket, user_id) == kept
 
 
 def test_safe_deployments_switched_on_use_the_aliases_everywhere(one: Deployment, tmp_path: Path) -> None:

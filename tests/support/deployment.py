@@ -170,6 +170,12 @@ class Deployment:
         pages = client.get_paginator("scan").paginate(TableName=table or self.outputs()["ConnectionsTable"])
         return {item["user_id"]["S"]: item for page in pages for item in page["Items"]}
 
+    def days_of_data(self) -> set[str]:
+        """Return the keys of the days of the last data in Sessions."""
+        pages = self.account.client("dynamodb").get_paginator("scan").paginate(TableName=self.resource("Sessions"))
+        found = {item["session_id"]["S"] for page in pages for item in page["Items"]}
+        return {name for name in found if name.startswith("data:")}
+
     def delete(self) -> None:
         """Run `sam delete` as docs/deploying.md shows it."""
         name = self.stack_name

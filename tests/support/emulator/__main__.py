@@ -15,7 +15,7 @@ from ministack import app
 from ministack.services import cloudformation
 
 from terra_simulator.origin_guard import OriginGuard
-from tests.support.emulator import http_api, loops, notifications, resources, stacks, transform, versions
+from tests.support.emulator import buckets, http_api, loops, notifications, resources, stacks, transform, versions
 
 if TYPE_CHECKING:
     from terra_simulator.origin_guard import Receive, Scope, Send
@@ -59,7 +59,7 @@ def api_behind(url: str) -> str | None:
 
 def main() -> None:
     """Serve on the loopback address until a signal ends it."""
-    for part in (http_api, loops, notifications, resources, stacks, transform, versions):
+    for part in (buckets, http_api, loops, notifications, resources, stacks, transform, versions):
         part.install()
     ports = [int(port) for port in sys.argv[1:]]
     config = Config()
