@@ -98,26 +98,59 @@ def test_a_crash_at_any_step_loses_no_payload_and_announces_it_under_one_event_i
     """Also if Terra signs its retries again, and if the URL has expired when the second message is received."""
     user_id, t = new_user_id(), now_s() - 60
     body = ping(fetches, name := site.put(daily(user_id)))
-    first, again = webhook(body, t=t), webhook(body, t=t + 30)
+    first, again = (webhook(body, t=each, ordering=(t - 1) * 1000) for each in (t, t + 30))
     for point in (f"{SEND}:after", f"{WRITE}:after"):
         assert fetches.handlers.run(
             "terra_webhook", first.event(), kill(point), environment=fetches.environment
         ).was_killed
     assert fetches.handlers.run("terra_webhook", again.event(), environment=fetches.environment).status == 200
-    messages = fetches.messages()
-    assert len(messages) == 3
+    messages = sorted(fetches.messages(), key=signed_at)
+    assert [signed_at(each) - t for each in messages] == [0, 0, 30]
 
     crashed = fetches.handlers.run(
         "fetch_payload", event_of(messages[0]), kill("dynamodb.PutItem:before"), environment=fetches.environment
     )
     assert crashed.was_killed
-    assert outcomes(fetches.fetch(messages[0])) == ["fetched"]
+    assert outcomes(fetches.fetch(messages[2])) == ["fetched"]
     del site.responses[name]
-    assert outcomes(fetches.fetch(*messages[1:])) == ["known", "known"]
+    assert outcomes(fetches.fetch(*messages[:2])) == ["known", "known"]
+    assert fetches.s3.list_objects_v2(Bucket=fetches.bucket, Prefix=f"p/{user_id}/")["KeyCount"] == 1
     [pointer] = [each for each in fetches.pointers() if each.get("user_id") == user_id]
     assert (pointer["type"], pointer["records"], pointer["provider"]) == ("daily", 1, "FITBIT")
     assert (pointer["first_day"], pointer["last_day"]) == ("2026-11-25", "2026-11-25")
     assert fetches.dead() == []
+
+
+def signed_at(message: str) -> int:
+    return int(json.loads(message)["delivery"]["signed_at"])
+
+
+FETCH_POINTS = [
+    "dynamodb.GetItem:before",
+    "dynamodb.GetItem:after",
+    "s3.PutObject:before",
+    "s3.PutObject:after",
+    "dynamodb.PutItem:before",
+    "dynamodb.PutItem:after",
+    "return",
+]
+
+
+@pytest.mark.parametrize("point", FETCH_POINTS)
+def test_after_a_crash_of_a_fetch_its_message_is_received_again_and_the_payload_is_kept_once(
+    fetches: Fetching, webhook: Make, site: Site, point: str
+) -> None:
+    user_id = new_user_id()
+    [message] = ordered(fetches, webhook, ping(fetches, site.put(daily(user_id))))
+    rules = (kill(point), NO_RECEIPTS)
+    run = fetches.handlers.run("fetch_payload", event_of(message), *rules, environment=fetches.environment)
+    assert run.was_killed
+    assert run.points == FETCH_POINTS[: FETCH_POINTS.index(point) + 1]
+    is_recorded = point in FETCH_POINTS[-2:]
+    assert outcomes(fetches.fetch(message)) == ["known" if is_recorded else "fetched"]
+    [pointer] = [each for each in fetches.pointers() if each.get("user_id") == user_id]
+    listed = fetches.s3.list_objects_v2(Bucket=fetches.bucket, Prefix=f"p/{user_id}/")["Contents"]
+    assert [each["Key"] for each in listed] == [pointer["key"]]
 
 
 def ordered(fetches: Fetching, webhook: Make, *pings: dict[str, Any]) -> list[str]:

@@ -6,7 +6,8 @@ r/<pseudonym of reference_id>/<type>/<time>-<digest>.json.gz  a report, which na
 n/<type>/<time>-<digest>.json.gz, ...bin.gz                   without a user; .bin if it is not JSON
 ```
 
-`time` is `t` of the signature in Unix milliseconds, in 15 digits, so that a listing is in order. `digest` is the
+`time` is `t` of the signature in Unix milliseconds, in 15 digits, so that a listing is in order; of a ping it is the
+second of its position. `digest` is the
 beginning of the hash of what was signed. Both are signed: a captured body has one key, whatever its other headers say.
 """
 
@@ -117,7 +118,7 @@ class DataDelivery:
         Args:
             payload: the facts about its body.
             signed: the hash that identifies the delivery: `webhooks.delivery.Delivery.signed`, or `ping_digest`.
-            signed_at: `t`, in Unix seconds.
+            signed_at: the time of its key, in Unix seconds: `t`, or that of a ping's position.
             position: the event's position.
             pseudonym: that of the payload's `reference_id`, if it has one.
             trace_id: Terra's id of the delivery.

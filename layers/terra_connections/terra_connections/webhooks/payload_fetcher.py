@@ -68,12 +68,17 @@ class PayloadFetcher:
         return Fetched(FETCHED, kept)
 
     def _delivery(self, announced: Announced, download: Download) -> DataDelivery:
+        """Return the delivery, whose key has the time of the position.
+
+        Terra may sign a retry of a ping again, and both messages may be fetched, but they have the same ordering
+        timestamp: with `t`, the payload would be stored under two keys.
+        """
         payload = _of_its_user(download.payload, announced)
         reference_id = payload.reference_id
         return DataDelivery.of(
             payload,
             signed=announced.digest,
-            signed_at=announced.signed_at,
+            signed_at=announced.position // 1000,
             position=announced.position,
             pseudonym=None if reference_id is None else self.pseudonyms.in_keys(reference_id),
             trace_id=announced.trace_id,
