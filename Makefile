@@ -52,6 +52,10 @@ flat-cost: setup-tests ## measure requests with 1,000 and with 100,000 connectio
 	@.venv/bin/python -m local.stack --fetch-only
 	@.venv/bin/python -m benchmarks.flat_cost $(if $(SIZES),--sizes $(SIZES)) $(addprefix --rounds ,$(ROUNDS)) $(if $(WRITE),--write)
 
+data-soak: setup-tests ## deliver data while functions are killed and services stop, and check that nothing is lost (DELIVERIES=100000, SEED)
+	@.venv/bin/python -m local.stack --fetch-only
+	@.venv/bin/python -m benchmarks.data_soak $(addprefix --deliveries ,$(DELIVERIES)) $(addprefix --seed ,$(SEED))
+
 costs: setup-tests ## compute docs/costs.md (MEASURE=1 measures what requests consume first)
 	@.venv/bin/python -m local.stack --fetch-only
 	@PYTHONPATH=layers/terra_connections .venv/bin/python -m benchmarks.costs $(if $(MEASURE),--measure)

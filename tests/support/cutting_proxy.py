@@ -33,6 +33,8 @@ class CuttingProxy:
         self._listening.setblocking(True)  # noqa: FBT003 - the name of the method says it
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self.has_failed = threading.Event()
+        self.requests: list[bytes] = []
+        """Everything that clients have sent, in parts."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -60,6 +62,7 @@ class CuttingProxy:
         is_last = threading.Event()
         with suppress(OSError):
             while chunk := client.recv(CHUNK):
+                self.requests.append(chunk)
                 # The rest of the failing request still goes on: it often comes in a second chunk.
                 if self.has_failed.is_set() and not is_last.is_set():
                     return

@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -78,17 +79,19 @@ class DataListener:
         self._queue_url = queue_url
         self._received: list[Event] = []
 
-    def all(self) -> list[Event]:
-        """Return all events so far."""
-        while True:
-            response = self._client.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10)
-            found = response.get("Messages", [])
+    def take(self) -> Iterator[Event]:
+        """Yield the events that have arrived since the last call."""
+        receive = partial(self._client.receive_message, QueueUrl=self._queue_url, MaxNumberOfMessages=10)
+        while found := receive().get("Messages", []):
             for message in found:
                 self._client.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
                 assert HEALTH_DATA not in message["Body"]
-                self._received.append(json.loads(message["Body"]))
-            if not found:
-                return self._received
+                yield json.loads(message["Body"])
+
+    def all(self) -> list[Event]:
+        """Return all events so far."""
+        self._received += self.take()
+        return self._received
 
     def of(self, user_id: str, type_: str = "data_received") -> list[Event]:
         """Return the details of the events of one type about a user."""
