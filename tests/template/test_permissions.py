@@ -87,7 +87,7 @@ def test_only_functions_that_send_to_their_own_queue_may_invoke_themselves(resou
         for name, resource in resources.items()
         if resource["Type"] == "AWS::Lambda::Function" and resource["Properties"].get("RecursiveLoop") == "Allow"
     }
-    assert loops == allowed == {"AnnounceData", "SweepPage"}
+    assert loops == allowed == {"AnnounceData", "RunBackfill", "SweepPage"}
 
 
 def reads(resources: Resources, function: str, queue: str) -> bool:

@@ -210,8 +210,9 @@ def test_every_queue_is_encrypted_and_has_a_dead_letter_queue_with_an_alarm(temp
     assert dead_letter_queues == watched
 
 
-WITHOUT_USER_IDS = {"UnpublishedData", "UnpublishedEvents"}
-"""Queues whose messages contain no user_id: for a failed stream record, Lambda sends only its position."""
+WITHOUT_USER_IDS = {"DeadBackfills", "UnpublishedData", "UnpublishedEvents"}
+"""Queues whose messages contain no user_id: for a failed stream record, Lambda sends only its position. A step of a
+backfill has the id of the backfill."""
 
 
 def test_queues_keep_messages_with_user_ids_for_at_most_two_days(template: Template) -> None:

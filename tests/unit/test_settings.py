@@ -51,6 +51,9 @@ READERS: list[Callable[[], object]] = [
     settings.BrandSettings.read,
     settings.CallerSettings.read,
     settings.announcements_queue_url,
+    settings.backfill_on_connect_days,
+    settings.backfill_window_days,
+    settings.backfills_queue_url,
     settings.dead_fetches_queue_url,
     settings.deliveries_table,
     settings.event_bus_name,
@@ -68,7 +71,7 @@ READERS: list[Callable[[], object]] = [
     settings.quiet_after_days,
     settings.WebhookSettings.read,
     lambda: settings.TerraSettings.read(is_local=settings.ApiSettings.read().is_local),
-    *(lambda name=name: settings.user_limit(name) for name in ("syncs", "mobile-tokens", "erasures")),
+    *(lambda name=name: settings.user_limit(name) for name in ("backfills", "syncs", "mobile-tokens", "erasures")),
 ]
 
 
@@ -149,7 +152,14 @@ def test_the_error_names_a_missing_variable(monkeypatch: pytest.MonkeyPatch, nam
 
 MAY_BE_EMPTY = {
     *("BRAND_COLOR", "BRAND_LOGO", "BRAND_NAME", "OIDC_AUDIENCE", "OIDC_ISSUER", "OIDC_JWKS_URL"),
-    *("ANNOUNCEMENTS_QUEUE_URL", "PAYLOADS_BUCKET", "PAYLOAD_FETCHES_QUEUE_URL", "PAYLOAD_URLS", "PUBLIC_BASE_URL"),
+    *(
+        "ANNOUNCEMENTS_QUEUE_URL",
+        "BACKFILLS_QUEUE_URL",
+        "PAYLOADS_BUCKET",
+        "PAYLOAD_FETCHES_QUEUE_URL",
+        "PAYLOAD_URLS",
+        "PUBLIC_BASE_URL",
+    ),
     "RETURN_TARGETS",
 }
 

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from terra_connections.data.backfill_store import BackfillStore
     from terra_connections.data.backfill_worker import BackfillWorker
     from terra_connections.data.publisher import DataPublisher
-    from terra_connections.data.receipts import ReceiptStore
     from terra_connections.data.quiet import LastDataStore, QuietWatch
+    from terra_connections.data.receipts import ReceiptStore
     from terra_connections.data.store import PayloadStore
     from terra_connections.reconciliation.queue import SweepQueue
     from terra_connections.reconciliation.store import SweepStore

@@ -19,7 +19,7 @@ def test_health_data_is_sent_to_s3_only_and_never_logged(
 ) -> None:
     user_id = new_user_id()
     report = {"reference_id": reference_id, "report_date": "2026-06-30", "results": [HEALTH_DATA]}
-    pushes = [
+    pushes: list[object] = [
         auth_event(user_id, reference_id),
         daily(user_id),
         {"type": "lab_report.completed", "event_id": HEALTH_DATA, "data": report},
@@ -27,7 +27,12 @@ def test_health_data_is_sent_to_s3_only_and_never_logged(
         {"type": "daily", "user": HEALTH_DATA, "data": [HEALTH_DATA]},
         f"<Observation>{HEALTH_DATA}</Observation>".encode(),
     ]
-    ping = {"type": "s3_payload", "status": "success", "url": "https://example.com/a", "expires_in": 300}
+    ping: dict[str, object] = {
+        "type": "s3_payload",
+        "status": "success",
+        "url": "https://example.com/a",
+        "expires_in": 300,
+    }
     with (
         failing_network(stack.dynamodb_url, "no such request") as database,
         failing_network(stack.aws_url, "no such request") as services,
@@ -39,7 +44,7 @@ def test_health_data_is_sent_to_s3_only_and_never_logged(
         }
         deliveries = [webhook(body) for body in (*pushes, {**ping, "note": HEALTH_DATA})]
         runs = [handlers.run("terra_webhook", each.event(), environment=environment) for each in deliveries]
-        forged = {**deliveries[1].headers, "x-terra-signature": f"t=1,v1={signed('wrong', b'', 1)}"}
+        forged: dict[str, object] = {**deliveries[1].headers, "x-terra-signature": f"t=1,v1={signed('wrong', b'', 1)}"}
         runs.append(
             handlers.run("terra_webhook", {**deliveries[1].event(), "headers": forged}, environment=environment)
         )

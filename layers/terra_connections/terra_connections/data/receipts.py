@@ -1,7 +1,7 @@
 """What was received for requests to Terra, in the table Sessions.
 
 ```text
-received  "request:<reference>"            received: a string set (`Received.parts`), heard_at, ttl
+received  "request:<reference>"            received: a string set (`Received.parts`), latest_at, ttl
 expected  "request:<reference>:expected"   expected: the number of chunks that Terra has announced, ttl
 ```
 
@@ -51,7 +51,7 @@ class ReceiptStore:
                 self._client.update_item(
                     TableName=self._table,
                     Key=_key(reference),
-                    UpdateExpression="ADD received :parts SET heard_at = :now, #ttl = :ttl",
+                    UpdateExpression="ADD received :parts SET latest_at = :now, #ttl = :ttl",
                     ConditionExpression="attribute_not_exists(received) OR size(received) < :most",
                     ExpressionAttributeNames={"#ttl": "ttl"},
                     ExpressionAttributeValues={
@@ -85,7 +85,7 @@ class ReceiptStore:
             expected = found.get(_name(_expected(reference)), {}).get("expected")
             if received or expected is not None:
                 parts = frozenset(received.get("received", ()))
-                result[reference] = Received(parts, received.get("heard_at", 0), expected)
+                result[reference] = Received(parts, received.get("latest_at", 0), expected)
         return result
 
 
