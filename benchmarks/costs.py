@@ -95,25 +95,35 @@ TERRA_PAGE: Final = 500
 """Users on a page of Terra's list."""
 THEIRS: Final = "sweep: a page of Terra's list"
 
-WITHOUT_A_ROUTE: Final = {"authorize", "publish_events", "reconcile", "sweep_page"}
+WITHOUT_A_ROUTE: Final = {
+    *("announce_data", "authorize", "fetch_payload", "publish_data", "publish_events", "reconcile", "run_backfill"),
+    "sweep_page",
+}
 PUBLIC: Final = {"auth_failure", "auth_retry", "auth_success", "terra_webhook"}
 READ_A_SECRET: Final = {
     *("auth_retry", "auth_success", "authorize", "create_mobile_token", "create_session", "disconnect"),
-    *("erase_person", "sweep_page", "sync_connections", "terra_webhook"),
+    *("erase_person", "run_backfill", "sweep_page", "sync_connections", "terra_webhook"),
 }
 MEASURED_INIT: Final = {"auth_failure", "auth_success", "create_session", "list_connections", "terra_webhook"}
 LOADS_LIKE: Final = {
+    "announce_data": "list_connections",
     "auth_retry": "auth_success",
     "authorize": "list_connections",
+    "create_backfill": "list_connections",
     "create_mobile_token": "create_session",
+    "create_replay": "list_connections",
     "disconnect": "auth_success",
     "erase_person": "create_session",
+    "fetch_payload": "auth_success",
+    "get_backfill": "list_connections",
     "get_connection": "list_connections",
     "get_facts": "list_connections",
     "get_session": "list_connections",
     "list_providers": "auth_success",
+    "publish_data": "list_connections",
     "publish_events": "list_connections",
     "reconcile": "list_connections",
+    "run_backfill": "create_session",
     "sweep_page": "auth_success",
     "sync_connections": "create_session",
 }

@@ -73,7 +73,7 @@ def test_a_month_of_data_costs_what_a_calculation_by_hand_gives() -> None:
 def test_a_fixed_cost_is_of_the_template(template: dict[str, Any]) -> None:
     usage = stored_usage()
     costly = bill(Month(1_000), usage, fixed())
-    optional = ("HasNotifyUrl", "MakeNotifyKey")
+    optional = ("HasNotifyUrl", "KeepsData", "MakeNotifyKey")
     resources = [each for each in template["Resources"].values() if each.get("Condition") not in optional]
     secrets = sum(resource["Type"] == "AWS::SecretsManager::Secret" for resource in resources)
     assert costly["Secrets Manager"] > 0.40 * secrets

@@ -73,8 +73,9 @@ class Bench:
         self.backfills = BackfillStore(self.dynamodb, tables.sessions, users)
         self.receipts = ReceiptStore(self.dynamodb, tables.sessions)
         self.queue = Queue()
+        self.http = transport.client()
         terra = TerraClient(
-            transport.client(),
+            self.http,
             api_url=f"{self.stack.terra_url}/api/v2",
             widget_url=f"{self.stack.terra_url}/api/widget/session",
             dev_id=self.stack.terra_dev_id,
@@ -118,8 +119,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(stack: Stack, dynamodb: "DynamoDBClient") -> Bench:
-    return Bench(stack, dynamodb)
+def bench(stack: Stack, dynamodb: "DynamoDBClient") -> Iterator[Bench]:
+    bench = Bench(stack, dynamodb)
+    yield bench
+    bench.http.close()
 
 
 @pytest.fixture

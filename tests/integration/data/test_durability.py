@@ -21,6 +21,8 @@ Make = Callable[..., Webhook]
 PUBLISH_POINTS = [
     "dynamodb.BatchGetItem:before",
     "dynamodb.BatchGetItem:after",
+    "dynamodb.BatchGetItem#2:before",
+    "dynamodb.BatchGetItem#2:after",
     "eventbridge.PutEvents:before",
     "eventbridge.PutEvents:after",
     "return",

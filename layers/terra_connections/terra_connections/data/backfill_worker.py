@@ -4,6 +4,7 @@ Each request is stored when Terra has accepted it. A step that is repeated conti
 repeats at most one request; its data then arrive twice, which the rule of positions makes harmless.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -145,7 +146,7 @@ def _costs(backfill: Backfill, progress: Iterable[Progress]) -> list[tuple[int, 
     ]
 
 
-def seconds_to_wait(spent: Sequence[tuple[int, int]], cost: int, *, now: float) -> float:
+def seconds_to_wait(spent: Sequence[tuple[int, int]], cost: int, *, now: float) -> int:
     """Return when the next request fits into Terra's budget of an hour; 0 if it does now.
 
     Args:
@@ -154,10 +155,11 @@ def seconds_to_wait(spent: Sequence[tuple[int, int]], cost: int, *, now: float) 
         now: the current time.
     """
     recent = sorted(each for each in spent if each[0] > now - _HOUR)
-    total, wait = sum(days for _, days in recent), 0.0
+    total, wait = sum(days for _, days in recent), 0
     for at, days in recent:
         if total + cost <= DAYS_PER_HOUR:
             break
         total -= days
-        wait = at + _HOUR - now
+        # Whole seconds, as the delays of SQS: a fraction would be lost, and the request tried again at once.
+        wait = math.ceil(at + _HOUR - now)
     return wait
