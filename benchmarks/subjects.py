@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import httpx
 
-from benchmarks.execution import Subject
+from benchmarks.execution import Subject, WrongAnswerError
+from benchmarks.figures import KEPT
 from benchmarks.tables import make_tables
 from local import database
 from tests.support.api import connections_of
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from local.testing import Stack
 
 BASELINE: Final = "baseline"
+BARE: Final = "bare: kept data"
+"""The two calls of a kept delivery, made with boto3 from the same layer."""
 PEER: Final = ROOT / "benchmarks" / "peer"
 
 Event = dict[str, Any]
@@ -56,6 +59,17 @@ class Events:
         user = {"user_id": self._succeeded.user_id, "provider": "FITBIT", "reference_id": self.reference_id}
         data = {"type": "daily", "user": user, "version": "2022-03-16", "data": [{"n": str(uuid4())}]}
         return self._signed(data).event()
+
+    def payload(self) -> Event:
+        """A webhook with data of 16 KB: heart rates of a day."""
+        user = {"user_id": self._succeeded.user_id, "provider": "FITBIT", "reference_id": self.reference_id}
+        metadata = {"start_time": "2026-11-01T00:00:00+00:00", "end_time": "2026-11-01T23:59:00+00:00"}
+        samples = [
+            {"timestamp": f"2026-11-01T{minute // 10:02}:{minute % 10 * 6:02}:00.000000+00:00", "bpm": minute % 90 + 50}
+            for minute in range(235)
+        ]
+        record = {"metadata": metadata, "heart_rate_data": {"detailed": {"hr_samples": samples}}, "n": str(uuid4())}
+        return self._signed({"type": "daily", "user": user, "version": "2022-03-16", "data": [record]}).event()
 
     def success(self) -> Event:
         """The redirect of a user whose connection is known."""
@@ -117,7 +131,17 @@ def subjects(stack: Stack, built: Path, peer_packages: Path, tls: Tls) -> list[S
         environment = tls.environment(variables[function], layers[1])
         peer = Subject(f"peer: {name}", [PEER, peer_packages], peer_environment, peer_event, status)
         measured += [Subject(name, [folder, *layers], environment, event, status, peer=peer.name), peer]
-    return measured
+    if stack.payloads is None:
+        message = "The local stack must keep data deliveries."
+        raise WrongAnswerError(message)
+    kept = {**variables["terra_webhook"], "PAYLOADS_BUCKET": stack.payloads["bucket"]}
+    environment = tls.environment(kept, layers[1])
+    webhook = [built / "TerraWebhook", *layers]
+    return [
+        *measured,
+        Subject(KEPT, webhook, environment, events.payload, 200, peer=BARE),
+        Subject(BARE, [ROOT / "benchmarks" / "bare_keep", layers[1]], environment, events.payload, 200),
+    ]
 
 
 def packages_of(folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """The benchmark's figures, computed from its runs."""
 
 from benchmarks.execution import Run
-from benchmarks.figures import PEER_LIMIT, Figures, cold, goals, plot, report_table, warm_cpu
+from benchmarks.figures import KEPT, PEER_LIMIT, Figures, cold, goals, plot, report_table, warm_cpu
 
 
 def run(init: float, *, cpu: float = 2.0) -> Run:
@@ -43,3 +43,12 @@ def test_the_goals_limit_cold_starts_to_the_peer_and_webhooks_to_the_baseline() 
     to_peer, to_baseline = goals([slow, fast]).splitlines()
     assert to_peer.endswith("**missed** (create_session: 0.68).")
     assert to_baseline.endswith("reached (0.50).")
+
+
+def test_the_goal_of_a_kept_delivery_limits_its_time_and_its_processor_time() -> None:
+    webhook = Figures("terra_webhook", FUNCTION, BASELINE, PEER)
+    for cpu, verdict in ((2.2, "reached (p50: 1.00, CPU: 1.10)."), (2.3, "**missed** (p50: 1.00, CPU: 1.15).")):
+        kept = Figures(KEPT, [run(900.0, cpu=cpu)] * 3, BASELINE, [run(100.0)] * 3)
+        to_peer, _, to_bare = goals([webhook, kept]).splitlines()
+        assert to_peer.endswith("(terra_webhook: 0.50).")
+        assert to_bare.endswith(verdict)
