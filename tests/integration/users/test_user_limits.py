@@ -7,9 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.api import create_session, decide
+from tests.support.api import connections_of, create_session, decide
 from tests.support.handlers import Handlers, Run, http_event
 from tests.support.terra import Terra
+from tests.support.waiting import eventually
 
 LIMITS = {
     "sync_connections": ("/connections/sync", "SYNCS_PER_USER_PER_MINUTE", 60),
@@ -76,6 +77,26 @@ def test_an_erasure_does_not_reset_the_limits(
     send_request(handlers, function, reference_id, limit=1)
     assert api.post("/erasures", json={"reference_id": reference_id}).status_code == httpx.codes.NO_CONTENT
     assert is_rejected(send_request(handlers, function, reference_id, limit=1), window)
+
+
+def backfill(handlers: Handlers, reference_id: str, *, limit: int) -> Run:
+    body = {"reference_id": reference_id, "types": ["daily"], "from": "2026-06-01", "to": "2026-06-07"}
+    event = http_event("POST", "/backfills", body=json.dumps(body))
+    return handlers.run("create_backfill", event, environment={"BACKFILLS_PER_USER_PER_HOUR": str(limit)})
+
+
+def test_backfills_of_a_connected_user_are_limited_also_after_an_erasure(
+    handlers: Handlers, api: httpx.Client, browser: httpx.Client, reference_id: str, user_id: str
+) -> None:
+    assert connections_of(api, reference_id)[0]["user_id"] == user_id
+    wait_for_window(3600)
+    assert backfill(handlers, reference_id, limit=1).status == 202
+    assert is_rejected(backfill(handlers, reference_id, limit=1), 3600)
+    assert backfill(handlers, reference_id, limit=0).status == 202
+    assert api.post("/erasures", json={"reference_id": reference_id}).status_code == httpx.codes.NO_CONTENT
+    assert browser.get(decide(create_session(api, reference_id)["auth_url"], "allow")).status_code in {200, 303}
+    eventually(lambda: connections_of(api, reference_id))
+    assert is_rejected(backfill(handlers, reference_id, limit=1), 3600)
 
 
 def start(handlers: Handlers, reference_id: str, limit: int) -> Run:
