@@ -64,19 +64,15 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         "trace_id": {"S": trace_id},
         "ttl": ttl,
     }
-    dynamodb.transact_write_items(
-        TransactItems=[
-            *(
-                {
-                    "Put": {
-                        "TableName": table,
-                        "Item": {"delivery_id": {"S": delivery_id}, **item},
-                        "ConditionExpression": "attribute_not_exists(delivery_id)",
-                    }
-                }
-                for delivery_id in (f"trace:{trace_id}", f"signed:{digest}")
-            ),
-            {"Put": {"TableName": table, "Item": pointer}},
-        ]
-    )
+    writes: list[Any] = [
+        {
+            "Put": {
+                "TableName": table,
+                "Item": {"delivery_id": {"S": delivery_id}, **item},
+                "ConditionExpression": "attribute_not_exists(delivery_id)",
+            }
+        }
+        for delivery_id in (f"trace:{trace_id}", f"signed:{digest}")
+    ]
+    dynamodb.transact_write_items(TransactItems=[*writes, {"Put": {"TableName": table, "Item": pointer}}])
     return {"statusCode": 200, "body": '{"status": "accepted"}'}
