@@ -327,7 +327,7 @@ def _delivery(delivery: Delivery, reference_id: str) -> str:
     else:
         body = json.dumps(readable(delivery.body), indent=1, ensure_ascii=False)
     return f"""<article>
-<h4>{escape(delivery.type or "no type")} <span class="state {style}">{state}</span></h4>
+<h4>{escape(_title(delivery))} <span class="state {style}">{state}</span></h4>
 <p class="soft"><time datetime="{at.isoformat()}">{at:%H:%M:%S} UTC</time>{escape(_subject(delivery))}</p>
 <p>{escape(_attempts(delivery))}{escape(_result(delivery))}</p>
 <details><summary>Body</summary>
@@ -335,6 +335,12 @@ def _delivery(delivery: Delivery, reference_id: str) -> str:
 <pre>{escape(body)}</pre></details>
 <form method="post">{hidden}<div class="buttons">{_buttons(buttons)}</div></form>
 </article>"""
+
+
+def _title(delivery: Delivery) -> str:
+    """The type; of an announced payload also its own type."""
+    type_ = delivery.type or "no type"
+    return f"{type_} of {delivery.event_type}" if delivery.event_type else type_
 
 
 def _attempts(delivery: Delivery) -> str:
