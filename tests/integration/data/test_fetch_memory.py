@@ -15,14 +15,22 @@ from tools.environment import ROOT
 
 LARGE = 100_000_000
 _PROGRAM = """
-import json, resource, sys
+import json, re, resource, sys
 from datetime import timedelta
+from pathlib import Path
 import boto3
 from terra_connections.data.delivery import DataDelivery
 from terra_connections.data.download import downloaded
 from terra_connections.data.payload_urls import PayloadUrl
 from terra_connections.data.safe_get import safe_get
 from terra_connections.data.store import PayloadStore
+
+def peak():
+    # Linux: the peak in getrusage begins with that of the parent.
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\\s+([0-9]+) kB", status.read_text())[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: bytes
 
 port, endpoint, bucket = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 store = PayloadStore(boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1"), bucket)
@@ -34,7 +42,7 @@ for size in map(int, sys.argv[4:]):
         facts = download.payload
         store.put_file(DataDelivery.of(facts, signed="0" * 64, signed_at=1, position=1, pseudonym=None, trace_id=None,
                                        terra_reference=None), download.file)
-    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    peaks.append(peak())
 print(json.dumps({"peaks": peaks, "bytes": facts.bytes, "type": facts.type, "records": facts.records}))
 """
 

@@ -12,6 +12,7 @@ import pytest
 
 from local.testing import Stack
 from terra_connections.connections.store import ConnectionStore
+from terra_connections.data.backfill_store import BackfillStore
 from terra_connections.erasure.deadline import Deadline
 from terra_connections.erasure.user import erase_user
 from terra_connections.errors import ErasureUnfinished, TerraUnavailable
@@ -243,6 +244,7 @@ def erase_in_process(stack: Stack, users: UserStore, dynamodb: "DynamoDBClient")
             connections=connections,
             users=users,
             payloads=None,
+            backfills=BackfillStore(dynamodb, table, users),
         )
 
 

@@ -117,7 +117,7 @@ def test_any_other_type_is_recorded_and_changes_no_connection(
         assert delivery.post(browser).json() == {"status": "accepted"}
         assert [record["type"] for record in tables.deliveries(delivery.keys)] == [type_] * 2
     assert tables.connection(user_id) == known
-    pointers = parse(delivery.body, Position(0)).has_data
+    pointers = parse(delivery.body, Position(0)).is_data_delivery
     assert tables.count() == (*before[:2], before[2] + 2 * (2 + pointers))
 
 
