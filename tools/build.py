@@ -224,12 +224,15 @@ def reduce_botocore(folder: Path, services: Sequence[str]) -> None:
 
 
 def undocumented(content: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return JSON without texts named documentation; a member with that name that is not a text stays."""
+    """Return JSON without texts named documentation; a member with that name that is not a text stays.
+
+    botocore requires the texts of `clientContextParams`, which the model of S3 has.
+    """
     if isinstance(content, list):
         return [undocumented(value) for value in content]
     if isinstance(content, dict):
         return {
-            name: undocumented(value)
+            name: value if name == "clientContextParams" else undocumented(value)
             for name, value in content.items()
             if not (name == "documentation" and isinstance(value, str))
         }

@@ -115,3 +115,5 @@ def test_files_that_lambda_never_reads_are_removed(name: str) -> None:
 def test_documentation_texts_are_removed_and_members_of_that_name_are_kept() -> None:
     model = {"documentation": "text", "members": {"documentation": {"shape": "Text", "documentation": "text"}}}
     assert build.undocumented(model) == {"members": {"documentation": {"shape": "Text"}}}
+    required = {"clientContextParams": {"Accelerate": {"documentation": "text", "type": "boolean"}}}
+    assert build.undocumented(required) == required
