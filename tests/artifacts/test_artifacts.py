@@ -198,8 +198,11 @@ for service in services:
                       for name in model.operation_names}
         pages = [client.can_paginate(name) for name in sorted(client.meta.method_to_api_mapping)]
         def respond(request, **kwargs):
-            recorded.append([request.method, request.url, str(request.body), request.headers["X-Amz-Target"]])
+            body = request.body.read() if hasattr(request.body, "read") else request.body  # S3: with a checksum
+            recorded.append([request.method, request.url, str(body), request.headers.get("X-Amz-Target")])
             text = b'{"__type": "com.amazonaws#ConditionalCheckFailedException", "message": "m"}'
+            if service == "s3":
+                text = b"<Error><Code>ConditionalRequestConflict</Code><Message>m</Message></Error>"
             return AWSResponse(request.url, 400, {"x-amzn-query-error": "A;Sender"}, Raw(text))
         client.meta.events.register("before-send", respond)
         for call, arguments in CALLS[service]:
