@@ -19,7 +19,8 @@ CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 PARTS = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs"),
     *("layers", "functions", "template.yaml", "deployer.yaml", "openapi.yaml", "samconfig.toml", "pyproject.toml"),
-    *("local", "simulator", "tools", "benchmarks", "examples", "tests", "Makefile", "requirements", ".ci", ".github"),
+    *("local", "simulator", "tools", "benchmarks", "examples", "tests", "Makefile", "requirements"),
+    *(".ci", ".github", ".vscode", ".devcontainer"),
 )
 SUFFIXES = {".py", ".md", ".in", ".js", ".html", ".css", ".json", ".toml", ".yaml", ".yml", ""}
 """Without .txt: locks, whose names of packages are not this project's. The Makefiles and .ci have no suffix."""
