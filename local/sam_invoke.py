@@ -26,14 +26,18 @@ EVENTS: Final = ROOT / "events"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the function and print its response."""
     parser = argparse.ArgumentParser(prog="python -m local.sam_invoke", description="Run a function by sam local.")
-    parser.add_argument("function", help="its folder, as create_session")
+    parser.add_argument("function", nargs="?", default="", help="its folder, as create_session")
     parser.add_argument("--directory", type=Path, default=ROOT / ".local", help="of the running stack")
     options = parser.parse_args(arguments)
+    if options.function not in (known := sorted(file.stem for file in EVENTS.glob("*.json"))):
+        what = f"There is no function {options.function}" if options.function else "No function is named"
+        sys.stderr.write(f"{what}: make invoke F=create_session. The functions are {', '.join(known)}.\n")
+        return 1
     try:
         stack = testing.read(options.directory)
         response = sam_local.invoke(options.function, event_of(options.function, stack), stack)
-    except FileNotFoundError as error:
-        sys.stderr.write(f"{error.filename} is missing: it takes an event in events/, and a running make sam-local.\n")
+    except FileNotFoundError:
+        sys.stderr.write("No stack is running here: run make sam-local, and try again in a second terminal.\n")
         return 1
     except StackError as error:
         sys.stderr.write(f"{error}\n")

@@ -19,9 +19,8 @@ import sys
 import time
 from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final
 
 from local import (
     aws_services,
@@ -39,12 +38,14 @@ from local.gateway import Gateway, StartError, TemplateError
 from local.gateway.template import BUCKET, EVENT_BUS, QUEUE, bucket_ids
 from local.processes import ProcessGroup, StackError, answers
 from local.sam_local import SamLocal
+from local.terminal import Terminal
 from tools import setup
 from tools.environment import ROOT, remove_aws_settings, variable, without_aws
+from tools.logs import TERMINAL_LOG
 from tools.progress import say, step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from local.gateway.template import Stack
 
@@ -55,8 +56,8 @@ PSEUDONYM_KEY: Final = "PseudonymKey"
 """The secret that the template creates also here; the others are parameters."""
 LOOPBACK: Final = "127.0.0.1"
 PARENT_INTERVAL: Final = 0.5
+TEMPLATE_INTERVAL: Final = 0.5
 PORT_RELEASE_TIMEOUT: Final = 8.0
-LOG_WIDTH: Final = 200
 
 
 @dataclass(frozen=True)
@@ -272,6 +273,7 @@ class Supervisor:
         # The simulator must not get another Terra's credentials.
         self._simulator_keys = self._keys if self._terra.is_simulator else own
         self._simulator_dev_id = self._terra.dev_id if self._terra.is_simulator else DEV_ID
+        self._template = options.template.read_bytes()
         self._tables = database.declared_tables(options.template)
         self._receivers = notifications.receivers(self._urls["DEMO_PORT"])
         self._message_ids = messages.physical_ids(options.template, self._urls["AWS_PORT"])
@@ -297,7 +299,8 @@ class Supervisor:
             processes = ProcessGroup(logs, inherited)
             ends.push_async_callback(processes.end)
             functions_log = ends.enter_context((logs / "functions.log").open("w"))
-            work = asyncio.create_task(self._work(processes, ends, FunctionLog(functions_log)))
+            own_log = ends.enter_context((self._directory / TERMINAL_LOG).open("w", encoding="utf-8"))
+            work = asyncio.create_task(self._work(processes, ends, Terminal(functions_log, own_log)))
             reasons = [work, asyncio.create_task(stop.wait())]
             if self._options.parent is not None:
                 reasons.append(asyncio.create_task(orphaned(self._options.parent)))
@@ -311,7 +314,7 @@ class Supervisor:
             with suppress(asyncio.CancelledError):
                 await work
 
-    async def _work(self, processes: ProcessGroup, ends: AsyncExitStack, log: FunctionLog) -> None:
+    async def _work(self, processes: ProcessGroup, ends: AsyncExitStack, terminal: Terminal) -> None:
         """Start all parts, then wait until one of them fails."""
         began = time.monotonic()
         say(f"Starting all parts; the functions run under Python {self._version} ...")
@@ -321,7 +324,7 @@ class Supervisor:
                 group.create_task(self._start_simulator(processes))
                 group.create_task(self._start_issuer(processes))
                 group.create_task(self._start_demo(processes))
-                api = group.create_task(self._start_api(processes, ends, log))
+                api = group.create_task(self._start_api(processes, ends, terminal))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         aws_url, control_url = self._urls["AWS_PORT"], ""
@@ -346,16 +349,18 @@ class Supervisor:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(processes.fail_when_one_ends())
+                goal = "sam-local" if self._options.sam else "run"
+                group.create_task(report_changes(self._options.template, self._template, goal, terminal.say))
                 if description["event_buses"]:
-                    group.create_task(messages.show(aws_url, say))
+                    group.create_task(messages.show(aws_url, terminal.say))
                     for receiver in self._receivers:
-                        group.create_task(notifications.deliver(aws_url, receiver, self._keys.notify_key, say))
+                        group.create_task(notifications.deliver(aws_url, receiver, self._keys.notify_key, terminal.say))
                 if isinstance(own := api.result(), Gateway) and not self._options.loads_on_demand:
                     group.create_task(self._load(own))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
-    async def _start_api(self, processes: ProcessGroup, ends: AsyncExitStack, log: FunctionLog) -> Gateway | SamLocal:
+    async def _start_api(self, processes: ProcessGroup, ends: AsyncExitStack, terminal: Terminal) -> Gateway | SamLocal:
         """Start the AWS services, whose secrets, queues and buses the functions need, and then the functions."""
         arns = await aws_services.start(
             processes,
@@ -369,7 +374,7 @@ class Supervisor:
         buses = database.declared(self._options.template, EVENT_BUS)
         self._data_queue = await asyncio.to_thread(data_consumer.subscribe, self._urls["AWS_PORT"], buses)
         try:
-            gateway = self._gateway(arns, log)
+            gateway = self._gateway(arns, terminal)
             if self._options.sam:
                 return await self._start_sam(processes, ends, gateway.stack)
             ends.push_async_callback(gateway.stop)
@@ -458,7 +463,7 @@ class Supervisor:
         child = await processes.start("demo", command, environment={**keys, **code}, directory=ROOT)
         await answers(child, f"{self._urls['DEMO_PORT']}/connected")
 
-    def _gateway(self, arns: Mapping[str, str], log: FunctionLog) -> Gateway:
+    def _gateway(self, arns: Mapping[str, str], terminal: Terminal) -> Gateway:
         self._parameters = {
             **{f"{name}Arn": arn for name, arn in arns.items() if name not in (PSEUDONYM_KEY, NOTIFY_KEY)},
             "TerraDevId": self._terra.dev_id,
@@ -514,7 +519,8 @@ class Supervisor:
                 "AWS_EC2_METADATA_DISABLED": "true",
                 **(recorded if self._options.records_aws_calls else {}),
             },
-            on_log=log,
+            on_log=terminal.log,
+            on_access=terminal.access,
         )
 
     def _description(self, engine: str, control_url: str) -> dict[str, object]:
@@ -584,56 +590,14 @@ Try it: open {self._urls["DEMO_PORT"]} in a browser. Or as a back end:
 """)
 
 
-class FunctionLog:
-    """Receives the functions' output: writes it to the log in full, and prints it in short."""
-
-    def __init__(self, log: TextIO) -> None:
-        self._log = log
-
-    def __call__(self, line: str) -> None:
-        """Process one line."""
-        self._log.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {line}\n")
-        self._log.flush()
-        if short := shorten(line):
-            say(short)
-
-
-# Fields of Powertools' Logger that are not printed on the terminal.
-HIDDEN_LOG_FIELDS: Final = frozenset(
-    {
-        "location",
-        "timestamp",
-        "service",
-        "function_name",
-        "function_arn",
-        "function_memory_size",
-        "cold_start",
-        "function_request_id",
-        "request_id",
-        "xray_trace_id",
-        "sampling_rate",
-        "level",
-        "message",
-    }
-)
-
-
-def shorten(line: str) -> str:
-    """Return a log line in short: without metrics and without constant fields."""
-    head, brace, rest = line.partition("{")
-    try:
-        found = json.loads(brace + rest) if brace else None
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        return line[:LOG_WIDTH]
-    if "_aws" in found:
-        return ""
-    fields = " ".join(
-        f"{name}={value}" for name, value in found.items() if name not in HIDDEN_LOG_FIELDS and value is not None
-    )
-    level = "" if found.get("level", "INFO") == "INFO" else f"{found['level']} "
-    return f"{head}{level}{found.get('message', '')} {fields}".rstrip()[:LOG_WIDTH]
+async def report_changes(template: Path, content: bytes, goal: str, report: Callable[[str], None]) -> None:
+    """Report each change of the template, of which the stack uses the content that it has read at the start."""
+    while True:
+        await asyncio.sleep(TEMPLATE_INTERVAL)
+        with suppress(OSError):  # an editor may replace the file
+            before, content = content, await asyncio.to_thread(template.read_bytes)
+            if content != before:
+                report(f"{template.name} has changed: press Ctrl-C and run make {goal} again to apply it.")
 
 
 async def orphaned(parent: int) -> None:

@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check the stage and run `sam deploy`."""
     parser = argparse.ArgumentParser(prog="make deploy", allow_abbrev=False)
     parser.add_argument("stage", nargs="?", default="", help="a stage of samconfig.toml")
+    parser.add_argument("--check", action="store_true", help="check the stage, and deploy nothing")
     for option in READ_HERE:
         parser.add_argument(option)
     options, more = parser.parse_known_args(arguments)
@@ -60,6 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stages.sign_in(stage)
         program = setup.sam_program()
         parameters, overrides = read(stage, program.parent / "python")
+        if options.check:
+            # On a terminal the deployment prompts for it.
+            if REQUIRED not in parameters and not sys.stdin.isatty():
+                dev_id(stage)
+            return 0
         if REQUIRED not in parameters:
             parameters[REQUIRED] = dev_id(stage)
             overrides.append(f'{REQUIRED}="{parameters[REQUIRED]}"')

@@ -50,8 +50,19 @@ class Stage:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def session(self) -> boto3.Session:
-        """Return a boto3 session with the deploying user's credentials."""
-        return boto3.Session(profile_name=self.profile, region_name=self.region)
+        """Return a boto3 session with the deploying user's credentials.
+
+        Raises:
+            StageError: no region is set. Every service would report that without the setting's name.
+        """
+        session = boto3.Session(profile_name=self.profile, region_name=self.region)
+        if session.region_name is None:
+            message = (
+                f"No AWS region is set: add it to [{self.name}.global.parameters] in samconfig.toml "
+                '(region = "eu-west-1", or yours), or set AWS_DEFAULT_REGION.'
+            )
+            raise StageError(message)
+        return session
 
 
 def read(name: str, config: Path = ROOT / "samconfig.toml") -> Stage:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from local.gateway.access import Access, OnAccess
 from local.gateway.authorizer import Authorizer
 from local.gateway.control import Control
 from local.gateway.http_server import HttpServer, listen
@@ -24,7 +25,7 @@ from local.gateway.template import Stack, read_stack
 from local.gateway.workers import Host, OnLog, Runtime, Workers
 from local.template_file import TemplateError
 
-__all__ = ["FunctionError", "Gateway", "StartError", "TemplateError"]
+__all__ = ["Access", "FunctionError", "Gateway", "StartError", "TemplateError"]
 
 _HOST: Final = "127.0.0.1"
 _INTEGRATION_TIMEOUT: Final = timedelta(seconds=30)  # API Gateway's own limit for an integration
@@ -51,6 +52,7 @@ class Gateway:
         directory: Path,
         environment: Mapping[str, str],
         on_log: OnLog,
+        on_access: OnAccess = lambda _access: None,
         byte_code: Path | None = None,
         workers_per_function: int = 4,
         reauthorize_every: timedelta | None = None,
@@ -72,6 +74,7 @@ class Gateway:
             environment: Variables for functions in addition to the template's and Lambda's. It overrides both.
             byte_code: Folder for the functions' compiled modules, shared by several stacks; in `directory` by default.
             on_log: Receives every line that a function prints and every error of the gateway.
+            on_access: Receives every request once its response is known.
             workers_per_function: How many invocations of one function run at once; more wait.
             reauthorize_every: How long authorizers' responses are cached; overrides the template.
             integration_timeout: How long a client waits for a function before it gets 503.
@@ -96,6 +99,7 @@ class Gateway:
         self._byte_code = byte_code or self._directory / "pycache"
         self._environment = dict(environment)
         self._on_log = on_log
+        self._on_access = on_access
         self._workers_per_function = workers_per_function
         self._reauthorize_every = reauthorize_every
         self._integration_timeout = integration_timeout
@@ -136,6 +140,7 @@ class Gateway:
             },
             integration_timeout=self._integration_timeout,
             on_log=self._on_log,
+            on_access=self._on_access,
         )
         self._server = HttpServer(front, listener)
 

@@ -1,6 +1,7 @@
 """The handling of a request by the API: preflight, route, authorizer, limits, function, response."""
 
 import json
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from http import HTTPStatus
@@ -10,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from local.gateway.access import Access, OnAccess, reference_id_of
 from local.gateway.authorizer import Authorizer, MalformedDecisionError
 from local.gateway.cors import Cors
 from local.gateway.event import (
@@ -45,6 +47,7 @@ class Front:
         authorizers: Mapping[str, Authorizer],
         integration_timeout: timedelta,
         on_log: OnLog,
+        on_access: OnAccess,
     ) -> None:
         self._api = Api(stack.api_id, stack.region, port)
         self._routes = Routes(stack.routes)
@@ -53,6 +56,7 @@ class Front:
         self._authorizers = authorizers
         self._integration_timeout = integration_timeout
         self._on_log = on_log
+        self._on_access = on_access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request."""
@@ -61,11 +65,21 @@ class Front:
             body = await read_body(request, BODY_LIMIT)
         except ClientDisconnect:
             return
-        response = await self._answer(request, body)
+        request_id, began = new_request_id(), time.perf_counter()
+        response = await self._answer(request, body, request_id)
+        self._on_access(
+            Access(
+                request_id,
+                request.method,
+                scope["raw_path"].decode("latin-1"),
+                response.status_code,
+                round((time.perf_counter() - began) * 1000),
+                reference_id_of(request, body or b"", response, getattr(request.state, "subject", None)),
+            )
+        )
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request, body: bytes | None) -> Response:
-        request_id = new_request_id()
+    async def _answer(self, request: Request, body: bytes | None, request_id: str) -> Response:
         response = self._cors.preflight(request) if self._cors is not None else None
         if response is None:
             response = await self._handle(request, body, request_id)
@@ -107,6 +121,7 @@ class Front:
             return internal_error()
         if not decision.is_authorized:
             return message(HTTPStatus.FORBIDDEN, "Forbidden")
+        request.state.subject = (decision.context or {}).get("reference_id")
         return with_authorizer(event, decision.context)
 
     async def _invoke(self, function: str, event: Event) -> Response:

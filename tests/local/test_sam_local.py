@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local import sam_local
+from local import sam_invoke, sam_local
 from local.relay import relay
 from tools.environment import ROOT
 
@@ -98,3 +98,20 @@ def test_a_missing_container_engine_is_reported_in_one_line(tmp_path: Path, dock
     assert (run.returncode, run.stdout, len(run.stderr.splitlines())) == (1, "", 1)
     assert "make run needs none" in run.stderr
     assert ("cannot connect" in run.stderr) == (docker is not None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "No function is named: make invoke F=create_session. The functions are announce_data, "),
+        (["create_sesion"], "There is no function create_sesion: make invoke F=create_session. The functions are "),
+        (["create_session"], "No stack is running here: run make sam-local"),
+    ],
+)
+def test_a_mistake_in_make_invoke_is_reported_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
+) -> None:
+    assert sam_invoke.main([*arguments, "--directory", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(expected)
+    assert error.count("\n") == 1

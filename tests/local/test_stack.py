@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -22,7 +23,6 @@ import pytest
 from local import database, testing
 from local.aws_services import CREDENTIALS
 from local.processes import StackError
-from local.stack import shorten
 from tests.support.processes import command_line, descendants, kill_with_descendants, wait_until_gone
 from tests.support.waiting import eventually
 from tools.environment import ROOT
@@ -391,17 +391,17 @@ def test_a_template_that_is_not_yaml_is_reported_in_one_line(launch: Launch, tmp
     assert f"{template}: while parsing" in output_text.splitlines()[-1]
 
 
-# --- output of the functions -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("line", "short"),
-    [
-        ('[F] {"level": "INFO", "message": "made", "status": 201, "service": "x"}', "[F] made status=201"),
-        ('[F] {"level": "ERROR", "message": "no", "cold_start": true}', "[F] ERROR no"),
-        ('[F] {"_aws": {"Timestamp": 1}, "Deliveries": 1}', ""),
-        ("[F] plain {text", "[F] plain {text"),
-    ],
-)
-def test_a_line_is_shortened_for_the_terminal(line: str, short: str) -> None:
-    assert shorten(line) == short
+def test_a_changed_template_is_reported_with_the_command_that_applies_it(launch: Launch, tmp_path: Path) -> None:
+    for name in ("functions", "layers"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    template = tmp_path / "template.yaml"
+    shutil.copy(ROOT / "template.yaml", template)
+    process = launch(tmp_path / "stack", variables={"DATABASE": "ministack"}, more=("--template", str(template)))
+    testing.wait_until_up(process, tmp_path / "stack")
+    output = tmp_path / "stack" / "output.txt"
+    line = "template.yaml has changed: press Ctrl-C and run make run again to apply it."
+    for number in (1, 2):
+        template.touch()  # without another content it is not a change
+        with template.open("a") as file:
+            file.write(f"# change {number}\n")
+        eventually(lambda number=number: output.read_text().count(line) == number)  # type: ignore[misc]

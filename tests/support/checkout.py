@@ -64,7 +64,7 @@ class Checkout:
 
     def command(self, goal: str, *arguments: str) -> list[str]:
         """Return the command line of a goal. What the copy has already, its environments and the build, is not made."""
-        ready = [option for done in ("python", "setup-local", "build") for option in ("-o", done)]
+        ready = [option for done in ("python", "setup-local", "check-stage", "build") for option in ("-o", done)]
         return ["make", "--no-print-directory", *ready, goal, *arguments]
 
     def make(self, goal: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from local.gateway import Gateway
+from local.gateway.access import OnAccess
 from local.gateway.workers import Runtime
 
 TEMPLATE = """
@@ -245,6 +246,7 @@ def serving(
     workers: int = 4,
     reauthorize_every: timedelta | None = None,
     integration_timeout: timedelta = timedelta(seconds=30),
+    on_access: OnAccess = lambda _access: None,
 ) -> Iterator[Running]:
     """Run a gateway for the stack at `root`."""
     log: list[str] = []
@@ -258,6 +260,7 @@ def serving(
         directory=root / "scratch",
         environment={"AWS_REGION": "eu-north-1", "AWS_ACCESS_KEY_ID": "local"},
         on_log=log.append,
+        on_access=on_access,
         workers_per_function=workers,
         reauthorize_every=reauthorize_every,
         integration_timeout=integration_timeout,

@@ -114,6 +114,7 @@ BUCKET = {
 """The actions for each property of the bucket that `resolve_s3` creates."""
 BUCKET_POLICY = {"s3:GetBucketPolicy", "s3:PutBucketPolicy"}
 SAM_COMMANDS = {
+    "make logs": {"cloudformation:ListStackResources", "logs:FilterLogEvents"},
     "sam logs": {"cloudformation:ListStackResources", "lambda:GetFunctionConfiguration", "logs:FilterLogEvents"},
     "sam sync": {
         *("cloudformation:CreateStack", "cloudformation:UpdateStack", "cloudformation:DescribeStackResource"),

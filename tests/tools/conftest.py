@@ -23,7 +23,7 @@ from tools import setup
 from tools.environment import ROOT
 from tools.terra import admin
 
-SERVICES = ("cloudformation", "cloudwatch", "s3", "secretsmanager", "sns", "sqs")
+SERVICES = ("cloudformation", "cloudwatch", "logs", "s3", "secretsmanager", "sns", "sqs")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -21,6 +21,7 @@ from local.aws_services import CREDENTIALS
 from local.testing import Stack
 from tests.support import cloudformation
 from tools import deploy, put_secrets, setup, stages
+from tools.doctor.__main__ import main as doctor
 from tools.doctor.stack import deployed as diagnosed
 from tools.environment import ROOT
 
@@ -128,6 +129,37 @@ def test_a_missing_dev_id_is_prompted_for(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("sys.stdin", io.StringIO())
     with pytest.raises(stages.StageError, match=r"TerraDevId is missing.*\[dev\.deploy\.parameters\]"):
         deploy.dev_id(in_stage([]))
+
+
+def test_a_missing_dev_id_is_reported_by_the_check_before_the_build(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stages, "sign_in", lambda _stage: None)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.delenv("TERRA_DEV_ID", raising=False)
+    assert deploy.main(["--check", "dev"]) == 1
+    assert capsys.readouterr().err.startswith("TerraDevId is missing: add it to parameter_overrides of [dev.deploy.")
+    monkeypatch.setenv("TERRA_DEV_ID", "mine")
+    assert deploy.main(["--check", "dev"]) == 0
+    assert deploy.main(["--check", "dev", "--guided"]) == 1
+
+
+@pytest.mark.parametrize("command", [deploy.main, put_secrets.main, lambda words: doctor(["--stage", *words])])
+def test_a_missing_region_is_reported_with_the_setting(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: Callable[[list[str]], int],
+) -> None:
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    assert command(["dev"]) != 0
+    error = capsys.readouterr().err
+    assert error.startswith("No AWS region is set: add it to [dev.global.parameters] in samconfig.toml")
+    assert "AWS_DEFAULT_REGION" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

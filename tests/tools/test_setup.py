@@ -94,6 +94,37 @@ def test_make_without_a_target_prints_the_targets() -> None:
         assert f"make {target} " in result.stdout
 
 
+GROUPS = ("Run", "Test", "Ship", "Operate", "Measure")
+PREREQUISITES = {"check-stage", "python", "setup-local", "setup-tests"}
+"""Goals that other goals need, and that no one runs by themselves."""
+WIDTH = 132
+
+
+def test_make_help_prints_every_goal_in_its_group() -> None:
+    printed = make("help").stdout
+    assert tuple(re.findall(r"^(\w+)$", printed, re.MULTILINE)) == GROUPS
+    for group, text in zip(GROUPS, printed.split("\n\n"), strict=True):
+        heading, *lines = text.splitlines()
+        assert heading == group
+        assert all(re.fullmatch(r"  make [a-z-]+ +\S.*", line) for line in lines), lines
+    makefile = (ROOT / "Makefile").read_text()
+    goals = re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
+    shown = re.findall(r"^  make ([a-z-]+) ", printed, re.MULTILINE)
+    missing = set(goals) - set(shown) - PREREQUISITES
+    assert not missing, f"write `goal: prerequisites ## Group: text`, with a group of {', '.join(GROUPS)}"
+    assert len(shown) == len(set(shown)) == len(goals) - len(PREREQUISITES)
+    assert max(len(line) for line in printed.splitlines()) <= WIDTH
+    columns = {found.end() for line in printed.splitlines() if (found := re.match(r"  make [a-z-]+ +", line))}
+    assert len(columns) == 1, "the texts begin in one column"
+
+
+def test_a_stage_is_checked_before_the_build() -> None:
+    lines = make("-n", "deploy", "STAGE=dev").stdout.splitlines()
+    parts = ("tools.deploy --check dev", "sam build", "tools.deploy dev")
+    order = [next(number for number, line in enumerate(lines) if part in line) for part in parts]
+    assert order == sorted(order)
+
+
 def test_a_malformed_stamp_is_ignored(tmp_path: Path) -> None:
     (tmp_path / setup.STAMP).write_text("{")
     assert setup.read_stamp(tmp_path) == {}
