@@ -90,7 +90,8 @@ def shape(value: object) -> object:
 
 def test_every_function_has_an_event_without_a_secret() -> None:
     functions = {handler.parent.name for handler in (ROOT / "functions").glob("*/handler.py")}
-    assert FILES.keys() == EXPECTED_RESULTS.keys() == functions
+    assert FILES.keys() == functions, "events/ has one event for each function"
+    assert EXPECTED_RESULTS.keys() == functions, "tests/support/events.py has the result of each function's event"
     text = json.dumps(FILES)
     assert "Bearer " not in text.replace("Bearer SERVICE_KEY", "")
     assert "v1=" not in text.replace("v1=SIGNATURE", "")

@@ -161,9 +161,10 @@ def test_every_function_and_every_queue_is_shown(body: dict[str, Any], template:
     functions = {f"${{{name}}}" for name in of_type(template, "AWS::Serverless::Function")}
     for name in ("Duration", "Errors", "Throttles"):
         found = Counter(each.dimensions["FunctionName"] for each in shown(body) if each.name == name)
-        assert found == Counter(functions), name
+        assert found == Counter(functions), f"the dashboard in template.yaml shows {name} of each function once"
     queues = {each.dimensions["QueueName"] for each in shown(body) if each.namespace == "AWS/SQS"}
-    assert queues == {f"${{{name}.QueueName}}" for name in of_type(template, "AWS::SQS::Queue")}
+    declared = {f"${{{name}.QueueName}}" for name in of_type(template, "AWS::SQS::Queue")}
+    assert queues == declared, "the dashboard in template.yaml shows each queue"
 
 
 def test_the_state_of_every_alarm_is_shown(body: dict[str, Any], template: Template) -> None:

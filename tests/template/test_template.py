@@ -46,7 +46,8 @@ def routes(functions: Functions) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def test_every_folder_is_a_function_and_every_function_a_folder(functions: Functions) -> None:
     folders = {f"functions/{path.parent.name}" for path in (ROOT / "functions").glob("*/handler.py")}
-    assert {function["CodeUri"] for function in functions.values()} == folders
+    there = {function["CodeUri"] for function in functions.values()}
+    assert there == folders, "each folder of functions/ is one function of template.yaml, and the other way round"
 
 
 def test_every_function_is_named_after_its_folder(functions: Functions) -> None:
@@ -110,7 +111,8 @@ def test_every_route_except_the_public_ones_has_the_authorizer(template: Templat
 
 def test_the_contract_and_the_template_have_the_same_routes(openapi: dict[str, Any], functions: Functions) -> None:
     promised = {f"{method.upper()} {path}" for path, item in openapi["paths"].items() for method in item}
-    assert promised == {path for _, path, _ in routes(functions)}
+    served = {path for _, path, _ in routes(functions)}
+    assert promised == served, "describe in openapi.yaml exactly the routes of template.yaml"
 
 
 def test_the_contract_has_no_security_exactly_on_the_public_routes(openapi: dict[str, Any]) -> None:
