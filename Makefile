@@ -29,7 +29,7 @@ reconcile: setup-local ## Run: start a sweep in the running local stack now, as 
 	@.venv/bin/python -m local.invoke reconcile
 
 data: setup-local ## Run: let the simulator send data: C="send sleep" (TERRA_PORT; C=--help lists the commands)
-	@.venv/bin/python -m terra_simulator.data_command --url http://127.0.0.1:$(or $(TERRA_PORT),4000) $(C)
+	@.venv/bin/python -m terra_simulator data --url http://127.0.0.1:$(or $(TERRA_PORT),4000) $(C)
 
 doctor: setup-local ## Operate: diagnose the running local stack, or a deployed one (STAGE=dev of samconfig.toml)
 	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.doctor $(addprefix --stage ,$(STAGE))

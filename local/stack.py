@@ -416,7 +416,7 @@ class Supervisor:
 
     async def _start_simulator(self, processes: ProcessGroup) -> None:
         url = self._urls["TERRA_PORT"]
-        command = [sys.executable, "-m", "terra_simulator", "--port", str(self._ports["TERRA_PORT"])]
+        command = [sys.executable, "-m", "terra_simulator", "serve", "--port", str(self._ports["TERRA_PORT"])]
         command += ["--dev-id", self._simulator_dev_id, "--webhook-url", f"{self._urls['API_PORT']}/webhooks/terra"]
         command += ["--retry-scale", str(self._options.retry_scale)]
         if not self._options.in_memory:

@@ -38,7 +38,7 @@ BYTE_CODE: Final = FUNCTIONS_VENV / "byte-code"
 REQUIREMENTS: Final = ROOT / "requirements"
 DEPENDENCIES: Final = [ROOT / "layers" / name for name in ("dependencies", "authorizer_dependencies")]
 BENCHMARKS: Final = [ROOT / "benchmarks" / name for name in ("peer",)]
-EXAMPLES: Final = [ROOT / "examples" / name for name in ("data_consumer/src",)]
+EXAMPLES: Final = [*(ROOT / "examples" / name for name in ("data_consumer/src",)), ROOT / "simulator"]
 STAMP: Final = "terra-connections.json"
 LOCKS: Final = (
     "uv",

@@ -70,6 +70,7 @@ def running(*arguments: str) -> Iterator[Terra]:
         "error",
         "-m",
         "terra_simulator",
+        "serve",
         "--port",
         "0",
         "--dev-id",

@@ -3,7 +3,6 @@
 import asyncio
 import datetime as dt
 import json
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from receiver import Arrival, Receiver
 from simulator_process import SIGNING_SECRET, Terra
 from terra_simulator import outbox
+from terra_simulator.clock import Clock
 from terra_simulator.data import bodies
 from terra_simulator.data.day import Day
 from terra_simulator.data.fit import crc
@@ -291,7 +291,7 @@ def test_finished_deliveries_are_dropped_when_their_bodies_take_too_much_memory(
     async def kept() -> list[str | None]:
         settings = Settings(public_url="http://127.0.0.1")
         sender = outbox.Outbox(
-            lambda: settings, Destinations, environment_secret="s", clock=time.time, on_change=lambda: None
+            lambda: settings, Destinations, environment_secret="s", clock=Clock(), on_change=lambda: None
         )
         for number in range(5):
             sender.emit([outbox.Webhook(type=str(number), body=b"x" * 1000)])

@@ -72,7 +72,7 @@ def test_stopping_does_not_wait_for_running_calls() -> None:
 
 
 def run(*arguments: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "terra_simulator", "--dev-id", "x", *arguments]
+    command = [sys.executable, "-m", "terra_simulator", "serve", "--dev-id", "x", *arguments]
     return subprocess.run(
         command,
         env={"PYTHONPATH": str(SOURCES), **environment},
@@ -92,15 +92,77 @@ def test_a_port_in_use_is_reported_in_one_line() -> None:
         ended = run("--port", str(port), environment=SECRETS)
 
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"Terra simulator: port {port} on 127.0.0.1 cannot be used")
+    assert ended.stderr.startswith(f"terra-simulator: port {port} on 127.0.0.1 cannot be used")
     assert ended.stderr.count("\n") == 1
 
 
-def test_a_missing_secret_is_reported_in_one_line() -> None:
-    ended = run("--port", "0", environment={"TERRA_SIMULATOR_API_KEY": "a"})
+def test_without_secrets_the_defaults_apply_and_are_printed() -> None:
+    command = [sys.executable, "-m", "terra_simulator", "serve", "--port", "0"]
+    for environment, shown in (
+        ({}, "  dev-id test-dev, API key test-api-key, signing secret test-signing-secret\n"),
+        ({"TERRA_SIMULATOR_API_KEY": "secret"}, "  dev-id test-dev, signing secret test-signing-secret\n"),
+    ):
+        with subprocess.Popen(
+            command, env={"PYTHONPATH": str(SOURCES), **environment}, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("Terra simulator on http://127.0.0.1:")
+            assert process.stdout.readline() == shown
+            process.terminate()
 
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == "Terra simulator: the environment variable TERRA_SIMULATOR_SIGNING_SECRET is not set\n"
+
+def test_it_ends_when_standard_input_ends() -> None:
+    command = [sys.executable, "-m", "terra_simulator", "serve", "--port", "0", "--stop-with-stdin"]
+    ended = subprocess.run(
+        command,
+        env={"PYTHONPATH": str(SOURCES)},
+        input="line\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--lose", "2"), "webhook_loss: Input should be less than or equal to 1"),
+        (("--duplicate", "0"), "webhook_copies: Input should be greater than or equal to 1"),
+        (("--host", "192.0.2.1"), "port 0 on 192.0.2.1 cannot be used"),
+        (("--time", "2026-07-01T12:00:00"), "add Z or another offset from UTC"),
+        (("--port", "70000"), "port 70000 on 127.0.0.1 cannot be used"),
+    ],
+)
+def test_invalid_options_are_reported_without_a_traceback(arguments: tuple[str, ...], message: str) -> None:
+    ended = run("--port", "0", *arguments, environment={})
+
+    assert ended.returncode in {1, 2}
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_faults_of_the_command_line_apply_to_every_webhook(receiver: Receiver) -> None:
+    with running("--webhook-url", receiver.url, "--duplicate", "--reorder", "0.5", "--seed", "1") as terra:
+        for number in range(10):
+            terra.connect(f"user-{number}")
+        arrivals = receiver.wait_for(20)
+        users = [each.event["user"]["reference_id"] for each in arrivals]
+        assert sorted(users) == sorted([f"user-{number}" for number in range(10)] * 2)
+        assert users != sorted(users)
+
+    with running("--webhook-url", receiver.url, "--lose") as terra:
+        for number in range(200):
+            terra.control("POST", "/users", {"reference_id": f"user-{number}"})
+        assert 0 < len(terra.control("GET", "/deliveries?state=lost")) < 60
+
+
+def test_another_name_of_this_machine_is_accepted_if_the_public_url_has_it() -> None:
+    with running("--public-url", "http://terra:4000", "--host", "0.0.0.0") as terra:  # noqa: S104
+        for host, status in (("terra:4000", 200), ("127.0.0.1", 200), ("evil.example", 403)):
+            assert terra.browser.get("/_control/health", headers={"Host": host}).status_code == status
+            assert terra.browser.get("/", headers={"Host": host}).status_code == status
 
 
 @pytest.mark.parametrize("content", [{"users": 7}, {"people": {}}], ids=["invalid", "of an earlier version"])
@@ -128,7 +190,7 @@ def test_https_needs_a_certificate_that_can_be_read(tmp_path: Path) -> None:
         "TERRA_SIMULATOR_API_KEY": "key",
         "TERRA_SIMULATOR_SIGNING_SECRET": "secret",
     }
-    command = [sys.executable, "-m", "terra_simulator", "--port", "0", "--dev-id", "dev", "--https-port", "0"]
+    command = [sys.executable, "-m", "terra_simulator", "serve", "--port", "0", "--dev-id", "dev", "--https-port", "0"]
     missing = ["--certificate", str(tmp_path / "none.pem"), "--certificate-key", str(tmp_path / "none.key")]
     for more, message in (([], "--https-port needs --certificate"), (missing, "cannot be read")):
         result = subprocess.run([*command, *more], env=environment, capture_output=True, text=True, check=False)

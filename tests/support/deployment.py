@@ -44,7 +44,7 @@ def running_terra(scratch: Path, *, webhook_url: str) -> Iterator[TerraAccount]:
     with listen("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
     account = TerraAccount(f"http://127.0.0.1:{port}", f"dev-{uuid4().hex[:8]}", uuid4().hex, uuid4().hex)
-    command = [sys.executable, "-m", "terra_simulator", "--port", str(port), "--dev-id", account.dev_id]
+    command = [sys.executable, "-m", "terra_simulator", "serve", "--port", str(port), "--dev-id", account.dev_id]
     command += ["--webhook-url", webhook_url, "--retry-scale", "0.01"]
     secrets = {"TERRA_SIMULATOR_API_KEY": account.api_key, "TERRA_SIMULATOR_SIGNING_SECRET": account.signing_secret}
     environment = {**everything(), **secrets}

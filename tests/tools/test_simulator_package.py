@@ -5,24 +5,49 @@ import sys
 import zipfile
 from pathlib import Path
 
-from tools.environment import ROOT
+import pytest
+
+from tools.environment import ROOT, everything
 from tools.setup import VENV
 
 
-def test_the_wheel_of_the_simulator_runs_on_its_own(tmp_path: Path) -> None:
-    wheels = tmp_path / "wheels"
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked wheel, as pip installs it."""
+    folder = tmp_path_factory.mktemp("simulator")
     # uv contains the build backend that the package names: nothing is downloaded.
-    build = [str(VENV / "bin/uv"), "build", "--offline", "--quiet", "--wheel", "--out-dir", str(wheels)]
+    build = [str(VENV / "bin/uv"), "build", "--offline", "--quiet", "--wheel", "--out-dir", str(folder)]
     subprocess.run([*build, str(ROOT / "simulator")], check=True)
-    (wheel,) = wheels.glob("*.whl")
+    (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "installed")
-    environment = {"PYTHONPATH": str(tmp_path / "installed")}
+        archive.extractall(folder / "installed")
+    return folder / "installed"
 
-    where = [sys.executable, "-c", "import terra_simulator; print(terra_simulator.__file__)"]
-    found = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert Path(found.stdout.strip()).is_relative_to(tmp_path)
 
-    command = [sys.executable, "-m", "terra_simulator", "--help"]
-    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert result.stdout.startswith("usage: terra-simulator")
+def run(installed: Path, *arguments: str) -> str:
+    """Run Python with the installed package, in a folder of its own."""
+    environment = {"PYTHONPATH": str(installed), "PATH": everything()["PATH"]}
+    command = [sys.executable, *arguments]
+    ended = subprocess.run(command, cwd=installed.parent, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_the_wheel_of_the_simulator_runs_on_its_own(installed: Path) -> None:
+    where = run(installed, "-c", "import terra_simulator; print(terra_simulator.__file__)").strip()
+    assert Path(where).is_relative_to(installed)
+    assert (Path(where).parent / "py.typed").exists()
+
+    command = "from importlib.metadata import entry_points as e; e(group='console_scripts')['terra-simulator'].load()()"
+    for arguments, start in (
+        (["--help"], "usage: terra-simulator"),
+        (["serve", "--help"], "usage: terra-simulator serve"),
+    ):
+        assert run(installed, "-c", f"import sys; sys.argv[1:] = {arguments}; {command}").startswith(start)
+
+
+def test_pytest_finds_the_plugin_of_the_wheel(installed: Path) -> None:
+    (installed.parent / "test_it.py").write_text(
+        "def test_it(terra):\n    assert terra.connect('alice', 'GARMIN').provider == 'GARMIN'\n"
+    )
+    assert "1 passed" in run(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py")

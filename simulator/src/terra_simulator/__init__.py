@@ -4,16 +4,21 @@ It behaves as Terra's published documentation, OpenAPI document and SDKs state (
 disagree or are silent, a setting chooses. Everything listens on 127.0.0.1. Modules: `users` (users and their
 connections), `events` (webhook bodies), `signature`, `schedule` and `outbox` (sending), `simulator` (Terra's rules),
 `rest`, `consent` with `pages`, `control`, `console` (HTTP), `calls` (what they share), `faults`, `journal`, `settings`,
-`state_file`, `destinations` (where webhooks go), `payloads` (what the URLs of `s3_payload` lead to), `data_feed` and
-`data_reads` (data of users, sent and requested), and the packages `data` (what they are) and `admin`: Terra's Admin API
-under `/api/v3/admin`.
+`state_file`, `clock`, `identifiers` (random, or by a seed), `destinations` (where webhooks go), `payloads` (what the
+URLs of `s3_payload` lead to), `data_feed` and `data_reads` (data of users, sent and requested), and the packages `data`
+(what they are) and `admin`: Terra's Admin API under `/api/v3/admin`. The package `commands` has the subcommands of
+`terra-simulator`. For tests there are `testing`, `pytest_plugin`, and `control_client`, which the commands use, too.
 
 The control API (JSON, no authentication, only from this machine; invalid input gets 400 with `error`):
 
 `GET /_control/health`
     200 when the simulator responds.
 `POST /_control/reset`
-    Delete users, deliveries, calls and faults, and reset changed settings.
+    Delete users, deliveries, calls and faults, and reset changed settings, the time and the sequence of a seed.
+`GET /_control/time`, `POST /_control/time`
+    The time, and whether it is stopped. Change it: at? (with an offset), or advance_s?; stopped?. Advancing makes every
+    attempt that becomes due, each at its own time, and waits for them. While the time is stopped, an event moves it by
+    a millisecond. `t` of signatures stays real, unless the setting signature_time is `simulated`.
 `GET /_control/settings`, `PATCH /_control/settings`
     Every field of `settings.Settings`, and webhook_url, webhook_delivery (push, ping) and signing_secret of the
     destination that the command line configures. The Admin API manages all destinations; a webhook goes to each that is
@@ -39,8 +44,8 @@ The control API (JSON, no authentication, only from this machine; invalid input 
     Send the same bytes once more, with their original trace id, ordering timestamp and signature:
     trace_id?, ordering_timestamp? (null: no header), sign_anew? (a new `t`), copies?, concurrent?. Returns such a list.
 `POST /_control/hold`, `POST /_control/release`
-    Hold the webhooks emitted from now on. Release: order? (fifo, reverse, or trace ids to send first), drop? (trace
-    ids to lose), keep_holding? (continue to hold; with trace ids in `order`, only those are sent). Waits for the
+    Hold the webhooks emitted from now on. Release: order? (fifo, reverse, shuffled, or trace ids to send first), drop?
+    (trace ids to lose), keep_holding? (continue to hold; with trace ids in `order`, only those are sent). Waits for the
     first attempts; returns the deliveries.
 `POST /_control/retry_now`
     Attempt every pending delivery once, now. Waits; returns the deliveries.

@@ -22,11 +22,12 @@ from terra_simulator.control import ControlApi, DataRequest, RefusedError
 from terra_simulator.data.diary import AMENDED, ENTERED_IN_ERROR
 from terra_simulator.data_feed import date_of
 from terra_simulator.data_reads import REQUESTED_TYPES
+from terra_simulator.identifiers import new_id
 from terra_simulator.origin_guard import is_foreign
 from terra_simulator.outbox import Delivery, Emission, copies
 from terra_simulator.providers import PROVIDERS
 from terra_simulator.simulator import LoginRequest, Simulator
-from terra_simulator.users import User, new_id
+from terra_simulator.users import User
 
 Form = Mapping[str, str]
 LONGEST_WAIT_S: Final = 3.0
@@ -99,7 +100,7 @@ class Console:
 
     def _guarded(self, endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def handle(request: Request) -> Response:
-            if is_foreign(request.scope["headers"], has_pages=True):
+            if is_foreign(request.scope["headers"], has_pages=True, names=self._terra.names):
                 return pages.refusal(
                     "Request rejected", "This page can only be used from this machine.", HTTPStatus.FORBIDDEN
                 )
@@ -267,7 +268,7 @@ class Console:
             now=self._terra.clock(),
             trace_id=trace_id,
             ordering_timestamp=earlier.ordering_timestamp,
-            is_signed_anew=False,
+            t=None,
         )
         return await self._run(self._terra.outbox.send(copies(again, 1), concurrently=False), "Resent.")
 

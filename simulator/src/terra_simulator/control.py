@@ -6,26 +6,29 @@ import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date as Date  # noqa: N812 - `date` is the name of the field
 from http import HTTPStatus
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from terra_simulator.admin.tokens import DEFAULT_SCOPES, AdminToken
+from terra_simulator.clock import milliseconds
 from terra_simulator.data.bodies import DATA_TYPES, FIELDS, RECORD_TYPES, set_value
 from terra_simulator.data.diary import AMENDED
 from terra_simulator.data_feed import date_of
 from terra_simulator.events import Body
 from terra_simulator.faults import Fault
+from terra_simulator.identifiers import new_id, shuffled
 from terra_simulator.origin_guard import is_foreign
 from terra_simulator.outbox import Delivery, Emission, as_bytes, copies, readable
 from terra_simulator.providers import PROVIDERS
 from terra_simulator.simulator import LoginRequest, Simulator
-from terra_simulator.users import User, new_id
+from terra_simulator.users import User, terra_time
 
 Endpoint = Callable[[Request], Awaitable[object]]
+MOST_ADVANCED_S: Final = 400 * 86_400.0
 
 
 class RefusedError(Exception):
@@ -82,7 +85,7 @@ class DeliveryRequest(ControlRequest):
                 raise RefusedError(message) from error
         return as_bytes(self.body)
 
-    def deliveries(self, *, now: float, destination_id: str | None) -> list[Delivery]:
+    def deliveries(self, *, now: float, t: int, destination_id: str | None) -> list[Delivery]:
         """Return the copies: identical bytes unless they are retried with a renewed `t`."""
         content = self.content()
         parsed = readable(content)
@@ -93,10 +96,10 @@ class DeliveryRequest(ControlRequest):
             body=content,
             created_at=now,
             ordering_timestamp=(
-                self.ordering_timestamp if "ordering_timestamp" in self.model_fields_set else int(now * 1000)
+                self.ordering_timestamp if "ordering_timestamp" in self.model_fields_set else milliseconds(now)
             ),
             reference=self.reference if "reference" in self.model_fields_set else new_id(),
-            t=self.t if self.t is not None or self.retry else int(now),
+            t=self.t if self.t is not None or self.retry else t,
             secrets=self.secrets or ([self.secret] if self.secret is not None else None),
             headers=self.headers,
             url=self.url,
@@ -118,9 +121,24 @@ class ResendRequest(ControlRequest):
 class ReleaseRequest(ControlRequest):
     """The held webhooks to send, and their order."""
 
-    order: Literal["fifo", "reverse"] | list[str] = "fifo"
+    order: Literal["fifo", "reverse", "shuffled"] | list[str] = "fifo"
     drop: list[str] = Field(default_factory=list)
     keep_holding: bool = False
+
+
+class TimeRequest(ControlRequest):
+    """A change of the time: at most one of `at` and `advance_s`, and whether time passes by itself afterwards."""
+
+    at: AwareDatetime | None = None
+    advance_s: float | None = Field(default=None, ge=0, le=MOST_ADVANCED_S)
+    stopped: bool | None = None
+
+    @model_validator(mode="after")
+    def _is_one_change(self) -> Self:
+        if self.at is not None and self.advance_s is not None:
+            message = "give at most one of at and advance_s"
+            raise ValueError(message)
+        return self
 
 
 class UserRequest(ControlRequest):
@@ -260,6 +278,8 @@ class ControlApi:
             ("POST", "/hold", self.hold),
             ("POST", "/release", self.release),
             ("POST", "/retry_now", self.retry_now),
+            ("GET", "/time", self.time),
+            ("POST", "/time", self.change_time),
             ("GET", "/logins", self.logins),
             ("POST", "/logins", self.add_login),
             ("POST", "/admin_tokens", self.add_admin_token),
@@ -281,7 +301,7 @@ class ControlApi:
 
     def _guarded(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def handle(request: Request) -> Response:
-            if is_foreign(request.scope["headers"]):
+            if is_foreign(request.scope["headers"], names=self._terra.names):
                 return JSONResponse({"error": "only from this machine"}, HTTPStatus.FORBIDDEN)
             try:
                 response = await endpoint(request)
@@ -367,7 +387,11 @@ class ControlApi:
         if fields.url is None and configured is None:
             message = "no webhook_url is set"
             raise RefusedError(message, HTTPStatus.CONFLICT)
-        deliveries = fields.deliveries(now=self._terra.clock(), destination_id=configured.id if configured else None)
+        deliveries = fields.deliveries(
+            now=self._terra.clock(),
+            t=self._terra.outbox.signing_time(),
+            destination_id=configured.id if configured else None,
+        )
         await self._terra.outbox.send(deliveries, concurrently=fields.concurrent)
         return _responses(deliveries)
 
@@ -386,7 +410,7 @@ class ControlApi:
             now=self._terra.clock(),
             trace_id=fields.trace_id,
             ordering_timestamp=fields.ordering_timestamp if has_timestamp else earlier.ordering_timestamp,
-            is_signed_anew=fields.sign_anew,
+            t=self._terra.outbox.signing_time() if fields.sign_anew else None,
         )
         deliveries = copies(again, fields.copies)
         await self._terra.outbox.send(deliveries, concurrently=fields.concurrent)
@@ -412,6 +436,8 @@ class ControlApi:
         chosen = [delivery for delivery in held if delivery.trace_id not in fields.drop]
         if fields.order == "reverse":
             chosen.reverse()
+        elif fields.order == "shuffled":
+            chosen = shuffled(chosen)
         elif isinstance(fields.order, list):
             positions = {trace_id: index for index, trace_id in enumerate(fields.order)}
             if fields.keep_holding:
@@ -424,6 +450,23 @@ class ControlApi:
         """Attempt every pending delivery once, and wait for the responses."""
         del request
         return [delivery.shown() for delivery in await self._terra.outbox.retry_now()]
+
+    async def time(self, request: Request) -> object:
+        """Return the time, and whether it is stopped."""
+        del request
+        return {"now": terra_time(self._terra.clock()), "stopped": self._terra.clock.is_stopped}
+
+    async def change_time(self, request: Request) -> object:
+        """Stop the time, move it or let it run; what becomes due is attempted, and waited for when it is advanced."""
+        fields = await _body_of(request, TimeRequest)
+        if fields.stopped is not None:
+            (self._terra.clock.stop if fields.stopped else self._terra.clock.run)()
+            self._terra.outbox.recheck()
+        if fields.at is not None:
+            self._terra.outbox.move_to(fields.at.timestamp())
+        if fields.advance_s is not None:
+            await self._terra.outbox.advance(fields.advance_s)
+        return await self.time(request)
 
     # -- the Admin API ---------------------------------------------------------------------------------------------
 

@@ -13,15 +13,17 @@ from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any, Final
 
+from terra_simulator.clock import Clock, milliseconds
 from terra_simulator.data import bodies
 from terra_simulator.data.day import Day, Record
 from terra_simulator.data.fhir import as_fhir
 from terra_simulator.data.fit import as_fit
 from terra_simulator.destinations import Destination
 from terra_simulator.events import Body
+from terra_simulator.identifiers import new_id
 from terra_simulator.outbox import Emission, Outbox, Webhook, as_bytes
 from terra_simulator.settings import Settings
-from terra_simulator.users import User, new_id, terra_time
+from terra_simulator.users import User, terra_time
 
 HOUR_S: Final = 3600.0
 _DECEMBER: Final = 12
@@ -31,7 +33,7 @@ LARGE_MESSAGE: Final = "Large request submitted. The data is sent in chunks."
 class DataFeed:
     """The data that the simulated Terra has, and their deliveries."""
 
-    def __init__(self, settings: Callable[[], Settings], outbox: Outbox, *, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Callable[[], Settings], outbox: Outbox, *, clock: Clock) -> None:
         self._settings = settings
         self._outbox = outbox
         self._clock = clock
@@ -43,6 +45,7 @@ class DataFeed:
         """Forget corrections and requests."""
         self._revisions.clear()
         self._requested.clear()
+        self._stamp = 0
 
     # -- days ------------------------------------------------------------------------------------------------------
 
@@ -127,7 +130,7 @@ class DataFeed:
 
     def _stamps(self, count: int) -> range:
         """Return ordering timestamps: different ones, up to the current millisecond, and after all earlier ones."""
-        first = max(self._stamp + 1, int(self._clock() * 1000) - count + 1)
+        first = max(self._stamp + 1, milliseconds(self._clock()) - count + 1)
         self._stamp = first + count - 1
         return range(first, first + count)
 

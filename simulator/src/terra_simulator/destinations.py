@@ -5,12 +5,13 @@ admit it, with a delivery, a secret and retries of its own. The destination that
 them. Destinations of other types than `webhook` are kept and shown; nothing is delivered to them.
 """
 
-import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, Field
+
+from terra_simulator.identifiers import below, token_hex
 
 CONFIGURED: Final = "1000000000000000001"
 """The id of the destination that the command line configures."""
@@ -191,9 +192,9 @@ def known_event_types(vocabulary: Vocabulary) -> tuple[str, ...]:
 
 def new_destination_id() -> str:
     """Return a 64-bit id as text, like Terra's."""
-    return str(2 * 10**18 + secrets.randbelow(10**18))
+    return str(2 * 10**18 + below(10**18))
 
 
 def new_secret() -> str:
     """Return a signing secret."""
-    return secrets.token_hex(32)
+    return token_hex(32)

@@ -29,7 +29,11 @@ WEBSOCKET_REFUSED: Final = 1008
 
 
 def is_foreign(
-    headers: Iterable[tuple[bytes, bytes]], *, origins: Collection[str] = (), has_pages: bool = False
+    headers: Iterable[tuple[bytes, bytes]],
+    *,
+    origins: Collection[str] = (),
+    has_pages: bool = False,
+    names: Collection[str] = (),
 ) -> bool:
     """Return whether a request comes from a foreign page, or reached this machine by a name that is not its own.
 
@@ -37,12 +41,13 @@ def is_foreign(
         headers: As in ASGI: names in lower case.
         origins: Further origins whose pages are allowed.
         has_pages: Whether foreign links may lead here: a navigation, whose response only the user sees.
+        names: Further names of this machine, such as that of a container.
     """
     found: dict[str, list[str]] = {}
     for name, value in headers:
         found.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1").strip())
     hosts = found.get("host", [])
-    if len(hosts) != 1 or not is_own_name(hosts[0]):
+    if len(hosts) != 1 or not is_own_name(hosts[0], names):
         return True
     if any(origin != f"http://{hosts[0]}" and origin not in origins for origin in found.get("origin", ())):
         return True
@@ -51,7 +56,7 @@ def is_foreign(
     return is_elsewhere and not is_allowed
 
 
-def is_own_name(host: str) -> bool:
+def is_own_name(host: str, names: Collection[str] = ()) -> bool:
     """Return whether a Host header contains an address, or a name that only this machine has.
 
     Any address is accepted: DNS rebinding needs a name. Containers reach this machine by its address on their bridge.
@@ -59,7 +64,7 @@ def is_own_name(host: str) -> bool:
     name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "")
     if port and not port.isdecimal():
         return False
-    if name.lower() in _NAMES:
+    if name.lower() in _NAMES or name.lower() in names:
         return True
     try:
         ip_address(name.removeprefix("[").removesuffix("]"))

@@ -7,10 +7,9 @@ expires.
 """
 
 import asyncio
-import contextlib
 import functools
 import json
-import secrets
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
@@ -18,11 +17,13 @@ from typing import Any, Final, Literal, NamedTuple
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
+from terra_simulator import identifiers
+from terra_simulator.clock import Clock, milliseconds
 from terra_simulator.destinations import Destination, Destinations, carries_data
+from terra_simulator.identifiers import new_id
 from terra_simulator.schedule import seconds_before_retry
 from terra_simulator.settings import Settings
 from terra_simulator.signature import sign
-from terra_simulator.users import new_id
 
 LONGEST_LOG: Final = 10_000
 """Finished deliveries are dropped beyond this many."""
@@ -73,6 +74,8 @@ class Attempt(BaseModel):
     """One attempt of a delivery."""
 
     at: float
+    t: int = 0
+    """Of the signature."""
     status: int | None
     answer: str = ""
     error: str | None = None
@@ -137,7 +140,7 @@ class Delivery(BaseModel):
     @property
     def sent_t(self) -> int | None:
         """`t` of the first attempt; None if there was none."""
-        return self.t if self.t is not None or not self.attempts else int(self.attempts[0].at)
+        return self.t if self.t is not None or not self.attempts else self.attempts[0].t
 
     def shown(self) -> dict[str, object]:
         """Return the delivery as the control API shows it."""
@@ -146,9 +149,9 @@ class Delivery(BaseModel):
         return shown | {"body": body, "bytes": len(self.body)}
 
     def repeated(
-        self, *, now: float, trace_id: str | None, ordering_timestamp: int | str | None, is_signed_anew: bool
+        self, *, now: float, trace_id: str | None, ordering_timestamp: int | str | None, t: int | None
     ) -> "Delivery":
-        """Return a delivery of the same body, to be sent once: by default exactly the original bytes."""
+        """Return a delivery of the same body, to be sent once: without another `t`, exactly the original bytes."""
         return Delivery(
             event_id=self.event_id,
             destination_id=self.destination_id,
@@ -161,7 +164,7 @@ class Delivery(BaseModel):
             created_at=now,
             ordering_timestamp=ordering_timestamp,
             reference=self.reference,
-            t=int(now) if is_signed_anew or self.sent_t is None else self.sent_t,
+            t=t if t is not None or self.sent_t is None else self.sent_t,
             secrets=self.secrets,
             headers=self.headers,
             url=self.url,
@@ -201,7 +204,7 @@ class Outbox:
         destinations: Callable[[], Destinations],
         *,
         environment_secret: str,
-        clock: Callable[[], float],
+        clock: Clock,
         on_change: Callable[[], None],
     ) -> None:
         self._settings = settings
@@ -216,6 +219,7 @@ class Outbox:
         self._locks: dict[str, asyncio.Lock] = {}
         self._wake_ups: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._progress = asyncio.Event()
         self.is_holding = False
 
     def deliveries(self) -> list[Delivery]:
@@ -258,7 +262,7 @@ class Outbox:
             webhooks: the events; one that is listed twice is sent twice, with the same bytes and trace id.
             only: the destination to send to, instead of every one.
         """
-        settings, now = self._settings(), self._clock()
+        settings, now = self._settings(), self._clock.tick()
         addressed: dict[int, list[Delivery]] = {}
         deliveries = []
         for webhook in webhooks:
@@ -268,14 +272,20 @@ class Outbox:
                 firsts = addressed[id(webhook)] = self._addressed(webhook, settings, now, only=only)
             deliveries += [each for first in firsts for each in copies(first, settings.webhook_copies)]
         for delivery in deliveries:
-            if delivery.destination_id is None or not settings.send_webhooks:
-                delivery.state = "lost"
+            delivery.next_attempt_at = now + settings.webhook_delay_s + settings.webhook_spread_s * _fraction(settings)
+            if delivery.destination_id is None or not settings.send_webhooks or _is_lost(settings):
+                delivery.state, delivery.next_attempt_at = "lost", None
             elif self.is_holding:
                 delivery.state = "held"
             self._keep(delivery)
         self._changed()
         pending = [delivery for delivery in deliveries if delivery.state == "pending"]
-        return Emission(deliveries, self.begin(self._send_first(pending, after_s=settings.webhook_delay_s)))
+        match settings.webhook_order:
+            case "reversed":
+                pending.reverse()
+            case "shuffled":
+                pending = identifiers.shuffled(pending)
+        return Emission(deliveries, self.begin(self._send_first(pending)))
 
     def _addressed(
         self, webhook: Webhook, settings: Settings, now: float, *, only: Destination | None
@@ -294,7 +304,7 @@ class Outbox:
             is_pinged = is_pinged and (settings.pings_auth_events or carries_data(webhook.type))
             has_ordering = settings.ordering_header and (settings.ping_ordering_header or not is_pinged)
             ordering_timestamp: int | str | None = (
-                int(now * 1000) if webhook.ordering_timestamp is None else webhook.ordering_timestamp
+                milliseconds(now) if webhook.ordering_timestamp is None else webhook.ordering_timestamp
             )
             if original is not None and not settings.refresh_ordering_on_resend:
                 ordering_timestamp = original.ordering_timestamp
@@ -314,7 +324,6 @@ class Outbox:
                     ordering_timestamp=ordering_timestamp if has_ordering else None,
                     reference=(webhook.reference or new_id()) if settings.reference_header else None,
                     t=original.sent_t if original and not settings.refresh_t_on_resend else None,
-                    next_attempt_at=now + settings.webhook_delay_s,
                 )
             )
         return deliveries
@@ -346,13 +355,46 @@ class Outbox:
             delivery.state = "pending"
             delivery.next_attempt_at = self._clock()
         self._changed()
-        await self._send_first(chosen, after_s=0.0)
+        await self._send_first(chosen)
 
     async def retry_now(self) -> list[Delivery]:
         """Attempt every pending delivery without waiting for its time."""
         pending = [delivery for delivery in self._log.values() if delivery.state == "pending"]
         await asyncio.gather(*(self._try(delivery) for delivery in pending))
         return pending
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass at once, and wait for the attempts that become due: each is made at its own time."""
+        end = self._clock() + seconds
+        while True:
+            await self._due_are_attempted()
+            following = [each.next_attempt_at or 0.0 for each in self._log.values() if each.state == "pending"]
+            at = max(min(following, default=end), self._clock())
+            self.move_to(min(at, end))
+            if at >= end:
+                break
+        await self._due_are_attempted()
+
+    def move_to(self, at: float) -> None:
+        """Set the time; what has become due is attempted."""
+        self._clock.move_to(at)
+        self.recheck()
+
+    def recheck(self) -> None:
+        """Let every retry that is waiting compute anew how long to wait."""
+        for event in self._wake_ups.values():
+            event.set()
+
+    async def _due_are_attempted(self) -> None:
+        while any(
+            each.state == "pending" and (each.next_attempt_at or 0.0) <= self._clock() for each in self._log.values()
+        ):
+            self._progress.clear()
+            await self._progress.wait()
+
+    def signing_time(self) -> int:
+        """Return `t` of a signature that is made now."""
+        return int(time.time() if self._settings().signature_time == "real" else self._clock())
 
     def reschedule(self) -> None:
         """Apply a changed retry_scale to retries that are waiting."""
@@ -372,6 +414,7 @@ class Outbox:
         self._locks.clear()
         self._wake_ups.clear()
         self.is_holding = False
+        self._progress.set()
 
     async def close(self) -> None:
         """Stop sending; pending deliveries stay pending."""
@@ -380,14 +423,14 @@ class Outbox:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.aclose()
 
-    async def _send_first(self, deliveries: Sequence[Delivery], *, after_s: float) -> None:
-        if after_s:
-            await asyncio.sleep(after_s)
-            for delivery in deliveries:
+    async def _send_first(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in sorted(deliveries, key=lambda each: each.next_attempt_at or 0.0):
+            wait = (delivery.next_attempt_at or 0.0) - self._clock()
+            if wait > 0:
+                await self._clock.sleep(wait)
                 # Webhooks may have been put on hold during the delay.
                 if self.is_holding and delivery.state == "pending" and not delivery.attempts:
                     delivery.state = "held"
-        for delivery in deliveries:
             await self._try(delivery)
             self._keep_trying(delivery)
 
@@ -421,7 +464,7 @@ class Outbox:
 
     async def _post(self, delivery: Delivery, destination: Destination | None) -> Attempt:
         settings, now = self._settings(), self._clock()
-        t = delivery.t if delivery.t is not None else int(now)
+        t = delivery.t if delivery.t is not None else self.signing_time()
         if not settings.refresh_t_on_retry:
             delivery.t = t
         url = delivery.url or (destination.url if destination else "")
@@ -438,7 +481,7 @@ class Outbox:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             failure = f"{type(error).__name__}: {error}".removesuffix(": ")
         took_ms = int((self._clock() - now) * 1000)
-        return Attempt(at=now, status=status, answer=answer, error=failure, url=url, took_ms=took_ms)
+        return Attempt(at=now, t=t, status=status, answer=answer, error=failure, url=url, took_ms=took_ms)
 
     def _plan_retry(self, delivery: Delivery) -> None:
         wait = seconds_before_retry(len(delivery.attempts), scale=self._settings().retry_scale)
@@ -463,9 +506,7 @@ class Outbox:
             wait = (delivery.next_attempt_at or 0.0) - self._clock()
             if wait > 0:
                 woken.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await woken.wait()
+                await self._clock.wait(woken, wait)
             else:
                 await self._try(delivery)
         self._wake_ups.pop(delivery.delivery_id, None)
@@ -483,6 +524,7 @@ class Outbox:
                 if len(self._log) <= LONGEST_LOG and self._bytes <= LARGEST_LOG:
                     break
                 self._drop(delivery)
+        self._progress.set()
         self._on_change()
 
     def _drop(self, delivery: Delivery) -> None:
@@ -493,11 +535,19 @@ class Outbox:
             self._pointers.pop(delivery.pointer.token, None)
 
 
+def _fraction(settings: Settings) -> float:
+    return identifiers.fraction() if settings.webhook_spread_s else 0.0
+
+
+def _is_lost(settings: Settings) -> bool:
+    return bool(settings.webhook_loss) and identifiers.fraction() < settings.webhook_loss
+
+
 def _pointer(webhook: Webhook, settings: Settings, now: float) -> Pointer:
     folder = str(webhook.user.get("user_id") or new_id())[:8]
     return Pointer(
         name=f"{folder}/{webhook.type}-{new_id()}",
-        token=secrets.token_hex(32),
+        token=identifiers.token_hex(32),
         content=webhook.body,
         expires_at=now + settings.payload_expires_in_s,
     )

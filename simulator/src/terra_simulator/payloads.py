@@ -17,10 +17,10 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from terra_simulator.calls import recorded
+from terra_simulator.identifiers import new_id
 from terra_simulator.outbox import Pointer, as_bytes, readable
 from terra_simulator.simulator import Simulator
 from terra_simulator.sockets import cut
-from terra_simulator.users import new_id
 
 _BLOCK: Final = 1_000_000
 

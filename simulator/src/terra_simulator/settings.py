@@ -6,7 +6,8 @@ them with `PATCH /_control/settings`.
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Literal, NamedTuple, Self
+from pathlib import Path
+from typing import Annotated, Final, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
@@ -17,6 +18,9 @@ RedirectParameter = Literal["user_id", "resource", "reference_id"]
 WidgetPath = Literal[
     "/api/widget/session", "/widget/session", "/widget/api/session", "/api/v2/auth/generateWidgetSession"
 ]
+DEFAULT_DEV_ID: Final = "test-dev"
+DEFAULT_API_KEY: Final = "test-api-key"
+DEFAULT_SIGNING_SECRET: Final = "test-signing-secret"  # noqa: S105 - it protects nothing
 Step = Annotated[str, StringConstraints(pattern=r"^(processing|sending|chunks|reversed|shuffled|chunk:\d{1,4})$")]
 
 
@@ -28,13 +32,28 @@ class Credentials(NamedTuple):
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Read both secrets; they never appear on a command line, which every user of a machine can list.
+        """Read both from TERRA_SIMULATOR_API_KEY and TERRA_SIMULATOR_SIGNING_SECRET, which have defaults.
 
-        Raises:
-            KeyError: With the name of the variable that is missing.
+        They never appear on a command line, which every user of a machine can list.
         """
         environment: Mapping[str, str] = os.environ  # noqa: TID251 - this is the simulator's settings.py
-        return cls(environment["TERRA_SIMULATOR_API_KEY"], environment["TERRA_SIMULATOR_SIGNING_SECRET"])
+        return cls(
+            environment.get("TERRA_SIMULATOR_API_KEY") or DEFAULT_API_KEY,
+            environment.get("TERRA_SIMULATOR_SIGNING_SECRET") or DEFAULT_SIGNING_SECRET,
+        )
+
+    def shown(self) -> str:
+        """Return the defaults among them as text; those of the environment stay secret."""
+        api_key = f"API key {self.api_key}" if self.api_key == DEFAULT_API_KEY else ""
+        secret = f"signing secret {self.signing_secret}" if self.signing_secret == DEFAULT_SIGNING_SECRET else ""
+        return ", ".join(filter(None, (api_key, secret)))
+
+
+def environment_of_child(sources: Path) -> dict[str, str]:
+    """Return the environment of a simulator in a process of its own, which imports this package from its folder."""
+    environment: Mapping[str, str] = os.environ  # noqa: TID251 - this is the simulator's settings.py
+    path = os.pathsep.join(filter(None, (str(sources), environment.get("PYTHONPATH", ""))))
+    return {**environment, "PYTHONPATH": path}
 
 
 class Settings(BaseModel):
@@ -49,6 +68,15 @@ class Settings(BaseModel):
     webhook_copies: int = Field(default=1, ge=1, le=10)
     """How often each webhook is sent: Terra promises at least once. Copies have identical bytes."""
     webhook_delay_s: float = Field(default=0.0, ge=0)
+    webhook_spread_s: float = Field(default=0.0, ge=0)
+    """Each webhook waits a random time up to this one in addition, so that they arrive in another order."""
+    webhook_order: Literal["emitted", "reversed", "shuffled"] = "emitted"
+    """The order in which the webhooks of one call are sent: the chunks of a request, `auth` and `user_reauth`."""
+    webhook_loss: float = Field(default=0.0, ge=0, le=1)
+    """The share of webhooks that are never sent."""
+    signature_time: Literal["real", "simulated"] = "real"
+    """The source of a signature's `t` if the simulator's clock was moved or stopped. Terra's SDKs reject a signature
+    whose `t` differs from their own clock by more than five minutes."""
     webhook_timeout_s: float = Field(default=8.0, gt=0)
     retry_scale: float = Field(default=1.0, ge=0)
     refresh_t_on_retry: bool = True

@@ -6,25 +6,26 @@ account of the same end user is a second connection. An end user has at most one
 SDKs, and a new device replaces it.
 """
 
-import secrets
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
-from terra_simulator import events
+from terra_simulator import events, identifiers
 from terra_simulator.admin.tokens import AdminTokens
+from terra_simulator.clock import Clock
 from terra_simulator.data_feed import DataFeed
 from terra_simulator.destinations import Destinations
 from terra_simulator.faults import Faults
+from terra_simulator.identifiers import new_id, token_urlsafe
 from terra_simulator.journal import Journal
 from terra_simulator.outbox import Delivery, Emission, Outbox, Webhook
 from terra_simulator.providers import PROVIDERS
 from terra_simulator.redirects import ORDERS, with_parameters
 from terra_simulator.settings import ConfiguredWebhook, Settings
 from terra_simulator.state_file import State, StateFile
-from terra_simulator.users import Login, MobileToken, User, Users, WidgetSession, new_id, terra_time
+from terra_simulator.users import Login, MobileToken, User, Users, WidgetSession, terra_time
 
 MOBILE_TOKEN_LIFETIME_S = 180
 
@@ -51,12 +52,15 @@ class Simulator:
         api_key: str,
         webhook: ConfiguredWebhook,
         state_path: Path | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Clock | None = None,
+        seed: int | None = None,
     ) -> None:
         self.dev_id = dev_id
         self.api_key = api_key
         self.settings = settings
-        self.clock = clock
+        self.clock = clock = clock or Clock()
+        self._seed = seed
+        identifiers.use_seed(seed)
         self.users = Users()
         self.destinations = Destinations()
         self.admin_tokens = AdminTokens()
@@ -72,6 +76,8 @@ class Simulator:
         )
         self.feed = DataFeed(lambda: self.settings, self.outbox, clock=clock)
         self._settings_at_start = settings
+        self.names = frozenset({urlsplit(settings.public_url).hostname or ""})
+        """The host of the simulator's address, which requests may name in addition to this machine's own names."""
         self._webhook_at_start = self._webhook = webhook
         self.configure(webhook)
         self._state_file = None if state_path is None else StateFile(state_path)
@@ -80,7 +86,7 @@ class Simulator:
     # -- state -----------------------------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Continue with an same_account run's state; raises UnreadableStateError."""
+        """Continue with an earlier run's state; raises UnreadableStateError."""
         if self._state_file is not None:
             state = self._state_file.load()
             self.users = state.users
@@ -88,6 +94,7 @@ class Simulator:
             self.admin_tokens = state.admin_tokens
             self.configure(self._webhook)
             self.outbox.restore(state.deliveries)
+            identifiers.use_seed(self._seed, drawn=state.drawn)
 
     def save(self) -> None:
         """Save the state for a restart; cheap if nothing has changed."""
@@ -98,13 +105,17 @@ class Simulator:
                     destinations=self.destinations,
                     admin_tokens=self.admin_tokens,
                     deliveries=self.outbox.undelivered(),
+                    drawn=identifiers.drawn(),
                 )
             )
 
     async def reset(self) -> None:
-        """Delete every user, delivery, call and fault, and reset changed settings."""
+        """Delete every user, delivery, call and fault, and reset changed settings, the time and the seed's sequence."""
         await self.outbox.clear()
+        self.clock.reset()
+        identifiers.use_seed(self._seed)
         self.feed.clear()
+        self._redirects = 0
         self.users = Users()
         self.destinations = Destinations()
         self.admin_tokens = AdminTokens()
@@ -159,7 +170,7 @@ class Simulator:
         user = self.users.pre_issue(resource, login_request.reference_id, active=self.settings.pending_user_active)
         return self.users.open_login(
             Login(
-                token=secrets.token_urlsafe(24),
+                token=token_urlsafe(24),
                 resource=resource,
                 flow_id=new_id(),
                 user_id=user.user_id,
@@ -192,7 +203,7 @@ class Simulator:
         """Continue with the provider that the end user chose."""
         return self.users.open_login(
             Login(
-                token=secrets.token_urlsafe(24),
+                token=token_urlsafe(24),
                 resource=resource,
                 flow_id=new_id(),
                 reference_id=session.reference_id,

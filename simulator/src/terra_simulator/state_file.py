@@ -22,6 +22,8 @@ class State(BaseModel):
     destinations: Destinations = Field(default_factory=Destinations)
     admin_tokens: AdminTokens = Field(default_factory=AdminTokens)
     deliveries: list[Delivery] = Field(default_factory=list)
+    drawn: int = 0
+    """How many values of the seed's sequence are used; a restart with the same seed continues after them."""
 
 
 class UnreadableStateError(Exception):

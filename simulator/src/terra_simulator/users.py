@@ -4,13 +4,13 @@ Terra's terms: a `user_id` is one connection of one end user (one account at one
 user's id in the developer's app. authenticateUser issues the user_id before the login.
 """
 
-import secrets
-import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
+
+from terra_simulator.identifiers import new_id, token_hex
 
 
 class User(BaseModel):
@@ -137,7 +137,7 @@ class Users(BaseModel):
 
     def issue_token(self, now: float, *, lifetime_s: float, reference_id: str | None) -> MobileToken:
         """Create a token for a mobile SDK, bound to a reference_id if one is given."""
-        token = MobileToken(token=secrets.token_hex(32), expires_at=now + lifetime_s, reference_id=reference_id)
+        token = MobileToken(token=token_hex(32), expires_at=now + lifetime_s, reference_id=reference_id)
         self.tokens[token.token] = token
         return token
 
@@ -148,11 +148,6 @@ class Users(BaseModel):
             return None
         found.is_used = True
         return found
-
-
-def new_id() -> str:
-    """Return an id in Terra's format for users, sessions and deliveries."""
-    return str(uuid.uuid4())
 
 
 def terra_time(seconds: float) -> str:

@@ -14,9 +14,10 @@ from terra_simulator.admin.guard import AdminRequest, Call, Change
 from terra_simulator.admin.paging import Window, rfc3339, timestamp
 from terra_simulator.admin.refusals import Refusal, not_found, reject
 from terra_simulator.data_feed import date_of
+from terra_simulator.identifiers import new_id
 from terra_simulator.providers import PROVIDERS
 from terra_simulator.simulator import Simulator
-from terra_simulator.users import User, new_id, terra_time
+from terra_simulator.users import User, terra_time
 
 DAY_S: Final = 86_400.0
 OCTOBER_KEEPS_S: Final = 14 * DAY_S

@@ -104,7 +104,7 @@ class TokenApi:
 
     async def verify(self, request: Request) -> Response:
         """Show the page on which a login is approved or denied."""
-        if is_foreign(request.scope["headers"], has_pages=True):
+        if is_foreign(request.scope["headers"], has_pages=True, names=self._terra.names):
             return pages.refusal("Request rejected", "Only from this machine.", HTTPStatus.FORBIDDEN)
         form = await form_fields(request) if request.method == "POST" else dict(request.query_params)
         login = self._terra.admin_tokens.login(user_code=form.get("code", ""))

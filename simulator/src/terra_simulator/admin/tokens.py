@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, Field
 
-from terra_simulator.users import new_id
+from terra_simulator.identifiers import choice, new_id, token_hex, token_urlsafe
 
 PREFIX: Final = "terra_at_"
 ACCOUNT_SCOPES: Final = frozenset({"account:read", "billing:read", "billing:write", "team:read", "team:write"})
@@ -33,7 +33,7 @@ LIFETIME_S: Final = 30 * 86_400
 class AdminToken(BaseModel):
     """One token."""
 
-    token: str = Field(default_factory=lambda: PREFIX + secrets.token_hex(24))
+    token: str = Field(default_factory=lambda: PREFIX + token_hex(24))
     token_id: str = Field(default_factory=new_id)
     name: str = "token"
     scopes: list[str]
@@ -47,7 +47,7 @@ class AdminToken(BaseModel):
 class DeviceLogin(BaseModel):
     """A login by a code that the user enters in a browser."""
 
-    device_code: str = Field(default_factory=lambda: secrets.token_urlsafe(32))
+    device_code: str = Field(default_factory=lambda: token_urlsafe(32))
     user_code: str
     client_id: str
     scopes: list[str]
@@ -87,5 +87,5 @@ class AdminTokens(BaseModel):
 def new_user_code() -> str:
     """Return a code in Terra's form: TERRA-K7MP-4WX2."""
     letters = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
-    parts = ("".join(secrets.choice(letters) for _ in range(4)) for _ in range(2))
+    parts = ("".join(choice(letters) for _ in range(4)) for _ in range(2))
     return "-".join(("TERRA", *parts))

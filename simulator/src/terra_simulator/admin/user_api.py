@@ -1,6 +1,5 @@
 """Environments, users and synthetic users of the Admin API."""
 
-import asyncio
 from http import HTTPStatus
 from typing import Literal
 
@@ -10,9 +9,10 @@ from terra_simulator.admin.guard import AdminRequest, Call, Change
 from terra_simulator.admin.paging import Window, rfc3339, whole
 from terra_simulator.admin.refusals import not_found, reject
 from terra_simulator.data_feed import date_of
+from terra_simulator.identifiers import new_id
 from terra_simulator.providers import PROVIDERS, SYNTHETIC
 from terra_simulator.simulator import Simulator
-from terra_simulator.users import SyntheticRun, User, new_id
+from terra_simulator.users import SyntheticRun, User
 
 HOUR_S = 3600.0
 
@@ -149,7 +149,7 @@ class UserApi:
             self._terra.feed.send(user, [self._terra.feed.next_revision(user, "daily", date_of(now))])
             run.payloads_sent += 1
             run.last_run_at = now
-            await asyncio.sleep(self._terra.settings.synthetic_cadence_s)
+            await self._terra.clock.sleep(self._terra.settings.synthetic_cadence_s)
 
     def _found(self, call: Call) -> User:
         user_id = call.parameter("user_id")

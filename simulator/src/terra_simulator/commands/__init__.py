@@ -1,0 +1,1 @@
+"""The subcommands of `terra-simulator`, one a module: each adds its options to the parser, and runs."""
