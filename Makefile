@@ -50,10 +50,11 @@ test-deploy: setup-tests build ## Test: deploy the build into an emulated AWS ac
 	@.venv/bin/python -m tests.support.account
 	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --exitfirst -v $(or $(T),tests/deployed)
 
-check: setup-tests lint-template ## Test: run ruff, mypy --strict, cfn-lint and checkov
+check: setup-tests lint-template ## Test: run ruff, mypy --strict, cfn-lint and checkov, and check the generated clients
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	@.venv/bin/python -m tools.clients check
 
 flat-cost: setup-tests ## Measure: measure requests with 1,000 and with 100,000 connections (SIZES, ROUNDS; WRITE=1 writes docs/performance.md)
 	@.venv/bin/python -m local.stack --fetch-only
@@ -97,8 +98,12 @@ check-stage: setup-local
 deploy: check-stage build ## Ship: deploy the stage STAGE of samconfig.toml (OPTIONS for `sam deploy`)
 	@.venv/bin/python -m tools.deploy $(STAGE) $(OPTIONS)
 
-package: build ## Ship: make the archive of a release (build/package/), and upload its code (BUCKET, REGION)
+package: build ## Ship: make the archive of a release (build/package/) and the clients' packages (build/clients/), and upload the code (BUCKET, REGION)
+	@.venv/bin/python -m tools.clients package
 	@.venv/bin/python -m tools.package archive $(addprefix --bucket ,$(BUCKET)) $(addprefix --region ,$(REGION))
+
+clients: setup-tests ## Ship: generate the types of the clients anew, after a change of openapi.yaml or of an event's schema
+	@.venv/bin/python -m tools.clients generate
 
 deploy-package: check-stage ## Ship: deploy the archive in build/package/ as make deploy does, without a build
 	@.venv/bin/python -m tools.package unpack

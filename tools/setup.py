@@ -51,6 +51,7 @@ LOCKS: Final = (
     "lambda_image",
     "java",
     "node",
+    "clients",
     "audit",
 )
 LAST_LINES: Final = 12

@@ -19,10 +19,10 @@ CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 PARTS = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs"),
     *("layers", "functions", "template.yaml", "deployer.yaml", "openapi.yaml", "samconfig.toml", "pyproject.toml"),
-    *("local", "simulator", "tools", "benchmarks", "examples", "tests", "Makefile", "requirements"),
+    *("local", "simulator", "tools", "benchmarks", "examples", "clients", "tests", "Makefile", "requirements"),
     *(".ci", ".github", ".vscode", ".devcontainer"),
 )
-SUFFIXES = {".py", ".md", ".in", ".js", ".html", ".css", ".json", ".toml", ".yaml", ".yml", ""}
+SUFFIXES = {".py", ".md", ".in", ".js", ".mjs", ".ts", ".html", ".css", ".json", ".toml", ".yaml", ".yml", ""}
 """Without .txt: locks, whose names of packages are not this project's. The Makefiles and .ci have no suffix."""
 
 QUOTATIONS = {

@@ -1,0 +1,125 @@
+"""The clients' generated files are up to date, their packages install on their own, and their types reject mistakes."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tools import clients, package, setup
+from tools.environment import everything
+
+NAMES = "TerraConnections, TerraConnectionsError, "
+
+
+def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    words = [str(word) for word in command]
+    return subprocess.run(words, cwd=cwd, env=everything(), capture_output=True, text=True, check=False)
+
+
+def test_the_generated_files_are_up_to_date() -> None:
+    stale = [path.name for path, text in clients.generated().items() if path.read_text() != text]
+    assert stale == [], "run make clients"
+
+
+def test_a_stale_file_fails_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stale = tmp_path / "models.py"
+    stale.write_text("old")
+    monkeypatch.setattr(clients, "ROOT", tmp_path)
+    monkeypatch.setattr(clients, "generated", lambda: {stale: "new"})
+    assert clients.main(["check"]) == 1
+    assert capsys.readouterr().err == "not up to date, run make clients: models.py\n"
+
+
+def test_the_clients_have_the_version_of_the_project() -> None:
+    python = tomllib.loads((clients.PYTHON / "pyproject.toml").read_text())["project"]["version"]
+    typescript = json.loads((clients.TYPESCRIPT / "package.json").read_text())["version"]
+    assert python == typescript == package.version()
+
+
+def test_the_lock_of_npm_names_no_registry() -> None:
+    lock = json.loads((clients.TYPESCRIPT / "package-lock.json").read_text())
+    packages = {name: entry for name, entry in lock["packages"].items() if name}
+    assert packages
+    for name, entry in packages.items():
+        assert "integrity" in entry, name
+        assert "resolved" not in entry, name
+
+
+def test_the_wheel_is_imported_in_an_environment_of_its_own(tmp_path: Path) -> None:
+    wheel = clients.build_wheel(tmp_path / "wheels")
+    python = tmp_path / "venv" / "bin" / "python"
+    setup.uv("venv", "--quiet", "--no-project", "--python", sys.executable, str(tmp_path / "venv"))
+    # httpx in the version of the lock.
+    setup.uv(
+        "pip", "install", "--python", str(python), "--constraint", str(setup.REQUIREMENTS / "tests.txt"), str(wheel)
+    )
+    program = f"from terra_connections_client import {NAMES} AsyncTerraConnections, models; print(models.__file__)"
+    done = run(python, "-c", program, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    place = Path(done.stdout.strip()).parent
+    assert place.is_relative_to(tmp_path / "venv")
+    assert (place / "py.typed").exists()
+
+
+def test_the_npm_package_is_imported_on_its_own(tmp_path: Path) -> None:
+    tarball = clients.build_npm_package(tmp_path / "packages")
+    (tmp_path / "package.json").write_text('{"private": true, "type": "module"}')
+    options = ("--offline", "--ignore-scripts", "--no-audit", "--no-fund")
+    installed = run(clients.npm(), "install", *options, tarball, cwd=tmp_path)
+    assert installed.returncode == 0, installed.stdout + installed.stderr
+    (tmp_path / "main.js").write_text(
+        f"import {{ {NAMES} readEvent }} from '@terra-connections/client'; console.log(TerraConnections.name);"
+    )
+    done = run(clients.node().program, "main.js", cwd=tmp_path)
+    assert done.stdout == "TerraConnections\n", done.stderr
+    files = {path.name for path in (tmp_path / "node_modules/@terra-connections/client").iterdir()}
+    assert files == {"LICENSE", "README.md", "dist", "package.json"}
+
+
+PYTHON_TYPES = """
+from terra_connections_client import Event, TerraConnectionsError
+
+def handle(error: TerraConnectionsError, event: Event) -> int:
+    if error.code == "sdk_only_provider":
+        return 1
+    if event["detail-type"] == "data_received":
+        return event["detail"]["bytes"]
+    return 0
+"""
+TYPESCRIPT_TYPES = """
+import { type Event, TerraConnectionsError } from "./index.js";
+
+export function handle(error: TerraConnectionsError, event: Event): number {
+  if (error.code === "sdk_only_provider") {
+    return 1;
+  }
+  return event["detail-type"] === "data_received" ? event.detail.bytes : 0;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("sdk_only_provider", "sdk_only_providers"), ("bytes", "position_"), ("", "")]
+)
+def test_a_type_checker_rejects_a_code_or_a_field_that_does_not_exist(tmp_path: Path, right: str, wrong: str) -> None:
+    expected = 1 if right else 0
+    program = tmp_path / "program.py"
+    program.write_text(PYTHON_TYPES.replace(right, wrong) if right else PYTHON_TYPES)
+    mypy = run(sys.executable, "-m", "mypy", "--strict", "--config-file", "", program, cwd=clients.SOURCE.parent)
+    assert mypy.returncode == expected, mypy.stdout + mypy.stderr
+
+    text = TYPESCRIPT_TYPES.replace(right, wrong) if right else TYPESCRIPT_TYPES
+    source = tmp_path / "src"
+    source.mkdir()
+    for path in (clients.TYPESCRIPT / "src").iterdir():
+        (source / path.name).write_text(path.read_text())
+    (source / "program.ts").write_text(text)
+    (tmp_path / "tsconfig.json").write_text((clients.TYPESCRIPT / "tsconfig.json").read_text())
+    compiler = clients.node().command("typescript", "bin/tsc", "--project", str(tmp_path), "--noEmit")
+    tsc = run(*compiler, cwd=tmp_path)
+    assert (tsc.returncode != 0) is bool(expected), tsc.stdout
