@@ -33,7 +33,7 @@ from local import (
     sam_local,
     terra_account,
 )
-from local.demo import problems_page
+from local.demo import api_reference, problems_page
 from local.gateway import Gateway, StartError, TemplateError
 from local.gateway.template import BUCKET, EVENT_BUS, QUEUE, bucket_ids
 from local.processes import ProcessGroup, StackError, answers
@@ -572,6 +572,7 @@ Ready in {took:.0f} s. Press Ctrl-C to stop.
   API              {api}
   Terra            {terra}
   demo app         {self._urls["DEMO_PORT"]}
+  API reference    {self._urls["DEMO_PORT"]}{api_reference.PATH}
   OIDC issuer      {self._urls["OIDC_PORT"]}   (access tokens of test users: POST /token)
   database         {self._urls["DYNAMODB_PORT"]}   ({engine}, {kept})
   AWS services     {self._urls["AWS_PORT"]}

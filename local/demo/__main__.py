@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from local.demo import problems_page
+from local.demo import api_reference, problems_page
 from local.demo.health_data import HealthData, NotAvailableError
 from local.demo.notifications import Notifications
 from local.demo.timeline import Timeline
@@ -52,7 +52,9 @@ class OneOrigin:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self._headers)
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
@@ -109,6 +111,7 @@ def application(
             Route("/data.json", data_json),
             Route("/events", events, methods=["POST"]),
             Route(problems_page.PATH, problems),
+            *api_reference.routes(api_url),
             Mount("/", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(OriginGuard, has_pages=True), Middleware(OneOrigin, origin=origin, headers=headers)],
