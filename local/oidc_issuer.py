@@ -2,7 +2,7 @@
 
 `python -m local.oidc_issuer --port N [--key-file FILE] [--allow-origin URL]`
 
-    curl http://127.0.0.1:5001/token -H 'Content-Type: application/json' -d '{"subject": "ada"}'
+    curl http://127.0.0.1:4103/token -H 'Content-Type: application/json' -d '{"subject": "ada"}'
 
 It publishes what a verifier needs (OpenID Connect Discovery 1.0, and a JWK Set, RFC 7517) and signs with RS256. There
 is no login, so there is no authorization endpoint. `POST /keys/rotate` shows how verifiers handle a key change.

@@ -22,6 +22,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import psutil
+
 from local import (
     aws_services,
     data_consumer,
@@ -46,6 +48,7 @@ from tools.progress import say, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from local.gateway.template import Stack
 
@@ -69,13 +72,14 @@ class Port:
     default: int
 
 
+# A block that neither macOS (AirPlay: 5000 and 7000) nor common development servers (3000, 5173, 8000, 8080) use.
 PORTS: Final = (
-    Port("the API", "API_PORT", 3000),
-    Port("the Terra simulator", "TERRA_PORT", 4000),
-    Port("the database", "DYNAMODB_PORT", 8000),
-    Port("the other AWS services", "AWS_PORT", 4566),
-    Port("the demo page", "DEMO_PORT", 5000),
-    Port("the OIDC issuer", "OIDC_PORT", 5001),
+    Port("the demo page", "DEMO_PORT", 4100),
+    Port("the API", "API_PORT", 4101),
+    Port("the Terra simulator", "TERRA_PORT", 4102),
+    Port("the OIDC issuer", "OIDC_PORT", 4103),
+    Port("the database", "DYNAMODB_PORT", 4104),
+    Port("the other AWS services", "AWS_PORT", 4105),
 )
 
 
@@ -210,31 +214,50 @@ def the_only_one(directory: Path) -> Iterator[None]:
 def choose_ports(*, waits: bool) -> dict[str, int]:
     """Return the port of every part, by variable; all must be free. After a killed stack, wait a moment for them."""
     chosen: dict[str, int] = {}
+    for port in PORTS:
+        text = variable(port.variable, str(port.default))
+        if not text.isdecimal() or int(text) > 65535:  # noqa: PLR2004  # the greatest port
+            message = f"{port.variable}={text} is not a port: it is a number up to 65535, or 0 for a free one."
+            raise StackError(message)
+        number = int(text)
+        if number in chosen.values() and number:
+            message = f"{port.variable}={number} is already the port of another part: give each its own."
+            raise StackError(message)
+        chosen[port.variable] = number
     until = time.monotonic() + (PORT_RELEASE_TIMEOUT if waits else 0.0)
+    while taken := [port for port in PORTS if (number := chosen[port.variable]) and is_in_use(number)]:
+        if time.monotonic() > until:
+            raise StackError(ports_in_use({port: chosen[port.variable] for port in taken}))
+        time.sleep(0.2)
     with ExitStack() as held:
-        for port in PORTS:
-            text = variable(port.variable, str(port.default))
-            if not text.isdecimal() or int(text) > 65535:  # noqa: PLR2004  # the greatest port
-                message = f"{port.variable}={text} is not a port: it is a number up to 65535, or 0 for a free one."
-                raise StackError(message)
-            number = int(text)
-            if number in chosen.values() and number:
-                message = f"{port.variable}={number} is already the port of another part: give each its own."
-                raise StackError(message)
-            while number and is_in_use(number):
-                if time.monotonic() > until:
-                    message = (
-                        f"Port {number}, for {port.what}, is in use by another program: stop that one, or choose "
-                        f"another port with {port.variable} (for example make run {port.variable}=0 for a free one)."
-                    )
-                    raise StackError(message)
-                time.sleep(0.2)
-            if not number:
-                free = held.enter_context(closing(socket.socket()))
-                free.bind((LOOPBACK, 0))
-                number = free.getsockname()[1]
-            chosen[port.variable] = number
+        for name in (name for name, number in chosen.items() if not number):
+            free = held.enter_context(closing(socket.socket()))
+            free.bind((LOOPBACK, 0))
+            chosen[name] = free.getsockname()[1]
     return chosen
+
+
+def ports_in_use(taken: Mapping[Port, int]) -> str:
+    """Return the message that names every port that is taken, and its owner."""
+    owners = port_owners(set(taken.values()))
+    ports = "; ".join(
+        f"port {number}, for {port.what}, is in use by {owners.get(number, 'another program')}"
+        for port, number in taken.items()
+    )
+    choices = " ".join(f"{port.variable}=0" for port in taken)
+    remedy = f"Stop what uses them, or choose other ports: make run {choices} (0: any free one)."
+    return f"{ports[0].upper()}{ports[1:]}. {remedy}"
+
+
+def port_owners(ports: AbstractSet[int]) -> dict[int, str]:
+    """Return the program that listens on each port, as far as this user may see it."""
+    owners: dict[int, str] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has just ended, or is another user's
+            for each in process.net_connections(kind="tcp"):
+                if each.status == psutil.CONN_LISTEN and each.laddr.port in ports:
+                    owners.setdefault(each.laddr.port, f"{process.name()} (process {process.pid})")
+    return owners
 
 
 def is_in_use(port: int) -> bool:

@@ -289,7 +289,7 @@ class TestProjectTemplate:
                 "TerraSecretArn": "arn:terra",
                 "SigningSecretsArn": "arn:signing",
                 "ServiceKeysArn": "arn:keys",
-                "PublicBaseUrl": "http://127.0.0.1:3000",
+                "PublicBaseUrl": "http://127.0.0.1:4101",
                 "DataDeliveries": "keep",
             },
             physical_ids={**{name: name for name in ("Connections", "Sessions", "Deliveries")}, "PseudonymKey": KEY},
@@ -317,6 +317,6 @@ class TestProjectTemplate:
         assert environment["CONNECTIONS_TABLE"] == "Connections"
         assert environment["TERRA_SECRET_ARN"] == "arn:terra"
         assert environment["PSEUDONYM_KEY"] == "the stack's own"
-        assert environment["PUBLIC_BASE_URL"] == "http://127.0.0.1:3000"
+        assert environment["PUBLIC_BASE_URL"] == "http://127.0.0.1:4101"
         for function in stack.functions.values():
             assert function.environment["AWS_ENDPOINT_URL_DYNAMODB"] == ""

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 Event = dict[str, Any]
 
 FILES: dict[str, Event] = {file.stem: json.loads(file.read_text()) for file in EVENTS.glob("*.json")}
-API = Api("local", "us-east-1", 3000)
+API = Api("local", "us-east-1", 4101)
 SECRET_ARN = "arn:aws:secretsmanager:us-east-1:000000000000:secret:PseudonymKey-AbCdEf"
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from local.testing import Stack
 
-DEMO = "http://127.0.0.1:5000"
+DEMO = "http://127.0.0.1:4100"
 
 
 @contextmanager

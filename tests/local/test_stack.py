@@ -23,6 +23,7 @@ import pytest
 from local import database, testing
 from local.aws_services import CREDENTIALS
 from local.processes import StackError
+from local.stack import PORTS
 from tests.support.processes import command_line, descendants, kill_with_descendants, wait_until_gone
 from tests.support.waiting import eventually
 from tools.environment import ROOT
@@ -193,6 +194,24 @@ def test_a_port_in_use_is_reported_in_one_line(stack: Stack, launch: Launch, tmp
     assert f"Port {used}" in output_text
     assert "TERRA_PORT" in output_text
     assert not (tmp_path / "stack.json").exists()
+
+
+def test_all_ports_in_use_are_reported_at_once_with_their_programs(launch: Launch, tmp_path: Path) -> None:
+    with ExitStack() as held:
+        taken = [held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(2)]
+        ports = dict(zip(("API_PORT", "DEMO_PORT"), map(str, taken), strict=True))
+        code, output_text = ended(launch(tmp_path, variables=ports), tmp_path)
+    assert (code, len(output_text.splitlines())) == (1, 1)
+    for port in taken:
+        assert re.search(rf"[Pp]ort {port}, for the [^;]+, is in use by \S+ \(process {os.getpid()}\)", output_text)
+    assert "make run DEMO_PORT=0 API_PORT=0" in output_text
+
+
+def test_the_default_ports_are_not_those_of_macos_and_of_development_servers() -> None:
+    defaults = [port.default for port in PORTS]
+    assert len(set(defaults)) == len(defaults)
+    assert {3000, 3001, 4200, 4321, 5000, 5173, 7000, 8000, 8080, 8888, 9000}.isdisjoint(defaults)
+    assert max(defaults) < 32768  # below the ports that Linux gives to connections
 
 
 @pytest.mark.parametrize(
