@@ -29,7 +29,7 @@ reconcile: setup-local ## Run: start a sweep in the running local stack now, as 
 	@.venv/bin/python -m local.invoke reconcile
 
 data: setup-local ## Run: let the simulator send data: C="send sleep" (TERRA_PORT; C=--help lists the commands)
-	@.venv/bin/python -m terra_simulator data --url http://127.0.0.1:$(or $(TERRA_PORT),4000) $(C)
+	@.venv/bin/python -m terra_simulator data --url http://127.0.0.1:$(or $(TERRA_PORT),4102) $(C)
 
 doctor: setup-local ## Operate: diagnose the running local stack, or a deployed one (STAGE=dev of samconfig.toml)
 	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.doctor $(addprefix --stage ,$(STAGE))
@@ -129,6 +129,14 @@ import: setup-local ## Ship: adopt users' connections at Terra into STAGE, from 
 
 restore: setup-local ## Operate: merge a restored or retained table (FROM) into the Connections of STAGE (docs/runbook.md)
 	@PYTHONPATH=layers/terra_connections .venv/bin/python -m tools.restore $(STAGE) $(addprefix --source ,$(FROM))
+
+docs: setup-local ## Ship: build the documentation site (build/site/), and check its links
+	@$(PYTHON) -m tools.setup docs
+	@echo "build/site/index.html is the site; python3 -m http.server --directory build/site serves it, with search"
+
+screenshot: setup-tests ## Ship: take README's picture of the demo app again (docs/images/demo.png; needs Chromium)
+	@.venv/bin/python -m local.stack --fetch-only
+	@.venv/bin/python -m tests.support.screenshot
 
 validate: setup-local ## Test: run sam validate --lint
 	@$(PYTHON) -m tools.setup sam validate --lint

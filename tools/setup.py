@@ -44,6 +44,7 @@ LOCKS: Final = (
     "uv",
     "local",
     "tests",
+    "docs",
     "functions",
     "ministack",
     "sam",
@@ -64,7 +65,7 @@ class SetupError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Run `local`, `tests`, `lock`, `clean`, `checkov`, `sam ...` or `audit ...`."""
+    """Run `local`, `tests`, `lock`, `clean`, `checkov`, `sam ...`, `audit ...` or `docs ...`."""
     work: dict[str, Callable[[], None]] = {
         "local": lambda: prepare("local"),
         "tests": lambda: prepare("tests"),
@@ -76,8 +77,12 @@ def main(arguments: list[str]) -> int:
         work["sam"] = lambda: sam(arguments[1:])
     elif arguments[:1] == ["audit"]:
         work["audit"] = lambda: audit(arguments[1:])
+    elif arguments[:1] == ["docs"]:
+        work["docs"] = lambda: docs(arguments[1:])
     elif len(arguments) != 1 or arguments[0] not in work:
-        sys.stderr.write(f"usage: python3 -m tools.setup {'|'.join(work)}|sam ARGUMENTS|audit ARGUMENTS\n")
+        sys.stderr.write(
+            f"usage: python3 -m tools.setup {'|'.join(work)}|sam ARGUMENTS|audit ARGUMENTS|docs ARGUMENTS\n"
+        )
         return 2
     try:
         work[arguments[0]]()
@@ -258,6 +263,15 @@ def audit(arguments: list[str]) -> None:
     program = tool_venv("audit", "pip-audit") / "python"
     os.chdir(ROOT)
     os.execve(program, [str(program), "-m", "tools.audit", *arguments], everything())  # noqa: S606  # our own program
+
+
+def docs(arguments: list[str]) -> None:
+    """Replace this process by MkDocs, which builds the documentation site; a broken link is an error."""
+    program = tool_venv("docs", "MkDocs") / "mkdocs"
+    os.chdir(ROOT)
+    # The variable disables a notice about a future version of MkDocs.
+    environment = everything() | {"NO_MKDOCS_2_WARNING": "1"}
+    os.execve(program, [str(program), "build", "--strict", "--quiet", *arguments], environment)  # noqa: S606  # our own command line
 
 
 def sam_program() -> Path:
