@@ -159,8 +159,8 @@ def test_faults_of_the_command_line_apply_to_every_webhook(receiver: Receiver) -
 
 
 def test_another_name_of_this_machine_is_accepted_if_the_public_url_has_it() -> None:
-    with running("--public-url", "http://terra:4000", "--host", "0.0.0.0") as terra:  # noqa: S104
-        for host, status in (("terra:4000", 200), ("127.0.0.1", 200), ("evil.example", 403)):
+    with running("--public-url", "http://terra:4102", "--host", "0.0.0.0") as terra:  # noqa: S104
+        for host, status in (("terra:4102", 200), ("127.0.0.1", 200), ("evil.example", 403)):
             assert terra.browser.get("/_control/health", headers={"Host": host}).status_code == status
             assert terra.browser.get("/", headers={"Host": host}).status_code == status
 

@@ -42,6 +42,8 @@ def test_the_newest_version_of_the_changelog_is_the_project_s() -> None:
     assert re.fullmatch(rf"{re.escape(project)} - \d{{4}}-\d{{2}}-\d{{2}}", headings[1])
     versions = [heading.split(" ")[0] for heading in headings[1:]]
     assert versions == sorted(versions, key=lambda text: [int(part) for part in text.split(".")], reverse=True)
+    simulator = tomllib.loads((ROOT / "simulator/pyproject.toml").read_text())["project"]["version"]
+    assert simulator == project
 
 
 def test_a_version_with_a_breaking_change_has_a_section_in_upgrading_md() -> None:

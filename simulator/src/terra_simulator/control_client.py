@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 import httpx
 
-PORT: Final = 4000
+PORT: Final = 4102
 URL: Final = f"http://127.0.0.1:{PORT}"
 _TIMEOUT_S: Final = 120.0
 
