@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import yaml
+from samtranslator.yaml_helper import yaml_parse
 
 from tools import log_lines, stages
 from tools.environment import ROOT
@@ -190,12 +190,14 @@ def readable(event: Mapping[str, Any], stack_name: str, routes: Mapping[str, str
 
 
 def routes_by_function() -> dict[str, str]:
-    """Return the route of each function's name in its log lines: openapi.yaml's operations have the same names."""
-    paths: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))["paths"]
+    """Return the route of each function's name in its log lines, which is that of its folder."""
+    resources: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))["Resources"]
+    functions = (each["Properties"] for each in resources.values() if each["Type"] == "AWS::Serverless::Function")
     return {
-        re.sub(r"(?=[A-Z])", "_", operation["operationId"]).lower(): f"{method.upper()} {path}"
-        for path, operations in paths.items()
-        for method, operation in operations.items()
+        Path(function["CodeUri"]).name: f"{event['Properties']['Method']} {event['Properties']['Path']}"
+        for function in functions
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "HttpApi"
     }
 
 

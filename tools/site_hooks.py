@@ -27,6 +27,8 @@ PAGES: Final = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "simulator/README.md": "simulator.md",
+    "clients/python/README.md": "client-python.md",
+    "clients/typescript/README.md": "client-typescript.md",
     "openapi.yaml": "openapi.yaml",
     "docs/decisions": "decisions/index.md",
 }

@@ -1,6 +1,7 @@
 """The clients' generated files are up to date, their packages install on their own, and their types reject mistakes."""
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.documents import blocks
 from tools import clients, package, setup
 from tools.environment import everything
 
@@ -107,19 +109,45 @@ export function handle(error: TerraConnectionsError, event: Event): number {
     ("right", "wrong"), [("sdk_only_provider", "sdk_only_providers"), ("bytes", "position_"), ("", "")]
 )
 def test_a_type_checker_rejects_a_code_or_a_field_that_does_not_exist(tmp_path: Path, right: str, wrong: str) -> None:
-    expected = 1 if right else 0
-    program = tmp_path / "program.py"
-    program.write_text(PYTHON_TYPES.replace(right, wrong) if right else PYTHON_TYPES)
-    mypy = run(sys.executable, "-m", "mypy", "--strict", "--config-file", "", program, cwd=clients.SOURCE.parent)
-    assert mypy.returncode == expected, mypy.stdout + mypy.stderr
+    is_right = not right
+    python = python_checked(tmp_path, PYTHON_TYPES.replace(right, wrong) if right else PYTHON_TYPES)
+    assert (python.returncode == 0) is is_right, python.stdout + python.stderr
+    typescript = typescript_checked(tmp_path, TYPESCRIPT_TYPES.replace(right, wrong) if right else TYPESCRIPT_TYPES)
+    assert (typescript.returncode == 0) is is_right, typescript.stdout
 
-    text = TYPESCRIPT_TYPES.replace(right, wrong) if right else TYPESCRIPT_TYPES
+
+def python_checked(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
+    """Check the types of a program that uses the Python client."""
+    program = tmp_path / "program.py"
+    program.write_text(text)
+    return run(sys.executable, "-m", "mypy", "--strict", "--config-file", "", program, cwd=clients.SOURCE.parent)
+
+
+def typescript_checked(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
+    """Check the types of a program in the source folder of the TypeScript client."""
     source = tmp_path / "src"
-    source.mkdir()
-    for path in (clients.TYPESCRIPT / "src").iterdir():
-        (source / path.name).write_text(path.read_text())
+    shutil.copytree(clients.TYPESCRIPT / "src", source)
     (source / "program.ts").write_text(text)
-    (tmp_path / "tsconfig.json").write_text((clients.TYPESCRIPT / "tsconfig.json").read_text())
+    for name in ("package.json", "tsconfig.json"):
+        shutil.copy(clients.TYPESCRIPT / name, tmp_path)
     compiler = clients.node().command("typescript", "bin/tsc", "--project", str(tmp_path), "--noEmit")
-    tsc = run(*compiler, cwd=tmp_path)
-    assert (tsc.returncode != 0) is bool(expected), tsc.stdout
+    return run(*compiler, cwd=tmp_path)
+
+
+def test_the_examples_of_the_readmes_have_the_right_types(tmp_path: Path) -> None:
+    connect, receive = blocks((clients.PYTHON / "README.md").read_text(), "python")
+    request = """
+class request:
+    headers: dict[str, str] = {}
+    body = b""
+
+service_key = notify_key = ""
+"""
+    python = python_checked(tmp_path, request + connect + receive)
+    assert python.returncode == 0, python.stdout
+
+    connect, receive = blocks((clients.TYPESCRIPT / "README.md").read_text(), "ts")
+    variables = "declare const serviceKey: string, notifyKey: string, request: Request, body: string;\n"
+    text = (connect + receive).replace("@terra-connections/client", "./index.js")
+    typescript = typescript_checked(tmp_path, variables + text)
+    assert typescript.returncode == 0, typescript.stdout

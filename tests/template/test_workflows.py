@@ -88,7 +88,7 @@ def test_staging_comes_after_checks_tests_and_the_build_and_prod_after_staging()
         "prod": "staging",
     }
     assert jobs["ci"]["uses"] == "./.github/workflows/ci.yml"
-    assert commands("ci.yml") == ["make check", "make test"]
+    assert commands("ci.yml") == ["make check", "make docs", "make test"]
     for stage in STAGES:
         assert jobs[stage]["uses"] == "./.github/workflows/deploy-stage.yml"
         assert jobs[stage]["with"] == {"stage": stage}
@@ -109,7 +109,8 @@ def test_what_was_tested_is_what_is_deployed() -> None:
         if "path" in step.get("with", {})
     ]
     assert {(each["name"], each["path"]) for each in transfers} == {("package", "build/package/")}
-    assert re.search(r"^deploy-package: setup-local ", MAKEFILE, re.MULTILINE)
+    assert re.search(r"^deploy-package: check-stage ", MAKEFILE, re.MULTILINE)
+    assert re.search(r"^check-stage: setup-local$", MAKEFILE, re.MULTILINE)
 
 
 def test_two_deployments_of_a_stage_never_overlap() -> None:

@@ -206,4 +206,5 @@ def test_every_route_is_named_by_the_message_of_its_function() -> None:
     routes: dict[str, Any] = logs.routes_by_function()
     assert routes["create_session"] == "POST /sessions"
     assert routes["terra_webhook"] == "POST /webhooks/terra"
+    assert routes["erase_person"] == "POST /erasures"
     assert set(routes) <= {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
