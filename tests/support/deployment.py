@@ -240,6 +240,7 @@ class Deployment:
             "control_url": "",
             "queues": {name: self.resource(name) for name in QUEUES},
             "event_buses": {"EventBus": self.outputs()["EventBusName"]},
+            "payloads": None,
             "parameters": self.parameters,
             "region": REGION,
             "service_key": self.secret("ServiceKeysArn")["backend"],
