@@ -98,7 +98,7 @@ check-stage: setup-local
 deploy: check-stage build ## Ship: deploy the stage STAGE of samconfig.toml (OPTIONS for `sam deploy`)
 	@.venv/bin/python -m tools.deploy $(STAGE) $(OPTIONS)
 
-package: build ## Ship: make the archive of a release (build/package/) and the clients' packages (build/clients/), and upload the code (BUCKET, REGION)
+package: build ## Ship: make the archive of a release and the clients' packages (build/), and upload the code (BUCKET, REGION)
 	@.venv/bin/python -m tools.clients package
 	@.venv/bin/python -m tools.package archive $(addprefix --bucket ,$(BUCKET)) $(addprefix --region ,$(REGION))
 

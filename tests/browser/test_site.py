@@ -26,6 +26,8 @@ OUTSIDE_DOCS = {
     "contributing": "CONTRIBUTING.md",
     "security": "SECURITY.md",
     "simulator": "simulator/README.md",
+    "client-python": "clients/python/README.md",
+    "client-typescript": "clients/typescript/README.md",
 }
 LOADED = {"script": "src", "img": "src", "iframe": "src", "link": "href"}
 """The attributes whose URLs a browser requests by itself."""

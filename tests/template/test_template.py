@@ -128,7 +128,9 @@ def test_the_contract_has_no_security_exactly_on_the_public_routes(openapi: dict
 def test_an_operation_is_named_after_its_function(openapi: dict[str, Any], functions: Functions) -> None:
     for name, path, _ in routes(functions):
         method, _, address = path.partition(" ")
-        assert openapi["paths"][address][method.lower()]["operationId"] == name[0].lower() + name[1:]
+        # The function ErasePerson keeps its name: another one would be another function on AWS.
+        expected = "eraseUser" if name == "ErasePerson" else name[0].lower() + name[1:]
+        assert openapi["paths"][address][method.lower()]["operationId"] == expected
 
 
 def of_type(template: Template, type_: str) -> dict[str, dict[str, Any]]:
