@@ -36,7 +36,8 @@ class Account:
             await app.app(scope, receive, send)
         elif (port := scope["server"][1]) == self._aws_port:
             with loops.caused_by(dict(scope["headers"]).get(b"x-amzn-trace-id", b"").decode("latin-1")):
-                await self._guarded(scope, receive, send)
+                # The policy of the bucket rejects what does not come over TLS, as every call to AWS does.
+                await self._guarded({**scope, "scheme": "https"}, receive, send)
         elif api_id := api_behind(f"http://127.0.0.1:{port}"):
             host = f"{api_id}.execute-api.localhost:{self._aws_port}".encode()
             headers = [(name, host if name == b"host" else value) for name, value in scope["headers"]]
