@@ -215,6 +215,15 @@ def test_a_malformed_announcement_is_not_recorded(bench: Bench, body: object) ->
     assert bench.receipts.expects(body, now=NOW) == []
 
 
+def test_the_number_of_chunks_that_a_webhook_announces_is_recorded(
+    bench: Bench, browser: httpx.Client, webhook: Callable[..., Webhook]
+) -> None:
+    reference = str(uuid4())
+    announced = {"type": "large_request_sending", "reference": reference, "expected_payloads": 6}
+    assert webhook(announced).post(browser).status_code == httpx.codes.OK
+    assert bench.receipts.read([reference])[reference].expected == 6
+
+
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 

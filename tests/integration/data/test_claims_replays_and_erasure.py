@@ -84,6 +84,22 @@ def test_a_replay_of_a_user_includes_their_reports(
     assert reference_id not in event["key"]
 
 
+def test_a_replay_of_a_user_includes_a_reconnected_wearable_whose_owner_terra_did_not_repeat(
+    api: httpx.Client, browser: httpx.Client, webhook: Make, listener: DataListener, reference_id: str
+) -> None:
+    before, after = new_user_id(), new_user_id()
+    webhook(auth_event(before, reference_id)).post(browser)
+    users = {"old_user": auth_event(before, None)["user"], "new_user": auth_event(after, None)["user"]}
+    webhook({"type": "user_reauth", "status": "warning", **users}).post(browser)
+    for user_id in (before, after):
+        webhook(daily(user_id)).post(browser)
+        [event] = listener.expect(user_id, 1)
+        assert event["reference_id"] == reference_id
+    replay_id = api.post("/replays", json={"reference_id": reference_id}).raise_for_status().json()["replay_id"]
+    for user_id in (before, after):
+        eventually(lambda: replayed(listener, user_id, replay_id), within=LOADED_WITHIN)  # noqa: B023 - called at once
+
+
 def test_a_replay_of_many_payloads_continues_page_by_page(
     stack: Stack, handlers: Handlers, bucket: Bucket, listener: DataListener
 ) -> None:

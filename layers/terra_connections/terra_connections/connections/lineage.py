@@ -75,6 +75,11 @@ class Lineage:
             updated_at=Position(max(fact.at for fact in facts.newest.values())),
         )
 
+    def owner(self, user_id: UserId) -> ReferenceId | None:
+        """Return the owner of a `user_id`; None if it is unknown."""
+        facts = self._members.get(user_id)
+        return None if facts is None else self._owner(facts)
+
     def _owner(self, facts: Facts) -> ReferenceId | None:
         """Return the connection's owner. Until an event contains it, that is the predecessors' owner, if unique."""
         if facts.owner is not None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from terra_connections.connections.lineage import Lineage
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.data.announcing import Announcement, AnnouncementQueue
 from terra_connections.ids import ReferenceId, UserId
@@ -33,6 +34,8 @@ def start_replay(
     if reference_id is None:
         queue.send([replace(wanted, user_id=user_id)])
         return
-    own = sorted(facts.user_id for facts in connections.of_user(reference_id) if facts.owner == reference_id)
+    known = connections.of_user(reference_id)
+    lineage = Lineage(known)
+    own = sorted(facts.user_id for facts in known if lineage.owner(facts.user_id) == reference_id)
     reports = replace(wanted, pseudonym=pseudonyms.in_keys(reference_id))
     queue.send([*(replace(wanted, user_id=each) for each in own), reports])
