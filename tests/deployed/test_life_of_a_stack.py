@@ -219,7 +219,7 @@ PROTECTED = {
 
 @pytest.fixture(scope="module")
 def bucket(one: Deployment) -> str:
-    """Switch DataDeliveries to keep, and return the name of the bucket."""
+    """Switch DataDeliveries to keep, let Terra send every event type, and return the name of the bucket."""
     one.configure(
         DataDeliveries="keep",
         PayloadRetentionDays="10",
@@ -228,6 +228,9 @@ def bucket(one: Deployment) -> str:
     )
     one.deploy()
     one.warm_up()
+    with one.control() as terra:
+        widened = one.make("terra", TERRA_ADMIN_TOKEN=terra.admin_token(scopes=SCOPES), YES="1")
+    assert widened.returncode == 0, widened.stdout + widened.stderr
     return one.outputs()["PayloadsBucket"]
 
 
