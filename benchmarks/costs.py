@@ -13,7 +13,7 @@ import math
 import re
 import time
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -69,6 +69,9 @@ PRICES: Final = {
     "alarm": Price("CloudWatch", "metric under an alarm", 0.10, 1, f"{_AWS}/cloudwatch/pricing/"),
     "dashboard": Price("CloudWatch", "dashboard", 3.00, 1, f"{_AWS}/cloudwatch/pricing/"),
     "event": Price("EventBridge", "custom event of up to 64 KB", 1.00, MILLION, f"{_AWS}/eventbridge/pricing/"),
+    "archived": Price("EventBridge", "GB of archived events", 0.10, 1, f"{_AWS}/eventbridge/pricing/"),
+    "put": Price("S3", "PUT request", 0.005, 1_000, f"{_AWS}/s3/pricing/"),
+    "kept": Price("S3", "GB stored for a month", 0.023, 1, f"{_AWS}/s3/pricing/"),
     "queue": Price("SQS", "request", 0.40, MILLION, f"{_AWS}/sqs/pricing/"),
     "secret": Price("Secrets Manager", "secret", 0.40, 1, f"{_AWS}/secrets-manager/pricing/"),
     "secret read": Price("Secrets Manager", "call", 0.05, 10_000, f"{_AWS}/secrets-manager/pricing/"),
@@ -89,6 +92,12 @@ COMPRESSED: Final = 0.15
 DATA_TYPES: Final = ("activity", "body", "daily", "nutrition", "sleep")
 IDLE_POLLS: Final = 5 * 3 * 60 * HOURS
 """Requests of Lambda to an empty queue in a month: five pollers, which wait for 20 seconds."""
+PAYLOAD_GB: Final = 4e-6
+"""The assumed size of a payload in the bucket, compressed. Not measured."""
+RETENTION_DAYS: Final = 30
+"""PayloadRetentionDays, by default."""
+EVENT_GB: Final = 1e-6
+"""The size of an event about a payload, which the archive of the bus keeps for two days."""
 ROUTE_METRICS: Final = 6
 """4xx, 5xx, Count, DataProcessed, IntegrationLatency and Latency."""
 TERRA_PAGE: Final = 500
@@ -138,6 +147,7 @@ class Usage:
         function: the function that it invokes.
         reads, writes: request units of DynamoDB, as DynamoDB bills them.
         calls: calls of DynamoDB.
+        others: calls of other services, by service.
         terra: requests to Terra.
         cpu_ms: processor time; the median.
         log: bytes that the function logs, metrics included.
@@ -148,6 +158,7 @@ class Usage:
     reads: float
     writes: float
     calls: float
+    others: Mapping[str, int]
     terra: float
     cpu_ms: float
     log: int
@@ -156,9 +167,9 @@ class Usage:
     @property
     def milliseconds(self) -> int:
         """The billed duration in Lambda, without init."""
-        sent = self.function in {"publish_events", "reconcile", "sweep_page"}  # one call of EventBridge or SQS
         computing = self.cpu_ms * VCPU_MB / MEMORY_MB
-        return max(1, math.ceil(computing + (self.calls + sent) * DYNAMODB_MS + self.terra * TERRA_MS))
+        calls = self.calls + sum(self.others.values())
+        return max(1, math.ceil(computing + calls * DYNAMODB_MS + self.terra * TERRA_MS))
 
 
 # --- measured figures -------------------------------------------------------------------------------------------------
@@ -176,6 +187,7 @@ def _usage(found: list[Invocation]) -> Usage:
         reads=sum(call.read_units for call in last.calls),
         writes=sum(call.write_units for call in last.calls),
         calls=len(last.calls),
+        others=last.others,
         terra=last.terra_calls,
         cpu_ms=round(median(each.cpu_ms for each in found), 1),
         log=len(last.log.encode()),
@@ -212,7 +224,8 @@ def page_of_terra(page: Usage) -> Usage:
     _, _, cpu, calls, terra, *_ = (cell.strip() for cell in row[0].strip("|").split("|"))
     reads = 2 * TERRA_PAGE + 2
     metrics = tuple(name.replace("/bulkUserInfo", "/subscriptions") for name in page.metrics)
-    return Usage("sweep_page", reads, page.writes, float(calls), float(terra), float(cpu.split()[0]), page.log, metrics)
+    used = replace(page, reads=reads, calls=float(calls), terra=float(terra), cpu_ms=float(cpu.split()[0]))
+    return replace(used, metrics=metrics)
 
 
 def init_ms() -> dict[str, float]:
@@ -248,12 +261,15 @@ DATA_PER_DAY: Final = 8
 """Data deliveries of a user in a day, if Terra sends data to this stack."""
 
 
-def requests(users: int, *, with_data: bool, sweep_every_hours: float) -> dict[str, float]:
+def requests(month: Month) -> dict[str, float]:
     """Return the number of requests of each kind in a month."""
-    sweeps = HOURS / sweep_every_hours
+    users, sweeps = month.users, HOURS / month.sweep_every_hours
+    data = users * DATA_PER_DAY * 30 if month.with_data else 0
     return {
         **{kind: users * each for kind, each in PER_USER.items()},
-        "webhook: data": users * DATA_PER_DAY * 30 if with_data else 0,
+        "webhook: data": 0 if month.keeps_data else data,
+        "webhook: kept data": data if month.keeps_data else 0,
+        "publish kept data": data if month.keeps_data else 0,
         "sweep: begin": sweeps,
         # The table has four segments; the verdict is one more step.
         f"sweep: a page of {PAGE}": sweeps * (4 * math.ceil(users / 4 / PAGE) + 1),
@@ -309,6 +325,7 @@ class Month:
 
     users: int
     with_data: bool = True
+    keeps_data: bool = False
     sweep_every_hours: float = 6
     log_retention_days: int = 30
     is_detailed_everywhere: bool = False
@@ -317,7 +334,8 @@ class Month:
 
 def bill(month: Month, usage: Mapping[str, Usage], template: Fixed) -> dict[str, float]:
     """Return the cost of a month in USD, by service."""
-    counts = requests(month.users, with_data=month.with_data, sweep_every_hours=month.sweep_every_hours)
+    counts = requests(month)
+    kept = counts["webhook: kept data"]
     of_function: dict[str, float] = defaultdict(float)
     for kind, count in counts.items():
         of_function[usage[kind].function] += count
@@ -339,7 +357,9 @@ def bill(month: Month, usage: Mapping[str, Usage], template: Fixed) -> dict[str,
     deliveries = of_function["terra_webhook"]
     # A connection has 1.2 kB with its index the same again, a delivery's two records live for two days.
     connections_gb = month.users * 2 * 1.2e3 / 1e9
-    other_gb = (deliveries / 30 * 2 * 2 * 250 + counts["new session"] / 30 * 7 * 2 * 800) / 1e9
+    # With keep, the pointer of a payload is there for as long as the payload.
+    pointers_gb = kept / 30 * RETENTION_DAYS * 500 / 1e9
+    other_gb = (deliveries / 30 * 2 * 2 * 250 + counts["new session"] / 30 * 7 * 2 * 800) / 1e9 + pointers_gb
     tables = sum(2 * min(count, 12 * HOURS) for function, count in of_function.items() if function != "authorize")
     secret_reads = sum(min(count, 30 * HOURS) for name, count in of_function.items() if name in READ_A_SECRET)
     pages = counts[f"sweep: a page of {PAGE}"] + counts[THEIRS]
@@ -359,7 +379,8 @@ def bill(month: Month, usage: Mapping[str, Usage], template: Fixed) -> dict[str,
         "CloudWatch: metrics of routes": PRICES["metric"].of(ROUTE_METRICS * sum(map(_active, detailed.values()))),
         "CloudWatch: alarms": PRICES["alarm"].of(template.alarm_metrics),
         "CloudWatch: dashboard": PRICES["dashboard"].of(1),
-        "EventBridge": PRICES["event"].of(counts["publish a change"]),
+        "EventBridge": PRICES["event"].of(counts["publish a change"] + kept) + PRICES["archived"].of(kept * EVENT_GB),
+        "S3": PRICES["put"].of(kept) + PRICES["kept"].of(kept / 30 * RETENTION_DAYS * PAYLOAD_GB),
         "SQS": PRICES["queue"].of(3 * pages + IDLE_POLLS),
         "Secrets Manager": PRICES["secret"].of(template.secrets) + PRICES["secret read"].of(secret_reads),
         "KMS": PRICES["key"].of(tables),
@@ -429,7 +450,7 @@ def _consumed(usage: Mapping[str, Usage]) -> str:
 
 
 def _a_million(each: Usage) -> float:
-    """Return the cost of a million requests: API, Lambda, DynamoDB, logs and events."""
+    """Return the cost of a million requests: API, Lambda, DynamoDB, logs, events and objects, without their storage."""
     has_route = each.function not in WITHOUT_A_ROUTE
     one = (
         PRICES["api"].of(has_route)
@@ -438,7 +459,9 @@ def _a_million(each: Usage) -> float:
         + PRICES["writes"].of(each.writes)
         + PRICES["reads"].of(each.reads)
         + PRICES["logs"].of((each.log + PLATFORM_LOG + ACCESS_LOG * has_route) / 1e9)
-        + PRICES["event"].of(each.function == "publish_events")
+        + PRICES["event"].of(each.function in {"publish_data", "publish_events"})
+        + PRICES["archived"].of(EVENT_GB * (each.function == "publish_data"))
+        + PRICES["put"].of(each.others.get("s3", 0))
         + PRICES["queue"].of(3 * (each.function == "sweep_page"))
     )
     return one * MILLION
@@ -458,6 +481,7 @@ def _levers(usage: Mapping[str, Usage], template: Fixed) -> str:
 
     changes: dict[str, dict[str, Any]] = {
         "Terra sends its data to another destination": {"with_data": False},
+        "`DataDeliveries` is `keep`": {"keeps_data": True},
         "metrics of every route (`DetailedMetricsEnabled`)": {"is_detailed_everywhere": True},
         "a back end calls with a service key, instead of each user with a token": {"has_service_key_only": True},
         "`SweepSchedule` is once a day": {"sweep_every_hours": 24},

@@ -21,7 +21,7 @@ from uuid import uuid4
 import httpx
 
 from benchmarks import report
-from benchmarks.functions import reference_id_of, running_functions, user_id_of
+from benchmarks.functions import KEPT, reference_id_of, running_functions, user_id_of
 from local import database
 from local.testing import running_stack
 from tests.support.api import decide, query_of
@@ -49,10 +49,11 @@ _HIDDEN_FIELD: Final = re.compile(r'<input type="hidden" name="([^"]*)" value="(
 class Requests:
     """Makes each kind of request on tables of one size."""
 
-    def __init__(self, stack: Stack, terra: Terra, functions: Functions, size: int) -> None:
+    def __init__(self, stack: Stack, terra: Terra, functions: Functions, keeping: Functions, size: int) -> None:
         self._stack = stack
         self._terra = terra
         self._functions = functions
+        self._keeping = keeping
         self._size = size
         self._database = database.connect(stack.dynamodb_url)
         # Each user once before any user again: of two events in one second about one connection, one changes nothing.
@@ -116,6 +117,21 @@ class Requests:
         self._functions.invoke("disconnect", "disconnect", event, status=204)
         self._post("erase", "erase_person", "/erasures", 204, reference_id=reference_id)
 
+    def keep_data(self) -> None:
+        """Deliver data to functions that keep it, and publish the event about it."""
+        user = auth_event(user_id_of(0), reference_id_of(0))["user"]
+        day = {"metadata": {"start_time": "2026-11-01T00:00:00Z", "end_time": "2026-11-01T23:59:59Z"}}
+        body = {"type": "daily", "user": user, "version": "2022-03-16", "data": [{**day, "number": str(uuid4())}]}
+        self._keeping.webhook("webhook: kept data", body)
+        deliveries = f"Deliveries{KEPT}{self._size}"
+        pages = self._database.get_paginator("scan").paginate(TableName=deliveries)
+        items = [each for page in pages for each in page["Items"]]
+        [pointer] = [each for each in items if each["delivery_id"]["S"].startswith("payload:")]
+        self._database.delete_item(TableName=deliveries, Key={"delivery_id": pointer["delivery_id"]})
+        record = {"ApproximateCreationDateTime": time.time(), "NewImage": pointer, "SequenceNumber": "1"}
+        event = {"Records": [{"eventID": "1", "eventName": "INSERT", "dynamodb": record}]}
+        self._keeping.invoke("publish kept data", "publish_data", event)
+
     def _publish(self, user_id: str) -> None:
         """Pass the stream record of a new connection to publish_events."""
         key = {"user_id": {"S": user_id}}
@@ -154,17 +170,19 @@ def measure(
     terra.settings(send_webhooks=False)
     with ExitStack() as ends:
         functions = {size: ends.enter_context(running_functions(stack, size)) for size in sizes}
-        requests = [Requests(stack, terra, functions[size], size) for size in sizes]
+        keeping = {size: ends.enter_context(running_functions(stack, size, keeps_data=True)) for size in sizes}
+        requests = [Requests(stack, terra, functions[size], keeping[size], size) for size in sizes]
         for user_id, owner in {
             user: owner for each in requests for user, owner in each.users_of_page().items()
         }.items():
             terra.connect(owner, user_id=user_id, account=user_id, silent=True)
         # Erasures leave tombstones in later pages of the table.
-        for act in (Requests.sweep, Requests.list_all, Requests.each_once):
+        for act in (Requests.sweep, Requests.list_all, Requests.each_once, Requests.keep_data):
             for _ in range(warm_up + rounds):
                 for each in requests:
                     act(each)
-        return {size: {kind: found[warm_up:] for kind, found in functions[size].invocations.items()} for size in sizes}
+        invocations = {size: functions[size].invocations | keeping[size].invocations for size in sizes}
+        return {size: {kind: found[warm_up:] for kind, found in of.items()} for size, of in invocations.items()}
 
 
 def figures(measured: Mapping[int, Invocations]) -> str:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from local.testing import Stack
 
+KEPT: Final = "Kept"
+"""In the names of the tables of functions that keep data."""
 _AT_ONCE: Final = 25  # the limit of BatchWriteItem
 _SHOWN_EVERY: Final = 100_000  # connections
 _HEADERS: Final = {
@@ -67,17 +69,18 @@ class Call(NamedTuple):
 
 
 class Invocation(NamedTuple):
-    """One invocation of a function, with its DynamoDB calls, the number of its requests to Terra, and its log."""
+    """One invocation of a function: its DynamoDB calls, the numbers of other calls and of those of Terra, its log."""
 
     function: str
     ms: float
     cpu_ms: float
     calls: list[Call]
+    others: Mapping[str, int]
     terra_calls: int
     log: str
 
 
-BY_DEFAULT: Final = {"PAYLOADS_BUCKET": "", "ANNOUNCEMENTS_QUEUE_URL": ""}
+IGNORES_DATA: Final = {"PAYLOADS_BUCKET": "", "ANNOUNCEMENTS_QUEUE_URL": ""}
 """DataDeliveries=ignore: the local stack keeps data, a deployed one does not by default."""
 
 
@@ -119,7 +122,9 @@ class Functions:
         self.log += log
         calls = [Call(*call) for call in answer["calls"]]
         terra_calls = sum("TerraCalls" in line for line in log)
-        invocation = Invocation(function, answer["ms"], answer["cpu_ms"], calls, terra_calls, answer["log"])
+        invocation = Invocation(
+            function, answer["ms"], answer["cpu_ms"], calls, answer["others"], terra_calls, answer["log"]
+        )
         self.invocations.setdefault(kind, []).append(invocation)
         return result
 
@@ -130,25 +135,28 @@ class Functions:
 
 
 @contextmanager
-def running_functions(stack: Stack, size: int, **variables: str) -> Iterator[Functions]:
+def running_functions(stack: Stack, size: int, *, keeps_data: bool = False, **variables: str) -> Iterator[Functions]:
     """Run the functions under their own interpreter on new tables with this many connections.
 
     Args:
         stack: the running stack, whose database, queues, secrets and Terra they use.
         size: the number of connections; also the end of the tables' names.
+        keeps_data: whether DataDeliveries is keep; the tables have other names then.
         variables: changes to the functions' environment.
     """
     python, _, _ = setup.functions_python()
-    tables = {f"{name.upper()}_TABLE": table for name, table in make_tables(stack, str(size)).items()}
+    suffix = f"{KEPT if keeps_data else ''}{size}"
+    tables = {f"{name.upper()}_TABLE": table for name, table in make_tables(stack, suffix).items()}
     # The stack itself would empty its own queue.
-    queue = messages.services("", stack.aws_url).queues().create_queue(QueueName=f"Sweep{size}")["QueueUrl"]
+    queue = messages.services("", stack.aws_url).queues().create_queue(QueueName=f"Sweep{suffix}")["QueueUrl"]
     # One process runs every function: it has the variables of all of them.
     declared = {name: value for of in environments(stack).values() for name, value in of.items()}
+    declared |= {} if keeps_data else IGNORES_DATA
     process = subprocess.Popen(  # noqa: S603  # our own program
         [python, ROOT / "benchmarks" / "worker.py", ROOT],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**declared, **BY_DEFAULT, "PATH": everything()["PATH"], **tables, "SWEEP_QUEUE_URL": queue, **variables},
+        env={**declared, "PATH": everything()["PATH"], **tables, "SWEEP_QUEUE_URL": queue, **variables},
         text=True,
     )
     try:

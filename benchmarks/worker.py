@@ -1,9 +1,10 @@
 """Runs the functions, warm and in one process, and reports the duration and the DynamoDB calls of each invocation.
 
 Run by path under the functions' interpreter, which has none of this project's packages. Argument: the project's folder.
-Each input line is JSON (`function`, `event`), and so is each output line: `result`, `ms`, `cpu_ms`, `calls`, `log`. A
-call is a DynamoDB call's operation, the units that it consumed by table and index, and what DynamoDB Local reports in
-another way than DynamoDB bills it: the units of reads that found nothing, and the writes of a transaction.
+Each input line is JSON (`function`, `event`), and so is each output line: `result`, `ms`, `cpu_ms`, `calls`, `others`,
+`log`. A call is a DynamoDB call's operation, the units that it consumed by table and index, and what DynamoDB Local
+reports in another way than DynamoDB bills it: the units of reads that found nothing, and the writes of a transaction.
+`others` is the number of calls of other services, by service.
 """
 
 import importlib.util
@@ -11,12 +12,15 @@ import io
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import botocore.session
 
+OTHERS = ("eventbridge", "s3", "sqs")
+"""The other services that are called for each request; secrets are read every two minutes at most."""
 Handler = Callable[[Mapping[str, Any], object], Any]
 
 
@@ -25,6 +29,7 @@ class Consumption:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, float], float, list[tuple[str, int, bool]]]] = []
+        self.others: Counter[str] = Counter()
         self._params: dict[str, Any] = {}
 
     def request(self, params: dict[str, Any], **_more: object) -> None:
@@ -44,6 +49,10 @@ class Consumption:
                 units[f"{name}/{index}"] = of_index["CapacityUnits"]
         writes = [_write(*write.popitem()) for write in map(dict, self._params.get("TransactItems", []))]
         self.calls.append((event_name.rpartition(".")[2], units, self._unreported(parsed), writes))
+
+    def count(self, event_name: str, **_more: object) -> None:
+        """Handle botocore's `after-call` of another service."""
+        self.others[event_name.split(".")[1]] += 1
 
     def _unreported(self, parsed: Mapping[str, Any]) -> float:
         """Return the units of reads that found nothing, which DynamoDB bills like those of small items."""
@@ -105,19 +114,22 @@ def main() -> None:
     events = session.get_component("event_emitter")
     events.register("before-parameter-build.dynamodb", consumption.request)
     events.register("after-call.dynamodb", consumption.record)
+    for service in OTHERS:
+        events.register(f"after-call.{service}", consumption.count)
     botocore.session.get_session = lambda env_vars=None: session  # noqa: ARG005 - botocore's signature
     for line in sys.stdin:
         job = json.loads(line)
         function = job["function"]
         if function not in handlers:
             handlers[function] = load(project, function)
-        consumption.calls = []
+        consumption.calls, consumption.others = [], Counter()
         log.seek(0)
         log.truncate()
         cpu, began = time.process_time(), time.perf_counter()
         result = handlers[function](job["event"], None)
         took = {"ms": (time.perf_counter() - began) * 1000, "cpu_ms": (time.process_time() - cpu) * 1000}
-        output.write(json.dumps({"result": result, **took, "calls": consumption.calls, "log": log.getvalue()}) + "\n")
+        used = {"calls": consumption.calls, "others": consumption.others}
+        output.write(json.dumps({"result": result, **took, **used, "log": log.getvalue()}) + "\n")
         output.flush()
 
 

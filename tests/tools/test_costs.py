@@ -12,7 +12,7 @@ from benchmarks.costs import Fixed, Month, Usage, bill, fixed, page, stored_usag
 from tests.support import cloudformation
 from tools.environment import ROOT
 
-NOTHING = Usage("terra_webhook", 0, 0, 0, 0, 0, 0, ())
+NOTHING = Usage("terra_webhook", 0, 0, 0, {}, 0, 0, 0, ())
 NO_FIXED = Fixed(secrets=0, alarm_metrics=0, detailed_routes=frozenset())
 
 
@@ -48,6 +48,31 @@ def test_the_columns_of_the_page_add_up() -> None:
         total = sum(float(row[column]) for row in services)
         # Every line is rounded to a cent.
         assert float(together[column]) == pytest.approx(total, abs=0.005 * (len(services) + 1))
+
+
+def test_readme_has_the_costs_of_a_month() -> None:
+    months = {
+        "connections only": {"with_data": False},
+        "if Terra also sends its data events here": {},
+        "if they are kept, too (`DataDeliveries=keep`)": {"keeps_data": True},
+    }
+    readme = (ROOT / "README.md").read_text()
+    for name, changes in months.items():
+        bills = [bill(Month(users, **changes), stored_usage(), fixed()) for users in costs.USERS]
+        row = " | ".join(f"{sum(each.values()):.0f}" for each in bills)
+        assert f"| {name} | {row} |" in readme
+
+
+def test_a_kept_delivery_costs_what_a_calculation_by_hand_gives() -> None:
+    usage = dict.fromkeys(stored_usage(), NOTHING)
+    usage["webhook: kept data"] = replace(NOTHING, writes=6)
+    usage["publish kept data"] = replace(NOTHING, function="publish_data", reads=3)
+    kept = bill(Month(1_000, keeps_data=True), usage, NO_FIXED)
+    # 240,000 deliveries, each of which is one object of 4 kB and one event of 1 kB.
+    assert kept["S3"] == pytest.approx(240_000 * (0.005 / 1000 + 4e-6 * 0.023))
+    assert kept["EventBridge"] == pytest.approx(240_000 * (1e-6 + 1e-6 * 0.10) + 200e-6)
+    assert kept["DynamoDB: writes"] == pytest.approx(240_000 * 6 * 0.625e-6)
+    assert kept["DynamoDB: reads"] == pytest.approx(240_000 * 3 * 0.125e-6)
 
 
 def test_a_month_of_data_costs_what_a_calculation_by_hand_gives() -> None:
@@ -115,6 +140,7 @@ def test_the_assumptions_about_functions_are_those_of_the_template(
     defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
     assert defaults["SweepSchedule"] == f"rate({Month(1).sweep_every_hours} hours)"
     assert defaults["LogRetentionDays"] == Month(1).log_retention_days
+    assert defaults["PayloadRetentionDays"] == costs.RETENTION_DAYS
     assert defaults["Architecture"] == "arm64"
 
 
