@@ -32,8 +32,8 @@ def test_a_short_sweep_is_processed_completely(stack: Stack, terra: Terra) -> No
 
 def test_the_estimate_equals_the_documented_formula() -> None:
     call = Call("Scan", {}, 0, [])
-    ours = Invocation("sweep_page", ms=0, cpu_ms=10, calls=[call, call], terra_calls=3, log="")
-    theirs = Invocation("sweep_page", ms=0, cpu_ms=20, calls=[call], terra_calls=1, log="")
+    ours = Invocation("sweep_page", ms=0, cpu_ms=10, calls=[call, call], others={}, terra_calls=3, log="")
+    theirs = Invocation("sweep_page", ms=0, cpu_ms=20, calls=[call], others={}, terra_calls=1, log="")
     sweep = Sweep(100_000, {"ours": [ours] * 336, "theirs": [theirs] * 200, "verdict": [], "revoke": []}, 100.0)
     assert page_ms("ours", [ours]) == pytest.approx(10 * 1769 / 512 + 2 * 4 + 3 * 500 + HOP_MS)
     assert minutes("ours", sweep) == pytest.approx(3_360 * page_ms("ours", [ours]) / 4 / 60_000)
