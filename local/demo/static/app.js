@@ -92,11 +92,11 @@ async function show() {
   if (!account.name) return;
   $("who").textContent = account.name;
   showStatus("");
+  const unfinished = localStorage.getItem("login"); // before a click can start another one
   ({ providers } = await call("GET", "/providers"));
   showProviders();
   await list();
-  const unfinished = localStorage.getItem("login");
-  if (unfinished) await follow(unfinished);
+  if (unfinished && unfinished === localStorage.getItem("login")) await follow(unfinished);
 }
 
 $("sign-in").addEventListener("submit", (event) => {
