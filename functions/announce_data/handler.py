@@ -5,11 +5,11 @@ from functools import partial
 from typing import Any
 
 from aws_lambda_powertools.logging import Logger
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from terra_connections import wiring
 from terra_connections.data.announcing import Announcement, announce_page
+from terra_connections.queue_messages import process_messages
 
 _log = Logger()
 _announce = partial(announce_page, publisher=wiring.data_publisher(), queue=wiring.required_announcement_queue())
@@ -24,11 +24,8 @@ def announce_data(record: SQSRecord) -> None:
 
 def lambda_handler(event: Mapping[str, Any], _context: object) -> Mapping[str, Any]:
     """Process each message on its own: failed ones are retried, and finally sent to the dead-letter queue."""
-    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-    with processor(event["Records"], announce_data):
-        processor.process()
-    if processor.exceptions:
-        # Only the type is logged: the text may quote keys of objects.
-        causes = [error.__name__ for error, _, _ in processor.exceptions if error]
-        _log.info("announce_data", failed=len(causes), causes=causes)
-    return processor.response()
+    return process_messages(event, announce_data, on_failure=_failed)
+
+
+def _failed(_record: SQSRecord, fields: dict[str, Any], _cause: BaseException | None) -> None:
+    _log.info("announce_data", **fields)

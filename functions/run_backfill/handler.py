@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from aws_lambda_powertools.logging import Logger
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from terra_connections import wiring
-from terra_connections.data.backfill_queue import Step
+from terra_connections.data.backfill_step import Step
+from terra_connections.queue_messages import process_messages
 
 _log = Logger()
 _worker = wiring.backfill_worker()
@@ -33,10 +33,8 @@ def run_backfill(record: SQSRecord) -> None:
 
 def lambda_handler(event: Mapping[str, Any], _context: object) -> Mapping[str, Any]:
     """Process each message on its own: failed ones are retried, and finally sent to the dead-letter queue."""
-    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-    with processor(event["Records"], run_backfill):
-        processor.process()
-    for error, _, _ in processor.exceptions:
-        # Only the type is logged: the text may quote secrets or personal data.
-        _log.info("run_backfill", error=error.__name__ if error else "")
-    return processor.response()
+    return process_messages(event, run_backfill, on_failure=_failed)
+
+
+def _failed(_record: SQSRecord, fields: dict[str, Any], _cause: BaseException | None) -> None:
+    _log.info("run_backfill", **fields)

@@ -4,15 +4,13 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 from aws_lambda_powertools.logging import Logger
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from terra_connections import metrics, wiring
+from terra_connections.queue_messages import process_messages
 from terra_connections.reconciliation.sweep import Outcome, Step
 from terra_connections.reconciliation.worker import SweepWorker
 
@@ -41,18 +39,14 @@ def sweep_page(record: SQSRecord) -> None:
 
 def lambda_handler(event: Mapping[str, Any], _context: object) -> Mapping[str, Any]:
     """Process each message on its own: failed ones are retried, and finally sent to the dead-letter queue."""
-    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-    with processor(event["Records"], sweep_page):
-        processor.process()
-    for record, (error, _, trace) in zip(processor.fail_messages, processor.exceptions, strict=True):
-        # Only the type and the place are logged: the text may quote secrets or personal data.
-        place = extract_tb(trace)[-1]
-        at = f"{Path(place.filename).name}:{place.lineno}"
-        _log.info("sweep_page", **_fields(record), error=error.__name__ if error else "", at=at)
-    return processor.response()
+    return process_messages(event, sweep_page, on_failure=_failed)
 
 
-def _fields(record: Any) -> dict[str, Any]:  # noqa: ANN401 - Powertools types failed messages as any kind of record
+def _failed(record: SQSRecord, fields: dict[str, Any], _cause: BaseException | None) -> None:
+    _log.info("sweep_page", **(_fields(record) | fields))
+
+
+def _fields(record: SQSRecord) -> dict[str, Any]:
     """Return the log fields that identify a message and its step, if it contains one."""
     fields: dict[str, Any] = {"message_id": record.message_id}
     with suppress(ValueError):

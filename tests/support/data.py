@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import boto3
 
-from local import messages
 from local.testing import Stack
+from tests.support.bus import subscribed_queue
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -111,24 +110,6 @@ DATA_EVENTS = ("data_received", "data_claimed")
 @contextmanager
 def listening(stack: Stack, types: Sequence[str] = DATA_EVENTS) -> Iterator[DataListener]:
     """Add a rule for the events about data to the stack's bus, with a queue of its own."""
-    name = f"DataListener{uuid4().hex[:8]}"
-    client = messages.services(stack.dynamodb_url, stack.aws_url).queues()
-    url = client.create_queue(QueueName=name)["QueueUrl"]
-    events = boto3.client(
-        "events",
-        endpoint_url=stack.aws_url,
-        region_name=stack.region,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
-    bus = stack.event_buses["EventBus"]
-    pattern = json.dumps({"source": ["terra-connections"], "detail-type": list(types)})
-    events.put_rule(Name=name, EventBusName=bus, EventPattern=pattern)
-    arn = f"arn:aws:sqs:{stack.region}:000000000000:{name}"
-    events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "listener", "Arn": arn}])
-    yield DataListener(client, url)
-    events.remove_targets(Rule=name, EventBusName=bus, Ids=["listener"])
-    events.delete_rule(Name=name, EventBusName=bus)
-    client.delete_queue(QueueUrl=url)
-    client.close()
-    events.close()
+    pattern = {"source": ["terra-connections"], "detail-type": list(types)}
+    with subscribed_queue(stack, pattern) as (client, url):
+        yield DataListener(client, url)

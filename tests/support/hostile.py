@@ -1,9 +1,11 @@
 """A hostile server, unlike the simulator: it drips bytes, stalls, never stops sending, or accepts no connection."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 
 Behavior = Callable[[socket.socket, threading.Event], None]
 
@@ -54,16 +56,35 @@ def send_bytes(content: bytes) -> Behavior:
     return behave
 
 
-@contextmanager
-def hostile(behave: Behavior) -> Iterator[tuple[str, list[bytes]]]:
-    """Serve on a free port. Yield its URL and the received requests."""
-    is_stopped = threading.Event()
-    received: list[bytes] = []
+@dataclass
+class Server:
+    """A running server.
 
-    def serve(connection: socket.socket) -> None:
+    Attributes:
+        received: the first bytes of each request.
+        connections: how many were accepted.
+    """
+
+    port: int
+    received: list[bytes] = field(default_factory=list)
+    connections: int = 0
+
+
+@contextmanager
+def serving(behave: Behavior, *, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    """Serve on a free port, with TLS if `tls` is given."""
+    is_stopped = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def serve(raw: socket.socket) -> None:
+        try:
+            connection: socket.socket = tls.wrap_socket(raw, server_side=True) if tls else raw
+        except OSError:  # the client rejects the certificate
+            raw.close()
+            return
         with connection:
             try:
-                received.append(connection.recv(65_536))
+                server.received.append(connection.recv(65_536))
                 behave(connection, is_stopped)
             except OSError:
                 return  # the client gave up, as the test expects
@@ -74,19 +95,29 @@ def hostile(behave: Behavior) -> Iterator[tuple[str, list[bytes]]]:
                 connection, _ = listener.accept()
             except OSError:
                 return  # closed: the test is over
+            server.connections += 1
             thread = threading.Thread(target=serve, args=(connection,), daemon=True)
             threads.append(thread)
             thread.start()
 
-    threads: list[threading.Thread] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Server(listener.getsockname()[1])
         accepting = threading.Thread(target=accept, daemon=True)
         accepting.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", received
-        is_stopped.set()
-        listener.shutdown(socket.SHUT_RDWR)
-    for thread in (accepting, *threads):
-        thread.join(5)
+        try:
+            yield server
+        finally:
+            is_stopped.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in (accepting, *threads):
+                thread.join(5)
+
+
+@contextmanager
+def hostile(behave: Behavior) -> Iterator[tuple[str, list[bytes]]]:
+    """Serve by http. Yield the URL and the received requests."""
+    with serving(behave) as server:
+        yield f"http://127.0.0.1:{server.port}", server.received
 
 
 @contextmanager

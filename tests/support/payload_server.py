@@ -1,15 +1,13 @@
 """A server of payloads with its own certificate authority: it behaves as a test sets it, and counts its connections."""
 
-import socket
 import ssl
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import trustme
 
-from tests.support.hostile import Behavior
+from tests.support.hostile import Behavior, Server, serving
 
 HOST = "payloads.example.com"
 
@@ -27,14 +25,24 @@ class PayloadServer:
 
     Attributes:
         authority: issued its certificate.
-        requests: the head of each request, as it came.
-        connections: how many were accepted.
     """
 
-    port: int
     authority: trustme.CA
-    requests: list[bytes] = field(default_factory=list)
-    connections: int = 0
+    _server: Server
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    @property
+    def requests(self) -> list[bytes]:
+        """The head of each request, as it came."""
+        return self._server.received
+
+    @property
+    def connections(self) -> int:
+        """How many were accepted."""
+        return self._server.connections
 
     def roots(self) -> ssl.SSLContext:
         """Return the TLS settings of a client that trusts the authority."""
@@ -48,44 +56,8 @@ def payload_server(
     behave: Behavior, *, name: str = HOST, authority: trustme.CA | None = None, is_tls: bool = True
 ) -> Iterator[PayloadServer]:
     """Serve on a free port, with a certificate for `name`."""
-    is_stopped = threading.Event()
     authority = authority or trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
-
-    def serve(raw: socket.socket) -> None:
-        try:
-            connection: socket.socket = context.wrap_socket(raw, server_side=True) if is_tls else raw
-        except OSError:  # the client rejects the certificate
-            raw.close()
-            return
-        with connection:
-            try:
-                server.requests.append(connection.recv(65_536))
-                behave(connection, is_stopped)
-            except OSError:
-                return  # the client gave up, as the test expects
-
-    def accept() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return  # closed: the test is over
-            server.connections += 1
-            thread = threading.Thread(target=serve, args=(connection,), daemon=True)
-            threads.append(thread)
-            thread.start()
-
-    threads: list[threading.Thread] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = PayloadServer(listener.getsockname()[1], authority)
-        accepting = threading.Thread(target=accept, daemon=True)
-        accepting.start()
-        try:
-            yield server
-        finally:
-            is_stopped.set()
-            listener.shutdown(socket.SHUT_RDWR)
-            for thread in (accepting, *threads):
-                thread.join(5)
+    with serving(behave, tls=context if is_tls else None) as server:
+        yield PayloadServer(authority, server)

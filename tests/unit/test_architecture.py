@@ -11,7 +11,7 @@ from tools.environment import ROOT
 
 LAYER = ROOT / "layers/terra_connections/terra_connections"
 LEVELS = (
-    {"data_types", "errors", "ids", "metrics", "unknown_name"},
+    {"data_types", "errors", "ids", "metrics", "queue_messages", "step_queue", "unknown_name"},
     {"auth", "dynamodb", "request_body", "secret"},
     {"api_gateway", "users"},
     {"connections", "etag", "problems"},

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from terra_connections.connections.cursor import Cursors
     from terra_connections.connections.store import ConnectionStore
     from terra_connections.data.announcing import AnnouncementQueue
-    from terra_connections.data.backfill_queue import BackfillQueue
     from terra_connections.data.backfill_start import BackfillOnConnect
     from terra_connections.data.backfill_store import BackfillStore
     from terra_connections.data.backfill_worker import BackfillWorker
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from terra_connections.data.quiet import LastDataStore, QuietWatch
     from terra_connections.data.receipts import ReceiptStore
     from terra_connections.data.store import PayloadStore
-    from terra_connections.reconciliation.queue import SweepQueue
     from terra_connections.reconciliation.store import SweepStore
     from terra_connections.reconciliation.sweep import RevocationLimit
     from terra_connections.redirects.redirect import Redirector
@@ -55,6 +53,7 @@ if TYPE_CHECKING:
     from terra_connections.sessions.start import Started
     from terra_connections.sessions.store import SessionStore
     from terra_connections.sessions.widget_reports import WidgetReportStore
+    from terra_connections.step_queue import StepQueue
     from terra_connections.terra.client import TerraClient
     from terra_connections.terra.provider_cache import ProviderCache
     from terra_connections.users.limits import UserLimits
@@ -247,11 +246,11 @@ def sweeps() -> "SweepStore":
 
 
 @cache
-def sweep_queue() -> "SweepQueue":
+def sweep_queue() -> "StepQueue":
     """The queue of a sweep's pending steps."""
-    from terra_connections.reconciliation.queue import SweepQueue
+    from terra_connections.step_queue import StepQueue
 
-    return SweepQueue(_sqs(), settings.sweep_queue_url())
+    return StepQueue(_sqs(), settings.sweep_queue_url())
 
 
 def revocation_limit() -> "RevocationLimit":
@@ -385,15 +384,15 @@ def receipts() -> "ReceiptStore":
     return ReceiptStore(dynamodb(), _tables().sessions)
 
 
-def backfill_queue() -> "BackfillQueue":
+def backfill_queue() -> "StepQueue":
     """The queue of the steps of backfills."""
-    from terra_connections.data.backfill_queue import BackfillQueue
+    from terra_connections.step_queue import StepQueue
 
     url = settings.backfills_queue_url()
     if not url:
         message = "BACKFILLS_QUEUE_URL must not be empty: backfills exist only with DataDeliveries=keep."
         raise Misconfigured(message)
-    return BackfillQueue(_sqs(), url)
+    return StepQueue(_sqs(), url)
 
 
 def backfill_worker() -> "BackfillWorker":

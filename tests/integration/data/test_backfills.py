@@ -17,13 +17,15 @@ from local import messages
 from local.testing import Stack
 from terra_connections.connections.facts import Position
 from terra_connections.data.backfill import Accepted, Backfill, Period, Progress, State, Target, as_json, type_view
-from terra_connections.data.backfill_queue import BackfillQueue, Step
+from terra_connections.data.backfill_step import Step
 from terra_connections.data.backfill_store import BackfillStore
 from terra_connections.data.backfill_worker import BackfillWorker, Outcome
 from terra_connections.data.delivery import DataDelivery
 from terra_connections.data.receipts import ReceiptStore
 from terra_connections.dynamodb import transact
 from terra_connections.ids import ReferenceId, UserId
+from terra_connections.step_queue import Step as QueuedStep
+from terra_connections.step_queue import StepQueue
 from terra_connections.terra import transport
 from terra_connections.terra.client import TerraClient
 from terra_connections.users.pseudonym import Pseudonyms
@@ -44,12 +46,12 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 @dataclass
-class Queue(BackfillQueue):
+class Queue(StepQueue):
     """Keeps the messages, with their delays."""
 
-    sent: list[tuple[Step, timedelta]] = field(default_factory=list)
+    sent: list[tuple[QueuedStep, timedelta]] = field(default_factory=list)
 
-    def send(self, step: Step, *, delay: timedelta = timedelta(0)) -> None:
+    def send(self, step: QueuedStep, *, delay: timedelta = timedelta(0)) -> None:
         self.sent.append((step, delay))
 
 
@@ -106,7 +108,8 @@ class Bench:
             outcomes.append(self.worker.work(step).outcome)
             if not self.queue.sent:
                 return outcomes
-            step, delay = self.queue.sent.pop()
+            sent, delay = self.queue.sent.pop()
+            step = Step.parse(sent.as_text())
             self.now += delay.total_seconds()
         raise AssertionError(outcomes)
 

@@ -13,11 +13,12 @@ from terra_connections.connections.facts import Status
 from terra_connections.connections.lineage import Lineage
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.data.backfill import MOST_DAYS, MOST_REQUESTS, Backfill, Period, Target, day_of
-from terra_connections.data.backfill_queue import BackfillQueue, Step
+from terra_connections.data.backfill_step import Step
 from terra_connections.data.backfill_store import BackfillStore
 from terra_connections.data_types import REQUESTED
 from terra_connections.errors import ErasureInProgress, InvalidRequest, NotFound
 from terra_connections.ids import ReferenceId, UserId
+from terra_connections.step_queue import StepQueue
 
 _BACKFILL_IDS = UUID("8d6f2a0c-5a0e-4b43-9a0e-7d1f6f1d9c52")
 """The namespace of the ids of backfills that a connection causes (RFC 9562, version 5)."""
@@ -63,7 +64,7 @@ def period_of(first: date, last: date | None, *, now_s: float) -> Period:
     return Period(first, max(first, period.last))
 
 
-def start_backfill(backfill: Backfill, *, backfills: BackfillStore, queue: BackfillQueue) -> None:
+def start_backfill(backfill: Backfill, *, backfills: BackfillStore, queue: StepQueue) -> None:
     """Store a backfill, and send the first message for each of its connections.
 
     Raises:
@@ -91,7 +92,7 @@ class BackfillOnConnect:
     days: int
     window_days: int
     backfills: BackfillStore
-    queue: BackfillQueue
+    queue: StepQueue
 
     def follow(self, change: Change, event: ChangeEvent) -> None:
         """Start a backfill if this event is about the first connection. A repeat starts no second one.

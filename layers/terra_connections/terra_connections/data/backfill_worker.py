@@ -12,11 +12,12 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 from terra_connections.data.backfill import Accepted, Backfill, Period, Progress
-from terra_connections.data.backfill_queue import LONGEST_DELAY, BackfillQueue, Step
+from terra_connections.data.backfill_step import Step
 from terra_connections.data.backfill_store import BackfillStore
 from terra_connections.data_types import WITHOUT_PERIOD
 from terra_connections.errors import TerraRejected, TerraUnavailable, TooManyRequests
 from terra_connections.problems import code_of
+from terra_connections.step_queue import LONGEST_DELAY, StepQueue
 from terra_connections.terra.client import TerraClient
 
 WORK_FOR = timedelta(seconds=20)
@@ -63,7 +64,7 @@ class BackfillWorker:
 
     terra: TerraClient
     backfills: BackfillStore
-    queue: BackfillQueue
+    queue: StepQueue
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
 

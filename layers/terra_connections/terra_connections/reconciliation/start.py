@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from terra_connections.reconciliation.queue import SweepQueue
 from terra_connections.reconciliation.store import SweepStore
 from terra_connections.reconciliation.sweep import first_steps
+from terra_connections.step_queue import StepQueue
 
 
-def start_sweep(sweep_id: str, *, sweeps: SweepStore, queue: SweepQueue, now: datetime) -> bool:
+def start_sweep(sweep_id: str, *, sweeps: SweepStore, queue: StepQueue, now: datetime) -> bool:
     """Start a sweep, unless another one is running. Starting the same one again sends its messages again.
 
     Returns:

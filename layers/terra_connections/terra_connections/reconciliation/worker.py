@@ -20,7 +20,6 @@ from terra_connections.erasure.connection import ErasureOutcome, Found, erase_co
 from terra_connections.erasure.deadline import Deadline
 from terra_connections.errors import TooManyRequests
 from terra_connections.ids import UserId
-from terra_connections.reconciliation.queue import SweepQueue
 from terra_connections.reconciliation.store import SweepStore
 from terra_connections.reconciliation.sweep import (
     Drift,
@@ -37,6 +36,7 @@ from terra_connections.reconciliation.sweep import (
     may_be_missing_here,
     should_exist_at_terra,
 )
+from terra_connections.step_queue import StepQueue
 from terra_connections.terra.client import TerraClient
 from terra_connections.terra.verification import verification_position, verify_user
 
@@ -71,7 +71,7 @@ class SweepWorker:
     payloads: PayloadStore | None
     quiet: QuietWatch | None
     sweeps: SweepStore
-    queue: SweepQueue
+    queue: StepQueue
     limit: RevocationLimit
     on_drift: Callable[[Drift, int], None]
 

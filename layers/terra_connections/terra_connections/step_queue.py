@@ -1,10 +1,8 @@
-"""The queue of a sweep's pending steps."""
+"""A queue of the pending steps of a longer task."""
 
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING
-
-from terra_connections.reconciliation.sweep import Step
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -13,7 +11,15 @@ LONGEST_DELAY = timedelta(minutes=15)
 """The longest delay of an SQS message. A longer wait takes several messages."""
 
 
-class SweepQueue:
+class Step(Protocol):
+    """A step that can be sent as a message."""
+
+    def as_text(self) -> str:
+        """Return the message."""
+        ...
+
+
+class StepQueue:
     """Sends steps."""
 
     def __init__(self, client: "SQSClient", url: str) -> None:
