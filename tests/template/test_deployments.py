@@ -119,7 +119,7 @@ def test_sam_transforms_it_and_cloudformation_accepts_it(safe: Template) -> None
     optional = {
         name
         for name, resource in safe["Resources"].items()
-        if resource.get("Condition") in ("HasNotifyUrl", "RegistersEventSchema")
+        if resource.get("Condition") in ("HasNotifyUrl", "RegistersEventSchema", "RegistersDataEventSchema")
     }
     assert [each for each in found if each.rule.id != "E3006" or each.path[1] not in optional] == []
 

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from local import notifications
@@ -12,6 +13,7 @@ from local.gateway.intrinsics import Resolver
 from terra_connections.change_events.event_bus import SOURCE
 from tests.support.documents import event_schema
 from tests.support.iam import name_of
+from tools.environment import ROOT
 
 Template = dict[str, Any]
 
@@ -175,30 +177,45 @@ def as_openapi(schema: Any) -> Any:  # noqa: ANN401 - JSON
     if "$ref" in schema:
         return {"$ref": schema["$ref"].replace("#/$defs/", "#/components/schemas/")}
     # Conditions do not exist in it.
-    return {name: as_openapi(each) for name, each in schema.items() if name not in ("$schema", "$defs", "if", "then")}
+    whole = {name: as_openapi(each) for name, each in schema.items() if name not in ("$schema", "$defs", "if", "then")}
+    if isinstance(types := schema.get("type"), list):
+        [type_] = [each for each in types if each != "null"]
+        return {**whole, "type": type_, "nullable": True}
+    return whole
 
 
-def test_the_registered_schema_is_the_documented_one(template: Template) -> None:
-    document = json.loads(properties(template, "EventSchema")["Content"])
-    documented = event_schema()
+def data_received() -> dict[str, Any]:
+    schema: dict[str, Any] = yaml.safe_load((ROOT / "clients/events.yaml").read_text())["DataReceived"]
+    return schema
+
+
+@pytest.mark.parametrize(
+    ("logical_id", "name", "documented"),
+    [("EventSchema", "ConnectionChanged", event_schema()), ("DataEventSchema", "DataReceived", data_received())],
+)
+def test_a_registered_schema_is_the_documented_one(
+    template: Template, logical_id: str, name: str, documented: dict[str, Any]
+) -> None:
+    document = json.loads(properties(template, logical_id)["Content"])
+    OpenAPIV30SpecValidator(document).validate()
     schemas = document["components"]["schemas"]
     event = schemas.pop("AWSEvent")
     assert schemas == {
-        "ConnectionChanged": as_openapi(documented),
-        **{name: as_openapi(each) for name, each in documented["$defs"].items()},
+        name: as_openapi(documented),
+        **{each: as_openapi(schema) for each, schema in documented.get("$defs", {}).items()},
     }
-    assert event["properties"]["detail"] == {"$ref": "#/components/schemas/ConnectionChanged"}
-    assert event["required"] == [*event["required"]]
+    assert event["properties"]["detail"] == {"$ref": f"#/components/schemas/{name}"}
     assert set(event["required"]) == set(event["properties"])
     assert event["x-amazon-events-source"] == SOURCE
+    assert properties(template, logical_id)["SchemaName"] == f"{SOURCE}@{name}"
 
 
-def test_the_registered_schema_is_valid_openapi(template: Template) -> None:
-    OpenAPIV30SpecValidator(json.loads(properties(template, "EventSchema")["Content"])).validate()
-
-
-def test_the_schema_is_in_a_registry_of_the_stack_unless_the_region_has_none(template: Template) -> None:
+def test_the_schemas_are_in_a_registry_of_the_stack_unless_the_region_has_none(template: Template) -> None:
     assert properties(template, "EventSchemas")["RegistryName"] == {"Ref": "AWS::StackName"}
-    assert properties(template, "EventSchema")["RegistryName"] == {"Fn::GetAtt": ["EventSchemas", "RegistryName"]}
+    for schema in ("EventSchema", "DataEventSchema"):
+        assert properties(template, schema)["RegistryName"] == {"Fn::GetAtt": ["EventSchemas", "RegistryName"]}
     without = created(template, RegisterEventSchema="false")
     assert created(template).items() - without.items() == SCHEMAS.items()
+    without = created(template, RegisterEventSchema="false", DataDeliveries="keep")
+    with_data = created(template, DataDeliveries="keep")
+    assert with_data.items() - without.items() == {**SCHEMAS, "DataEventSchema": "AWS::EventSchemas::Schema"}.items()
