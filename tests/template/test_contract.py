@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 from terra_connections import errors, problems
@@ -9,7 +10,7 @@ from terra_connections.connections.connection import Connection
 from terra_connections.connections.facts import Position, Status
 from terra_connections.ids import ReferenceId, SessionId, UserId
 from terra_connections.request_body import NewSession
-from terra_connections.sessions.session import Flow, Reason, Session, SessionStatus, SessionView
+from terra_connections.sessions.session import Flow, Reason, Repair, Session, SessionStatus, SessionView
 from terra_connections.terra.providers import Provider, ProviderType
 from tools.environment import ROOT
 
@@ -69,7 +70,9 @@ def test_a_session_has_the_fields_of_the_contract(openapi: Document) -> None:
     )
     shown = SessionView(session, SessionStatus.PENDING).as_json()
     contract = openapi["components"]["schemas"]["Session"]
-    assert set(shown) == set(contract["required"]) == set(contract["properties"])
+    assert set(shown) == set(contract["required"])
+    repair = SessionView(replace(session, repairs=Repair(UserId("u"), Position(0))), SessionStatus.PENDING).as_json()
+    assert set(repair) == set(contract["properties"]) == {*contract["required"], "repairs"}
     assert set(SessionStatus) <= set(contract["properties"]["status"]["enum"])
     assert {None, *Reason} == set(contract["properties"]["reason"]["enum"])
 

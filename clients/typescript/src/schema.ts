@@ -86,7 +86,7 @@ export interface components {
             reference_id?: components["schemas"]["ReferenceIdOrNull"];
         };
         NewSession: {
-            /** @description required with a service key; with a user token only its subject is allowed */
+            /** @description required with a service key, except together with `user_id`; with a user token only its subject is allowed */
             reference_id?: components["schemas"]["ReferenceIdOrNull"];
             /**
              * @description without it the user picks a provider; not case-sensitive: fitbit is FITBIT
@@ -101,6 +101,11 @@ export interface components {
              *     ]
              */
             resources?: string[] | null;
+            /**
+             * @description the connection to repair, by one of its `user_id`s; not together with `resource` or `resources`
+             * @example 7f1c2f3e-52c1-4f0e-9d0c-0d6f8f4c2b1a
+             */
+            user_id?: string | null;
             /**
              * @description the name of a configured return target; any other value, including a URL, is 422 `unknown_return_target`
              * @example web
@@ -122,8 +127,11 @@ export interface components {
              * @enum {string}
              */
             status: "pending" | "connected" | "needs_app" | "failed" | "expired";
-            /** @enum {string|null} */
-            reason: null | "access_denied" | "missing_scopes" | "provider_error" | "unknown";
+            /**
+             * @description other_account: the login of a repair made another connection than the one to repair
+             * @enum {string|null}
+             */
+            reason: null | "access_denied" | "missing_scopes" | "provider_error" | "unknown" | "other_account";
             reference_id: string;
             /** @description the provider; null if the user picks one and has not connected it yet */
             resource: string | null;
@@ -133,6 +141,8 @@ export interface components {
             created_at: string;
             /** Format: date-time */
             expires_at: string;
+            /** @description the `user_id` of the connection that the login repairs, as it was when the session was created; only in such a session */
+            repairs?: string;
         };
         CreatedSession: components["schemas"]["Session"] & {
             /**
@@ -249,7 +259,7 @@ export interface components {
          * @description the stable code of an error; docs/problems.md explains each. New ones may be added
          * @enum {string}
          */
-        ProblemCode: "invalid_request" | "not_signed" | "forbidden" | "not_found" | "unknown_resource" | "sdk_only_provider" | "refused_by_terra" | "request_in_progress" | "erasure_in_progress" | "erasure_unfinished" | "user_limit_reached" | "idempotency_key_reused" | "unknown_return_target" | "too_many_requests" | "too_many_sessions" | "terra_rejected" | "terra_user_limit" | "terra_entitlement_required" | "terra_environment_disabled" | "terra_unavailable" | "terra_authorization_unavailable" | "not_durable" | "misconfigured" | "storage_unavailable";
+        ProblemCode: "invalid_request" | "not_signed" | "forbidden" | "not_found" | "unknown_resource" | "sdk_only_provider" | "refused_by_terra" | "request_in_progress" | "erasure_in_progress" | "erasure_unfinished" | "connection_ended" | "user_limit_reached" | "idempotency_key_reused" | "unknown_return_target" | "too_many_requests" | "too_many_sessions" | "terra_rejected" | "terra_user_limit" | "terra_entitlement_required" | "terra_environment_disabled" | "terra_unavailable" | "terra_authorization_unavailable" | "not_durable" | "misconfigured" | "storage_unavailable";
         FieldError: {
             /** @description `body` or `query` stands for the whole */
             field: string;
@@ -418,7 +428,7 @@ export const connectionStatusValues: ReadonlyArray<FlattenedDeepRequired<compone
 export const factKindValues: ReadonlyArray<FlattenedDeepRequired<components>["schemas"]["Fact"]["kind"]> = ["absent", "announced_for", "connected", "error", "failed", "first_connected", "login", "owner", "present", "provider", "renamed", "replaced_by", "replaces", "revoked", "scope_added", "scope_removed", "scopes", "widget_session_id"];
 export const factSourceValues: ReadonlyArray<FlattenedDeepRequired<components>["schemas"]["Fact"]["source"]> = ["webhook", "terra_response", "request", "import", "unknown"];
 export const providerTypeValues: ReadonlyArray<FlattenedDeepRequired<components>["schemas"]["Provider"]["type"]> = ["api", "sdk"];
-export const problemCodeValues: ReadonlyArray<FlattenedDeepRequired<components>["schemas"]["ProblemCode"]> = ["invalid_request", "not_signed", "forbidden", "not_found", "unknown_resource", "sdk_only_provider", "refused_by_terra", "request_in_progress", "erasure_in_progress", "erasure_unfinished", "user_limit_reached", "idempotency_key_reused", "unknown_return_target", "too_many_requests", "too_many_sessions", "terra_rejected", "terra_user_limit", "terra_entitlement_required", "terra_environment_disabled", "terra_unavailable", "terra_authorization_unavailable", "not_durable", "misconfigured", "storage_unavailable"];
+export const problemCodeValues: ReadonlyArray<FlattenedDeepRequired<components>["schemas"]["ProblemCode"]> = ["invalid_request", "not_signed", "forbidden", "not_found", "unknown_resource", "sdk_only_provider", "refused_by_terra", "request_in_progress", "erasure_in_progress", "erasure_unfinished", "connection_ended", "user_limit_reached", "idempotency_key_reused", "unknown_return_target", "too_many_requests", "too_many_sessions", "terra_rejected", "terra_user_limit", "terra_entitlement_required", "terra_environment_disabled", "terra_unavailable", "terra_authorization_unavailable", "not_durable", "misconfigured", "storage_unavailable"];
 export const connectionEventTypeValues: ReadonlyArray<FlattenedDeepRequired<components>["schemas"]["ConnectionEventType"]> = ["connected", "needs_reauth", "recovered", "scopes_changed", "reconnected", "corrected", "disconnected", "erased", "went_quiet"];
 export const eventConnectionStatusValues: ReadonlyArray<FlattenedDeepRequired<components>["schemas"]["EventConnection"]["status"]> = ["connected", "needs_reauth", "revoked"];
 export const dataEventTypeValues: ReadonlyArray<FlattenedDeepRequired<components>["schemas"]["DataEventType"]> = ["data_received", "data_claimed"];

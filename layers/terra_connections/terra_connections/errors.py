@@ -10,6 +10,7 @@ TerraConnectionsError
 ├── InputRefused             Terra rejects the caller's input for another reason
 ├── RequestInProgress        the first request with this idempotency key is still running
 ├── ErasureInProgress        the user is being erased, and can start nothing new
+├── ConnectionEnded          the connection is revoked, and no login can repair it
 ├── IdempotencyKeyReused     the idempotency key was used with a different body
 ├── UnknownReturnTarget      no return target of this name is configured
 ├── TerraRejected            Terra rejected our credentials or our request
@@ -76,6 +77,10 @@ class RequestInProgress(TerraConnectionsError):
 
 class ErasureInProgress(TerraConnectionsError):
     """The user is being erased, or was erased after this login started."""
+
+
+class ConnectionEnded(TerraConnectionsError):
+    """The connection is revoked. A login at its provider makes a new one."""
 
 
 class IdempotencyKeyReused(TerraConnectionsError):

@@ -31,6 +31,7 @@ TABLE: dict[type[Exception], tuple[HTTPStatus, str, str]] = {
     ),
     errors.RequestInProgress: (HTTPStatus.CONFLICT, "request_in_progress", "The first request is still running"),
     errors.ErasureInProgress: (HTTPStatus.CONFLICT, "erasure_in_progress", "The user is being erased"),
+    errors.ConnectionEnded: (HTTPStatus.UNPROCESSABLE_ENTITY, "connection_ended", "The connection has ended"),
     errors.IdempotencyKeyReused: (
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "idempotency_key_reused",

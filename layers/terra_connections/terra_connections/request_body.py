@@ -140,8 +140,18 @@ _ProviderCode = Annotated[
 ]
 
 
+def _user_id(value: object) -> object:
+    if isinstance(value, str) and user_id_from(value) is None:
+        message = "must be the user_id of a connection: at most 128 letters, digits, dashes and underscores"
+        raise _wrong(message)
+    return value
+
+
 class NewSession(UserBody):
-    """The body of a new session: the user, and one provider, several to choose from, or all of them."""
+    """The body of a new session: the user, and one provider, several to choose from, or all of them.
+
+    Or the connection to repair, by its `user_id`.
+    """
 
     resource: _ProviderCode | None = None
     # Not strict: behind a validator pydantic reads an array as a list, which is not a tuple.
@@ -150,6 +160,7 @@ class NewSession(UserBody):
         Field(min_length=1, max_length=_MAX_PROVIDERS, strict=False),
         WrapValidator(_none_is_empty),
     ] = ()
+    user_id: Annotated[UserId | None, BeforeValidator(_user_id)] = None
     return_to: str | None = None
     language: (
         Annotated[
@@ -166,12 +177,13 @@ class NewSession(UserBody):
             raise _wrong(message)
         return resources
 
-
-def _user_id(value: object) -> object:
-    if isinstance(value, str) and user_id_from(value) is None:
-        message = "must be the user_id of a connection: at most 128 letters, digits, dashes and underscores"
-        raise _wrong(message)
-    return value
+    @field_validator("user_id")
+    @classmethod
+    def _has_a_provider_of_its_own(cls, user_id: UserId | None, others: ValidationInfo) -> UserId | None:
+        if user_id is not None and (others.data.get("resource") is not None or others.data.get("resources")):
+            message = "may not be given together with resource or resources: the login is at the connection's provider"
+            raise _wrong(message)
+        return user_id
 
 
 def _time(value: object) -> object:

@@ -87,6 +87,7 @@ class AsyncTerraConnections:
         reference_id: str | None = None,
         resource: str | None = None,
         resources: Sequence[str] | None = None,
+        user_id: str | None = None,
         return_to: str | None = None,
         language: str | None = None,
         idempotency_key: str | None = None,
@@ -94,9 +95,10 @@ class AsyncTerraConnections:
         """Start connecting a wearable: open the `auth_url` of the session for the user.
 
         Args:
-            reference_id: your id of the user; required with a service key.
+            reference_id: your id of the user; required with a service key, except together with `user_id`.
             resource: the provider, for example FITBIT; without it the user picks one.
             resources: the providers that the user may pick from.
+            user_id: the connection to repair, instead of a provider.
             return_to: the name of a configured return target.
             language: the language of the pages, for example de-CH.
             idempotency_key: a key of your own, if a later run of your program may repeat this call. By default each
@@ -106,6 +108,7 @@ class AsyncTerraConnections:
             "reference_id": reference_id,
             "resource": resource,
             "resources": None if resources is None else list(resources),
+            "user_id": user_id,
             "return_to": return_to,
             "language": language,
         }

@@ -49,7 +49,7 @@ Resource: TypeAlias = str
 class NewSession(TypedDict):
     reference_id: NotRequired[ReferenceIdOrNull]
     """
-    required with a service key; with a user token only its subject is allowed
+    required with a service key, except together with `user_id`; with a user token only its subject is allowed
     """
     resource: NotRequired[str | None]
     """
@@ -58,6 +58,10 @@ class NewSession(TypedDict):
     resources: NotRequired[list[Resource] | None]
     """
     the providers that the user may pick from; not together with `resource`
+    """
+    user_id: NotRequired[str | None]
+    """
+    the connection to repair, by one of its `user_id`s; not together with `resource` or `resources`
     """
     return_to: NotRequired[str | None]
     """
@@ -77,7 +81,10 @@ class Session(TypedDict):
     app (SDK). failed: see reason. expired: not finished in time (a later confirmation still makes it connected).
 
     """
-    reason: Literal['access_denied', 'missing_scopes', 'provider_error', 'unknown'] | None
+    reason: Literal['access_denied', 'missing_scopes', 'provider_error', 'unknown', 'other_account'] | None
+    """
+    other_account: the login of a repair made another connection than the one to repair
+    """
     reference_id: str
     resource: str | None
     """
@@ -89,6 +96,10 @@ class Session(TypedDict):
     """
     created_at: str
     expires_at: str
+    repairs: NotRequired[str]
+    """
+    the `user_id` of the connection that the login repairs, as it was when the session was created; only in such a session
+    """
 
 
 class CreatedSession(Session):
@@ -189,7 +200,7 @@ class Provider(TypedDict):
     """
 
 
-ProblemCode: TypeAlias = Literal['invalid_request', 'not_signed', 'forbidden', 'not_found', 'unknown_resource', 'sdk_only_provider', 'refused_by_terra', 'request_in_progress', 'erasure_in_progress', 'erasure_unfinished', 'user_limit_reached', 'idempotency_key_reused', 'unknown_return_target', 'too_many_requests', 'too_many_sessions', 'terra_rejected', 'terra_user_limit', 'terra_entitlement_required', 'terra_environment_disabled', 'terra_unavailable', 'terra_authorization_unavailable', 'not_durable', 'misconfigured', 'storage_unavailable']
+ProblemCode: TypeAlias = Literal['invalid_request', 'not_signed', 'forbidden', 'not_found', 'unknown_resource', 'sdk_only_provider', 'refused_by_terra', 'request_in_progress', 'erasure_in_progress', 'erasure_unfinished', 'connection_ended', 'user_limit_reached', 'idempotency_key_reused', 'unknown_return_target', 'too_many_requests', 'too_many_sessions', 'terra_rejected', 'terra_user_limit', 'terra_entitlement_required', 'terra_environment_disabled', 'terra_unavailable', 'terra_authorization_unavailable', 'not_durable', 'misconfigured', 'storage_unavailable']
 """
 the stable code of an error; docs/problems.md explains each. New ones may be added
 """

@@ -106,11 +106,17 @@ class ConnectionStore:
 
         Both cases take one read, so that the response time does not reveal which one it is.
         """
+        lineage = self.find_lineage(user_id, caller=caller)
+        return None if lineage is None else lineage.view(user_id)
+
+    def find_lineage(self, user_id: UserId, *, caller: Caller) -> Lineage | None:
+        """Return all facts about a connection, where `find` returns the connection."""
         known = self.read([user_id])
         if any(facts.owner is not None and not caller.can_access(facts.owner) for facts in known):
             return None
-        connection = Lineage(self._with_related(known, {user_id})).view(user_id)
-        return connection if connection and caller.can_access(connection.reference_id) else None
+        lineage = Lineage(self._with_related(known, {user_id}))
+        connection = lineage.view(user_id)
+        return lineage if connection and caller.can_access(connection.reference_id) else None
 
     def of_user(self, reference_id: ReferenceId) -> list[Facts]:
         """Read the facts about this user's connections and their successors.

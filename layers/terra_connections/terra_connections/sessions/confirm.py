@@ -20,6 +20,7 @@ from terra_connections.connections.lineage import Lineage
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.errors import RetryLater, TerraRejected
 from terra_connections.ids import UserId, user_id_from
+from terra_connections.sessions.outcome import family_of
 from terra_connections.sessions.session import (
     Flow,
     Session,
@@ -92,7 +93,9 @@ def confirm(
         on_connected=partial(count_login, SessionStatus.CONNECTED),
     )
     # An event that is newer than the response may contain another owner, or the user may have been erased.
-    made = connection_by_user_id(replace(session, confirmed_user_ids=frozenset({info.user_id})), Lineage(known or ()))
+    confirmed = replace(session, confirmed_user_ids=frozenset({info.user_id}))
+    family = Lineage(known or ()) if session.repairs is None else family_of(confirmed, connections)
+    made = connection_by_user_id(confirmed, family)
     return view if made is None else session_view(session, connected=made, provider=info.provider, now=now)
 
 

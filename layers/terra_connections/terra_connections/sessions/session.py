@@ -17,6 +17,8 @@ from terra_connections.users.store import Begun, Name
 
 OPEN_FOR = timedelta(hours=1)
 """An unfinished session is shown as expired after this time."""
+OTHER_ACCOUNT_AFTER = timedelta(seconds=30)
+"""How long a login that repairs a connection waits for the `user_reauth` of the connection that it made."""
 
 
 class Flow(StrEnum):
@@ -43,6 +45,7 @@ class Reason(StrEnum):
     PROVIDER_ERROR = "provider_error"
     MISSING_SCOPES = "missing_scopes"
     ACCESS_DENIED = "access_denied"
+    OTHER_ACCOUNT = "other_account"
 
 
 _SPECIFICITY = {reason: rank for rank, reason in enumerate(Reason)}
@@ -51,6 +54,8 @@ _REASONS = {
     "temporarily_unavailable": Reason.PROVIDER_ERROR,
     "user_denied": Reason.ACCESS_DENIED,
     "user_cancelled_login": Reason.ACCESS_DENIED,
+    # Computed from the connections only: see `made_other_connection`.
+    Reason.OTHER_ACCOUNT.value: Reason.UNKNOWN,
 }
 
 
@@ -63,7 +68,7 @@ def reason_from(text: object) -> Reason:
     if not isinstance(text, str):
         return Reason.UNKNOWN
     name = text.strip().lower()
-    return Reason(name) if name in set(Reason) else _REASONS.get(name, Reason.UNKNOWN)
+    return _REASONS.get(name) or (Reason(name) if name in set(Reason) else Reason.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,19 @@ class WidgetReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Repair:
+    """The connection that a session repairs.
+
+    Attributes:
+        user_id: its `user_id` when the session was created.
+        last_login: the position of its newest login that was known then; 0 if none was.
+    """
+
+    user_id: UserId
+    last_login: Position
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One login, as it is stored.
 
@@ -96,6 +114,7 @@ class Session:
         failed_reasons: the reasons of the failure, from failure redirects and from Terra.
         needs_app: a success redirect arrived, and Terra had no new connection.
         claim_id: the idempotency claim of its request, if any.
+        repairs: the connection that this login repairs, if any. Only its recovery connects the session.
         created_at, expires_at: in Unix milliseconds.
         ttl: in Unix seconds.
     """
@@ -115,6 +134,7 @@ class Session:
     widget_session_id: SessionId | None = None
     resources: tuple[str, ...] = ()
     claim_id: str | None = None
+    repairs: Repair | None = None
     confirmed_user_ids: frozenset[UserId] = frozenset()
     failed_reasons: frozenset[Reason] = frozenset()
     needs_app: bool = False
@@ -173,6 +193,18 @@ class Session:
             provider in (None, UNKNOWN_PROVIDER) or self.allows(provider)
         )
 
+    def is_repaired_by(self, facts: Facts, repair: Repair) -> bool:
+        """Whether facts about a `user_id` of the connection show that it recovered after the session was created.
+
+        A login counts, or a replacement, as Terra has signed it; else Terra's answer after a redirect of this session.
+        Each is newer than every error that was known before the session.
+        """
+        # A position may only be exact to the second, so the first second of the session counts: see `last_login`.
+        since = max(self.created_at // 1000 * 1000, repair.last_login + 1)
+        signed = [at for kind in (Kind.LOGIN, Kind.REPLACED_BY) if (at := facts.at(kind)) is not None]
+        confirmed_at = facts.at(Kind.CONNECTED) if facts.user_id in self.confirmed_user_ids else None
+        return max(signed, default=-1) >= since or (confirmed_at is not None and confirmed_at >= self.created_at)
+
     def with_widget_report(self, report: WidgetReport) -> "Session":
         """Return this session merged with Terra's report about it."""
         return replace(
@@ -182,9 +214,13 @@ class Session:
         )
 
 
+def resource_of(provider: str) -> str:
+    """Return the `resource` of a provider, which is its name, except for a provider that has two names at Terra."""
+    return _OTHER_NAMES.get(provider, provider)
+
+
 def _by_one_name(provider: str | None) -> str | None:
-    """Normalise the name of a provider that has two names at Terra."""
-    return _OTHER_NAMES.get(provider, provider) if provider else provider
+    return None if provider is None else resource_of(provider)
 
 
 def new_secret() -> str:
@@ -224,6 +260,7 @@ class SessionView:
 
     def as_json(self) -> dict[str, Any]:
         """Return the session in the format of openapi.yaml, without `auth_url`."""
+        repairs = self.session.repairs
         return {
             "session_id": self.session.session_id,
             "status": self.status,
@@ -233,17 +270,44 @@ class SessionView:
             "user_id": self.user_id,
             "created_at": format_timestamp(self.session.created_at),
             "expires_at": format_timestamp(self.session.expires_at),
+            **({} if repairs is None else {"repairs": repairs.user_id}),
         }
 
 
 def connection_by_user_id(session: Session, family: Lineage) -> UserId | None:
-    """Return the current `user_id` of the connection that this login made.
+    """Return the current `user_id` of the connection that this login made, or that it was to repair and that recovered.
 
     Later changes of the connection do not matter, unless Terra has reported that it is another user's, or of another
     provider.
     """
+    if session.repairs is not None:
+        return _repaired(session, session.repairs, family)
     found = (_goes_by(user_id, session, family) for user_id in session.candidate_user_ids)
     return next((user_id for user_id in found if user_id is not None), None)
+
+
+def _repaired(session: Session, repair: Repair, family: Lineage) -> UserId | None:
+    """Return the current `user_id` of the repaired connection; None until it, or what replaced it, has recovered."""
+    facts = family.facts(family.current(repair.user_id))
+    if facts is None or not session.accepts(facts) or family.was_replaced_by_other_owner(repair.user_id):
+        return None
+    members = family.members(repair.user_id)
+    return facts.user_id if any(session.is_repaired_by(member, repair) for member in members) else None
+
+
+def made_other_connection(session: Session, family: Lineage, *, now: datetime) -> bool:
+    """Whether the login of a repair made a connection that does not replace the one to repair: another account's.
+
+    Terra sends `auth` of the new connection and the `user_reauth` that links both in any order, so this waits.
+    """
+    if session.repairs is None:
+        return False
+    now_ms = now.timestamp() * 1000
+    latest = now_ms if now_ms >= session.expires_at else now_ms - OTHER_ACCOUNT_AFTER.total_seconds() * 1000
+    current = family.current(session.repairs.user_id)
+    made = [family.facts(user_id) for user_id in session.candidate_user_ids if family.current(user_id) != current]
+    logins = [at for facts in made if facts and session.accepts(facts) and (at := facts.at(Kind.LOGIN)) is not None]
+    return any(at <= latest for at in logins)
 
 
 def _goes_by(user_id: UserId, session: Session, family: Lineage) -> UserId | None:

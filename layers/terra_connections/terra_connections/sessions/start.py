@@ -23,6 +23,7 @@ from terra_connections.sessions.return_target import ReturnTargets
 from terra_connections.sessions.session import (
     OPEN_FOR,
     Flow,
+    Repair,
     Session,
     SessionStatus,
     SessionView,
@@ -46,6 +47,7 @@ class SessionRequest:
         resources: the providers that the user may pick from; empty means all of them.
         return_to: the name of the return target, if any.
         language: the user's language, if known.
+        repairs: the connection that the login repairs, if any; `resource` is then its provider.
     """
 
     reference_id: ReferenceId
@@ -53,6 +55,7 @@ class SessionRequest:
     resources: tuple[str, ...]
     return_to: str | None
     language: str | None
+    repairs: Repair | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,12 @@ def start_again(session: Session, *, start: Callable[[SessionRequest, Claim], St
             TerraUnavailable, TooManyRequests: as in `start_session`.
     """
     request = SessionRequest(
-        session.reference_id, session.resource, session.resources, session.return_to, session.language
+        session.reference_id,
+        session.resource,
+        session.resources,
+        session.return_to,
+        session.language,
+        session.repairs,
     )
     claim = Claim(session.retry_claim_id, secrets.token_hex(16), session.failure_hash)
     retry_budget = RetryBudget()
@@ -212,6 +220,7 @@ def _new_session(request: SessionRequest, claim: Claim | None, *, now: datetime)
         language=request.language,
         resources=tuple(dict.fromkeys(request.resources)),
         claim_id=None if claim is None else claim.claim_id,
+        repairs=request.repairs,
         created_at=int(now.timestamp() * 1000),
         expires_at=int((now + OPEN_FOR).timestamp() * 1000),
         ttl=int((now + SESSION_KEPT_FOR).timestamp()),

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from terra_connections.connections.facts import Position
 from terra_connections.dynamodb import (
     AttributeValue,
     Item,
@@ -27,7 +28,7 @@ from terra_connections.dynamodb import (
     values_from,
 )
 from terra_connections.ids import ReferenceId, SessionId, UserId
-from terra_connections.sessions.session import OPEN_FOR, Flow, Reason, Session
+from terra_connections.sessions.session import OPEN_FOR, Flow, Reason, Repair, Session
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -180,6 +181,8 @@ def _item_from(session: Session) -> dict[str, AttributeValue]:
             "return_to": session.return_to,
             "language": session.language,
             "claim_id": session.claim_id,
+            "repairs": session.repairs and session.repairs.user_id,
+            "last_login": session.repairs and session.repairs.last_login,
             "created_at": session.created_at,
             "expires_at": session.expires_at,
             "ttl": session.ttl,
@@ -204,6 +207,7 @@ def _session_from(item: Item) -> Session:
         return_to=stored.get("return_to"),
         language=stored.get("language"),
         claim_id=stored.get("claim_id"),
+        repairs=Repair(UserId(stored["repairs"]), Position(int(stored["last_login"]))) if "repairs" in stored else None,
         created_at=int(stored["created_at"]),
         expires_at=int(stored["expires_at"]),
         ttl=int(stored["ttl"]),
