@@ -93,7 +93,10 @@ Input = WebhookInput | VerificationInput | RedirectInput | AnnouncementInput
 
 @dataclass(frozen=True)
 class SessionAttempt:
-    """A session as created: at one provider, or on Terra's own page."""
+    """A session as created: at one provider, or on Terra's own page; or to repair a connection.
+
+    `last_login` is the newest login of that connection when the session was created.
+    """
 
     session_id: str
     reference_id: str
@@ -101,6 +104,8 @@ class SessionAttempt:
     user_id: str | None
     created_at: int
     widget: str | None = None
+    repairs: str | None = None
+    last_login: int = 0
 
 
 def stored_inputs(order: Iterable[Input]) -> frozenset[Input]:
@@ -409,15 +414,16 @@ class Oracle:
         return sorted(listed, key=lambda view: (-view.connected_at, view.user_id))
 
     def outcome(self, attempt: SessionAttempt) -> Outcome:
-        """The response of GET /sessions/{session_id} while the session is open."""
-        named = {
-            input_.user_id
-            for input_ in self._inputs
-            if isinstance(input_, VerificationInput) and input_.confirms == attempt.session_id
-        }
+        """The response of GET /sessions/{session_id} while the session is open.
+
+        For a repair: when it no longer waits for the report that one connection replaces the other.
+        """
+        named = self._confirmed(attempt)
         named |= set() if attempt.user_id is None else {attempt.user_id}
         widget_events = self._widget_events(attempt.widget)
         named |= {body["user"]["user_id"] for body in widget_events if body["status"] == "success"}
+        if attempt.repairs is not None:
+            return self._outcome_of_repair(attempt, attempt.repairs, named)
         by_user_id = {
             next((one for one in (self.current_user_id(user_id), user_id) if self._belongs_to(one, attempt)), None)
             for user_id in named
@@ -436,18 +442,53 @@ class Oracle:
         }
         if by_reference_id:
             return Outcome("connected", user_ids=frozenset(by_reference_id))
-        reasons = {
+        reasons = {body["reason"] for body in widget_events if body["status"] == "error"}
+        return self._unconnected(attempt, reasons | self._failures(attempt, named))
+
+    def _confirmed(self, attempt: SessionAttempt) -> set[str]:
+        """The `user_id`s that Terra confirmed after a redirect of this session."""
+        verified = [input_ for input_ in self._inputs if isinstance(input_, VerificationInput)]
+        return {input_.user_id for input_ in verified if input_.confirms == attempt.session_id}
+
+    def _outcome_of_repair(self, attempt: SessionAttempt, repaired: str, named: Collection[str]) -> Outcome:
+        """Connected if the connection, or one that replaced it, has recovered since the session was created."""
+        current = self.current_user_id(repaired)
+        family = {one for one in self.user_ids if self.current_user_id(one) == current}
+        since = max(attempt.created_at - attempt.created_at % 1000, attempt.last_login + 1)
+        recovered = [each for one in family for each in self._all(one, "login", "replaced_by") if each.at >= since]
+        recovered += [
+            each
+            for one in family & self._confirmed(attempt)
+            for each in self._all(one, "connected")
+            if each.at >= attempt.created_at
+        ]
+        is_own = self._can_belong_to(current, attempt) and not self._was_replaced_by_other_owner(repaired)
+        if recovered and is_own:
+            return Outcome("connected", user_ids=frozenset({current}))
+        others = {one for one in set(named) - family if self._can_belong_to(one, attempt) and self._all(one, "login")}
+        return self._unconnected(attempt, self._failures(attempt, named), is_other=bool(others))
+
+    def _failures(self, attempt: SessionAttempt, named: Collection[str]) -> set[str | None]:
+        """The reasons in events about the `user_id`s of a session."""
+        return {
             self._text(user_id, "failed")
             for user_id in named
             if self._all(user_id, "failed") and self._can_belong_to(user_id, attempt)
         }
-        reasons |= {body["reason"] for body in widget_events if body["status"] == "error"}
+
+    def _unconnected(
+        self, attempt: SessionAttempt, reported: Collection[str | None], *, is_other: bool = False
+    ) -> Outcome:
+        """The outcome of a session that has connected nothing."""
+        reasons = set(reported)
         redirects = {
             input_.reason
             for input_ in self._inputs
             if isinstance(input_, RedirectInput) and input_.session_id == attempt.session_id
         }
         reasons |= redirects - {None}
+        if is_other:
+            return Outcome("failed", reasons=frozenset({"other_account"}))
         if not reasons:
             return Outcome("needs_app" if redirects else "pending")
         known = reasons & {"access_denied", "missing_scopes", "provider_error"}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from terra_connections.connections.facts import Facts, Kind, Position, TerraUser, confirmed_facts, scopes_from
 from terra_connections.ids import ReferenceId, SessionId, UserId, reference_id_from
-from terra_connections.sessions.session import Flow, Session, hash_secret
+from terra_connections.sessions.session import Flow, Repair, Session, hash_secret
 from tests.support.oracle import SessionAttempt, VerificationInput
 
 
@@ -25,6 +25,7 @@ def new_session(attempt: SessionAttempt, *, ttl: int) -> Session:
         flow=Flow.WIDGET if attempt.widget else Flow.PROVIDER,
         resource=attempt.resource,
         user_id=None if attempt.user_id is None else UserId(attempt.user_id),
+        repairs=None if attempt.repairs is None else Repair(UserId(attempt.repairs), Position(attempt.last_login)),
         widget_session_id=None if attempt.widget is None else SessionId(attempt.widget),
         success_hash=hash_secret("success"),
         failure_hash=hash_secret("failure"),

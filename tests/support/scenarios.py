@@ -183,6 +183,15 @@ class ScenarioBuilder:
         reference_id, issued = str(self.name(owner)), str(self.name(user_id))
         return SessionAttempt(f"{issued}-session", reference_id, resource, issued, created_at)
 
+    def repair(
+        self, user_id: str = "issued", *, of: str, created: float = 0, owner: str = "alice", last_login: float = 1
+    ) -> SessionAttempt:
+        attempt = self.attempt(user_id, created=created, owner=owner)
+        known = self._begins * 1000 + round(last_login * 1000)
+        return replace(
+            attempt, session_id=f"{attempt.session_id}-repairs", repairs=str(self.name(of)), last_login=known
+        )
+
     def widget_attempt(self, widget: str = "widget", *, created: float = 0, owner: str = "alice") -> SessionAttempt:
         created_at, widget_id = self._begins * 1000 + round(created * 1000), str(self.name(widget))
         return SessionAttempt(f"{widget_id}-session", str(self.name(owner)), None, None, created_at, widget_id)
@@ -459,6 +468,59 @@ def verifications(by: ScenarioBuilder) -> list[Scenario]:
     ]  # fmt: skip
 
 
+def repairs(by: ScenarioBuilder) -> list[Scenario]:
+    """Logins that repair a connection."""
+    t = by
+    r = t.repair("issued", of="a", created=100)
+    other = t.repair("issued-too", of="b", created=100)
+    return [
+        Scenario("repaired by a login of the same id", (
+            t.auth("a", 1), t.error("a", 50), t.auth("a", 105), t.error("a", 109), t.deauth("a", 111),
+        ), (r, other)),
+        Scenario("repaired by the id that replaces it", (
+            t.auth("a", 1), t.error("a", 50), t.auth("issued", 105), t.reauth("a", "issued", 105.5),
+            t.confirmed(r, "issued", 30),
+        ), (r, other)),
+        Scenario("repaired by another id than the announced one, which is replaced, too", (
+            t.auth("a", 1), t.error("a", 50), t.reauth("a", "b", 105), t.reauth("b", "c", 109), t.error("c", 111),
+        ), (r,)),
+        Scenario("a login at another account", (
+            t.auth("a", 1), t.error("a", 50), t.auth("issued", 105), t.failed(r, "access_denied"),
+            t.confirmed(r, "issued", 30),
+        ), (r, other)),
+        Scenario("a login at another account under an id that was not announced", (
+            t.auth("a", 1), t.error("a", 50), t.auth("final", 105), t.confirmed(r, "final", 30),
+        ), (r, other)),
+        Scenario("no old user", (t.auth("a", 1), t.error("a", 50), t.reauth(None, "issued", 105)), (r,)),
+        Scenario("an older login", (t.auth("a", 1), t.error("a", 50), t.auth("a", 99.999)), (r,)),
+        Scenario("in the second of the newest login", (
+            t.auth("a", 100.2), t.error("a", 100.4), t.reauth("a", "issued", 100.8), t.auth("issued", 100.8),
+        ), (t.repair("issued", of="a", created=100.6, last_login=100.2),)),
+        Scenario("a sync, and then a confirmed redirect", (
+            t.auth("a", 1), t.error("a", 50), t.found("a", 101), t.confirmed(r, "a", 99.9), t.failed(r, "unknown"),
+        ), (r, other)),
+        Scenario("an older confirmation", (t.auth("a", 1), t.error("a", 50), t.confirmed(r, "a", 60)), (r,)),
+        Scenario("failed", (
+            t.auth("a", 1), t.error("a", 50), t.old_failure("issued", 105, "missing_scopes"),
+            t.failed(r, "provider_error"),
+        ), (r, other)),
+        Scenario("replaced by another user's id", (
+            t.auth("a", 1), t.error("a", 50), t.reauth("a", "issued", 105, "bob", old_owner="alice"),
+            t.auth("a", 99),
+        ), (r,)),
+        Scenario("the connection moves to another user and back", (
+            t.auth("a", 1), t.auth("a", 105, "bob"), t.auth("a", 109), t.announced(r),
+        ), (r,)),
+        Scenario("the replaced id connects again", (
+            t.auth("a", 1), t.reauth("a", "issued", 105), t.found("a", 109), t.deauth("issued", 111),
+        ), (r,)),
+        Scenario("of another provider", (
+            t.auth("a", 1), t.error("a", 50), t.auth("a", 105, provider="GARMIN"), t.announced(r),
+            t.auth("issued", 107, provider="GARMIN"),
+        ), (r,)),
+    ]  # fmt: skip
+
+
 def sessions(by: ScenarioBuilder) -> list[Scenario]:
     """Sessions and their redirects."""
     t = by
@@ -633,6 +695,7 @@ def everything(by: ScenarioBuilder) -> dict[str, Sequence[Scenario]]:
         scopes,
         verifications,
         sessions,
+        repairs,
         widgets,
         signatures,
     )

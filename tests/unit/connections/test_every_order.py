@@ -165,6 +165,7 @@ ORDERS = {
     "scopes": 16_108,
     "verifications": 32_946,
     "sessions": 21_536,
+    "repairs": 13_230,
     "widgets": 3_450,
     "signatures": 23_892,
 }

@@ -7,6 +7,7 @@ from terra_connections.connections.facts import (
     Facts,
     Position,
     TerraUser,
+    confirmed_facts,
     login_facts,
     reconnect_facts,
     revocation_facts,
@@ -14,7 +15,9 @@ from terra_connections.connections.facts import (
 from terra_connections.connections.lineage import Lineage
 from terra_connections.ids import ReferenceId, UserId
 from terra_connections.sessions.session import (
+    OTHER_ACCOUNT_AFTER,
     Reason,
+    Repair,
     Session,
     SessionStatus,
     SessionView,
@@ -22,6 +25,7 @@ from terra_connections.sessions.session import (
     connection_by_user_id,
     hash_secret,
     is_one_of,
+    made_other_connection,
     reason_from,
     session_view,
 )
@@ -124,6 +128,8 @@ def test_only_the_exact_secret_matches_its_hash() -> None:
         ("missing_scopes", Reason.MISSING_SCOPES),
         ("server_error", Reason.PROVIDER_ERROR),
         ("provider_error", Reason.PROVIDER_ERROR),
+        # Not Terra's: it follows from the connections only.
+        ("other_account", Reason.UNKNOWN),
         ("<script>", Reason.UNKNOWN),
         ("", Reason.UNKNOWN),
         (None, Reason.UNKNOWN),
@@ -132,3 +138,69 @@ def test_only_the_exact_secret_matches_its_hash() -> None:
 )
 def test_reasons_are_mapped_to_a_closed_list(text: object, reason: Reason) -> None:
     assert reason_from(text) is reason
+
+
+# -- repairs -----------------------------------------------------------------------------------------------------------
+
+REPAIR = replace(SESSION, repairs=Repair(UserId("broken"), Position(CREATED - 60_000)))
+ISSUED_AT = CREATED + 5_000
+
+
+def resolved(*known: Facts, now: int = CREATED, session: Session = REPAIR) -> tuple[SessionStatus, Reason | None]:
+    """Return the status and the reason of the repair."""
+    family = Lineage(known)
+    reported = [Reason.OTHER_ACCOUNT] if made_other_connection(session, family, now=at(now)) else []
+    found = session_view(session, connected=connection_by_user_id(session, family), reported=reported, now=at(now))
+    return found.status, found.reason
+
+
+def replacing(old: str, new: str, position: int) -> list[Facts]:
+    return reconnect_facts(
+        TerraUser(UserId(new), owner=ReferenceId("alice"), provider="FITBIT"),
+        TerraUser(UserId(old), owner=ReferenceId("alice"), provider="FITBIT"),
+        Position(position),
+    )
+
+
+def test_a_repair_is_connected_by_a_login_of_the_connection_or_by_its_replacement_only() -> None:
+    before = user("broken", CREATED - 60_000)
+    assert resolved(before) == (SessionStatus.PENDING, None)
+    assert resolved(before.merged(user("broken", ISSUED_AT))) == (SessionStatus.CONNECTED, None)
+    new, old = replacing("broken", "new", ISSUED_AT)
+    assert resolved(before.merged(old), new) == (SessionStatus.CONNECTED, None)
+    assert resolved(before, user("issued", ISSUED_AT)) == (SessionStatus.PENDING, None)
+
+
+def test_a_login_at_another_account_fails_a_repair_after_a_while_until_a_replacement_is_reported() -> None:
+    before, other = user("broken", CREATED - 60_000), user("issued", ISSUED_AT)
+    wait = int(OTHER_ACCOUNT_AFTER.total_seconds() * 1000)
+    assert resolved(before, other, now=ISSUED_AT + wait - 1) == (SessionStatus.PENDING, None)
+    assert resolved(before, other, now=ISSUED_AT + wait) == (SessionStatus.FAILED, Reason.OTHER_ACCOUNT)
+    assert resolved(before, other, now=REPAIR.expires_at) == (SessionStatus.FAILED, Reason.OTHER_ACCOUNT)
+    cancelled = replace(REPAIR, failed_reasons=frozenset({Reason.ACCESS_DENIED}))
+    assert resolved(before, other, now=ISSUED_AT + wait, session=cancelled)[1] is Reason.OTHER_ACCOUNT
+    new, old = replacing("broken", "issued", ISSUED_AT)
+    late = resolved(before.merged(old), other.merged(new), now=REPAIR.expires_at)
+    assert late == (SessionStatus.CONNECTED, None)
+
+
+def test_a_login_that_was_known_before_the_repair_does_not_count_in_its_first_second() -> None:
+    just_before = Position(CREATED - 100)
+    session = replace(SESSION, repairs=Repair(UserId("broken"), just_before))
+    assert just_before // 1000 == CREATED // 1000
+    assert resolved(user("broken", just_before), session=session)[0] is SessionStatus.PENDING
+    assert resolved(user("broken", just_before + 1), session=session)[0] is SessionStatus.CONNECTED
+
+
+def test_a_redirect_confirms_a_repair_only_by_an_answer_that_is_newer_than_the_session() -> None:
+    session = replace(REPAIR, confirmed_user_ids=frozenset({UserId("broken")}))
+    terra_user = TerraUser(UserId("broken"), owner=ReferenceId("alice"), provider="FITBIT")
+    for position, status in ((CREATED - 1, SessionStatus.PENDING), (CREATED, SessionStatus.CONNECTED)):
+        confirmed = user("broken", CREATED - 60_000).merged(confirmed_facts(terra_user, Position(position)))
+        assert resolved(confirmed, session=session)[0] is status
+        assert resolved(confirmed)[0] is SessionStatus.PENDING
+
+
+def test_a_repair_shows_which_connection_it_repairs() -> None:
+    assert session_view(REPAIR, connected=None, now=at(CREATED)).as_json()["repairs"] == "broken"
+    assert "repairs" not in session_view(SESSION, connected=None, now=at(CREATED)).as_json()
