@@ -122,8 +122,8 @@ def types_document() -> dict[str, Any]:
         message = "docs/events.md has no schema under the heading Schema of the detail"
         raise ClientsError(message)
     # The connection of an event has an owner always, so it is another type than that of the API.
-    named = found[1].replace("#/$defs/Connection", f"{_SCHEMA_PREFIX}EventConnection")
-    changed = json.loads(named.replace("#/$defs/Ids", f"{_SCHEMA_PREFIX}ConnectionIds"))
+    names = {"Connection": "EventConnection", "Ids": "ConnectionIds", "Repair": "Repair", "RepairBody": "RepairBody"}
+    changed = json.loads(re.sub(r"#/\$defs/(\w+)", lambda reference: _SCHEMA_PREFIX + names[reference[1]], found[1]))
     inner = changed.pop("$defs")
     changed = {name: value for name, value in changed.items() if name not in {"$schema", "title", "if", "then"}}
     event_type = changed["properties"]["type"]
@@ -131,8 +131,7 @@ def types_document() -> dict[str, Any]:
     schemas = {
         **api["components"]["schemas"],
         "ConnectionEventType": event_type,
-        "ConnectionIds": inner["Ids"],
-        "EventConnection": inner["Connection"],
+        **{names[name]: schema for name, schema in inner.items()},
         "ConnectionChanged": changed,
         **events,
     }

@@ -9,7 +9,7 @@ from terra_connections.handler import http_handler
 from terra_connections.metrics import login_counted
 from terra_connections.redirects.redirect import authenticate_redirect, may_offer_retry
 from terra_connections.sessions.outcome import resolve_session
-from terra_connections.sessions.session import SessionStatus, hash_secret, new_secret, reason_from
+from terra_connections.sessions.session import Reason, SessionStatus, hash_secret, new_secret, reason_from
 
 _sessions = wiring.sessions()
 _claims = wiring.claims()
@@ -34,7 +34,8 @@ def auth_failure(request: Request) -> Response:
     view = resolve_session(session, reports=_reports, connections=_connections, now=now)
     request.log_fields["session_status"] = view.status
     if is_first and view.status is SessionStatus.FAILED:
-        login_counted(view.reason or reason)
+        # The other account of a repair is no reason of this redirect.
+        login_counted(reason if view.reason in {None, Reason.OTHER_ACCOUNT} else view.reason)
     return _redirector.respond(view, request, now=now, retry_secret=retry_secret)
 
 

@@ -20,7 +20,9 @@ Template = dict[str, Any]
 STACK = "${AWS::StackName}"
 OWN = "TerraConnections"
 VALUES: dict[tuple[str, str], set[str]] = {
-    ("Logins", "outcome"): {"begun", SessionStatus.CONNECTED, SessionStatus.NEEDS_APP, *Reason},
+    # The other account of a repair is computed on reading, and not counted.
+    ("Logins", "outcome"): {"begun", SessionStatus.CONNECTED, SessionStatus.NEEDS_APP, *Reason}
+    - {Reason.OTHER_ACCOUNT},
     ("Deliveries", "outcome"): {"accepted", "duplicate"},
     ("Drift", "kind"): set(Drift),
     ("Sweeps", "outcome"): {Outcome.FINISHED, Outcome.REFUSED},

@@ -274,6 +274,17 @@ export interface components {
             connection_id: string;
             user_id: string;
         };
+        /** @description if the connection needs a new login: the request to the API that begins it */
+        Repair: {
+            /** @enum {string} */
+            method: "POST";
+            /** @enum {string} */
+            path: "/sessions";
+            body: components["schemas"]["RepairBody"];
+        };
+        RepairBody: {
+            user_id: string;
+        };
         EventConnection: {
             connection_id: string;
             user_id: string;
@@ -311,6 +322,7 @@ export interface components {
              * @description of went_quiet: the day since which there is no data, in UTC
              */
             quiet_since?: string;
+            repair?: components["schemas"]["Repair"];
         };
         Event: components["schemas"]["ConnectionEvent"] | components["schemas"]["DataEvent"];
         /** @description A connection has changed (docs/events.md). */
@@ -403,6 +415,8 @@ export type FieldError = components['schemas']['FieldError'];
 export type Refusal = components['schemas']['Refusal'];
 export type ConnectionEventType = components['schemas']['ConnectionEventType'];
 export type ConnectionIds = components['schemas']['ConnectionIds'];
+export type Repair = components['schemas']['Repair'];
+export type RepairBody = components['schemas']['RepairBody'];
 export type EventConnection = components['schemas']['EventConnection'];
 export type ConnectionChanged = components['schemas']['ConnectionChanged'];
 export type Event = components['schemas']['Event'];
@@ -430,6 +444,8 @@ export const factSourceValues: ReadonlyArray<FlattenedDeepRequired<components>["
 export const providerTypeValues: ReadonlyArray<FlattenedDeepRequired<components>["schemas"]["Provider"]["type"]> = ["api", "sdk"];
 export const problemCodeValues: ReadonlyArray<FlattenedDeepRequired<components>["schemas"]["ProblemCode"]> = ["invalid_request", "not_signed", "forbidden", "not_found", "unknown_resource", "sdk_only_provider", "refused_by_terra", "request_in_progress", "erasure_in_progress", "erasure_unfinished", "connection_ended", "user_limit_reached", "idempotency_key_reused", "unknown_return_target", "too_many_requests", "too_many_sessions", "terra_rejected", "terra_user_limit", "terra_entitlement_required", "terra_environment_disabled", "terra_unavailable", "terra_authorization_unavailable", "not_durable", "misconfigured", "storage_unavailable"];
 export const connectionEventTypeValues: ReadonlyArray<FlattenedDeepRequired<components>["schemas"]["ConnectionEventType"]> = ["connected", "needs_reauth", "recovered", "scopes_changed", "reconnected", "corrected", "disconnected", "erased", "went_quiet"];
+export const repairMethodValues: ReadonlyArray<FlattenedDeepRequired<components>["schemas"]["Repair"]["method"]> = ["POST"];
+export const repairPathValues: ReadonlyArray<FlattenedDeepRequired<components>["schemas"]["Repair"]["path"]> = ["/sessions"];
 export const eventConnectionStatusValues: ReadonlyArray<FlattenedDeepRequired<components>["schemas"]["EventConnection"]["status"]> = ["connected", "needs_reauth", "revoked"];
 export const dataEventTypeValues: ReadonlyArray<FlattenedDeepRequired<components>["schemas"]["DataEventType"]> = ["data_received", "data_claimed"];
 export type operations = Record<string, never>;

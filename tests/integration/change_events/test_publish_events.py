@@ -112,10 +112,11 @@ class TestOnTheRunningStack:
 
         connected = expect_next("connected", auth_event(first, reference_id))
         assert connected["connection"] == connections_of(api, reference_id)[0]
-        assert (
-            expect_next("needs_reauth", of_user("connection_error", first, reference_id))["connection"]["status"]
-            == "needs_reauth"
-        )
+        failing = expect_next("needs_reauth", of_user("connection_error", first, reference_id))
+        assert failing["connection"]["status"] == "needs_reauth"
+        repair = failing["repair"]
+        session = api.request(repair["method"], repair["path"], json=repair["body"]).raise_for_status().json()
+        assert (session["repairs"], session["reference_id"]) == (first, reference_id)
         expect_next("recovered", auth_event(first, reference_id))
         scopes = of_user("permission_change", first, reference_id, scopes_added="BODY", scopes_removed="SLEEP")
         assert expect_next("scopes_changed", scopes)["connection"]["scopes"] == ["ACTIVITY", "BODY"]

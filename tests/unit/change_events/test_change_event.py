@@ -98,6 +98,19 @@ class TestOneItem:
         table.write(error_facts(terra_user(A), at(2)))
         assert types(table.events(table.write(confirmed_facts(terra_user(A), at(1))))) == ["needs_reauth"]
 
+    def test_events_offer_the_repair_of_a_connection_that_needs_it(self, table: Table) -> None:
+        table.write(confirmed_facts(terra_user(A), at(1)))
+        (failing,) = table.events(table.write(error_facts(terra_user(A), at(2))))
+        (scopes,) = table.events(table.write(TerraUser(A, owner=ADA, scopes=["BODY"]).facts(at(3))))
+        for event in (failing, scopes):
+            repair = event.detail([], at(9))["repair"]
+            assert repair == {"method": "POST", "path": "/sessions", "body": {"user_id": A}}
+        (erased,) = [event for change in table.erase(A) for event in table.events([change])]
+        assert erased.connection.status is Status.NEEDS_REAUTH
+        assert "repair" not in erased.detail([], at(9))
+        (connected,) = table.events(table.write(confirmed_facts(terra_user(B), at(1))))
+        assert "repair" not in connected.detail([], at(9))
+
     def test_several_changes_in_one_write_emit_one_event(self, table: Table) -> None:
         table.write(confirmed_facts(terra_user(A), at(1)))
         table.write(error_facts(terra_user(A), at(2)))

@@ -226,6 +226,10 @@ class ConnectionIds(TypedDict):
     user_id: str
 
 
+class RepairBody(TypedDict):
+    user_id: str
+
+
 class EventConnection(TypedDict):
     connection_id: str
     user_id: str
@@ -235,56 +239,6 @@ class EventConnection(TypedDict):
     scopes: list[str]
     connected_at: str
     updated_at: str
-
-
-class ConnectionChanged(TypedDict):
-    event_id: str
-    type: ConnectionEventType
-    reference_id: str
-    connection: EventConnection
-    """
-    the current state; the last state, if it ended
-    """
-    previous: NotRequired[ConnectionIds]
-    """
-    the ids before the change
-    """
-    replaces: NotRequired[list[ConnectionIds]]
-    """
-    other connections that were listed and have become a part of this one: delete your copies
-    """
-    connections: list[EventConnection]
-    """
-    all current connections of the user, newest first, as GET /connections returns them
-    """
-    position: int
-    """
-    when reading `connections` began, in unix milliseconds: of two lists of a user the greater position is newer
-    """
-    at: str
-    """
-    when the change was written, rounded down to the second
-    """
-    quiet_since: NotRequired[str]
-    """
-    of went_quiet: the day since which there is no data, in UTC
-    """
-
-
-ConnectionEvent = TypedDict(
-    'ConnectionEvent',
-    {
-        'detail-type': ConnectionEventType,
-        'detail': ConnectionChanged,
-        'version': str,
-        'id': str,
-        'source': str,
-        'account': str,
-        'time': str,
-        'region': str,
-        'resources': list[str],
-    },
-)
 
 
 DataEventType: TypeAlias = Literal['data_received', 'data_claimed']
@@ -404,6 +358,67 @@ class Problem(TypedDict):
     """
     of `invalid_request`
     """
+
+
+class Repair(TypedDict):
+    """
+    if the connection needs a new login: the request to the API that begins it
+    """
+
+    method: Literal['POST']
+    path: Literal['/sessions']
+    body: RepairBody
+
+
+class ConnectionChanged(TypedDict):
+    event_id: str
+    type: ConnectionEventType
+    reference_id: str
+    connection: EventConnection
+    """
+    the current state; the last state, if it ended
+    """
+    previous: NotRequired[ConnectionIds]
+    """
+    the ids before the change
+    """
+    replaces: NotRequired[list[ConnectionIds]]
+    """
+    other connections that were listed and have become a part of this one: delete your copies
+    """
+    connections: list[EventConnection]
+    """
+    all current connections of the user, newest first, as GET /connections returns them
+    """
+    position: int
+    """
+    when reading `connections` began, in unix milliseconds: of two lists of a user the greater position is newer
+    """
+    at: str
+    """
+    when the change was written, rounded down to the second
+    """
+    quiet_since: NotRequired[str]
+    """
+    of went_quiet: the day since which there is no data, in UTC
+    """
+    repair: NotRequired[Repair]
+
+
+ConnectionEvent = TypedDict(
+    'ConnectionEvent',
+    {
+        'detail-type': ConnectionEventType,
+        'detail': ConnectionChanged,
+        'version': str,
+        'id': str,
+        'source': str,
+        'account': str,
+        'time': str,
+        'region': str,
+        'resources': list[str],
+    },
+)
 
 
 DataEvent = TypedDict(

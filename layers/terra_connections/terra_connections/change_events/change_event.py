@@ -80,6 +80,8 @@ class ChangeEvent:
             detail["replaces"] = [_ids_as_json(connection) for connection in self.replaces]
         if self.quiet_since is not None:
             detail["quiet_since"] = self.quiet_since.isoformat()
+        if self.connection.status is Status.NEEDS_REAUTH and self.type is not ChangeType.ERASED:
+            detail["repair"] = {"method": "POST", "path": "/sessions", "body": {"user_id": self.connection.user_id}}
         return detail
 
 
