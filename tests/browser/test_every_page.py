@@ -1,16 +1,19 @@
 """Every page in every language and colour scheme: checked by axe, measured, and captured in test-artifacts/pages/."""
 
 import base64
+from dataclasses import replace
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from terra_connections.api_gateway import Response
+from terra_connections.connections.facts import Position
+from terra_connections.ids import UserId
 from terra_connections.redirects.branding import Brand
 from terra_connections.redirects.language import LANGUAGES
 from terra_connections.redirects.pages import PageLinks, Pages
-from terra_connections.sessions.session import Reason, SessionStatus, SessionView
+from terra_connections.sessions.session import Flow, Reason, Repair, SessionStatus, SessionView
 from tests.support.chromium import ARTIFACTS, DESKTOP, PHONE, OpenPage
 from tests.support.sessions import SESSION
 
@@ -29,12 +32,18 @@ EVERYTHING = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-prac
 COLOURS = ["color-contrast", "link-in-text-block"]
 """The only rules that the dark scheme can affect."""
 AGAIN = {"session": "1", "secret": "2"}
+OF_ANY_PROVIDER = replace(SESSION, flow=Flow.WIDGET, resource=None)
+REPAIR = replace(SESSION, repairs=Repair(UserId("u"), Position(0)))
 APP = "exampleapp://connected?session_id=1&status=connected"
 
 
 def every_page(pages: Pages, language: str) -> dict[str, Response]:
     def after(status: SessionStatus, reason: Reason | None = None, *, again: dict[str, str] | None = None) -> Response:
         return pages.page_for(SessionView(SESSION, status, reason), language, PageLinks(back=APP, again=again))
+
+    def repair(reason: Reason, *, is_still_connected: bool = False, again: dict[str, str] | None = AGAIN) -> Response:
+        view = SessionView(REPAIR, SessionStatus.FAILED, reason, is_still_connected=is_still_connected)
+        return pages.page_for(view, language, PageLinks(back=APP, again=again))
 
     return {
         "connected": pages.page_for(SessionView(SESSION, SessionStatus.CONNECTED), language, PageLinks()),
@@ -48,6 +57,11 @@ def every_page(pages: Pages, language: str) -> dict[str, Response]:
         "failed": after(SessionStatus.FAILED, Reason.UNKNOWN, again=AGAIN),
         "provider-error": after(SessionStatus.FAILED, Reason.PROVIDER_ERROR, again=AGAIN),
         "missing-scopes": after(SessionStatus.FAILED, Reason.MISSING_SCOPES, again=AGAIN),
+        "cancelled-repair": repair(Reason.ACCESS_DENIED),
+        "failed-repair": repair(Reason.UNKNOWN),
+        "unchanged": repair(Reason.ACCESS_DENIED, is_still_connected=True),
+        "other-account": repair(Reason.OTHER_ACCOUNT, again=None),
+        "of-any-provider": pages.page_for(SessionView(OF_ANY_PROVIDER, SessionStatus.CONNECTED), language, PageLinks()),
         "expired": after(SessionStatus.EXPIRED),
         "unknown-link": pages.unknown_link(language),
         "too-many": pages.too_many(language, retry_after=60),
@@ -113,11 +127,26 @@ def test_arabic_pages_are_right_to_left(chromium: OpenPage) -> None:
     assert logo["x"] > name["x"]
 
 
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_a_hyphenated_french_word_is_on_one_line(chromium: OpenPage, size: dict[str, object]) -> None:
+    page = chromium(**size)
+    show(page, every_page(Pages(Brand(), is_local=False), "fr")["needs-app"])
+    lines = page.locator("main p").evaluate(
+        """text => {
+          const start = text.textContent.indexOf("autorisez"), word = document.createRange();
+          word.setStart(text.firstChild, start);
+          word.setEnd(text.firstChild, start + "autorisez-la".length);
+          return [word.toString(), new Set([...word.getClientRects()].map(box => box.top)).size];
+        }"""
+    )
+    assert lines == ["autorisez\u2011la", 1]
+
+
 def test_scripts_in_a_logo_do_not_run(chromium: OpenPage) -> None:
     page = chromium()
     show(page, every_page(Pages(BRANDS["branded"], is_local=False), "en")["connected"])
     assert page.locator("header img").evaluate("image => image.complete && image.naturalWidth > 0")
-    assert page.title() == "Your wearable is connected · Acme Health"
+    assert page.title() == "Fitbit is connected · Acme Health"
 
 
 def test_keyboard_focus_is_visible(chromium: OpenPage) -> None:

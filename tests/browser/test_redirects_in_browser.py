@@ -13,9 +13,9 @@ from tests.support.terra import Terra
 from tests.support.texts import texts_in
 from tests.support.waiting import eventually
 
-CONNECTED = "Your wearable is connected"
+CONNECTED = "Fitbit is connected"
 WAITING = "Almost there"
-CANCELLED = "Nothing was connected"
+CANCELLED = "Fitbit was not connected"
 TIMEOUT = 30_000
 """Milliseconds that a page may need on a busy machine."""
 
@@ -65,6 +65,25 @@ def test_a_denied_login_shows_the_cancelled_page(chromium: OpenPage, api: httpx.
     decide(page, session["auth_url"], "Deny")
     expect_title(page, CANCELLED)
     assert session_status(api, session)["reason"] == "access_denied"
+
+
+def test_a_repair_shows_that_the_wearable_is_still_not_connected_and_then_that_it_is(
+    chromium: OpenPage, api: httpx.Client, terra: Terra, reference_id: str
+) -> None:
+    page = chromium()
+    user_id = terra.connect(reference_id)["user_id"]
+    eventually(lambda: connections_of(api, reference_id))
+    terra.happen(user_id, "connection_error")
+    eventually(lambda: connections_of(api, reference_id)[0]["status"] == "needs_reauth")
+    session = api.post("/sessions", json={"user_id": user_id}).raise_for_status().json()
+    decide(page, session["auth_url"], "Deny")
+    expect_title(page, "Fitbit is still not connected")
+    press(page, "Try again")
+    press(page, "Allow")
+    expect_title(page, CONNECTED)
+    [connection] = eventually(lambda: connections_of(api, reference_id))
+    assert connection["status"] == "connected"
+    assert connection["user_id"] != user_id
 
 
 def test_a_second_attempt_after_a_denied_login_connects(
@@ -270,7 +289,8 @@ def test_pages_are_in_the_language_of_the_session(
     page = chromium(locale="en-GB" if language != "en" else "de-DE")
     session = create_session(api, reference_id, language=f"{language}-XX", return_to="ios")
     decide(page, session["auth_url"])
-    expect_title(page, texts_in(language)["connected"]["title"])
+    expect_title(page, texts_in(language)["connected"]["title_of"].replace("{provider}", "Fitbit"))
+    expect(page.get_by_text(texts_in(language)["connected"]["text_back"])).to_be_visible()
     html = page.locator("html")
     expect(html).to_have_attribute("lang", language)
     expect(html).to_have_attribute("dir", "rtl" if language == "ar" else "ltr")

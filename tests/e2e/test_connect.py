@@ -19,7 +19,7 @@ def test_a_user_connects_a_wearable(api: httpx.Client, browser: httpx.Client, te
     page = browser.get(decide(session["auth_url"], "allow"))
 
     assert page.status_code == httpx.codes.OK
-    assert "Your wearable is connected" in page.text
+    assert "Fitbit is connected" in page.text
     finished = session_status(api, session)
     assert finished["status"] == "connected"
     [connection] = eventually(lambda: connections_of(api, reference_id))

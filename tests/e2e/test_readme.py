@@ -125,7 +125,7 @@ def test_the_commands_printed_by_make_run_connect_a_wearable(
     start, list_ = re.findall(r"^ +(curl (?:.*\\\n)?.*)$", stack.output.read_text(), re.MULTILINE)
     session = run(tmp_path, start)
     page = browser.get(decide(session["auth_url"], "allow"))
-    assert (page.status_code, "Your wearable is connected" in page.text) == (200, True)
+    assert (page.status_code, "Fitbit is connected" in page.text) == (200, True)
     connections = run(tmp_path, list_)["connections"]
     assert ("FITBIT", "connected") in {(each["provider"], each["status"]) for each in connections}
     assert terra.deliveries(type="auth")

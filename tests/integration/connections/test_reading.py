@@ -252,7 +252,7 @@ def test_a_redirect_with_a_stale_index_is_verified_with_terra(
     event = attempt.event("success", user_id=user["user_id"])
     run = handlers.run("auth_success", event, STALE_INDEX)
     assert run.result is not None
-    assert "Your wearable is connected" in run.result["body"]
+    assert "Fitbit is connected" in run.result["body"]
     again = http_event("GET", "/sessions/x", path_parameters={"session_id": attempt.session_id})
     view = handlers.run("get_session", again, STALE_INDEX).json
     assert (view["status"], view["user_id"]) == ("connected", user["user_id"])

@@ -20,7 +20,7 @@ from tests.support.webhooks import Webhook, now_s
 
 Make = Callable[..., Webhook]
 
-CONNECTED = "Your wearable is connected"
+CONNECTED = "Fitbit is connected"
 WAITING = "Almost there"
 
 
@@ -243,10 +243,10 @@ def test_an_unreachable_terra_does_not_delay_the_page(
 @pytest.mark.parametrize(
     ("reason", "shown", "text"),
     [
-        ("access_denied", "access_denied", "Nothing was connected"),
-        ("user_cancelled_login", "access_denied", "Nothing was connected"),
+        ("access_denied", "access_denied", "Fitbit was not connected"),
+        ("user_cancelled_login", "access_denied", "Fitbit was not connected"),
         ("Missing_Scopes", "missing_scopes", "Some permissions are missing"),
-        ("server_error", "provider_error", "Your provider has a problem right now"),
+        ("server_error", "provider_error", "Fitbit has a problem right now"),
         ("<b>anything</b>", "unknown", "That did not work"),
         ("", "unknown", "That did not work"),
         (None, "unknown", "That did not work"),
@@ -357,7 +357,7 @@ def test_a_success_redirect_after_a_failure_that_terra_does_not_confirm_stays_fa
 ) -> None:
     attempt = begin(api, terra, reference_id)
     attempt.return_from_login(browser, "failure", reason="access_denied")
-    assert "Nothing was connected" in attempt.return_from_login(browser).text
+    assert "Fitbit was not connected" in attempt.return_from_login(browser).text
     assert session_status(api, attempt.session)["status"] == "failed"
 
 

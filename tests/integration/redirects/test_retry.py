@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 LOGIN, WIDGET = "/authenticateUser", "/api/widget/session"
-FAILED = "Nothing was connected"
+FAILED = "Fitbit was not connected"
 TOO_MANY = "Too many attempts"
 TRY_LATER = "Please try again in a moment"
 
@@ -203,7 +203,7 @@ def test_a_connected_session_is_not_retried(
     fields = fail(browser, attempt)
     terra.deliver(auth_event(attempt.user_id, reference_id))
     response = try_again(browser, fields)
-    assert "Your wearable is connected" in response.text
+    assert "Fitbit is connected" in response.text
     assert len(terra.calls(LOGIN)) == 1
 
 

@@ -73,7 +73,7 @@ def test_a_redirect_still_connects_an_expired_session(
     attempt = begin(api, terra, reference_id)
     address = decide(attempt.session["auth_url"], "allow")
     age(tables, attempt, by_s=7200)
-    assert "Your wearable is connected" in browser.get(address).text
+    assert "Fitbit is connected" in browser.get(address).text
     assert session_status(api, attempt.session)["status"] == "connected"
 
 
@@ -84,7 +84,7 @@ def test_a_redirect_from_the_widget_still_connects_an_expired_session(
     attempt = begin_widget(api, terra, reference_id)
     address = attempt.allow("GARMIN")
     age(tables, attempt, by_s=7200)
-    assert "Your wearable is connected" in browser.get(address).text
+    assert "Fitbit is connected" in browser.get(address).text
     assert session_status(api, attempt.session)["resource"] == "GARMIN"
 
 

@@ -117,7 +117,7 @@ def test_a_redirect_that_terra_does_not_confirm_is_not_counted(
 # -- other outcomes ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reason", set(Reason) - {Reason.OTHER_ACCOUNT})
+@pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.OTHER_ACCOUNT}))
 def test_a_failure_is_counted_by_its_reason_once_for_a_login(
     handlers: Handlers, api: httpx.Client, terra: Terra, reference_id: str, reason: Reason
 ) -> None:

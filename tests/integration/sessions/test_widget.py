@@ -24,7 +24,7 @@ Make = Callable[..., Webhook]
 
 WIDGET = "/api/widget/session"
 NEEDS_APP = "One more step on your phone"
-CONNECTED = "Your wearable is connected"
+CONNECTED = "Fitbit is connected"
 WAITING = "Almost there"
 WITHOUT_USER_ID: list[dict[str, str]] = [
     {},

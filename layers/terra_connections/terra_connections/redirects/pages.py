@@ -16,6 +16,7 @@ from typing import Any
 from terra_connections.api_gateway import Response
 from terra_connections.redirects.branding import Brand
 from terra_connections.redirects.language import LANGUAGES, RIGHT_TO_LEFT
+from terra_connections.redirects.provider_names import provider_name
 from terra_connections.sessions.session import Reason, SessionStatus, SessionView
 
 PAPERS = _LIGHT, _DARK = ("#ffffff", "#18211d")
@@ -93,8 +94,10 @@ _SIGNS = {
     "none": "M7 7l10 10M17 7L7 17",
     "bad": "M12 4.5v9m0 5.5v.01",
 }
-_MOODS = {"connected": "good", "confirming": "wait looking", "cancelled": "none"} | dict.fromkeys(
-    ("needs_app", "expired", "too_many", "trouble"), "wait"
+_MOODS = (
+    {"connected": "good", "confirming": "wait looking"}
+    | dict.fromkeys(("cancelled", "cancelled_repair", "unchanged"), "none")
+    | dict.fromkeys(("needs_app", "expired", "too_many", "trouble"), "wait")
 )
 
 PRIVATE = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
@@ -151,9 +154,9 @@ class Pages:
         self._again_leads_to = "'self' https: http:" if is_local else "'self' https:"
 
     def page_for(self, view: SessionView, language: str | None, ways: PageLinks) -> Response:
-        """Return the page with the result of a login."""
+        """Return the page with the result of a login. It names the provider, if that is known."""
         headers = {"refresh": ways.refresh} if ways.refresh else {}
-        return self._page(HTTPStatus.OK, _name(view), language, ways, headers)
+        return self._page(HTTPStatus.OK, _name(view), language, ways, headers, provider=provider_name(view.resource))
 
     def unknown_link(self, language: str | None) -> Response:
         """Return the page for an invalid link. It is the same for every reason, so that it reveals nothing."""
@@ -175,12 +178,15 @@ class Pages:
         language: str | None,
         ways: PageLinks | None = None,
         headers: Mapping[str, str] = MappingProxyType({}),
+        *,
+        provider: str | None = None,
     ) -> Response:
         """Render a page; without `ways` it belongs to no known login."""
         language = language or LANGUAGES[0]
         texts = _texts(language)
         mood = _MOODS.get(name, "bad")
-        text, buttons, leads_to = texts[name]["text"], "", "'none'"
+        title, text = _text_of(texts[name], "title", provider), _text_of(texts[name], "text", provider)
+        buttons, leads_to = "", "'none'"
         if ways and ways.again:
             leads_to = self._again_leads_to
             fields = [_FIELD.substitute(name=name, value=escape(value)) for name, value in ways.again.items()]
@@ -188,12 +194,13 @@ class Pages:
         elif ways and mood in {"bad", "none"}:
             text += f" {texts['restart']}"
         if ways and ways.back:
+            text = texts[name].get("text_back", text)
             rank = " second" if ways.again else ""
             buttons += _BACK.substitute(address=escape(ways.back), text=texts["back"], rank=rank)
         body = _PAGE.substitute(
             language=language,
             direction="rtl" if language in RIGHT_TO_LEFT else "ltr",
-            title=texts[name]["title"],
+            title=title,
             of_brand=self._of_brand,
             style=self._style,
             header=self._header,
@@ -225,14 +232,23 @@ def _name(view: SessionView) -> str:
             return "confirming"
         case SessionStatus.FAILED:
             match view.reason:
-                case Reason.ACCESS_DENIED:
-                    return "cancelled"
-                case Reason.MISSING_SCOPES | Reason.PROVIDER_ERROR:
+                case Reason.MISSING_SCOPES | Reason.PROVIDER_ERROR | Reason.OTHER_ACCOUNT:
                     return view.reason.value
+                case _ if view.is_still_connected:
+                    return "unchanged"
+                case Reason.ACCESS_DENIED:
+                    return "cancelled" if view.session.repairs is None else "cancelled_repair"
                 case _:
-                    return "failed"
+                    return "failed" if view.session.repairs is None else "failed_repair"
         case _:
             return view.status.value
+
+
+def _text_of(texts: Mapping[str, str], name: str, provider: str | None) -> str:
+    """Return a title or text: the one that names the provider, if there is one and the provider is known."""
+    if provider is not None and f"{name}_of" in texts:
+        return texts[f"{name}_of"].replace("{provider}", provider)
+    return texts[name]
 
 
 @cache

@@ -1,8 +1,9 @@
 """The outcome of a session, determined with as few reads as possible."""
 
+from dataclasses import replace
 from datetime import datetime
 
-from terra_connections.connections.facts import Kind
+from terra_connections.connections.facts import Kind, Status
 from terra_connections.connections.lineage import Lineage
 from terra_connections.connections.store import ConnectionStore
 from terra_connections.sessions.session import (
@@ -40,7 +41,11 @@ def resolve_session(
         reasons.append(Reason.OTHER_ACCOUNT)
     facts = family.facts(connected) if connected is not None else None
     provider = facts.text(Kind.PROVIDER) if facts else None
-    return session_view(session, connected=connected, provider=provider, reported=reasons, now=now)
+    view = session_view(session, connected=connected, provider=provider, reported=reasons, now=now)
+    if session.repairs is None or connected is not None:
+        return view
+    repaired = family.view(session.repairs.user_id)
+    return replace(view, is_still_connected=repaired is not None and repaired.status is Status.CONNECTED)
 
 
 def family_of(session: Session, connections: ConnectionStore) -> Lineage:

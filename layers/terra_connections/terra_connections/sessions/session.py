@@ -241,13 +241,18 @@ def is_one_of(hashes: Iterable[str], secret: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SessionView:
-    """The state of a session for users: `Session` in openapi.yaml."""
+    """The state of a session for users: `Session` in openapi.yaml.
+
+    Attributes:
+        is_still_connected: whether the connection that an unfinished repair is about works without it.
+    """
 
     session: Session
     status: SessionStatus
     reason: Reason | None = None
     user_id: UserId | None = None
     provider: str | None = None
+    is_still_connected: bool = False
 
     @property
     def resource(self) -> str | None:
