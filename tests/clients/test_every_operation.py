@@ -95,6 +95,25 @@ def test_a_user_connects_and_disconnects_a_wearable(
     assert terra.calls("/auth/deauthenticateUser")
 
 
+def test_a_user_repairs_a_wearable(call: Call, browser: httpx.Client, terra: Terra, reference_id: str) -> None:
+    user_id = terra.connect(reference_id)["user_id"]
+    terra.happen(user_id, "connection_error")
+    eventually(
+        lambda: [each["status"] for each in call("list_connections", reference_id=reference_id)] == ["needs_reauth"]
+    )
+
+    session = call("create_session", user_id=user_id)
+    assert (session["repairs"], session["reference_id"], session["resource"]) == (user_id, reference_id, "FITBIT")
+    browser.get(decide(session["auth_url"], "allow"))
+    finished = call("wait_for_session", session_id=session["session_id"], within=30, interval=0.1)
+
+    assert (finished["status"], finished["repairs"]) == ("connected", user_id)
+    assert call("get_connection", user_id=user_id)["user_id"] == finished["user_id"] != user_id
+    with pytest.raises(Failure) as error:
+        call("create_session", user_id=user_id, resource="FITBIT")
+    assert (error.value.status, error.value.code) == (400, "invalid_request")
+
+
 def test_a_login_whose_webhook_is_lost(call: Call, browser: httpx.Client, terra: Terra, reference_id: str) -> None:
     terra.hold()
     session = call("create_session", reference_id=reference_id, resource="FITBIT")
