@@ -165,6 +165,7 @@ def replacing(old: str, new: str, position: int) -> list[Facts]:
 def test_a_repair_is_connected_by_a_login_of_the_connection_or_by_its_replacement_only() -> None:
     before = user("broken", CREATED - 60_000)
     assert resolved(before) == (SessionStatus.PENDING, None)
+    assert resolved(before, now=REPAIR.expires_at) == (SessionStatus.EXPIRED, None)
     assert resolved(before.merged(user("broken", ISSUED_AT))) == (SessionStatus.CONNECTED, None)
     new, old = replacing("broken", "new", ISSUED_AT)
     assert resolved(before.merged(old), new) == (SessionStatus.CONNECTED, None)
