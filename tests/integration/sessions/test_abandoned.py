@@ -84,7 +84,7 @@ def test_a_redirect_from_the_widget_still_connects_an_expired_session(
     attempt = begin_widget(api, terra, reference_id)
     address = attempt.allow("GARMIN")
     age(tables, attempt, by_s=7200)
-    assert "Fitbit is connected" in browser.get(address).text
+    assert "Garmin is connected" in browser.get(address).text
     assert session_status(api, attempt.session)["resource"] == "GARMIN"
 
 

@@ -24,7 +24,6 @@ Make = Callable[..., Webhook]
 
 WIDGET = "/api/widget/session"
 NEEDS_APP = "One more step on your phone"
-CONNECTED = "Fitbit is connected"
 WAITING = "Almost there"
 WITHOUT_USER_ID: list[dict[str, str]] = [
     {},
@@ -187,7 +186,7 @@ def test_a_webhook_before_the_redirect_connects_without_an_index(
     run = handlers.run("get_session", path, STALE_INDEX)
     assert run.json["status"] == "connected"
     assert run.trips == ["dynamodb.GetItem", "dynamodb.GetItem", "dynamodb.BatchGetItem"]
-    assert CONNECTED in browser.get(address).text
+    assert "Garmin is connected" in browser.get(address).text
     run = handlers.run("auth_success", attempt.event("success"))
     assert run.trips == ["dynamodb.GetItem", "dynamodb.GetItem", "dynamodb.BatchGetItem"]
     assert terra.calls("/userInfo") == []
@@ -199,7 +198,7 @@ def test_a_redirect_before_the_webhook_connects(
     attempt = begin_widget(api, terra, reference_id)
     terra.hold()
     address = attempt.allow("OURA")
-    assert CONNECTED in browser.get(address).text
+    assert "Oura is connected" in browser.get(address).text
     user_id = query_of(address)["user_id"]
     assert [call["query"] for call in terra.calls("/userInfo")] == [{"user_id": user_id}]
     assert view(api, attempt) == ("connected", "OURA", user_id)
@@ -428,7 +427,7 @@ def test_a_new_connection_in_terras_list_connects_the_session(
     attempt = begin_widget(api, terra, reference_id)
     terra.settings(send_webhooks=False)
     new = terra.connect(reference_id, provider="APPLE")["user_id"]
-    assert CONNECTED in attempt.return_from_login(browser).text
+    assert "Apple Health is connected" in attempt.return_from_login(browser).text
     assert view(api, attempt) == ("connected", "APPLE", new)
     assert {c["user_id"] for c in connections_of(api, reference_id)} > {new}
 
