@@ -20,7 +20,7 @@ from tests.support.terra import Terra
 from tests.support.terra_events import auth_event, new_user_id
 
 ALICE = {"reference_id": "alice"}
-FIELDS = "reference_id, resource, resources, return_to and language"
+FIELDS = "reference_id, resource, resources, user_id, return_to and language"
 PROVIDER = "must be the code of a provider, for example FITBIT; GET /providers lists them"
 RETURN_TO = "return_to must be the name of a return target of this deployment, not a URL: android, ios, web."
 LIBRARY_WORDS = re.compile(
@@ -90,9 +90,22 @@ MISTAKES = [
         {"reference_id": "null"},
         {"reference_id": "must not be the word null, which Terra reads as no reference_id"},
     ),
+    # --- the connection to repair
+    new(
+        "a user_id with a space",
+        {"user_id": "a b"},
+        {"user_id": "must be the user_id of a connection: at most 128 letters, digits, dashes and underscores"},
+    ),
+    new(
+        "a user_id and a resource",
+        {"user_id": "a", "resource": "FITBIT"},
+        {
+            "user_id": "may not be given together with resource or resources: the connection has a provider",
+        },
+    ),
     # --- unknown fields
     unknown("referenceId", "alice", "did you mean reference_id?"),
-    unknown("user_id", "alice", "did you mean reference_id?"),
+    unknown("userId", "alice", "did you mean user_id?"),
     unknown("provider", "FITBIT", "did you mean resource?"),
     unknown("Resource", "FITBIT", "did you mean resource?"),
     unknown("providers", ["FITBIT"], "did you mean resources?"),
@@ -306,7 +319,8 @@ def test_provider_codes_in_a_list_are_accepted_in_any_case_and_sent_once(
 
 
 def test_null_in_any_field_equals_a_missing_field(api: httpx.Client, reference_id: str) -> None:
-    body = {"reference_id": reference_id, "resource": None, "resources": None, "return_to": None, "language": None}
+    body = {"reference_id": reference_id, "resource": None, "resources": None, "user_id": None}
+    body |= {"return_to": None, "language": None}
     assert api.post("/sessions", json=body).status_code == 201
 
 

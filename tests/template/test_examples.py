@@ -121,7 +121,7 @@ def test_the_examples_of_problems_are_those_of_their_page(contract: Contract) ->
 
 def test_the_examples_of_pages_have_their_texts(contract: Contract) -> None:
     texts = [
-        {each.get(f"{name}_of", each[name]).replace("{provider}", "Fitbit") for name in ("title", "text")}
+        {str(each.get(f"{name}_of", each[name])).replace("{provider}", "Fitbit") for name in ("title", "text")}
         for each in json.loads(TEXTS.read_text()).values()
         if isinstance(each, dict)
     ]

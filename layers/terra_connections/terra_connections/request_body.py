@@ -181,7 +181,7 @@ class NewSession(UserBody):
     @classmethod
     def _has_a_provider_of_its_own(cls, user_id: UserId | None, others: ValidationInfo) -> UserId | None:
         if user_id is not None and (others.data.get("resource") is not None or others.data.get("resources")):
-            message = "may not be given together with resource or resources: the login is at the connection's provider"
+            message = "may not be given together with resource or resources: the connection has a provider"
             raise _wrong(message)
         return user_id
 

@@ -30,8 +30,8 @@ def unknown(kind: str, name: str, known: Sequence[str]) -> str:
         known: every name that the request may contain.
     """
     plain = _plain(name[:_COMPARED])
-    by_plain_name = {_plain(one): one for one in known}
-    by_plain_name |= {other: meant for other, meant in _ALSO_CALLED.items() if meant in known}
+    by_plain_name = {other: meant for other, meant in _ALSO_CALLED.items() if meant in known}
+    by_plain_name |= {_plain(one): one for one in known}
     if close := get_close_matches(plain, by_plain_name, n=1, cutoff=0.7):
         return f"unknown {kind}; did you mean {by_plain_name[close[0]]}?"
     if len(known) == 1:
