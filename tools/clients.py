@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PYTHON: Final = ROOT / "clients" / "python"
 TYPESCRIPT: Final = ROOT / "clients" / "typescript"
+COMPONENT: Final = ROOT / "clients" / "component"
 PLACE: Final = ROOT / "build" / "clients"
 SOURCE: Final = PYTHON / "src" / "terra_connections_client"
 ASYNC_CLIENT: Final = SOURCE / "async_client.py"
@@ -170,9 +171,9 @@ def synchronous(text: str) -> str:
 
 
 def package() -> None:
-    """Build the wheel and the npm package into build/clients/, and list them."""
+    """Build the wheel and the npm packages into build/clients/, and list them."""
     shutil.rmtree(PLACE, ignore_errors=True)
-    for path in (build_wheel(PLACE), build_npm_package(PLACE)):
+    for path in (build_wheel(PLACE), build_npm_package(PLACE), build_component_package(PLACE)):
         say(f"{path.relative_to(ROOT)}  sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}")
 
 
@@ -186,16 +187,30 @@ def build_wheel(place: Path) -> Path:
 
 def build_npm_package(place: Path) -> Path:
     """Build the npm package of the TypeScript client."""
-    place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "client"
         shutil.copytree(TYPESCRIPT, folder)
-        shutil.copy(ROOT / "LICENSE", folder)
         compile_typescript(folder)
-        command = [str(npm()), "pack", str(folder), "--pack-destination", str(place), "--ignore-scripts", "--offline"]
-        run(command, "the npm package was not built")
-    [tarball] = place.glob("*.tgz")
-    return tarball
+        return pack(folder, place)
+
+
+def build_component_package(place: Path) -> Path:
+    """Build the npm package of the component, which is shipped as it is."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "component"
+        shutil.copytree(COMPONENT, folder)
+        return pack(folder, place)
+
+
+def pack(folder: Path, place: Path) -> Path:
+    """Pack a folder with the licence as an npm package, and return its path."""
+    place.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "LICENSE", folder)
+    command = [str(npm()), "pack", str(folder), "--pack-destination", str(place), "--ignore-scripts", "--offline"]
+    run(command, "the npm package was not built")
+    manifest = json.loads((folder / "package.json").read_text())
+    name = manifest["name"].removeprefix("@").replace("/", "-")
+    return place / f"{name}-{manifest['version']}.tgz"
 
 
 def compile_typescript(folder: Path) -> None:

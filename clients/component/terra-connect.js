@@ -1,6 +1,6 @@
 // See docs/connect-component.md
 const ENGLISH = {
-	any: "your provider",
+	any: "Your provider",
 	search: "Search",
 	none: "No provider matches {name}.",
 	connect: "Connect {name}",
@@ -8,6 +8,7 @@ const ENGLISH = {
 	phone: "On your phone",
 	needs_app: "Connect in our mobile app.",
 	leaving: "You will sign in at {name}. {app} never sees your password.",
+	leavingAny: "You will sign in at your provider. {app} never sees your password.",
 	wait: "Continue in the {name} tab",
 	waitAny: "Continue in the other tab",
 	blocked: "The new tab was blocked",
@@ -44,7 +45,6 @@ button{cursor:pointer}
 button:hover{border-color:var(--accent)}
 .text{opacity:.75;font-size:.875rem}
 .heading,.button{font-weight:600;text-decoration:none}
-p::first-letter{text-transform:uppercase}
 .logo,.icon{display:grid;place-items:center;position:relative;width:2rem;aspect-ratio:1;border-radius:25%;background:var(--line)}
 img{position:absolute;width:100%;border-radius:inherit;background:#fff}
 .card{padding:2rem 1rem;text-align:center}
@@ -166,7 +166,7 @@ function start(host) {
 		try {
 			if (body) {
 				const {session_id: sessionId, auth_url: href, resource: provider, repairs} = await call("/sessions", {...body, return_to: attr("return-to"), language: lang});
-				if (over() || !/^https:|^http:..(localhost|127\.0\.0\.1)(:\d+)?\//.test(href)) throw {code: "unsafe_auth_url"};
+				if (over() || !/^https:|^http:..(localhost|127\.0\.0\.1)(:\d+)?\//.test(href)) throw {code: "unsafe_url"};
 				if (tab) tab.opener = null, tab.location.replace(href);
 				job.id = sessionId;
 				wait(tab ? "wait" : "blocked", el("a.button", say("open"), {href, target: tab ? "_blank" : ""}), cancel);
@@ -210,7 +210,6 @@ function start(host) {
 		refresh,
 		enter() {
 			channel = new BroadcastChannel("terra-connect");
-			// the return page closes itself
 			channel.onmessage = ({data}) => data === "here" || wake?.(!channel.postMessage("here"));
 			if (job?.id) host.follow(job.id);
 			refresh();

@@ -4,11 +4,13 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from terra_connections.redirects.language import LANGUAGES
 from tests.support.documents import blocks
 from tools import clients, package, setup
 from tools.environment import everything
@@ -40,7 +42,8 @@ def test_a_stale_file_fails_the_check(
 def test_the_clients_have_the_version_of_the_project() -> None:
     python = tomllib.loads((clients.PYTHON / "pyproject.toml").read_text())["project"]["version"]
     typescript = json.loads((clients.TYPESCRIPT / "package.json").read_text())["version"]
-    assert python == typescript == package.version()
+    component = json.loads((clients.COMPONENT / "package.json").read_text())["version"]
+    assert python == typescript == component == package.version()
 
 
 def test_the_lock_of_npm_names_no_registry() -> None:
@@ -81,6 +84,17 @@ def test_the_npm_package_is_imported_on_its_own(tmp_path: Path) -> None:
     assert done.stdout == "TerraConnections\n", done.stderr
     files = {path.name for path in (tmp_path / "node_modules/@terra-connections/client").iterdir()}
     assert files == {"LICENSE", "README.md", "dist", "package.json"}
+
+
+def test_the_package_of_the_component_has_its_files_only(tmp_path: Path) -> None:
+    tarball = clients.build_component_package(tmp_path)
+    with tarfile.open(tarball) as archive:
+        names = {name.removeprefix("package/") for name in archive.getnames()}
+        main = archive.extractfile("package/terra-connect.js")
+        assert main
+        assert main.read() == (clients.COMPONENT / "terra-connect.js").read_bytes()
+    languages = {f"languages/{language}.js" for language in LANGUAGES if language != "en"}
+    assert names == {"LICENSE", "README.md", "package.json", "terra-connect.d.ts", "terra-connect.js"} | languages
 
 
 PYTHON_TYPES = """
@@ -132,6 +146,28 @@ def typescript_checked(tmp_path: Path, text: str) -> subprocess.CompletedProcess
         shutil.copy(clients.TYPESCRIPT / name, tmp_path)
     compiler = clients.node().command("typescript", "bin/tsc", "--project", str(tmp_path), "--noEmit")
     return run(*compiler, cwd=tmp_path)
+
+
+COMPONENT_TYPES = """
+import type { TerraConnectElement } from "./terra-connect.js";
+
+const element: TerraConnectElement = document.createElement("terra-connect");
+element.getToken = async () => "token";
+element.connected = ["FITBIT"];
+element.addEventListener("terra-session", ({ detail }) => sessionStorage.setItem("login", detail.sessionId));
+element.addEventListener("terra-error", ({ detail }) => console.log(detail.problem.code));
+element.repair("7f1c2f3e-52c1-4f0e-9d0c-0d6f8f4c2b1a", "Fitbit");
+"""
+
+
+@pytest.mark.parametrize(("right", "wrong"), [("", ""), ("sessionId", "session_id"), ('["FITBIT"]', '"FITBIT"')])
+def test_the_component_has_types(tmp_path: Path, right: str, wrong: str) -> None:
+    shutil.copy(clients.COMPONENT / "terra-connect.d.ts", tmp_path)
+    program = tmp_path / "program.ts"
+    program.write_text(COMPONENT_TYPES.replace(right, wrong) if right else COMPONENT_TYPES)
+    options = ("--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--lib", "dom,es2022")
+    done = run(*clients.node().command("typescript", "bin/tsc", *options, str(program)), cwd=tmp_path)
+    assert (done.returncode == 0) is (not right), done.stdout
 
 
 def test_the_examples_of_the_readmes_have_the_right_types(tmp_path: Path) -> None:

@@ -1,0 +1,116 @@
+"""A page with <terra-connect>, as a team's own server has it: with its strict policy, and with a proxy to the API."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import httpx
+
+from local.testing import Stack
+from tools.environment import ROOT
+
+COMPONENT = ROOT / "clients" / "component"
+TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Wearables</title>
+<script type="module" src="app.js"></script>
+</head>
+<body>
+<main><h1>Connect a wearable</h1>ELEMENT</main>
+</body>
+</html>"""
+APP = """import "./terra-connect.js";
+window.seen = [];
+for (const name of ["session", "connected", "failed", "cancelled", "error"]) {
+  document.addEventListener(`terra-${name}`, ({ detail }) => window.seen.push([name, detail]));
+}
+"""
+STYLE = """
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(":root { color-scheme: light dark } body { font: 1rem/1.5 system-ui; margin: 0 } main { max-width: 40rem; margin: 2rem auto; padding: 0 1rem }");
+document.adoptedStyleSheets = [sheet];
+"""
+
+
+class File(NamedTuple):
+    """What the server of a page returns."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def policy(api_url: str) -> str:
+    """The Content-Security-Policy of docs/connect-component.md."""
+    return f"default-src 'none'; script-src 'self'; connect-src {api_url}; img-src https:"
+
+
+def file_at(path: str, page: str, app: str, api_url: str) -> File:
+    """Return the page, its script, or a file of the component."""
+    headers = {"Content-Security-Policy": policy(api_url), "Cache-Control": "no-store"}
+    if path == "/":
+        return File(200, {**headers, "Content-Type": "text/html"}, page.encode())
+    file = COMPONENT / path.removeprefix("/")
+    if path != "/app.js" and not file.is_file():
+        return File(404, headers, b"")
+    body = app.encode() if path == "/app.js" else file.read_bytes()
+    return File(200, {**headers, "Content-Type": TYPES[file.suffix]}, body)
+
+
+@contextmanager
+def team_server(stack: Stack, reference_id: str, element: str, *, style: bool = False) -> Iterator[str]:
+    """Serve the page of a signed-in user; requests to the API are passed on with the service key.
+
+    Args:
+        style: give the page itself margins, a font and both colour schemes, as an app has.
+
+    Yields:
+        The page's URL.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = urlsplit(self.path).path
+            if path == "/providers" or path.startswith("/sessions/"):
+                self.send(self.ask("GET"))
+            else:
+                app = APP + STYLE if style else APP
+                self.send(file_at(path, PAGE.replace("ELEMENT", element), app, "'self'"))
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            self.send(self.ask("POST", {**body, "reference_id": reference_id}))
+
+        def ask(self, method: str, body: object = None) -> File:
+            headers = {"authorization": f"Bearer {stack.service_key}"}
+            if method == "POST":
+                headers["idempotency-key"] = self.headers["idempotency-key"]
+            response = httpx.request(method, stack.api_url + self.path, headers=headers, json=body, timeout=30)
+            kept = {name: value for name, value in response.headers.items() if name in {"content-type", "retry-after"}}
+            return File(response.status_code, kept, response.content)
+
+        def send(self, file: File) -> None:
+            self.send_response(file.status)
+            for name, value in file.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(file.body)))
+            self.end_headers()
+            self.wfile.write(file.body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
