@@ -21,6 +21,7 @@ const ENGLISH = {
 	missing_scopes: "Please allow all permissions.",
 	provider_error: "{name} reported an error.",
 	unknown: "The login was not completed.",
+	other_account: "You signed in to another account.",
 	expired: "The login took too long.",
 	retry: "Try again",
 	unloaded: "Loading failed",
@@ -64,7 +65,7 @@ function el(kind, nodes, props) {
 	return node;
 }
 
-const why = ({status}) => (/401|403/.test(status) ? "signIn" : "later");
+const why = ({status}) => /401|403/.test(status) ? "signIn" : "later";
 
 function start(host) {
 	let job, providers, timer, channel, wake, texts = ENGLISH, lang = "en";
@@ -77,7 +78,7 @@ function start(host) {
 		say = (key, name) => (texts[name ? key : key + "Any"] ?? texts[key])
 			.replace("{name}", () => name ?? texts.any).replace("{app}", attr("app-name") ?? location.host),
 		logo = ({name, icon_url: src}) => el("span.logo", [name?.[0], src && el("img", "",
-			{loading: "lazy", referrerPolicy: "no-referrer", onerror: event => event.target.remove(), src})], {ariaHidden: true}),
+			{loading: "lazy", referrerPolicy: "no-referrer", onerror: e => e.target.remove(), src})], {ariaHidden: true}),
 		card = (kind, mark, title, text, {name}, ...buttons) => show("status", "card " + kind, el("div.icon", mark),
 			el("p.heading", say(title, name)), el("p.text", text && say(text, name)), el("div.actions", buttons));
 
@@ -150,7 +151,7 @@ function start(host) {
 		if (job && !job.id) return;
 		const mine = job = {id};
 		const over = () => mine !== job || !host.isConnected;
-		const tab = body && open(); // browsers block it after an await
+		const tab = body && open();
 		const cancel = button("cancel", host.cancel);
 		const wait = (title, ...buttons) => card("wait", logo(item), title, "leaving", item, ...buttons);
 

@@ -1,7 +1,9 @@
-"""<terra-connect> in Chromium on the running stack: with a team's proxy and its strict policy, and with a user's token."""
+"""<terra-connect> in Chromium on the running stack: with a team's proxy, and with a user's token, under a strict policy."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
 import httpx
@@ -9,13 +11,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, Route, expect
 
-from local.testing import Stack
+from local.testing import Stack, running_stack
 from terra_connections.redirects.language import LANGUAGES
 from tests.support.api import connections_of, create_session, decide
 from tests.support.chromium import ARTIFACTS, PHONE, OpenPage
-from tests.support.component_page import APP, COMPONENT, PAGE, file_at, policy, team_server
+from tests.support.component_page import APP, COMPONENT, PAGE, File, file_at, page_server, policy, team_server
 from tests.support.documents import blocks, section
-from tests.support.terra import Terra
+from tools.environment import ROOT
 
 TIMEOUT = 30_000
 """Milliseconds that a page may need on a busy machine."""
@@ -53,8 +55,19 @@ def expect_card(page: Page, title: str) -> None:
 
 
 def seen(page: Page, event: str) -> list[dict[str, object]]:
-    details: list[dict[str, object]] = page.evaluate("name => seen.filter(each => each[0] === name).map(each => each[1])", event)
+    details: list[dict[str, object]] = page.evaluate(
+        "name => seen.filter(each => each[0] === name).map(each => each[1])", event
+    )
     return details
+
+
+def keep(held: list[Route]) -> Callable[[Route], None]:
+    """Return a handler that answers nothing yet. Playwright accepts no built-in function as a handler."""
+
+    def handle(route: Route) -> None:
+        held.append(route)
+
+    return handle
 
 
 def violations(page: Page) -> list[str]:
@@ -114,41 +127,66 @@ def test_the_policy_of_these_tests_is_enforced(chromium: OpenPage, stack: Stack,
         assert page.locator("#x").evaluate("element => getComputedStyle(element).color") == "rgb(0, 0, 0)"
 
 
+@dataclass
+class OtherOrigin:
+    """A page of another origin than the API, which the API allows."""
+
+    stack: Stack
+    url: str
+    page: str = ""
+    app: str = ""
+
+    def token(self, reference_id: str) -> str:
+        response = httpx.post(f"{self.stack.oidc_issuer}/token", json={"subject": reference_id})
+        return str(response.json()["access_token"])
+
+
+@pytest.fixture(scope="module")
+def other_origin() -> Iterator[OtherOrigin]:
+    """A stack of its own, because `AllowedOrigins` is a parameter of the deployment."""
+    found: list[OtherOrigin] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> File:
+        (other,) = found
+        return file_at(urlsplit(request.path).path, other.page, other.app, other.stack.api_url)
+
+    with page_server(answer) as url:
+        allowed = ("--parameter", f"AllowedOrigins={url.rstrip('/')}")
+        with running_stack(more=("--retry-scale", "0.01", *allowed)) as stack:
+            found.append(OtherOrigin(stack, url))
+            yield found[0]
+
+
 @pytest.fixture
-def cross_origin(chromium: OpenPage, stack: Stack, reference_id: str) -> Page:
-    """A page of the origin that the API allows, with the user's token."""
-    token = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": reference_id}).json()["access_token"]
-    origin = f"{urlsplit(stack.demo_url).scheme}://{urlsplit(stack.demo_url).netloc}"
-    # The token is set late, as by an app that reads its configuration first.
-    app = f"""{APP}
+def token_page(chromium: OpenPage, other_origin: OtherOrigin, reference_id: str) -> Page:
+    """A page whose requests have the user's token. It is set late, as by an app that reads its configuration first."""
+    attributes = f'api-url="{other_origin.stack.api_url}" return-to="web" providers="OURA,FITBIT,APPLE"'
+    other_origin.page = PAGE.replace("ELEMENT", f"<terra-connect {attributes}></terra-connect>")
+    other_origin.app = f"""{APP}
 await new Promise(resolve => setTimeout(resolve, 300));
-document.querySelector("terra-connect").getToken = async () => "{token}";
+document.querySelector("terra-connect").getToken = async () => "{other_origin.token(reference_id)}";
 """
-    element = f'<terra-connect api-url="{stack.api_url}" return-to="web" providers="OURA,FITBIT,APPLE"></terra-connect>'
     page = chromium()
-
-    def respond(route: Route) -> None:
-        path = urlsplit(route.request.url).path.removeprefix("/component")
-        file = file_at(path, PAGE.replace("ELEMENT", element), app, stack.api_url)
-        route.fulfill(status=file.status, headers=file.headers, body=file.body)
-
-    page.route(f"{origin}/component/**", respond)
-    page.goto(f"{origin}/component/")
+    page.goto(other_origin.url)
     return page
 
 
+def service(stack: Stack) -> httpx.Client:
+    return httpx.Client(base_url=stack.api_url, headers={"authorization": f"Bearer {stack.service_key}"}, timeout=30)
+
+
 def test_a_user_token_is_sent_to_the_api_of_another_origin(
-    cross_origin: Page, api: httpx.Client, reference_id: str
+    token_page: Page, other_origin: OtherOrigin, reference_id: str
 ) -> None:
     """The first list without a token is refused; setting `getToken` loads it again."""
-    page = cross_origin
+    page = token_page
     expect(page.get_by_role("button", name=re.compile("^Connect "))).to_have_text(["FFitbit", "OOura"], timeout=TIMEOUT)
     expect(page.get_by_text("Apple Health. Connect in our mobile app.")).to_be_visible()
-    assert page.get_by_role("textbox").count() == 0
     tab = login_tab(page, tile(page, "Connect Oura"))
     tab.get_by_role("button", name="Allow").click()
     expect_card(page, "Oura is connected")
-    assert [connection["provider"] for connection in connections_of(api, reference_id)] == ["OURA"]
+    with service(other_origin.stack) as api:
+        assert [connection["provider"] for connection in connections_of(api, reference_id)] == ["OURA"]
 
 
 def test_a_double_click_starts_one_session(chromium: OpenPage, team: str) -> None:
@@ -156,11 +194,11 @@ def test_a_double_click_starts_one_session(chromium: OpenPage, team: str) -> Non
     posts: list[str] = []
     page.on("request", lambda request: posts.append(request.url) if request.method == "POST" else None)
     held: list[Route] = []
-    page.route("**/sessions", held.append)
+    page.route("**/sessions", keep(held))
     page.goto(team)
     with page.expect_popup():
         tile(page, "Connect Fitbit").dblclick()
-    page.evaluate("document.querySelector('terra-connect').connect('FITBIT')")
+    page.evaluate("void document.querySelector('terra-connect').connect('FITBIT')")
     expect_card(page, "Continue in the Fitbit tab")
     while not held:
         page.wait_for_timeout(50)  # lets Playwright process its events
@@ -204,7 +242,7 @@ def test_the_user_picks_the_provider_at_terra(chromium: OpenPage, team: str) -> 
     page.goto(team)
     tile(page, "Connect Fitbit").wait_for()
     with page.expect_popup() as opened:
-        page.evaluate("document.querySelector('terra-connect').connect()")
+        page.evaluate("void document.querySelector('terra-connect').connect()")
     expect_card(page, "Continue in the other tab")
     opened.value.get_by_role("button", name="WHOOP").click()
     opened.value.get_by_role("button", name="Allow").click()
@@ -218,19 +256,18 @@ def test_a_login_is_followed_after_a_reload(chromium: OpenPage, team: str) -> No
     login = tab.url
     session_id = seen(page, "session")[0]["sessionId"]
     page.reload()
-    page.evaluate("id => document.querySelector('terra-connect').follow(id)", session_id)
+    page.evaluate("id => void document.querySelector('terra-connect').follow(id)", session_id)
     expect_card(page, "Continue in the other tab")
     decide(login, "allow")
     expect_card(page, "Oura is connected")
 
 
-def test_a_session_of_another_user_is_an_error(
-    chromium: OpenPage, cross_origin: Page, api: httpx.Client, reference_id: str
-) -> None:
-    page = cross_origin
+def test_a_session_of_another_user_is_an_error(token_page: Page, other_origin: OtherOrigin, reference_id: str) -> None:
+    page = token_page
     tile(page, "Connect Fitbit").wait_for(timeout=TIMEOUT)
-    other = create_session(api, f"{reference_id}-other")
-    page.evaluate("id => document.querySelector('terra-connect').follow(id)", other["session_id"])
+    with service(other_origin.stack) as api:
+        other = create_session(api, f"{reference_id}-other")
+    page.evaluate("id => void document.querySelector('terra-connect').follow(id)", other["session_id"])
     expect(card(page)).to_contain_text("Please try again later.", timeout=TIMEOUT)
     assert seen(page, "error")[-1]["problem"]["code"] == "not_found"  # type: ignore[index]
 
@@ -324,7 +361,8 @@ def test_temporary_errors_are_retried_after_retry_after(chromium: OpenPage, team
 
 
 @pytest.mark.parametrize(
-    ("status", "text"), [(401, "Please sign in again."), (422, "Please try again later."), (503, "Please try again later.")]
+    ("status", "text"),
+    [(401, "Please sign in again."), (422, "Please try again later."), (503, "Please try again later.")],
 )
 def test_a_failed_start_closes_the_tab_and_says_what_to_do(
     chromium: OpenPage, team: str, status: int, text: str
@@ -342,7 +380,14 @@ def test_a_failed_start_closes_the_tab_and_says_what_to_do(
 
 @pytest.mark.parametrize(
     "url",
-    ["javascript:alert(1)", "data:text/html,x", "http://example.com/", "http://localhost:1@example.com/", "//a.example", ""],
+    [
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "http://example.com/",
+        "http://localhost:1@example.com/",
+        "//a.example",
+        "",
+    ],
 )
 def test_an_unsafe_login_url_is_not_opened(chromium: OpenPage, team: str, url: str) -> None:
     page = chromium()
@@ -439,7 +484,7 @@ def test_every_state_is_accessible(
 ) -> None:
     page = chromium(**device, color_scheme=scheme, reduced_motion="reduce")
     held: list[Route] = []
-    page.route("**/providers", held.append, times=1)
+    page.route("**/providers", keep(held), times=1)
 
     def check(state: str) -> None:
         page.screenshot(path=PICTURES / f"{state}-{name}-{scheme}.png")
@@ -475,7 +520,7 @@ def test_every_state_is_accessible(
         for status, reason in (("expired", None), ("needs_app", None), ("failed", "provider_error")):
             session = {"session_id": "1", "status": status, "reason": reason, "resource": "POLAR"}
             page.route("**/sessions/*", lambda route, session=session: route.fulfill(json=session), times=1)
-            page.evaluate("document.querySelector('terra-connect').follow('1')")
+            page.evaluate("void document.querySelector('terra-connect').follow('1')")
             expect_card(page, "Polar was not connected")
             check(reason or status)
         page.get_by_role("button", name="Cancel").click()
@@ -520,24 +565,21 @@ def test_a_page_sets_colours_and_parts(chromium: OpenPage, team: str) -> None:
     assert done.evaluate("button => getComputedStyle(button).backgroundColor") == "rgb(1, 2, 3)"
 
 
-def test_the_page_of_the_guide_works(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
+def test_the_page_of_the_guide_works(chromium: OpenPage, other_origin: OtherOrigin, reference_id: str) -> None:
     """Its page, its script and its policy, with the URL of this stack's API and a token of its issuer."""
     [html] = blocks(section(GUIDE, "A minimal page"), "html")
-    [script] = blocks(section(GUIDE, "A minimal page"), "js")
-    assert policy("https://api.example.com") in (COMPONENT.parents[1] / GUIDE).read_text()
-    token = httpx.post(f"{stack.oidc_issuer}/token", json={"subject": reference_id}).json()["access_token"]
-    html = html.replace("https://api.example.com", stack.api_url)
-    script = script.replace("await yourSignIn.accessToken()", f'"{token}"')
-    assert token in script
+    script, _ = blocks(section(GUIDE, "A minimal page"), "js")
+    assert policy("https://api.example.com") in (ROOT / GUIDE).read_text()
+    token = other_origin.token(reference_id)
+    other_origin.page = html.replace("https://api.example.com", other_origin.stack.api_url)
+    other_origin.app = script.replace("await yourSignIn.accessToken()", f'"{token}"')
+    assert token in other_origin.app
     page = chromium()
-
-    def respond(route: Route) -> None:
-        path = urlsplit(route.request.url).path
-        file = file_at(path, html, script, stack.api_url)
-        route.fulfill(status=file.status, headers=file.headers, body=file.body)
-
-    page.route(f"{stack.demo_url.rstrip('/')}/**", respond)
-    page.goto(f"{stack.demo_url.rstrip('/')}/")
+    page.goto(other_origin.url)
     tab = login_tab(page, tile(page, "Connect Fitbit"))
-    tab.get_by_role("button", name="Allow").click()
+    login = tab.url
+    tab.close()
+    page.reload()
+    expect_card(page, "Continue in the other tab")
+    decide(login, "allow")
     expect_card(page, "Fitbit is connected")

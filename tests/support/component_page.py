@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
@@ -35,7 +35,9 @@ for (const name of ["session", "connected", "failed", "cancelled", "error"]) {
 """
 STYLE = """
 const sheet = new CSSStyleSheet();
-sheet.replaceSync(":root { color-scheme: light dark } body { font: 1rem/1.5 system-ui; margin: 0 } main { max-width: 40rem; margin: 2rem auto; padding: 0 1rem }");
+sheet.replaceSync(`:root { color-scheme: light dark }
+  body { font: 1rem/1.5 system-ui; margin: 0 }
+  main { max-width: 40rem; margin: 2rem auto; padding: 0 1rem }`);
 document.adoptedStyleSheets = [sheet];
 """
 
@@ -66,44 +68,20 @@ def file_at(path: str, page: str, app: str, api_url: str) -> File:
 
 
 @contextmanager
-def team_server(stack: Stack, reference_id: str, element: str, *, style: bool = False) -> Iterator[str]:
-    """Serve the page of a signed-in user; requests to the API are passed on with the service key.
-
-    Args:
-        style: give the page itself margins, a font and both colour schemes, as an app has.
-
-    Yields:
-        The page's URL.
-    """
+def page_server(answer: Callable[[BaseHTTPRequestHandler], File]) -> Iterator[str]:
+    """Serve on the loopback address. Yields the page's URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            path = urlsplit(self.path).path
-            if path == "/providers" or path.startswith("/sessions/"):
-                self.send(self.ask("GET"))
-            else:
-                app = APP + STYLE if style else APP
-                self.send(file_at(path, PAGE.replace("ELEMENT", element), app, "'self'"))
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            self.send(self.ask("POST", {**body, "reference_id": reference_id}))
-
-        def ask(self, method: str, body: object = None) -> File:
-            headers = {"authorization": f"Bearer {stack.service_key}"}
-            if method == "POST":
-                headers["idempotency-key"] = self.headers["idempotency-key"]
-            response = httpx.request(method, stack.api_url + self.path, headers=headers, json=body, timeout=30)
-            kept = {name: value for name, value in response.headers.items() if name in {"content-type", "retry-after"}}
-            return File(response.status_code, kept, response.content)
-
-        def send(self, file: File) -> None:
+            file = answer(self)
             self.send_response(file.status)
             for name, value in file.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(file.body)))
             self.end_headers()
             self.wfile.write(file.body)
+
+        do_POST = do_GET  # noqa: N815  # the name is BaseHTTPRequestHandler's
 
         def log_message(self, *_: object) -> None:
             pass
@@ -114,3 +92,38 @@ def team_server(stack: Stack, reference_id: str, element: str, *, style: bool = 
             yield f"http://127.0.0.1:{server.server_port}/"
         finally:
             server.shutdown()
+
+
+@contextmanager
+def team_server(stack: Stack, reference_id: str, element: str, *, style: bool = False) -> Iterator[str]:
+    """Serve the page of a signed-in user; requests to the API are passed on with the service key.
+
+    Args:
+        style: give the page itself margins, a font and both colour schemes, as an app has.
+
+    Yields:
+        The page's URL.
+    """
+
+    def answer(request: BaseHTTPRequestHandler) -> File:
+        path = urlsplit(request.path).path
+        if path == "/providers" or path.startswith("/sessions"):
+            return proxied(stack, reference_id, request)
+        return file_at(path, PAGE.replace("ELEMENT", element), APP + STYLE if style else APP, "'self'")
+
+    with page_server(answer) as url:
+        yield url
+
+
+def proxied(stack: Stack, reference_id: str, request: BaseHTTPRequestHandler) -> File:
+    """Pass a request on to the API for this user; a session of another user is not found."""
+    headers = {"authorization": f"Bearer {stack.service_key}"}
+    body = None
+    if request.command == "POST":
+        headers["idempotency-key"] = request.headers["idempotency-key"]
+        body = json.loads(request.rfile.read(int(request.headers["content-length"]))) | {"reference_id": reference_id}
+    response = httpx.request(request.command, stack.api_url + request.path, headers=headers, json=body, timeout=30)
+    if response.is_success and response.json().get("reference_id", reference_id) != reference_id:
+        return File(404, {"Content-Type": "application/json"}, b'{"code": "not_found"}')
+    kept = {name: value for name, value in response.headers.items() if name in {"content-type", "retry-after"}}
+    return File(response.status_code, kept, response.content)

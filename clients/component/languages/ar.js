@@ -20,6 +20,7 @@ export default {
   missing_scopes: "يرجى منح جميع الأذونات.",
   provider_error: "أبلغ {name} عن خطأ.",
   unknown: "لم يكتمل تسجيل الدخول.",
+  other_account: "لقد سجّلت الدخول بحساب آخر.",
   expired: "استغرق تسجيل الدخول وقتًا طويلًا.",
   retry: "المحاولة مرة أخرى",
   unloaded: "تعذّر التحميل",

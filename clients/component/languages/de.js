@@ -20,6 +20,7 @@ export default {
   missing_scopes: "Bitte erlauben Sie alle Berechtigungen.",
   provider_error: "{name} hat einen Fehler gemeldet.",
   unknown: "Die Anmeldung wurde nicht abgeschlossen.",
+  other_account: "Sie haben sich mit einem anderen Konto angemeldet.",
   expired: "Die Anmeldung hat zu lange gedauert.",
   retry: "Noch einmal versuchen",
   unloaded: "Das Laden ist fehlgeschlagen",

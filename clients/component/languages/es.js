@@ -20,6 +20,7 @@ export default {
   missing_scopes: "Concede todos los permisos.",
   provider_error: "{name} informó de un error.",
   unknown: "El inicio de sesión no se completó.",
+  other_account: "Iniciaste sesión con otra cuenta.",
   expired: "El inicio de sesión tardó demasiado.",
   retry: "Intentar de nuevo",
   unloaded: "No se pudo cargar",

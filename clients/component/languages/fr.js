@@ -20,6 +20,7 @@ export default {
   missing_scopes: "Veuillez accorder toutes les autorisations.",
   provider_error: "{name} a signalé une erreur.",
   unknown: "L’identification n’a pas abouti.",
+  other_account: "Vous vous êtes identifié avec un autre compte.",
   expired: "L’identification a pris trop de temps.",
   retry: "Réessayer",
   unloaded: "Le chargement a échoué",

@@ -20,6 +20,7 @@ export default {
   missing_scopes: "すべての許可をオンにしてください。",
   provider_error: "{name}でエラーが発生しました。",
   unknown: "ログインが完了しませんでした。",
+  other_account: "別のアカウントでログインしました。",
   expired: "ログインに時間がかかりすぎました。",
   retry: "もう一度試す",
   unloaded: "読み込めませんでした",

@@ -20,6 +20,7 @@ export default {
   missing_scopes: "Conceda todas as permissões.",
   provider_error: "{name} informou um erro.",
   unknown: "O login não foi concluído.",
+  other_account: "Você entrou com outra conta.",
   expired: "O login demorou demais.",
   retry: "Tentar de novo",
   unloaded: "Não foi possível carregar",
