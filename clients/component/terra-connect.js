@@ -1,4 +1,4 @@
-// See docs/connect-component.md
+// docs/connect-component.md
 const ENGLISH = {
 	any: "Your provider",
 	search: "Search",
@@ -21,7 +21,7 @@ const ENGLISH = {
 	missing_scopes: "Please allow all permissions.",
 	provider_error: "{name} reported an error.",
 	unknown: "The login was not completed.",
-	other_account: "You signed in to another account.",
+	other_account: "That was another account.",
 	expired: "The login took too long.",
 	retry: "Try again",
 	unloaded: "Loading failed",
@@ -42,12 +42,11 @@ input,.tile,.button,.card{padding:.7rem;border:1px solid var(--line);border-radi
 .tile{display:flex;align-items:center;gap:.6rem;text-align:start}
 input{width:100%}
 .name{flex:1}
-button{cursor:pointer}
-button:hover{border-color:var(--accent)}
-.text{opacity:.75;font-size:.875rem}
+button:hover{border-color:var(--accent);cursor:pointer}
+.text{opacity:.75;font-size:.9rem}
 .heading,.button{font-weight:600;text-decoration:none}
-.logo,.icon{display:grid;place-items:center;position:relative;width:2rem;aspect-ratio:1;border-radius:25%;background:var(--line)}
-img{position:absolute;width:100%;border-radius:inherit;background:#fff}
+.logo,.icon{display:grid;place-items:center;position:relative;width:2rem;aspect-ratio:1;border-radius:25%;overflow:hidden;background:var(--line)}
+img{position:absolute;width:100%;background:#fff}
 .card{padding:2rem 1rem;text-align:center}
 .icon{width:4.5rem;margin:0 auto 1rem;border-radius:50%;font-size:1.5rem}
 .icon .logo{width:60%}
@@ -133,6 +132,7 @@ function start(host) {
 	}
 
 	async function load() {
+		const mine = timer;
 		try {
 			lang = /^(de|fr|es|pt|ja|ar)\b/.exec(host.closest("[lang]")?.lang || navigator.lang)?.[0] ?? "en";
 			texts = lang === "en" ? ENGLISH : (await import(`./languages/${lang}.js`)).default;
@@ -142,7 +142,8 @@ function start(host) {
 			({providers} = await call("/providers"));
 			fill();
 		} catch (error) {
-			if (box.className === "picker") card("bad", "!", "unloaded", why(error), {}, button("retry", load));
+			if (mine !== timer || job || providers) return;
+			card("bad", "!", "unloaded", why(error), {}, button("retry", load));
 			emit("error", {problem: error});
 		}
 	}

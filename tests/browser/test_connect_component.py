@@ -1,4 +1,4 @@
-"""<terra-connect> in Chromium on the running stack: with a team's proxy, and with a user's token, under a strict policy."""
+"""<terra-connect> in Chromium on running stacks, under a strict policy: with a team's proxy and with user tokens."""
 
 import re
 from collections.abc import Callable, Iterator
