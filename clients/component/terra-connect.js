@@ -32,7 +32,7 @@ const ENGLISH = {
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(`
 :host{display:block;overflow-wrap:anywhere;color:var(--terra-text);font-family:var(--terra-font);
---accent:var(--terra-accent,light-dark(#2f5bd0,#9db7ff));--line:light-dark(#0003,#fff3)}
+--accent:var(--terra-accent,light-dark(#25c,#9bf));--line:light-dark(#0003,#fff3)}
 :host([hidden]){display:none}
 *{box-sizing:border-box;margin:0;font:inherit;color:inherit}
 input,.tile,.button,.card{padding:.7rem;border:1px solid var(--line);border-radius:var(--terra-radius,.75rem);background:var(--terra-background,none)}
