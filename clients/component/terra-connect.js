@@ -75,7 +75,7 @@ function start(host) {
 		button = (key, onclick) => el("button.button", say(key), {onclick}),
 		emit = (name, detail) => host.dispatchEvent(new CustomEvent("terra-" + name, {detail, bubbles: true, composed: true})),
 		say = (key, name) => (texts[name ? key : key + "Any"] ?? texts[key])
-			.replace("{name}", () => name ?? texts.any).replace("{app}", attr("app-name") ?? location.host),
+			.replace("{app}", attr("app-name") ?? location.host).replace("{name}", () => name ?? texts.any),
 		logo = ({name, icon_url: src}) => el("span.logo", [name?.[0], src && el("img", "",
 			{loading: "lazy", referrerPolicy: "no-referrer", onerror: e => e.target.remove(), src})], {ariaHidden: true}),
 		card = (kind, mark, title, text, {name}, ...buttons) => show("status", "card " + kind, el("div.icon", mark),

@@ -70,6 +70,10 @@ def keep(held: list[Route]) -> Callable[[Route], None]:
     return handle
 
 
+def answer(content: object) -> Callable[[Route], None]:
+    return lambda route: route.fulfill(json=content)
+
+
 def violations(page: Page) -> list[str]:
     found = Axe().run(page, options={"runOnly": WCAG_22_AA}).response["violations"]
     return [f"{each['id']}: {each['help']}: {[node['html'] for node in each['nodes']]}" for each in found]
@@ -519,7 +523,7 @@ def test_every_state_is_accessible(
         page.get_by_role("button", name="Cancel").click()
         for status, reason in (("expired", None), ("needs_app", None), ("failed", "provider_error")):
             session = {"session_id": "1", "status": status, "reason": reason, "resource": "POLAR"}
-            page.route("**/sessions/*", lambda route, session=session: route.fulfill(json=session), times=1)
+            page.route("**/sessions/*", answer(session), times=1)
             page.evaluate("void document.querySelector('terra-connect').follow('1')")
             expect_card(page, "Polar was not connected")
             check(reason or status)
