@@ -3,11 +3,12 @@
 It behaves as Terra's published documentation, OpenAPI document and SDKs state (https://docs.tryterra.co); where these
 disagree or are silent, a setting chooses. Everything listens on 127.0.0.1. Modules: `users` (users and their
 connections), `events` (webhook bodies), `signature`, `schedule` and `outbox` (sending), `simulator` (Terra's rules),
-`rest`, `consent` with `pages`, `control`, `console` (HTTP), `calls` (what they share), `faults`, `journal`, `settings`,
+`rest`, `consent` with `pages`, `control` (HTTP), `calls` (what they share), `faults`, `journal`, `settings`,
 `state_file`, `clock`, `identifiers` (random, or by a seed), `destinations` (where webhooks go), `payloads` (what the
 URLs of `s3_payload` lead to), `data_feed` and `data_reads` (data of users, sent and requested), and the packages `data`
-(what they are) and `admin`: Terra's Admin API under `/api/v3/admin`. The package `commands` has the subcommands of
-`terra-simulator`. For tests there are `testing`, `pytest_plugin`, and `control_client`, which the commands use, too.
+(what they are), `console` (the page at `/`) and `admin`: Terra's Admin API under `/api/v3/admin`. The package
+`commands` has the subcommands of `terra-simulator`. For tests there are `testing`, `pytest_plugin`, and
+`control_client`, which the commands use, too.
 
 The control API (JSON, no authentication, only from this machine; invalid input gets 400 with `error`):
 
@@ -32,9 +33,9 @@ The control API (JSON, no authentication, only from this machine; invalid input 
     may be delayed; `slow` then responds normally.
 `GET /_control/deliveries[?type=&state=&trace_id=]`
     Every webhook: delivery_id, event_id, destination_id, trace_id, type, body (null beyond 1 MB), bytes, user, state
-    (pending, held, delivered, given_up, lost), attempts (at, status, answer, error, url, took_ms), next_attempt_at,
-    created_at, ordering_timestamp, reference, t, headers, url, is_retried; of an `s3_payload` also event_type, and
-    pointer (name, token, expires_at, fetches).
+    (pending, held, delivered, given_up, lost), attempts (at, t, status, answer, error, url, took_ms, headers; fault and
+    received if a fault replaced the answer), next_attempt_at, created_at, ordering_timestamp, reference, t, headers,
+    url, is_retried; of an `s3_payload` also event_type, and pointer (name, token, expires_at, fetches).
 `POST /_control/deliveries`
     Send any webhook: one of body (JSON), text, base64; trace_id?, ordering_timestamp? (null: no header), reference?
     (null: no header), t?, secret? or secrets? (one v1 each), headers? (replace; null omits), url?, copies?,
@@ -43,6 +44,9 @@ The control API (JSON, no authentication, only from this machine; invalid input 
 `POST /_control/deliveries/{delivery_id}/again`
     Send the same bytes once more, with their original trace id, ordering timestamp and signature:
     trace_id?, ordering_timestamp? (null: no header), sign_anew? (a new `t`), copies?, concurrent?. Returns such a list.
+`GET /_control/delivery_faults`, `POST /_control/delivery_faults`, `DELETE /_control/delivery_faults`
+    What happens to the next webhooks: kind (timeout, status: the receiver gets the first attempt, and its answer is
+    replaced; lost, duplicate, delay), status? (500), delay_s? (10), times? (1: how many webhooks).
 `POST /_control/hold`, `POST /_control/release`
     Hold the webhooks emitted from now on. Release: order? (fifo, reverse, shuffled, or trace ids to send first), drop?
     (trace ids to lose), keep_holding? (continue to hold; with trace ids in `order`, only those are sent). Waits for the
@@ -84,5 +88,5 @@ The control API (JSON, no authentication, only from this machine; invalid input 
 `GET /_control/payloads`, `POST /_control/payloads/expire`
     What the URLs of `s3_payload` lead to: name, token, expires_at, fetches. Let all of them expire now.
 
-The page at `/` has buttons for all of it.
+The page at `/` shows and does most of it in a browser.
 """

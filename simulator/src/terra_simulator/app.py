@@ -2,9 +2,10 @@
 
 from starlette.applications import Starlette
 
+from terra_simulator import pages
 from terra_simulator.admin.api import AdminApi
 from terra_simulator.consent import ConsentPages
-from terra_simulator.console import Console
+from terra_simulator.console.routes import Console
 from terra_simulator.control import ControlApi
 from terra_simulator.payloads import Payloads
 from terra_simulator.rest import RestApi
@@ -18,6 +19,7 @@ def application(simulator: Simulator) -> Starlette:
             *ControlApi(simulator).routes(),
             *Console(simulator).routes(),
             *ConsentPages(simulator).routes(),
+            *pages.routes(),
             *AdminApi(simulator).routes(),
             *Payloads(simulator).routes(),
             *RestApi(simulator).routes(),

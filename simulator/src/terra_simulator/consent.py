@@ -40,8 +40,14 @@ class ConsentPages:
         if login is None:
             return _unknown()
         if login.outcome is not None:
-            return pages.finished(is_connected=login.outcome == "allowed", redirect=login.redirect)
-        return pages.consent(login, account=default_account(login.reference_id))
+            return _finished(is_connected=login.outcome == "allowed", redirect=login.redirect)
+        return pages.render(
+            "consent.html",
+            login=login,
+            provider=PROVIDERS[login.resource],
+            app_name=self._terra.settings.app_name,
+            account=default_account(login.reference_id),
+        )
 
     async def decide(self, request: Request) -> Response:
         """Finish a login, once; a second decision redirects like the first one."""
@@ -57,16 +63,19 @@ class ConsentPages:
             case "deny":
                 emission = self._terra.deny(login)
             case _:
-                return pages.refusal("No decision", "Press Allow or Deny.", HTTPStatus.BAD_REQUEST)
+                return pages.message("No decision", "Press Allow or Deny.", HTTPStatus.BAD_REQUEST)
         await self._settle(emission)
         if login.redirect is None:
-            return pages.finished(is_connected=login.outcome == "allowed", redirect=None)
+            return _finished(is_connected=login.outcome == "allowed")
         return _see_other(login.redirect)
 
     async def show_widget(self, request: Request) -> Response:
         """Show the providers to choose from."""
         session = self._session(request)
-        return _expired() if session is None else pages.picker(session)
+        if session is None:
+            return _expired()
+        providers = [PROVIDERS[name] for name in session.providers]
+        return pages.render("picker.html", session=session, providers=providers, app_name=self._terra.settings.app_name)
 
     async def pick(self, request: Request) -> Response:
         """Go on to the chosen provider's consent page; SDK providers have none."""
@@ -77,13 +86,15 @@ class ConsentPages:
         if form.get("decision") == "deny":
             redirect, emission = self._terra.close_widget(session)
             await self._settle(emission)
-            return pages.finished(is_connected=False, redirect=None) if redirect is None else _see_other(redirect)
+            return _finished(is_connected=False) if redirect is None else _see_other(redirect)
         resource = form.get("provider", "")
         if resource not in session.providers:
-            return pages.refusal("No such provider", "Go back and pick one of the list.", HTTPStatus.BAD_REQUEST)
+            return pages.message("No such provider", "Go back and pick one of the list.", HTTPStatus.BAD_REQUEST)
         if PROVIDERS[resource].is_sdk:
             redirect = self._terra.picked_sdk_provider(session, resource)
-            return pages.use_the_app(resource) if redirect is None else _see_other(redirect)
+            if redirect is not None:
+                return _see_other(redirect)
+            return pages.message(f"{PROVIDERS[resource].title} is on your phone", "Connect it inside the app.")
         login = self._terra.login_from_widget(session, resource)
         self._terra.save()
         return _see_other(f"/login/{login.token}")
@@ -112,9 +123,18 @@ def _see_other(url: str) -> Response:
     return RedirectResponse(url, HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
 
 
+def _finished(*, is_connected: bool, redirect: str | None = None) -> Response:
+    """How a login ended, with the link back to the app if there is one."""
+    return pages.message(
+        "You are connected" if is_connected else "Nothing was connected",
+        "You can close this page and go back to the app." if redirect is None else "This login is finished.",
+        back=redirect,
+    )
+
+
 def _unknown() -> Response:
-    return pages.refusal("This link does not work", "It is unknown, or its user was removed.", HTTPStatus.NOT_FOUND)
+    return pages.message("This link does not work", "It is unknown, or its user was removed.", HTTPStatus.NOT_FOUND)
 
 
 def _expired() -> Response:
-    return pages.refusal("This session is over", "Go back to the app and start again.", HTTPStatus.GONE)
+    return pages.message("This session is over", "Go back to the app and start again.", HTTPStatus.GONE)

@@ -19,7 +19,7 @@ from terra_simulator.data.bodies import DATA_TYPES, FIELDS, RECORD_TYPES, set_va
 from terra_simulator.data.diary import AMENDED
 from terra_simulator.data_feed import date_of
 from terra_simulator.events import Body
-from terra_simulator.faults import Fault
+from terra_simulator.faults import DeliveryFault, Fault
 from terra_simulator.identifiers import new_id, shuffled
 from terra_simulator.origin_guard import is_foreign
 from terra_simulator.outbox import Delivery, Emission, as_bytes, copies, readable
@@ -275,6 +275,9 @@ class ControlApi:
             ("GET", "/deliveries", self.deliveries),
             ("POST", "/deliveries", self.deliver),
             ("POST", "/deliveries/{delivery_id}/again", self.deliver_again),
+            ("GET", "/delivery_faults", self.delivery_faults),
+            ("POST", "/delivery_faults", self.add_delivery_fault),
+            ("DELETE", "/delivery_faults", self.clear_delivery_faults),
             ("POST", "/hold", self.hold),
             ("POST", "/release", self.release),
             ("POST", "/retry_now", self.retry_now),
@@ -415,6 +418,21 @@ class ControlApi:
         deliveries = copies(again, fields.copies)
         await self._terra.outbox.send(deliveries, concurrently=fields.concurrent)
         return _responses(deliveries)
+
+    async def delivery_faults(self, request: Request) -> object:
+        """Return the faults of the next webhooks."""
+        del request
+        return [fault.model_dump() for fault in self._terra.outbox.faults.all()]
+
+    async def add_delivery_fault(self, request: Request) -> object:
+        """Choose what happens to the next webhooks."""
+        self._terra.outbox.faults.add(await _body_of(request, DeliveryFault))
+        return await self.delivery_faults(request)
+
+    async def clear_delivery_faults(self, request: Request) -> object:
+        """Remove the faults of the next webhooks."""
+        self._terra.outbox.faults.clear()
+        return await self.delivery_faults(request)
 
     async def hold(self, request: Request) -> object:
         """Hold every webhook that is emitted from now on."""

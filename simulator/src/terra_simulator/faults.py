@@ -1,4 +1,4 @@
-"""Faults that tests request: slow responses, errors, rate limits, cut connections."""
+"""Faults that tests request: of calls (slow responses, errors, rate limits, cut connections), and of webhooks."""
 
 from fnmatch import fnmatchcase
 from http import HTTPStatus
@@ -97,3 +97,44 @@ class Faults:
                         self._faults.remove(fault)
                 return fault
         return None
+
+
+class DeliveryFault(BaseModel):
+    """What happens to the next webhooks: to the receiver's answer, or to the webhook itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["timeout", "status", "lost", "duplicate", "delay"]
+    """timeout, status: the receiver gets the first attempt, and its answer is replaced, so that Terra retries."""
+    status: int = Field(default=500, ge=300, le=599)
+    delay_s: float = Field(default=10.0, ge=0)
+    times: int = Field(default=1, ge=1, le=1000)
+    """The number of webhooks that it applies to."""
+
+
+class DeliveryFaults:
+    """The faults of the next webhooks, oldest first."""
+
+    def __init__(self) -> None:
+        self._faults: list[DeliveryFault] = []
+
+    def add(self, fault: DeliveryFault) -> None:
+        """Choose what happens to webhooks after those that earlier faults of its kind apply to."""
+        self._faults.append(fault)
+
+    def clear(self) -> None:
+        """Remove all faults."""
+        self._faults.clear()
+
+    def all(self) -> list[DeliveryFault]:
+        """Return the faults that are left."""
+        return list(self._faults)
+
+    def take(self, *kinds: str) -> DeliveryFault | None:
+        """Return the first fault of these kinds and count it."""
+        fault = next((each for each in self._faults if each.kind in kinds), None)
+        if fault is not None:
+            fault.times -= 1
+            if fault.times == 0:
+                self._faults.remove(fault)
+        return fault

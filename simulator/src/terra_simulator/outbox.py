@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from terra_simulator import identifiers
 from terra_simulator.clock import Clock, milliseconds
 from terra_simulator.destinations import Destination, Destinations, carries_data
+from terra_simulator.faults import DeliveryFault, DeliveryFaults
 from terra_simulator.identifiers import new_id
 from terra_simulator.schedule import seconds_before_retry
 from terra_simulator.settings import Settings
@@ -81,6 +82,18 @@ class Attempt(BaseModel):
     error: str | None = None
     url: str = ""
     took_ms: int = 0
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Of the request, with the signature."""
+    fault: Literal["timeout", "status"] | None = None
+    """The fault that replaced the receiver's answer: `status` and `error` are the fault's."""
+    received: int | None = None
+    """The status of the answer that a fault replaced; None: there was no answer."""
+
+    def with_fault(self, fault: DeliveryFault) -> "Attempt":
+        """Return the attempt with its answer replaced."""
+        kind = "timeout" if fault.kind == "timeout" else "status"
+        status, error = (None, "TimeoutError") if kind == "timeout" else (fault.status, None)
+        return self.model_copy(update={"fault": kind, "received": self.status, "status": status, "error": error})
 
 
 class Delivery(BaseModel):
@@ -136,6 +149,13 @@ class Delivery(BaseModel):
         content = {} if self.user else readable(self.payload)
         user = (content.get("user") or content.get("new_user")) if isinstance(content, dict) else None
         return user if isinstance(user, dict) else self.user
+
+    @functools.cached_property
+    def reference_id(self) -> str | None:
+        """The reference_id of that user, or the one that an event without a user names."""
+        body = readable(self.body) if len(self.body) <= LARGEST_SHOWN else None
+        named = self.subject.get("reference_id") or (body.get("reference_id") if isinstance(body, dict) else None)
+        return named if isinstance(named, str) else None
 
     @property
     def sent_t(self) -> int | None:
@@ -221,6 +241,7 @@ class Outbox:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._progress = asyncio.Event()
         self.is_holding = False
+        self.faults = DeliveryFaults()
 
     def deliveries(self) -> list[Delivery]:
         """Return every delivery, oldest first."""
@@ -264,20 +285,14 @@ class Outbox:
         """
         settings, now = self._settings(), self._clock.tick()
         addressed: dict[int, list[Delivery]] = {}
-        deliveries = []
+        firsts: list[Delivery] = []
         for webhook in webhooks:
             if id(webhook) in addressed:
-                firsts = [copies(each, 2)[1] for each in addressed[id(webhook)]]
+                firsts += [copies(each, 2)[1] for each in addressed[id(webhook)]]
             else:
-                firsts = addressed[id(webhook)] = self._addressed(webhook, settings, now, only=only)
-            deliveries += [each for first in firsts for each in copies(first, settings.webhook_copies)]
-        for delivery in deliveries:
-            delivery.next_attempt_at = now + settings.webhook_delay_s + settings.webhook_spread_s * _fraction(settings)
-            if delivery.destination_id is None or not settings.send_webhooks or _is_lost(settings):
-                delivery.state, delivery.next_attempt_at = "lost", None
-            elif self.is_holding:
-                delivery.state = "held"
-            self._keep(delivery)
+                addressed[id(webhook)] = self._addressed(webhook, settings, now, only=only)
+                firsts += addressed[id(webhook)]
+        deliveries = [each for first in firsts for each in self._copied(first, settings)]
         self._changed()
         pending = [delivery for delivery in deliveries if delivery.state == "pending"]
         match settings.webhook_order:
@@ -286,6 +301,22 @@ class Outbox:
             case "shuffled":
                 pending = identifiers.shuffled(pending)
         return Emission(deliveries, self.begin(self._send_first(pending)))
+
+    def _copied(self, first: Delivery, settings: Settings) -> list[Delivery]:
+        """Return a new delivery and its copies, each with its time and state."""
+        is_sent = first.destination_id is not None and settings.send_webhooks
+        fault = self.faults.take("lost", "duplicate", "delay") if is_sent else None
+        kind = fault.kind if fault else None
+        deliveries = copies(first, max(settings.webhook_copies, 2 if kind == "duplicate" else 1))
+        wait_s = settings.webhook_delay_s + (fault.delay_s if fault and kind == "delay" else 0.0)
+        for delivery in deliveries:
+            delivery.next_attempt_at = delivery.created_at + wait_s + settings.webhook_spread_s * _fraction(settings)
+            if not is_sent or kind == "lost" or _is_lost(settings):
+                delivery.state, delivery.next_attempt_at = "lost", None
+            elif self.is_holding:
+                delivery.state = "held"
+            self._keep(delivery)
+        return deliveries
 
     def _addressed(
         self, webhook: Webhook, settings: Settings, now: float, *, only: Destination | None
@@ -357,9 +388,10 @@ class Outbox:
         self._changed()
         await self._send_first(chosen)
 
-    async def retry_now(self) -> list[Delivery]:
-        """Attempt every pending delivery without waiting for its time."""
-        pending = [delivery for delivery in self._log.values() if delivery.state == "pending"]
+    async def retry_now(self, only: Delivery | None = None) -> list[Delivery]:
+        """Attempt every pending delivery, or only this one, without waiting for its time."""
+        chosen = self._log.values() if only is None else [only]
+        pending = [delivery for delivery in chosen if delivery.state == "pending"]
         await asyncio.gather(*(self._try(delivery) for delivery in pending))
         return pending
 
@@ -414,6 +446,7 @@ class Outbox:
         self._locks.clear()
         self._wake_ups.clear()
         self.is_holding = False
+        self.faults.clear()
         self._progress.set()
 
     async def close(self) -> None:
@@ -444,7 +477,9 @@ class Outbox:
                 delivery.state, delivery.next_attempt_at = "given_up", None
                 self._changed()
                 return
+            fault = None if delivery.attempts else self.faults.take("timeout", "status")
             attempt = await self._post(delivery, destination)
+            attempt = attempt.with_fault(fault) if fault else attempt
             delivery.attempts.append(attempt)
             is_delivered = attempt.status is not None and httpx.codes.is_success(attempt.status)
             if is_delivered:
@@ -481,7 +516,16 @@ class Outbox:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             failure = f"{type(error).__name__}: {error}".removesuffix(": ")
         took_ms = int((self._clock() - now) * 1000)
-        return Attempt(at=now, t=t, status=status, answer=answer, error=failure, url=url, took_ms=took_ms)
+        return Attempt(
+            at=now,
+            t=t,
+            status=status,
+            answer=answer,
+            error=failure,
+            url=url,
+            took_ms=took_ms,
+            headers={name.decode(): value.decode() for name, value in headers},
+        )
 
     def _plan_retry(self, delivery: Delivery) -> None:
         wait = seconds_before_retry(len(delivery.attempts), scale=self._settings().retry_scale)

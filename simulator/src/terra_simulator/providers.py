@@ -16,6 +16,8 @@ class Provider:
     title: str
     is_sdk: bool = False
     scopes: str = "ACTIVITY_EXPORT,HEALTH_EXPORT"
+    color: str = "#4a5565"
+    """The background of its sign on the simulator's pages: white text on it is readable."""
 
     def as_integration(self, *, is_enabled: bool) -> dict[str, object]:
         """Return the platform in the form of `GET /integrations/detailed`."""
@@ -37,22 +39,22 @@ PROVIDERS: Final[dict[str, Provider]] = {
     provider.name: provider
     for provider in (
         Provider("COROS", "COROS"),
-        Provider("DEXCOM", "Dexcom", scopes="offline_access"),
+        Provider("DEXCOM", "Dexcom", scopes="offline_access", color="#2e7d32"),
         Provider("EIGHT", "Eight Sleep"),
-        Provider("FITBIT", "Fitbit", scopes="activity,heartrate,nutrition,profile,sleep,weight"),
-        Provider("GARMIN", "Garmin"),
-        Provider("GOOGLE", "Google Fit", scopes="fitness.activity.read,fitness.sleep.read"),
-        Provider("OURA", "Oura", scopes="daily,heartrate,personal,session,workout"),
-        Provider("PELOTON", "Peloton"),
-        Provider("POLAR", "Polar", scopes="accesslink.read_all"),
-        Provider("STRAVA", "Strava", scopes="activity:read_all,profile:read_all"),
+        Provider("FITBIT", "Fitbit", scopes="activity,heartrate,nutrition,profile,sleep,weight", color="#00737a"),
+        Provider("GARMIN", "Garmin", color="#0b63a5"),
+        Provider("GOOGLE", "Google Fit", scopes="fitness.activity.read,fitness.sleep.read", color="#1a66c9"),
+        Provider("OURA", "Oura", scopes="daily,heartrate,personal,session,workout", color="#3a3f47"),
+        Provider("PELOTON", "Peloton", color="#b3151f"),
+        Provider("POLAR", "Polar", scopes="accesslink.read_all", color="#c8102e"),
+        Provider("STRAVA", "Strava", scopes="activity:read_all,profile:read_all", color="#c23d00"),
         Provider("SUUNTO", "Suunto", scopes="workout"),
-        Provider("WHOOP", "WHOOP", scopes="read:recovery,read:sleep,read:workout"),
-        Provider("WITHINGS", "Withings", scopes="user.activity,user.info,user.metrics"),
+        Provider("WHOOP", "WHOOP", scopes="read:recovery,read:sleep,read:workout", color="#111827"),
+        Provider("WITHINGS", "Withings", scopes="user.activity,user.info,user.metrics", color="#00695c"),
         Provider("ZWIFT", "Zwift"),
-        Provider("APPLE", "Apple Health", is_sdk=True),
-        Provider("HEALTH_CONNECT", "Health Connect", is_sdk=True),
-        Provider("SAMSUNG", "Samsung Health", is_sdk=True),
+        Provider("APPLE", "Apple Health", is_sdk=True, color="#b3234a"),
+        Provider("HEALTH_CONNECT", "Health Connect", is_sdk=True, color="#1f6f43"),
+        Provider("SAMSUNG", "Samsung Health", is_sdk=True, color="#1428a0"),
         Provider(SYNTHETIC, "Synthetic user", is_sdk=True),
     )
 }

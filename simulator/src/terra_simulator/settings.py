@@ -63,6 +63,8 @@ class Settings(BaseModel):
 
     public_url: str
     """The simulator's address for browsers; auth_url and widget URLs begin with it."""
+    app_name: str = Field(default="your app", min_length=1, max_length=100)
+    """The name of the developer's app on the consent page."""
     send_webhooks: bool = True
     """False: events occur and their webhooks are dropped."""
     webhook_copies: int = Field(default=1, ge=1, le=10)

@@ -6,7 +6,8 @@ account of the same end user is a second connection. An end user has at most one
 SDKs, and a new device replaces it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -144,6 +145,16 @@ class Simulator:
         self.settings = settings
         if "retry_scale" in changes:
             self.outbox.reschedule()
+
+    @contextmanager
+    def changed_settings(self, changes: Mapping[str, object]) -> Iterator[None]:
+        """Change the behaviour for the webhooks that are emitted within; they are sent like all others."""
+        before = self.settings
+        self.settings = before.changed(changes)
+        try:
+            yield
+        finally:
+            self.settings = before
 
     def shown_settings(self) -> dict[str, object]:
         """Return the settings and the configured destination."""

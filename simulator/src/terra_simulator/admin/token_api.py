@@ -1,7 +1,6 @@
 """Tokens of the Admin API: the login by device code (RFC 8628), `/me`, rotation and revocation."""
 
 import socket
-from html import escape
 from http import HTTPStatus
 
 from starlette.requests import Request
@@ -105,30 +104,16 @@ class TokenApi:
     async def verify(self, request: Request) -> Response:
         """Show the page on which a login is approved or denied."""
         if is_foreign(request.scope["headers"], has_pages=True, names=self._terra.names):
-            return pages.refusal("Request rejected", "Only from this machine.", HTTPStatus.FORBIDDEN)
+            return pages.message("Request rejected", "Only from this machine.", HTTPStatus.FORBIDDEN)
         form = await form_fields(request) if request.method == "POST" else dict(request.query_params)
         login = self._terra.admin_tokens.login(user_code=form.get("code", ""))
         if login is None:
-            return pages.refusal("Unknown code", "Start the login again.", HTTPStatus.NOT_FOUND)
+            return pages.message("Unknown code", "Start the login again.", HTTPStatus.NOT_FOUND)
         if request.method == "POST":
             login.decision = "approved" if form.get("decision") == "allow" else "denied"
             self._terra.save()
-            return pages.document(
-                "Admin login", f"<h1>The login is {login.decision}.</h1><p>Return to the terminal.</p>"
-            )
-        scopes = "".join(f"<li>{escape(scope)}</li>" for scope in login.scopes)
-        return pages.document(
-            "Admin login",
-            f"<h1>Allow {escape(login.client_id)}?</h1><p>Code {escape(login.user_code)}</p><ul>{scopes}</ul>"
-            f'<form method="post"><input type="hidden" name="code" value="{escape(login.user_code)}">'
-            '<button name="decision" value="allow">Allow</button> '
-            '<button name="decision" value="deny">Deny</button></form>',
-            headers={
-                **pages.HEADERS,
-                "Content-Security-Policy": f"{pages.HEADERS['Content-Security-Policy']}; form-action 'self'",
-                "Referrer-Policy": "same-origin",
-            },
-        )
+            return pages.message(f"The login is {login.decision}", "Return to the terminal.")
+        return pages.render("admin_login.html", login=login, headers=pages.SAME_ORIGIN_HEADERS)
 
     async def me(self, call: Call) -> dict[str, object]:
         """Return the caller's token."""

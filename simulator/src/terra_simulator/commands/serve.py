@@ -49,6 +49,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     add("--host", default=HOST, help=f"{HOST}; 0.0.0.0 in a container")
     add("--public-url", help="how browsers and other programs reach the simulator, if not by its own address")
     add("--dev-id", default=DEFAULT_DEV_ID, help=f"the developer account's dev-id ({DEFAULT_DEV_ID})")
+    add("--app-name", default="your app", help="the name of your app on the consent page")
     add("--webhook-url", help="where webhooks go")
     add("--state", type=Path, metavar="FILE", help="keeps users and undelivered webhooks across restarts")
     add("--seed", type=int, help="the same ids, tokens and data in every run")
@@ -92,6 +93,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             settings = Settings(
                 public_url=(options.public_url or url).rstrip("/"),
+                app_name=options.app_name,
                 retry_scale=options.retry_scale,
                 payload_url=f"https://{secure[0]}/payloads" if secure else None,
                 data_seed=options.seed or 0,

@@ -1,29 +1,20 @@
-"""The page at `/`: all users of the simulated Terra, the last webhooks, and a button for each possible event.
-
-Showing the page changes nothing. A button is a form's POST, answered by 303 back to the page, so a reload repeats
-nothing. Like the control API, it serves only browsers on this machine, and rejects pages of other sites.
-"""
+"""What the buttons of the console do."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
 
-from terra_simulator import console_view, pages
-from terra_simulator.consent import form_fields
+from terra_simulator.console import view
 from terra_simulator.control import ControlApi, DataRequest, RefusedError
 from terra_simulator.data.diary import AMENDED, ENTERED_IN_ERROR
 from terra_simulator.data_feed import date_of
 from terra_simulator.data_reads import REQUESTED_TYPES
+from terra_simulator.faults import DeliveryFault
 from terra_simulator.identifiers import new_id
-from terra_simulator.origin_guard import is_foreign
 from terra_simulator.outbox import Delivery, Emission, copies
 from terra_simulator.providers import PROVIDERS
 from terra_simulator.simulator import LoginRequest, Simulator
@@ -41,34 +32,53 @@ REAUTHS: Final[dict[str, dict[str, object]]] = {
 EVENTS: Final = ("deauth", "access_revoked", "connection_error")
 LARGE_BODY: Final = 10_000_000
 REQUESTED: Final = timedelta(days=90)
+SCENARIOS: Final[dict[str, tuple[str, dict[str, object]]]] = {
+    "deauth_lost": ("deauth", {"webhook_loss": 1.0}),
+    "access_revoked_late": ("access_revoked", {"webhook_delay_s": 10.0}),
+    "connection_error_twice": ("connection_error", {"webhook_copies": 2}),
+}
+"""Events with the settings that apply to their webhooks only."""
 
 
 class NotPossibleError(Exception):
     """The requested action is impossible; the text states the reason."""
 
+    def __init__(self, reason: str, status: HTTPStatus = HTTPStatus.CONFLICT) -> None:
+        super().__init__(reason)
+        self.status = status
 
-class Console:
-    """The browser interface of the simulator."""
+
+class Done(NamedTuple):
+    """What an action has done, and the element of the page that it was for."""
+
+    notice: str
+    at: str = ""
+
+
+class Actions:
+    """Every action by its name."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._terra = simulator
         self._control = ControlApi(simulator)
-        self._notice = ""
-        self._actions: dict[str, Callable[[Form], Awaitable[str]]] = {
+        self._by_name: dict[str, Callable[[Form], Awaitable[str | Done]]] = {
             "connect": self._connect,
             "connect_silently": self._connect_silently,
             "begin_login": self._begin_login,
             "lose": lambda _: self._set("Webhooks are dropped from now on.", send_webhooks=False),
-            "send": lambda _: self._set("Webhooks are sent from now on.", send_webhooks=True),
+            "send": self._send,
+            "hold": self._hold,
             "twice": lambda _: self._set("Each webhook is sent twice from now on.", webhook_copies=2),
             "once": lambda _: self._set("Each webhook is sent once from now on.", webhook_copies=1),
-            "hold": self._hold,
             "release": self._release,
             "release_reversed": self._release_reversed,
             "drop": self._drop,
             "retry": self._retry,
+            "choose": self._choose,
+            "choose_nothing": self._choose_nothing,
             "release_one": self._release_one,
             "drop_one": self._drop_one,
+            "retry_one": self._retry_one,
             "again": self._again,
             "replay": self._replay,
             "grant": self._grant,
@@ -87,49 +97,26 @@ class Console:
             "amend": lambda form: self._send_data(form, {"type": "health_observation", "status": AMENDED}),
             "retract": lambda form: self._send_data(form, {"type": "health_observation", "status": ENTERED_IN_ERROR}),
             "request_data": self._request_data,
-            **{name: self._event_action(name) for name in EVENTS},
+            **{name: self._event_action(name, {}) for name in EVENTS},
+            **{name: self._event_action(*scenario) for name, scenario in SCENARIOS.items()},
             **{name: self._reconnect_action(overrides) for name, overrides in REAUTHS.items()},
         }
 
-    def routes(self) -> list[BaseRoute]:
-        """Return the page's path."""
-        return [
-            Route("/", self._guarded(self.show), methods=["GET"]),
-            Route("/", self._guarded(self.act), methods=["POST"]),
-        ]
+    async def carry_out(self, form: Form) -> Done:
+        """Carry out the action that a form names in `do`.
 
-    def _guarded(self, endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-        async def handle(request: Request) -> Response:
-            if is_foreign(request.scope["headers"], has_pages=True, names=self._terra.names):
-                return pages.refusal(
-                    "Request rejected", "This page can only be used from this machine.", HTTPStatus.FORBIDDEN
-                )
-            return await endpoint(request)
-
-        return handle
-
-    async def show(self, request: Request) -> Response:
-        """Show the current state."""
-        notice, self._notice = self._notice, ""
-        return console_view.page(
-            self._terra, notice=notice, reference_id=request.query_params.get("reference_id", "").strip()
-        )
-
-    async def act(self, request: Request) -> Response:
-        """Carry out a button's action."""
-        form = await form_fields(request)
-        action = self._actions.get(form.get("do", ""))
+        Raises:
+            NotPossibleError: When there is no such action, or it is impossible now.
+        """
+        action = self._by_name.get(form.get("do", ""))
         if action is None:
-            return pages.refusal("Nothing was done", "Use one of the buttons of the page.", HTTPStatus.BAD_REQUEST)
-        try:
-            self._notice = await action(form)
-        except NotPossibleError as error:
-            return pages.refusal("Nothing was done", str(error), HTTPStatus.CONFLICT)
-        self._terra.save()
-        reference_id = form.get("filter", "")
-        query = f"?reference_id={quote(reference_id)}" if reference_id else ""
-        fragment = f"#{quote(form['at'])}" if form.get("at") else ""
-        return RedirectResponse(f"/{query}{fragment}", HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
+            message = "Use one of the buttons of the page."
+            raise NotPossibleError(message, HTTPStatus.BAD_REQUEST)
+        result = await action(form)
+        done = result if isinstance(result, Done) else Done(result, form.get("at", ""))
+        user_id = done.at.removeprefix("user-")
+        is_gone = user_id != done.at and user_id not in self._terra.users.by_id
+        return Done(done.notice, "users") if is_gone else done
 
     # -- users -----------------------------------------------------------------------------------------------------
 
@@ -158,16 +145,20 @@ class Console:
 
     # -- events ----------------------------------------------------------------------------------------------------
 
-    def _event_action(self, event_type: str) -> Callable[[Form], Awaitable[str]]:
+    def _event_action(self, event_type: str, changes: Mapping[str, object]) -> Callable[[Form], Awaitable[str]]:
         async def act(form: Form) -> str:
-            return await self._trigger(self._user(form), event_type)
+            user = self._user(form)
+            with self._terra.changed_settings(changes):
+                emission = self._terra.apply_event(user, event_type, {})
+            return f"{event_type} for {_name_of(user)}. {await self._result_of(emission)}"
 
         return act
 
-    def _reconnect_action(self, overrides: Mapping[str, object]) -> Callable[[Form], Awaitable[str]]:
-        async def act(form: Form) -> str:
+    def _reconnect_action(self, overrides: Mapping[str, object]) -> Callable[[Form], Awaitable[Done]]:
+        async def act(form: Form) -> Done:
             new, emission = self._terra.reconnect(self._connected(form), overrides)
-            return f"{_name_of(new)} was reconnected as {new.user_id}. {await self._result_of(emission)}"
+            result = await self._result_of(emission)
+            return Done(f"{_name_of(new)} was reconnected as {new.user_id}. {result}", f"user-{new.user_id}")
 
         return act
 
@@ -225,9 +216,26 @@ class Console:
         self._terra.change_settings(changes)
         return notice
 
+    async def _send(self, _form: Form) -> str:
+        self._terra.outbox.is_holding = False
+        return await self._set("Webhooks are sent from now on.", send_webhooks=True)
+
     async def _hold(self, _form: Form) -> str:
         self._terra.outbox.is_holding = True
-        return "Webhooks are queued from now on."
+        return await self._set("Webhooks are queued from now on.", send_webhooks=True)
+
+    async def _choose(self, form: Form) -> str:
+        try:
+            fault = DeliveryFault.model_validate({"kind": form.get("fault"), "times": form.get("times")})
+        except ValidationError as error:
+            message = "Choose what happens, and a number from 1 to 1000."
+            raise NotPossibleError(message) from error
+        self._terra.outbox.faults.add(fault)
+        return f"{view.shown_fault(fault)}."
+
+    async def _choose_nothing(self, _form: Form) -> str:
+        self._terra.outbox.faults.clear()
+        return "The next deliveries are sent and answered normally."
 
     async def _release(self, _form: Form) -> str:
         return await self._send_queued(self._held())
@@ -253,6 +261,9 @@ class Console:
     async def _retry(self, _form: Form) -> str:
         return await self._run(self._terra.outbox.retry_now(), "Retried all pending webhooks.")
 
+    async def _retry_one(self, form: Form) -> str:
+        return await self._run(self._terra.outbox.retry_now(self._delivery(form)), "Retried.")
+
     async def _again(self, form: Form) -> str:
         return await self._repeat(form, trace_id=None)
 
@@ -261,7 +272,7 @@ class Console:
 
     async def _repeat(self, form: Form, *, trace_id: str | None) -> str:
         earlier = self._delivery(form)
-        if earlier.destination_id not in self._terra.destinations.by_id:
+        if earlier.url is None and earlier.destination_id not in self._terra.destinations.by_id:
             message = "This webhook has no destination."
             raise NotPossibleError(message)
         again = earlier.repeated(
@@ -279,8 +290,10 @@ class Console:
     async def _result_of(self, emission: Emission | None) -> str:
         if emission is None:
             return "No webhook was sent."
-        await asyncio.wait({emission.first_attempts}, timeout=LONGEST_WAIT_S)
-        return console_view.outcome(emission.deliveries)
+        end = self._terra.clock() + LONGEST_WAIT_S
+        if all(each.next_attempt_at is None or each.next_attempt_at < end for each in emission.deliveries):
+            await asyncio.wait({emission.first_attempts}, timeout=LONGEST_WAIT_S)
+        return view.outcome(emission.deliveries)
 
     async def _run(self, work: Coroutine[Any, Any, object], notice: str) -> str:
         await asyncio.wait({self._terra.outbox.begin(work)}, timeout=LONGEST_WAIT_S)
