@@ -22,6 +22,17 @@ def test_the_consent_page_names_the_simulator_and_needs_no_script(terra: Terra) 
     assert "<script" not in page.text
     assert 'name="viewport"' in page.text
     assert re.findall(r'name="decision" value="(\w+)"', page.text) == ["allow", "deny"]
+    assert "unsafe" not in page.headers["content-security-policy"]
+
+
+def test_the_consent_page_names_the_provider_the_app_and_the_scopes(terra: Terra) -> None:
+    terra.set(app_name="<i>Pulse")
+    page = terra.browser.get(terra.authenticate(resource="OURA")["auth_url"]).text
+
+    assert "Connect Oura to &lt;i&gt;Pulse?" in page
+    assert "Oura <small>(simulated)</small>" in page
+    assert re.findall(r"<li>(\w+)</li>", page) == ["daily", "heartrate", "personal", "session", "workout"]
+    assert "Use a different account name to simulate a second device." in page
 
 
 def test_showing_the_consent_page_changes_nothing(terra: Terra, receiver: Receiver) -> None:
@@ -223,7 +234,7 @@ def test_the_widget_leads_to_the_login_of_the_chosen_provider(terra: Terra, rece
 
     picked = terra.browser.post(widget["url"], data={"provider": "FITBIT"})
     assert picked.status_code == 303
-    assert "Connect Fitbit?" in terra.browser.get(picked.headers["location"]).text
+    assert "Connect Fitbit to your app?" in terra.browser.get(picked.headers["location"]).text
     location = terra.decide(picked.headers["location"]).headers["location"]
 
     (arrival,) = receiver.wait_for(1)

@@ -1,7 +1,8 @@
-"""The simulator's page in a browser without script, and the functions that its buttons share with the control API."""
+"""The simulator's console in a browser without script, and the functions that it shares with the control API."""
 
 import json
 import re
+from html import escape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -67,7 +68,8 @@ def open_page(terra: Terra, query: str = "") -> Page:
 
 def press(terra: Terra, button: str, *, fill: dict[str, str] | None = None, **where: str) -> Page:
     """Press a button and follow the redirect to the page."""
-    form = open_page(terra).form_with(button, **where) | (fill or {})
+    query = f"?open={where['delivery_id']}" if "delivery_id" in where else ""
+    form = open_page(terra, query).form_with(button, **where) | (fill or {})
     response = terra.browser.post("/", data=form, headers={"Origin": terra.url})
     assert response.status_code == 303, response.text
     assert response.headers["location"].startswith("/")
@@ -93,8 +95,9 @@ def test_the_page_works_on_a_phone_and_without_script(terra: Terra) -> None:
     assert "default-src 'none'" in policy
     assert "form-action 'self'" in policy
     assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
     page = Page(response.text)
-    assert "script" not in page.tags
+    assert "style" not in page.tags
     assert 'name="viewport"' in page.text
     assert "Terra simulator" in page.text
     assert set(page.inputs) == page.labelled
@@ -106,12 +109,17 @@ def test_values_of_users_and_webhooks_are_escaped(terra: Terra, receiver: Receiv
     hostile = '"><script>alert(1)</script>'
     user_id = add_user(terra, reference_id=hostile, account=hostile, user_id=hostile)
     terra.control("POST", "/deliveries", {"body": {"type": hostile, "user": {"reference_id": hostile}}})
-    page = terra.browser.get("/", params={"reference_id": hostile})
-
-    assert receiver.arrivals
-    assert user_id == hostile
-    assert "<script" not in page.text
-    assert page.text.count("&lt;script&gt;") > 5
+    press(terra, "activity", user_id=user_id)
+    for delivery in terra.control("GET", "/deliveries"):
+        for reference_id in ("", hostile):
+            here = {"reference_id": reference_id, "search": hostile, "open": delivery["delivery_id"]}
+            page = terra.browser.get("/", params=here)
+            assert "Request headers" in page.text
+            assert "<script>" not in page.text
+            assert page.text.count("&lt;script&gt;") > 5
+    refused = terra.browser.post("/", data={"do": "data_settings", "output_format": hostile, "here": hostile})
+    assert "<script>" not in refused.text
+    assert len(receiver.arrivals) == 2
 
 
 def test_showing_the_page_changes_nothing(terra: Terra, receiver: Receiver) -> None:
@@ -144,6 +152,9 @@ def test_showing_the_page_changes_nothing(terra: Terra, receiver: Receiver) -> N
         ("reauth_before", ["user_reauth", "auth"]),
         ("reauth_null", ["auth", "user_reauth"]),
         ("forget", []),
+        ("access_revoked_late", []),
+        ("connection_error_twice", ["connection_error", "connection_error"]),
+        ("deauth_lost", []),
     ],
 )
 def test_each_button_of_a_connection_sends_its_webhooks(
@@ -157,7 +168,7 @@ def test_each_button_of_a_connection_sends_its_webhooks(
     if types:
         assert "response 200" in page.text
     assert other in user_ids(terra)
-    removed = button in {"deauth", "forget"} or button.startswith("reauth")
+    removed = button in {"deauth", "deauth_lost", "forget"} or button.startswith("reauth")
     assert (user_id not in user_ids(terra)) is removed
 
 
@@ -194,7 +205,7 @@ def test_a_permission_change_contains_the_changed_and_the_current_scopes(terra: 
 
 def test_a_connection_is_created_with_or_without_a_webhook(terra: Terra, receiver: Receiver) -> None:
     page = press(terra, "connect", fill={"reference_id": "bob", "provider": "OURA", "account": "bob's"})
-    assert "bob&#x27;s Oura connected. auth: response 200" in page.text
+    assert "bob&#39;s Oura connected. auth: response 200" in page.text
     page = press(terra, "connect_silently", fill={"reference_id": "bob", "provider": "GARMIN"})
     assert "No webhook was sent." in page.text
 
@@ -211,7 +222,7 @@ def test_an_unfinished_login_is_listed_and_can_be_opened(terra: Terra, receiver:
     assert terra.user_info(user["user_id"])["is_authenticated"] is False
     opened = re.search(r'href="(/login/[^"]+)"', page.text)
     assert opened
-    assert "Connect Fitbit?" in terra.browser.get(opened.group(1)).text
+    assert "Connect Fitbit to your app?" in terra.browser.get(opened.group(1)).text
     assert receiver.arrivals == []
     press(terra, "forget", user_id=user["user_id"])
     assert user_ids(terra) == []
@@ -224,7 +235,7 @@ def test_dropped_webhooks_are_not_sent(terra: Terra, receiver: Receiver) -> None
     assert "dropped" in press(terra, "lose").text
     page = press(terra, "connection_error", user_id=user_id)
     assert "dropped, not sent" in page.text
-    press(terra, "send")
+    assert "New webhooks are sent to" in press(terra, "send").text
     press(terra, "activity", user_id=user_id)
     assert [arrival.type for arrival in receiver.arrivals] == ["activity"]
 
@@ -305,8 +316,22 @@ def test_pending_webhooks_are_retried_on_request(terra: Terra, receiver: Receive
 
     page = press(terra, "retry")
 
-    assert "Sent 2 times. Last result: response 200" in page.text
+    assert "response 200, 2 attempts" in page.text
     assert "Pending: 0" in page.text
+
+
+def test_one_pending_webhook_is_retried(terra: Terra, receiver: Receiver) -> None:
+    terra.set(retry_scale=1)
+    user_id = add_user(terra)
+    receiver.answers.extend([503, 503])
+    for button in ("activity", "connection_error"):
+        press(terra, button, user_id=user_id)
+    first, second = terra.control("GET", "/deliveries")
+
+    press(terra, "retry_one", delivery_id=first["delivery_id"])
+
+    states = {each["delivery_id"]: each["state"] for each in terra.control("GET", "/deliveries")}
+    assert states == {first["delivery_id"]: "delivered", second["delivery_id"]: "pending"}
 
 
 def test_the_page_can_be_filtered_by_reference_id(terra: Terra) -> None:
@@ -319,18 +344,156 @@ def test_the_page_can_be_filtered_by_reference_id(terra: Terra) -> None:
     assert f"user-{bob}" not in page.ids
     assert "None yet." in page.text
     form = page.form_with("activity", user_id=anna)
-    assert terra.browser.post("/", data=form).headers["location"] == f"/?reference_id=anna#user-{anna}"
+    location = terra.browser.post("/", data=form).headers["location"]
+    assert re.fullmatch(rf"/\?reference_id=anna&notice=\d+#user-{anna}", location)
 
 
-def test_the_page_limits_the_number_of_connections(terra: Terra) -> None:
-    for number in range(60):
-        add_user(terra, reference_id=f"user-{number:02}")
+def users_on(page: Page) -> list[str]:
+    return [place.removeprefix("user-") for place in page.ids if place.startswith("user-")]
 
+
+def test_connections_are_shown_in_pages_and_found_by_a_part_of_their_values(terra: Terra) -> None:
+    added = [add_user(terra, reference_id=f"user-{number:02}") for number in range(60)]
+
+    pages = [open_page(terra, f"?page={number}") for number in (1, 2, 3)]
+
+    assert [user for page in pages for user in users_on(page)] == added[::-1]
+    assert [len(users_on(page)) for page in pages] == [25, 25, 10]
+    assert [users_on(open_page(terra, f"?page={odd}")) for odd in ("99", "0", "x", "9" * 30)] == [
+        users_on(pages[2]),
+        *[users_on(pages[0])] * 3,
+    ]
+    assert users_on(open_page(terra, "?search=SER-4")) == added[49:39:-1]
+    assert users_on(open_page(terra, f"?search={added[7]}")) == [added[7]]
+    assert "No connection matches." in open_page(terra, "?search=nothing").text
+
+
+def test_the_connections_of_a_user_are_shown_together(terra: Terra) -> None:
+    anna, bob, also_anna = add_user(terra), add_user(terra, reference_id="bob"), add_user(terra, provider="OURA")
     page = open_page(terra)
+    assert users_on(page) == [also_anna, anna, bob]
+    assert [place for place in page.ids if place.startswith("group-")] == ["group-anna", "group-bob"]
 
-    assert "Users and connections: 60" in page.text
-    assert "10 older connections are not shown." in page.text
-    assert sum(place.startswith("user-") for place in page.ids) == 50
+
+def test_a_delivery_is_shown_with_its_request_and_its_attempts(terra: Terra, receiver: Receiver) -> None:
+    user_id = add_user(terra)
+    receiver.answers.append(503)
+    terra.set(retry_scale=1)
+    [sent] = terra.control("POST", f"/users/{user_id}/events", {"type": "activity"})["deliveries"]
+    terra.control("POST", "/retry_now")
+    [first, second] = receiver.wait_for(2)
+
+    page = open_page(terra, f"?open={sent['delivery_id']}")
+
+    for shown in (first.signature, second.signature, sent["trace_id"], "answered 503", "answered 200", receiver.url):
+        assert escape(shown) in page.text
+    assert escape(json.dumps(first.event, indent=2)) in page.text.replace("&#34;", "&quot;")
+    assert "response 503" in page.text
+    assert terra.control("GET", "/deliveries")[0]["attempts"][1]["headers"]["X-Terra-Signature"] == second.signature
+
+
+def test_a_link_opens_a_delivery_on_whichever_page_it_is(terra: Terra, receiver: Receiver) -> None:
+    user_id = add_user(terra)
+    for _ in range(30):
+        terra.control("POST", f"/users/{user_id}/events", {"type": "activity"})
+    oldest = terra.control("GET", "/deliveries")[0]["delivery_id"]
+
+    assert f"details-{oldest}" in open_page(terra, f"?open={oldest}").ids
+    assert f"delivery-{oldest}" not in open_page(terra).ids
+    assert f"delivery-{oldest}" in open_page(terra, "?deliveries=2").ids
+    assert "This delivery no longer exists" in open_page(terra, "?open=unknown").text
+    assert len(receiver.arrivals) == 30
+
+
+def test_the_page_is_sent_again_only_after_a_change(terra: Terra) -> None:
+    first = terra.browser.get("/")
+    again = terra.browser.get("/", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    add_user(terra)
+    changed = terra.browser.get("/", headers={"If-None-Match": first.headers["etag"]})
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != first.headers["etag"]
+
+
+@pytest.mark.parametrize("name", ["console.css", "console.js", "icon.svg", "pages.css"])
+def test_styles_and_the_script_are_files(terra: Terra, name: str) -> None:
+    assert terra.browser.get(f"/_static/{name}").status_code == 200
+    assert f"/_static/{name}" in terra.browser.get("/").text
+
+
+def test_static_files_lead_nowhere_else(terra: Terra) -> None:
+    assert terra.browser.get("/_static/%2e%2e/console/routes.py").status_code == 404
+
+
+def test_the_notice_of_an_action_is_shown_once(terra: Terra, receiver: Receiver) -> None:
+    user_id = add_user(terra)
+    assert "activity" in press(terra, "activity", user_id=user_id).text
+    assert "Data of anna" not in open_page(terra).text
+    assert len(receiver.arrivals) == 1
+
+
+def test_an_action_leads_back_only_to_this_page(terra: Terra) -> None:
+    for here in ("https://evil.example", "//evil.example", "reference_id=a&x=%0d%0aSet-Cookie:1", "&" * 99):
+        response = terra.browser.post("/", data={"do": "hold", "here": here, "at": "\r\nX: 1//evil.example"})
+        assert response.status_code == 303
+        assert response.headers["location"].startswith("/?")
+        assert "x" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("fault", "attempts", "state"),
+    [
+        ("timeout", [(None, 200), (200, None)], "delivered"),
+        ("status", [(500, 200), (200, None)], "delivered"),
+        ("lost", [], "lost"),
+    ],
+)
+def test_what_happens_to_the_next_deliveries_is_chosen_ahead(
+    terra: Terra, receiver: Receiver, fault: str, attempts: list[tuple[int | None, int | None]], state: str
+) -> None:
+    user_id = add_user(terra)
+    page = press(terra, "choose", fill={"fault": fault, "times": "2"})
+    assert "The next 2 deliveries" in page.text
+    for left, event in zip(("The next delivery", "", ""), ("activity", "access_revoked", "deauth"), strict=True):
+        page = press(terra, event, user_id=user_id)
+        assert ("The next" in page.text) is bool(left)
+
+    expected = 2 * len(attempts) + 1
+    receiver.wait_for(expected)
+    terra.control("POST", "/retry_now")
+    *chosen, normal = terra.control("GET", "/deliveries")
+    for delivery in chosen:
+        assert [(each["status"], each["received"]) for each in delivery["attempts"]] == attempts
+        assert delivery["state"] == state
+    assert (normal["state"], len(normal["attempts"])) == ("delivered", 1)
+    assert len(receiver.arrivals) == expected
+
+
+def test_the_next_deliveries_are_sent_twice_or_late(terra: Terra, receiver: Receiver) -> None:
+    user_id = add_user(terra)
+    terra.control("POST", "/delivery_faults", {"kind": "duplicate"})
+    terra.control("POST", "/delivery_faults", {"kind": "delay", "delay_s": 3600})
+    for event in ("activity", "access_revoked", "connection_error"):
+        terra.control("POST", f"/users/{user_id}/events", {"type": event, "wait": False})
+
+    receiver.wait_for(3)
+
+    assert sorted(arrival.type for arrival in receiver.arrivals) == ["activity", "activity", "connection_error"]
+    [late] = [each for each in terra.control("GET", "/deliveries") if each["type"] == "access_revoked"]
+    assert (late["state"], late["attempts"]) == ("pending", [])
+    assert late["next_attempt_at"] - late["created_at"] == pytest.approx(3600)
+
+
+def test_faults_of_deliveries_are_listed_cleared_and_checked(terra: Terra, receiver: Receiver) -> None:
+    terra.control("POST", "/delivery_faults", {"kind": "status", "status": 503, "times": 2})
+    assert terra.control("GET", "/delivery_faults") == [{"kind": "status", "status": 503, "delay_s": 10.0, "times": 2}]
+    assert "The next 2 deliveries are answered with 503." in open_page(terra).text
+    assert "are answered with" not in press(terra, "choose_nothing").text.partition('<option value="status">')[0]
+    assert terra.control("DELETE", "/delivery_faults") == []
+    terra.control("POST", "/delivery_faults", {"kind": "unknown"}, expect=400)
+    for form in ({"fault": "unknown", "times": "1"}, {"fault": "lost", "times": "0"}, {"fault": "lost"}):
+        assert terra.browser.post("/", data={"do": "choose"} | form).status_code == 409
+    assert receiver.arrivals == []
 
 
 @pytest.mark.parametrize(
@@ -391,7 +554,7 @@ def test_the_control_api_starts_a_login_without_finishing_it(terra: Terra) -> No
     login = terra.control("POST", "/logins", {"reference_id": "anna", "resource": "GARMIN"})
 
     assert terra.user_info(login["user_id"])["is_authenticated"] is False
-    assert "Connect Garmin?" in terra.browser.get(login["auth_url"]).text
+    assert "Connect Garmin to your app?" in terra.browser.get(login["auth_url"]).text
     terra.control("POST", "/logins", {"resource": "APPLE"}, expect=400)
     terra.control("POST", "/logins", {"resource": "UNKNOWN"}, expect=400)
 
@@ -497,9 +660,10 @@ def test_what_cannot_be_sent_is_explained(terra: Terra, receiver: Receiver) -> N
 
 def test_a_large_body_is_shortened_on_the_page(terra: Terra, receiver: Receiver) -> None:
     user_id = add_user(terra)
-    page = press(terra, "send_large", user_id=user_id)
+    press(terra, "send_large", user_id=user_id)
 
     assert len(receiver.wait_for(1)[0].body) == 10_000_000
+    page = open_page(terra, f"?open={terra.control('GET', '/deliveries')[0]['delivery_id']}")
     assert "10,000,000 bytes" in page.text
     assert len(page.text) < 100_000
-    assert ", FITBIT of anna" in page.text
+    assert "anna, Fitbit" in page.text
