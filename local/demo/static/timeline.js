@@ -3,12 +3,15 @@
 const $ = (id) => document.getElementById(id);
 const { terra } = await (await fetch("config.json")).json();
 const known = new Map();
-const time = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const time = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+const LANES = { app: "App", browser: "Browser", API: "Terra Connections", Terra: "Terra" };
 $("console").href = terra;
+const STATUS = { needs_reauth: "needs reauth", needs_app: "needs app" };
 
 async function refresh() {
   const referenceId = localStorage.getItem("account");
   if (document.hidden || !referenceId) return;
+  $("console").href = `${terra}/?${new URLSearchParams({ reference_id: referenceId })}`;
   const response = await fetch(`timeline.json?${new URLSearchParams({ reference_id: referenceId })}`);
   if (!response.ok) throw new Error(`the timeline cannot be loaded: ${response.status}`);
   const { events, items } = await response.json();
@@ -18,30 +21,75 @@ async function refresh() {
 
 /** Shows the latest login from its start, and the earlier events below it. */
 function showEvents(events) {
-  const start = events.findLastIndex(({ title }) => title.startsWith("POST /sessions"));
-  const latest = start < 0 ? events : events.slice(start);
+  const begun = Math.max(...events.filter(({ title }) => title === "POST /sessions").map(({ started }) => started));
+  const isLatest = ({ started }) => !(started < begun);
+  const latest = events.filter(isLatest), earlier = events.filter((event) => !isLatest(event));
+  const from = Math.min(...latest.map(({ started }) => started));
   $("steps").hidden = events.length > 0;
-  fill("events", latest.map((event) => entry(event, latest[0].at)));
-  $("earlier").hidden = start <= 0;
-  fill("earlier-events", events.slice(0, Math.max(start, 0)).map((event) => entry(event, event.at)));
+  $("lanes").hidden = events.length === 0;
+  fill("events", latest.map((event) => entry(event, from)));
+  $("earlier").hidden = earlier.length === 0;
+  $("earlier-count").textContent = `Before this login (${earlier.length})`;
+  fill("earlier-events", earlier.map((event) => entry(event)));
 }
 
-function entry({ key, at, way, title, explanation, detail }, from) {
-  const row = known.get(key) ?? $("event").content.firstElementChild.cloneNode(true);
-  known.set(key, row);
+function entry({ key, way, started, finished, title, result, explanation, detail, curl, delivery_id: delivery }, from) {
+  const row = known.get(key) ?? make(key);
+  const [sender, receiver] = way.split(" → ");
   row.dataset.way = way;
-  const past = at > from ? `+${((at - from) / 1000).toFixed(2)} s` : time.format(at);
-  write(row, { way, past, title, explanation, detail: JSON.stringify(detail, null, 2) });
+  row.dataset.half = way.includes("Terra") ? "terra" : "app";
+  row.dataset.direction = { "app → API": "on", "browser → API": "on", "API → Terra": "on" }[way] ?? "back";
+  row.dataset.result = kindOf(result, finished);
+  row.curl = curl;
+  row.querySelector(".copy").hidden = !curl;
+  row.querySelector(".copy").ariaLabel = `Copy ${title} as curl`;
+  row.querySelector(".replay").hidden = !delivery;
+  row.querySelector(".replay").ariaLabel = `Open ${title} in the console`;
+  row.querySelector(".replay").href = `${terra}/?${new URLSearchParams({ open: delivery })}`;
+  write(row, {
+    sender: LANES[sender],
+    receiver: LANES[receiver],
+    past: past(started, finished, from),
+    title,
+    result,
+    explanation,
+    detail: JSON.stringify(detail, null, 2),
+  });
   return row;
+}
+
+function make(key) {
+  const row = $("event").content.firstElementChild.cloneNode(true);
+  known.set(key, row);
+  const copy = row.querySelector(".copy");
+  copy.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(row.curl);
+    copy.textContent = "Copied";
+    setTimeout(() => { copy.textContent = "Copy as curl"; }, 2000);
+  });
+  return row;
+}
+
+/** Returns when a request finished, and how long it took. */
+function past(started, finished, from) {
+  if (finished === null) return "open";
+  const at = from === undefined ? time.format(finished) : `+${((finished - from) / 1000).toFixed(2)} s`;
+  return finished > started ? `${at} · ${finished - started} ms` : at;
+}
+
+function kindOf(result, finished) {
+  if (finished === null) return "open";
+  return { 2: "good", 3: "good", 4: "refused", 5: "bad" }[result[0]] ?? "bad";
 }
 
 function showItems(items) {
   for (const [table, found] of Object.entries(items)) {
-    const rows = found.map((item) => {
-      const key = item.session_id ?? item.user_id;
+    const rows = found.map(({ key, kind, provider, status, item }) => {
       const row = known.get(table + key) ?? $("item").content.firstElementChild.cloneNode(true);
       known.set(table + key, row);
-      write(row, { name: key, gist: gist(item), detail: JSON.stringify(item, null, 2) });
+      row.dataset.status = status;
+      const name = `${kind} · ${provider ?? "any provider"}`;
+      write(row, { name, status: STATUS[status] ?? status, gist: gist(key, item), detail: JSON.stringify(item, null, 2) });
       return row;
     });
     fill(table, rows);
@@ -49,9 +97,8 @@ function showItems(items) {
   }
 }
 
-function gist({ facts, resource, confirmed_user_ids: confirmed, failed_reasons: failed }) {
-  if (facts) return Object.keys(facts).join(" · ");
-  return [resource ?? "widget", confirmed && "confirmed", failed && "failed"].filter(Boolean).join(" · ");
+function gist(key, { facts }) {
+  return facts ? `${key} · ${Object.keys(facts).join(", ")}` : key;
 }
 
 // Neither touches unchanged elements, so opened, selected and focused ones stay so.
