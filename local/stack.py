@@ -35,7 +35,7 @@ from local import (
     sam_local,
     terra_account,
 )
-from local.demo import api_reference, problems_page
+from local.demo import api_reference, brand, problems_page
 from local.gateway import Gateway, StartError, TemplateError
 from local.gateway.template import BUCKET, EVENT_BUS, QUEUE, bucket_ids
 from local.processes import ProcessGroup, StackError, answers
@@ -441,7 +441,7 @@ class Supervisor:
         url = self._urls["TERRA_PORT"]
         command = [sys.executable, "-m", "terra_simulator", "serve", "--port", str(self._ports["TERRA_PORT"])]
         command += ["--dev-id", self._simulator_dev_id, "--webhook-url", f"{self._urls['API_PORT']}/webhooks/terra"]
-        command += ["--retry-scale", str(self._options.retry_scale)]
+        command += ["--retry-scale", str(self._options.retry_scale), "--app-name", brand.NAME]
         if not self._options.in_memory:
             command += ["--state", str(self._directory / "terra.json")]
         # On the command line every user of the machine could read them.
@@ -481,7 +481,11 @@ class Supervisor:
         command += ["--terra-url", self._urls["TERRA_PORT"], "--dynamodb-url", self._urls["DYNAMODB_PORT"]]
         command += ["--functions-log", str(self._directory / "log" / "functions.log")]
         # On the command line every user of the machine could read them.
-        keys = {"PSEUDONYM_KEY": self._keys.pseudonym_key, "NOTIFY_KEY": self._keys.notify_key}
+        keys = {
+            "PSEUDONYM_KEY": self._keys.pseudonym_key,
+            "NOTIFY_KEY": self._keys.notify_key,
+            "SERVICE_KEY": self._keys.service_key,
+        }
         code = {"PYTHONPATH": str(data_consumer.SOURCE)}
         child = await processes.start("demo", command, environment={**keys, **code}, directory=ROOT)
         await answers(child, f"{self._urls['DEMO_PORT']}/connected")
@@ -503,6 +507,7 @@ class Supervisor:
                     },
                 }
             ),
+            **brand.parameters(),
             "PublicBaseUrl": self._urls["API_PORT"],
             "ProblemsUrl": f"{self._urls['DEMO_PORT']}{problems_page.PATH}",
             "AllowedOrigins": self._urls["DEMO_PORT"],

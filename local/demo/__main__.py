@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import httpx
 import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import URL, Headers, MutableHeaders
@@ -15,12 +16,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from local.demo import api_reference, problems_page
-from local.demo.health_data import HealthData, NotAvailableError
+from local.demo.connections import Connections, NotAvailableError
+from local.demo.health_data import HealthData
 from local.demo.notifications import Notifications
 from local.demo.timeline import Timeline
 from local.notifications import KEY_HEADER
 from terra_simulator.origin_guard import OriginGuard
-from tools.environment import variable
+from tools.environment import ROOT, variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 HOST: Final = "127.0.0.1"
 STATIC: Final = Path(__file__).parent / "static"
+COMPONENT: Final = ROOT / "clients" / "component"
+ICONS: Final = "https://access.tryterra.co https://storage.googleapis.com"
+"""Where Terra keeps the providers' logos, `icon_url` of GET /providers."""
 
 
 class OneOrigin:
@@ -68,6 +73,7 @@ def application(
     terra_url: str,
     timeline: Timeline,
     notifications: Notifications,
+    connections: Connections,
     health_data: HealthData,
 ) -> Starlette:
     """Return the demo as served at `origin`."""
@@ -82,10 +88,14 @@ def application(
         return JSONResponse(await timeline.of(reference_id, notifications.of(reference_id)))
 
     async def data_json(request: Request) -> JSONResponse:
-        try:
-            return JSONResponse(await health_data.of(request.headers.get("authorization", "")))
-        except NotAvailableError as error:
-            return JSONResponse({"title": str(error)}, status_code=error.status)
+        return JSONResponse(await health_data.of(request.headers.get("authorization", "")))
+
+    async def reasons_json(request: Request) -> JSONResponse:
+        return JSONResponse(await connections.reasons(request.headers.get("authorization", "")))
+
+    async def not_available(_request: Request, error: Exception) -> JSONResponse:
+        status = error.status if isinstance(error, NotAvailableError) else httpx.codes.BAD_GATEWAY
+        return JSONResponse({"title": str(error)}, status_code=status)
 
     async def events(request: Request) -> Response:
         if not notifications.accepts(request.headers.get(KEY_HEADER, "")):
@@ -96,7 +106,7 @@ def application(
     headers = {
         "Cache-Control": "no-cache",
         "Content-Security-Policy": (
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+            f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' {ICONS}; "
             f"connect-src 'self' {api_url} {issuer_url}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         ),
         "Referrer-Policy": "no-referrer",
@@ -109,11 +119,14 @@ def application(
             Route("/config.json", config),
             Route("/timeline.json", timeline_json),
             Route("/data.json", data_json),
+            Route("/reasons.json", reasons_json),
             Route("/events", events, methods=["POST"]),
             Route(problems_page.PATH, problems),
             *api_reference.routes(api_url),
+            Mount("/component", StaticFiles(directory=COMPONENT)),
             Mount("/", StaticFiles(directory=STATIC)),
         ],
+        exception_handlers={NotAvailableError: not_available},
         middleware=[Middleware(OriginGuard, has_pages=True), Middleware(OneOrigin, origin=origin, headers=headers)],
     )
 
@@ -141,15 +154,24 @@ def main() -> None:
         parser.add_argument(f"--{name}-url", required=True)
     parser.add_argument("--functions-log", type=Path, required=True)
     options = parser.parse_args()
-    notifications = Notifications(variable("NOTIFY_KEY"))
+    origin = f"http://{HOST}:{options.port}"
+    notifications = Notifications(variable("NOTIFY_KEY"), f"{origin}/events")
+    connections = Connections(options.api_url, variable("SERVICE_KEY"))
     app = application(
-        f"http://{HOST}:{options.port}",
+        origin,
         api_url=options.api_url,
         issuer_url=options.issuer_url,
         terra_url=options.terra_url,
         notifications=notifications,
-        health_data=HealthData(options.api_url, options.dynamodb_url, notifications),
-        timeline=Timeline(options.terra_url, options.dynamodb_url, options.functions_log, variable("PSEUDONYM_KEY")),
+        connections=connections,
+        health_data=HealthData(connections, options.dynamodb_url, notifications),
+        timeline=Timeline(
+            api_url=options.api_url,
+            terra_url=options.terra_url,
+            dynamodb_url=options.dynamodb_url,
+            functions_log=options.functions_log,
+            pseudonym_key=variable("PSEUDONYM_KEY"),
+        ),
     )
     uvicorn.run(app, host=HOST, port=options.port, log_level="warning", timeout_graceful_shutdown=1)
 

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
-import httpx
 
 from daily_summaries.summaries import Connection, connections_of
 from daily_summaries.table import Table
@@ -15,6 +14,7 @@ from local.aws_services import CREDENTIALS, REGION
 from local.data_consumer import TABLE
 
 if TYPE_CHECKING:
+    from local.demo.connections import Connections
     from local.demo.notifications import Notifications
 
 Json = dict[str, Any]
@@ -23,23 +23,11 @@ DAYS: Final = 14
 DELIVERIES: Final = 5
 
 
-class NotAvailableError(Exception):
-    """The API did not accept the user's token, or did not respond.
-
-    Attributes:
-        status: the status for the page.
-    """
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the API's response has the status {status}")
-        self.status = status
-
-
 class HealthData:
     """Reads the consumer's table."""
 
-    def __init__(self, api_url: str, dynamodb_url: str, notifications: Notifications) -> None:
-        self._api_url = api_url
+    def __init__(self, connections: Connections, dynamodb_url: str, notifications: Notifications) -> None:
+        self._connections = connections
         self._dynamodb_url = dynamodb_url
         self._notifications = notifications
 
@@ -49,7 +37,7 @@ class HealthData:
         Raises:
             NotAvailableError: the API did not accept the token, or did not respond.
         """
-        listed = await self._connections(authorization)
+        listed = await self._connections.of(authorization)
         references = {connection["reference_id"] for connection in listed}
         found = [
             each for one in sorted(references) for each in await asyncio.to_thread(connections_of, self._table, one)
@@ -59,20 +47,8 @@ class HealthData:
         return {
             "deliveries": [delivery_as_json(detail) for detail in reversed(deliveries)],
             "connections": [as_json(connection) for connection in found if connection.days],
+            "last_data": self._notifications.last_data(user_ids),
         }
-
-    async def _connections(self, authorization: str) -> list[Json]:
-        async with httpx.AsyncClient(base_url=self._api_url, trust_env=False, timeout=30) as api:
-            try:
-                response = await api.get(
-                    "/connections", params={"include": "revoked"}, headers={"Authorization": authorization}
-                )
-            except httpx.HTTPError:
-                raise NotAvailableError(httpx.codes.BAD_GATEWAY) from None
-        if not response.is_success:
-            raise NotAvailableError(response.status_code)
-        connections: list[Json] = response.json()["connections"]
-        return connections
 
     @cached_property
     def _table(self) -> Table:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hmac
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
+from local.demo.curl import curl
 from local.demo.timeline import Event
+from local.notifications import KEY_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,12 +27,14 @@ DATA_EXPLANATION: Final = (
 
 
 class Notifications:
-    """The latest events, each once."""
+    """The latest events, each once, with the time of their arrival."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, url: str = "") -> None:
         self._key = key.encode()
+        self._url = url
         self._latest: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._deliveries: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._arrivals: dict[str, int] = {}
 
     def accepts(self, key: str) -> bool:
         """Whether a request has the right key."""
@@ -41,31 +46,36 @@ class Notifications:
         is_data = event["detail-type"] in DATA
         kept = self._deliveries if is_data else self._latest
         kept[detail["event_id"]] = {**detail, "event": event["detail-type"]} if is_data else detail
+        self._arrivals.setdefault(detail["event_id"], int(time.time() * 1000))
         while len(kept) > KEPT:
-            kept.popitem(last=False)
+            self._arrivals.pop(kept.popitem(last=False)[0], None)
 
     def of(self, reference_id: str) -> list[Event]:
         """Return the events of a user for the timeline."""
         changes = [
-            Event(event_id, detail["position"], STACK_TO_APP, f"event {detail['type']}", EXPLANATION, detail)
-            for event_id, detail in self._latest.items()
+            self._event(detail, f"event {detail['type']}", EXPLANATION)
+            for detail in self._latest.values()
             if detail["reference_id"] == reference_id
         ]
         deliveries = [
-            Event(
-                event_id,
-                detail["position"],
-                STACK_TO_APP,
-                f"event {detail['event']}: {detail['type']}",
-                DATA_EXPLANATION,
-                detail,
-            )
-            for event_id, detail in self._deliveries.items()
+            self._event(detail, f"event {detail['event']}: {detail['type']}", DATA_EXPLANATION)
+            for detail in self._deliveries.values()
             if detail["reference_id"] == reference_id
         ]
         return [*changes, *deliveries[-SHOWN:]]
+
+    def _event(self, detail: dict[str, Any], title: str, explanation: str) -> Event:
+        event_id = detail["event_id"]
+        at = self._arrivals[event_id]
+        body = {"detail-type": detail.get("event", detail["type"]), "detail": detail}
+        command = curl("POST", self._url, headers={KEY_HEADER: "$NOTIFY_KEY"}, body=body)
+        return Event(event_id, STACK_TO_APP, at, at, title, "204", explanation, detail, command)
 
     def deliveries_of(self, user_ids: Collection[str]) -> list[dict[str, Any]]:
         """Return the deliveries of health data for these `user_id`s, the latest one last."""
         found = [detail for detail in self._deliveries.values() if detail["user_id"] in user_ids]
         return sorted(found, key=lambda detail: detail["position"])
+
+    def last_data(self, user_ids: Collection[str]) -> dict[str, int]:
+        """Return the time of the latest health data of each of these `user_id`s, in unix milliseconds."""
+        return {detail["user_id"]: self._arrivals[detail["event_id"]] for detail in self.deliveries_of(user_ids)}

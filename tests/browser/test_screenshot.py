@@ -20,5 +20,5 @@ def test_the_readme_has_a_small_picture_of_the_demo_app(
     chromium: OpenPage, stack: Stack, reference_id: str, tmp_path: Path
 ) -> None:
     screenshot.take(chromium(**screenshot.VIEW), stack, reference_id, tmp_path / "new.png")
-    assert size(screenshot.PICTURE) == size(tmp_path / "new.png") == (1200, 760)
+    assert size(screenshot.PICTURE) == size(tmp_path / "new.png") == (1280, 800)
     assert screenshot.PICTURE.stat().st_size < screenshot.LARGEST

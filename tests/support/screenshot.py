@@ -6,11 +6,12 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from local.testing import Stack, running_stack
 from tests.support import chromium
+from tests.support.demo_page import connect, expect_message, login_tab, row
 from tools.environment import ROOT
 from tools.progress import say
 
 PICTURE = ROOT / "docs" / "images" / "demo.png"
-VIEW = {"viewport": {"width": 1200, "height": 760}, "locale": "en-GB", "color_scheme": "light"}
+VIEW = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", "color_scheme": "light"}
 LARGEST = 150_000
 """Bytes."""
 TIMEOUT = 120_000
@@ -23,11 +24,10 @@ def take(page: Page, stack: Stack, reference_id: str, path: Path) -> None:
     page.goto(stack.demo_url)
     page.get_by_label("Name").fill(reference_id)
     page.get_by_role("button", name="Sign in").click()
-    with page.expect_popup() as opened:
-        page.get_by_role("button", name="Connect Fitbit", exact=True).click()
-    opened.value.get_by_role("button", name="Allow").click()
-    expect(page.locator("#status")).to_have_text("Fitbit is connected.", timeout=TIMEOUT)
-    expect(page.get_by_text("Terra → API").first).to_be_visible(timeout=TIMEOUT)
+    login_tab(page, connect(page, "Fitbit")).get_by_role("button", name="Allow").click()
+    expect_message(page, "Fitbit is connected")
+    expect(row(page, "Fitbit")).to_contain_text("Connected", timeout=TIMEOUT)
+    expect(page.get_by_text("webhook auth").first).to_be_visible(timeout=TIMEOUT)
     page.wait_for_timeout(3_000)  # the timeline's next reading has the notification, too
     page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=path)

@@ -2,6 +2,8 @@
 // that the user requests.
 
 import { account, call, callBackEnd } from "./api.js";
+import { setLastData } from "./connections.js";
+import { nameOf } from "./providers.js";
 
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
@@ -20,8 +22,9 @@ const valueOf = { steps: (day) => day.steps, sleep: (day) => day.sleep_minutes }
 
 async function refresh() {
   if (document.hidden || !account.name) return;
-  const data = await callBackEnd("data.json");
-  const text = JSON.stringify(data);
+  const { last_data: lastData, ...data } = await callBackEnd("data.json");
+  setLastData(lastData);
+  const text = JSON.stringify([data, data.connections.map(({ provider }) => nameOf(provider))]);
   if (text === shown) return; // so that an opened table stays so
   shown = text;
   $("charts").replaceChildren(...data.connections.map(chart));
@@ -33,7 +36,7 @@ async function refresh() {
 /** A connection: a bar for each day, the latest value as text, and all values in a table. */
 function chart({ provider, days }) {
   const article = $("days").content.firstElementChild.cloneNode(true);
-  article.querySelector(".provider").textContent = provider;
+  article.querySelector(".provider").textContent = nameOf(provider);
   for (const [measure, { name, write }] of Object.entries(MEASURES)) {
     const figure = article.querySelector(`.${measure}`);
     const latest = days.findLast((day) => valueOf[measure](day) !== undefined);
@@ -78,7 +81,7 @@ function row(day) {
 function delivery({ type, provider, position, records, first_day: first, last_day: last }) {
   const made = $("delivery").content.firstElementChild.cloneNode(true);
   const of = first ? ` of ${onDay(first)}${last !== first ? ` to ${onDay(last)}` : ""}` : "";
-  made.querySelector(".what").textContent = `${provider ?? ""} ${type}`.trim();
+  made.querySelector(".what").textContent = `${provider ? nameOf(provider) : ""} ${type}`.trim();
   made.querySelector(".note").textContent = `${records} record${records === 1 ? "" : "s"}${of}, ${time.format(position)}`;
   return made;
 }
@@ -106,7 +109,7 @@ let finished;
 
 function progress(provider, { type, state, received, expected, reason }) {
   const made = $("delivery").content.firstElementChild.cloneNode(true);
-  made.querySelector(".what").textContent = `${provider} ${type}`;
+  made.querySelector(".what").textContent = `${nameOf(provider)} ${type}`;
   made.querySelector(".note").textContent = `${state}${reason ? ` (${reason})` : ""}, ${received} of ${expected ?? "?"}`;
   return made;
 }
