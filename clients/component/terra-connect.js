@@ -88,7 +88,7 @@ function start(host) {
 	}
 
 	function home() {
-		job = undefined;
+		job = 0;
 		show("group", "picker", search, lists);
 	}
 
@@ -98,8 +98,8 @@ function start(host) {
 	}
 
 	function tile(item) {
-		const {resource, name} = item, ticked = host.connected?.includes(resource);
-		const ariaLabel = say(ticked ? "another" : "connect", name), onclick = () => run(item, {resource});
+		const {resource, name} = item, ticked = host.connected?.includes(resource),
+			ariaLabel = say(ticked ? "another" : "connect", name), onclick = () => run(item, {resource});
 		return el("button.tile", [logo(item), el("span.name", name), ticked && "✓"], {ariaLabel, onclick});
 	}
 
@@ -107,9 +107,9 @@ function start(host) {
 		const query = search.value.trim().toLowerCase();
 		search.placeholder = search.ariaLabel = say("search");
 		if (!providers) return lists.replaceChildren(el("div.busy"));
-		const found = providers.filter(({name, resource}) => name.toLowerCase().includes(query) && (codes() ?? resource).includes(resource));
-		const of = type => found.filter(item => item.type === type);
-		const names = of("sdk").map(item => item.name).join(", ");
+		const found = providers.filter(({name, resource}) => name.toLowerCase().includes(query) && (codes() ?? resource).includes(resource)),
+			of = type => found.filter(one => one.type === type),
+			names = of("sdk").map(item => item.name).join(", ");
 		lists.replaceChildren(
 			el("p.text", !found[0] && say("none", query), {role: "status"}),
 			el("div.tiles", of("api").map(tile)),
@@ -128,13 +128,13 @@ function start(host) {
 		});
 		const content = await response.json().catch(() => {});
 		if (response.ok) return content;
-		throw {...content, status: response.status, wait: 1000 * response.headers.get("Retry-After")};
+		throw {...content, status: response.status, wait: 1e3 * response.headers.get("Retry-After")};
 	}
 
 	async function load() {
 		const mine = timer;
 		try {
-			lang = /^(de|fr|es|pt|ja|ar)\b/.exec(host.closest("[lang]")?.lang || navigator.lang)?.[0] ?? "en";
+			lang = /^(de|fr|es|pt|ja|ar)\b/.exec(host.closest("[lang]")?.lang || navigator.language)?.[0] ?? "en";
 			texts = lang === "en" ? ENGLISH : (await import(`./languages/${lang}.js`)).default;
 			box.dir = lang === "ar" ? "rtl" : "ltr";
 			job || providers || home();
@@ -150,16 +150,16 @@ function start(host) {
 
 	async function run(item, body, id) {
 		if (job && !job.id) return;
-		const mine = job = {id};
-		const over = () => mine !== job || !host.isConnected;
-		const tab = body && open();
-		const cancel = button("cancel", host.cancel);
-		const wait = (title, ...buttons) => card("wait", logo(item), title, "leaving", item, ...buttons);
+		const mine = job = {id},
+			over = () => mine !== job || !host.isConnected,
+			tab = body && open(),
+			cancel = button("cancel", host.cancel),
+			wait = (title, ...buttons) => card("wait", logo(item), title, "leaving", item, ...buttons);
 
 		function end(reason, event, detail) {
-			job = undefined;
+			job = 0;
 			if (reason === event) card("ok", "✓", reason, "", item, button("done", home));
-			else card("bad", "!", "not", reason, item, button("retry", () => run(item, body ?? {resource: item.resource})), cancel);
+			else card("bad", "!", "not", reason, item, button("retry", () => run(item, body ?? {})), cancel);
 			emit(event, detail);
 		}
 
@@ -180,12 +180,13 @@ function start(host) {
 					due = Date.now() + error.wait;
 				}));
 				if (session && session.status !== "pending" && !over()) {
-					const {status, reason} = session;
-					item = find(session.resource, item.name);
+					const {status, reason, repairs, resource} = session;
+					body ??= repairs ? {user_id: repairs} : {resource};
+					item = find(resource, item.name);
 					return end([status, reason, "unknown"].find(key => texts[key]), status === "connected" ? status : "failed", {session});
 				}
 				woken = await new Promise(resolve => {
-					setTimeout((wake = resolve), pause);
+					setTimeout(wake = resolve, pause);
 					document.addEventListener("visibilitychange", () => resolve(), {once: true});
 				});
 			}

@@ -17,6 +17,8 @@ from tests.support.api import connections_of, create_session, decide
 from tests.support.chromium import ARTIFACTS, PHONE, OpenPage
 from tests.support.component_page import APP, COMPONENT, PAGE, File, file_at, page_server, policy, team_server
 from tests.support.documents import blocks, section
+from tests.support.terra import Terra
+from tests.support.waiting import eventually
 from tools.environment import ROOT
 
 TIMEOUT = 30_000
@@ -266,6 +268,37 @@ def test_a_login_is_followed_after_a_reload(chromium: OpenPage, team: str) -> No
     expect_card(page, "Oura is connected")
 
 
+def test_a_user_repairs_a_connection_and_tries_again_after_a_reload(
+    chromium: OpenPage, team: str, api: httpx.Client, terra: Terra, reference_id: str
+) -> None:
+    user = terra.connect(reference_id, account=reference_id)
+    terra.happen(user["user_id"], "connection_error")
+    eventually(lambda: connections_of(api, reference_id)[0]["status"] == "needs_reauth")
+    page = chromium()
+    page.goto(team)
+    tile(page, "Connect Fitbit").wait_for(timeout=TIMEOUT)
+    page.evaluate("id => void document.querySelector('terra-connect').repair(id, 'Fitbit')", user["user_id"])
+    expect(page.get_by_role("link", name="Open again")).to_be_visible(timeout=TIMEOUT)
+    (session,) = seen(page, "session")
+    assert (session["provider"], session["repairs"]) == ("FITBIT", user["user_id"])
+    login = page.get_by_role("link", name="Open again").get_attribute("href")
+    assert login is not None
+    page.reload()
+    page.evaluate("id => void document.querySelector('terra-connect').follow(id)", session["sessionId"])
+    expect_card(page, "Continue in the other tab")
+    httpx.get(decide(login, "deny"))  # the redirect reports the failure
+    expect_card(page, "Fitbit was not connected")
+
+    tab = login_tab(page, page.get_by_role("button", name="Try again"))
+    tab.get_by_label("Account").fill(reference_id)
+    tab.get_by_role("button", name="Allow").click()
+    expect_card(page, "Fitbit is connected")
+    (again,) = seen(page, "session")
+    assert again["repairs"] == user["user_id"]
+    (connection,) = connections_of(api, reference_id)
+    assert connection["status"] == "connected"
+
+
 def test_a_session_of_another_user_is_an_error(token_page: Page, other_origin: OtherOrigin, reference_id: str) -> None:
     page = token_page
     tile(page, "Connect Fitbit").wait_for(timeout=TIMEOUT)
@@ -479,6 +512,15 @@ def test_every_language_is_shown(chromium: OpenPage, stack: Stack, reference_id:
         tab.close()
         assert f'"language":"{language}"' in posts[0]
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_page_without_a_language_has_that_of_the_browser(chromium: OpenPage, team: str) -> None:
+    page = chromium(locale="de-DE")
+    page.goto(team)
+    tile(page, "Connect Fitbit").wait_for(timeout=TIMEOUT)
+    page.evaluate("document.documentElement.removeAttribute('lang')")
+    page.evaluate("document.querySelector('terra-connect').refresh()")
+    expect(tile(page, "Fitbit verbinden")).to_be_visible(timeout=TIMEOUT)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

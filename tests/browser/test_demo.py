@@ -76,6 +76,15 @@ def test_a_user_who_declines_can_try_again(
     expect_message(page, "Garmin is connected")
 
 
+def test_a_user_picks_the_provider_on_terra_s_page(chromium: OpenPage, stack: Stack, reference_id: str) -> None:
+    page = sign_in(chromium(**PHONE), stack, reference_id)
+    tab = login_tab(page, page.get_by_role("button", name="Browse all providers"))
+    tab.get_by_role("button", name="WHOOP").click()
+    with expect_close(tab):
+        tab.get_by_role("button", name="Allow").click()
+    expect_message(page, "WHOOP is connected")
+
+
 def test_on_a_phone_the_outcome_is_in_view_wherever_the_page_is_scrolled(
     chromium: OpenPage, stack: Stack, terra: Terra, reference_id: str
 ) -> None:

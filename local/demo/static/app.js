@@ -97,6 +97,7 @@ for (const id of ["retry", "stale-retry"]) {
     refresh();
   });
 }
+$("any").addEventListener("click", () => connect.connect()); // the user picks on Terra's page
 document.addEventListener("visibilitychange", () => document.hidden || refresh());
 addEventListener("focus", refresh);
 addEventListener("online", refresh);
