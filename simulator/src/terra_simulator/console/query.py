@@ -19,7 +19,7 @@ class Query:
     deliveries: int = 0
     """Page of the deliveries. 0: the first one, or the one with the open delivery."""
     open: str = ""
-    """The delivery whose details are shown."""
+    """The delivery whose details are shown: its delivery_id, or its trace id."""
 
     @classmethod
     def of(cls, parameters: Mapping[str, str]) -> Self:

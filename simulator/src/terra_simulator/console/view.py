@@ -81,6 +81,11 @@ class Row:
     destination: str
 
     @property
+    def ids(self) -> tuple[str, str]:
+        """What a link may name it by. Copies and resends have the same trace id: it opens the newest one."""
+        return self.delivery.delivery_id, self.delivery.trace_id
+
+    @property
     def title(self) -> str:
         """The type; of an announced payload also its own type."""
         return _title(self.delivery)
@@ -125,7 +130,7 @@ def of(terra: Simulator, query: Query) -> dict[str, object]:
     rows = _rows(terra)
     connections, page = _page(list(_matching(terra, query)), query.page)
     shown = [row for row in rows if not query.reference_id or row.delivery.reference_id == query.reference_id]
-    place = next((at for at, row in enumerate(shown) if row.delivery.delivery_id == query.open), None)
+    place = next((at for at, row in enumerate(shown) if query.open in row.ids), None)
     open_page = 1 if place is None else place // PAGE_SIZE + 1
     deliveries, deliveries_page = _page(shown, query.deliveries or open_page)
     states = [row.delivery.state for row in rows]
@@ -154,7 +159,7 @@ def of(terra: Simulator, query: Query) -> dict[str, object]:
         "page": page,
         "rows": deliveries,
         "deliveries_page": deliveries_page,
-        "is_missing": bool(query.open) and place is None,
+        "opened": None if place is None else shown[place].delivery.delivery_id,
         "clock": _clock,
         "status": _status,
         "answer": _answer,
