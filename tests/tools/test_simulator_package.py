@@ -46,6 +46,16 @@ def test_the_wheel_of_the_simulator_runs_on_its_own(installed: Path) -> None:
         assert run(installed, "-c", f"import sys; sys.argv[1:] = {arguments}; {command}").startswith(start)
 
 
+def test_the_wheel_contains_what_its_pages_are_made_of(installed: Path) -> None:
+    page = run(installed, "-c", "from terra_simulator import pages; print(pages.message('Hello', '<b>').body.decode())")
+    assert "<h1>Hello</h1>" in page
+    assert "&lt;b&gt;" in page
+    source = ROOT / "simulator/src/terra_simulator"
+    for folder in ("static", "templates"):
+        files = {path.name for path in (installed / "terra_simulator" / folder).iterdir()}
+        assert files == {path.name for path in (source / folder).iterdir()}
+
+
 def test_pytest_finds_the_plugin_of_the_wheel(installed: Path) -> None:
     (installed.parent / "test_it.py").write_text(
         "def test_it(terra):\n    assert terra.connect('alice', 'GARMIN').provider == 'GARMIN'\n"
