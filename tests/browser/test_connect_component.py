@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from local.testing import Stack, running_stack
 from terra_connections.redirects.language import LANGUAGES
@@ -234,7 +234,6 @@ def test_a_declined_login_offers_another_try(chromium: OpenPage, team: str) -> N
     page.goto(team)
     tab = login_tab(page, tile(page, "Connect Garmin"))
     tab.get_by_role("button", name="Deny").click()
-    tab.close()
     expect_card(page, "Garmin was not connected")
     expect(card(page)).to_contain_text("You declined access. Nothing was shared.")
     assert seen(page, "failed")[0]["session"]["reason"] == "access_denied"  # type: ignore[index]
@@ -350,9 +349,14 @@ def test_a_hidden_page_does_not_poll_and_a_return_page_wakes_it(chromium: OpenPa
 def test_a_page_that_becomes_visible_polls_at_once(chromium: OpenPage, team: str) -> None:
     page = chromium()
     page.add_init_script("Object.defineProperty(document, 'hidden', {get: () => window.isAway === true})")
+    polls: set[Request] = set()
+    page.on("request", lambda request: polls.add(request) if "/sessions/" in request.url else None)
+    page.on("requestfinished", lambda request: polls.difference_update([request]))
     page.goto(team)
     tab = login_tab(page, tile(page, "Connect Fitbit"))
     page.evaluate("window.isAway = true")
+    while polls:
+        page.wait_for_timeout(50)  # until the response of one that began before
     decide(tab.url, "allow")
     page.wait_for_timeout(3000)
     expect_card(page, "Continue in the Fitbit tab")
@@ -553,13 +557,11 @@ def test_every_state_is_accessible(
         page.get_by_role("link", name="Open again").wait_for(timeout=TIMEOUT)
         check("waiting")
         tab.get_by_role("button", name="Allow").click()
-        tab.close()
         expect_card(page, "Fitbit is connected")
         check("connected")
         page.get_by_role("button", name="Done").click()
         tab = login_tab(page, tile(page, "Connect Garmin"))
         tab.get_by_role("button", name="Deny").click()
-        tab.close()
         expect_card(page, "Garmin was not connected")
         check("declined")
         page.get_by_role("button", name="Cancel").click()

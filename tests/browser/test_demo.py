@@ -310,7 +310,7 @@ def test_the_menu_of_a_wearable_is_used_with_the_keyboard(
     expect(button).to_have_attribute("aria-expanded", "false")
 
 
-def test_two_wearables_of_one_provider_can_be_told_apart(
+def test_two_wearables_of_one_provider_have_different_names(
     chromium: OpenPage, stack: Stack, api: httpx.Client, terra: Terra, reference_id: str
 ) -> None:
     for account in ("first", "second"):
@@ -536,7 +536,7 @@ def test_a_webhook_that_is_late_is_not_shown_as_if_it_had_been_there(
     assert places["…/userInfo"] < places["auth"]
 
 
-def test_an_open_session_and_a_connection_are_told_apart_in_the_tables(
+def test_the_tables_show_the_status_of_an_open_session_and_of_a_connection(
     chromium: OpenPage, stack: Stack, terra: Terra, reference_id: str
 ) -> None:
     terra.connect(reference_id, provider="POLAR")

@@ -45,7 +45,7 @@ def login_tab(page: Page, button: Locator) -> Page:
     """Press a button, and return the tab with the provider's login."""
     with page.expect_popup(timeout=TIMEOUT) as opened:
         button.click(timeout=TIMEOUT)
-    opened.value.wait_for_url(re.compile("/login/"), timeout=TIMEOUT)
+    opened.value.wait_for_url(re.compile("/(login|widget)/"), timeout=TIMEOUT)
     return opened.value
 
 

@@ -198,11 +198,13 @@ def test_an_erasure_that_cannot_delete_payloads_is_repeated_until_nothing_is_lef
     webhook: Make,
     terra: Terra,
     bucket: Bucket,
+    listener: DataListener,
     reference_id: str,
 ) -> None:
     user_id = str(terra.connect(reference_id)["user_id"])
     eventually(lambda: connections_of(api, reference_id))
     webhook(daily(user_id)).post(browser)
+    listener.expect(user_id, 1)  # a payload that is announced during an erasure is deleted by the announcement
     event = http_event("POST", "/erasures", body=json.dumps({"reference_id": reference_id}))
     failed = handlers.run("erase_person", event, s3_error("s3.DeleteObjects*:before", "SlowDown", status=503))
     assert failed.status == 503
