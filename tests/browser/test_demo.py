@@ -204,6 +204,35 @@ def test_a_user_repairs_a_connection(
     assert connection["user_id"] != user["user_id"]
 
 
+def test_a_user_connects_breaks_and_repairs_a_wearable_by_what_the_pages_say(
+    chromium: OpenPage, stack: Stack, api: httpx.Client, reference_id: str
+) -> None:
+    """Nothing but labels is used: the demo leads to the console, and both lead back to a connected wearable."""
+    page = sign_in(chromium(**DESKTOP), stack, reference_id)
+    tab = login_tab(page, connect(page, "Fitbit"))
+    tab.get_by_label("Account").fill(reference_id)
+    with expect_close(tab):
+        tab.get_by_role("button", name="Allow").click()
+    expect_message(page, "Fitbit is connected")
+
+    console = page.context.new_page()
+    link = page.get_by_role("link", name="the console of the Terra simulator").get_attribute("href")
+    assert link is not None
+    console.goto(link)
+    console.get_by_role("button", name=f"Trigger event for Fitbit of {reference_id}").click(timeout=TIMEOUT)
+    console.get_by_role("button", name="Connection error", exact=True).click()
+
+    reconnect = page.get_by_role("region", name="Fitbit needs your attention").get_by_role("button")
+    tab = login_tab(page, reconnect)
+    tab.get_by_label("Account").fill(reference_id)
+    with expect_close(tab):
+        tab.get_by_role("button", name="Allow").click()
+    expect(row(page, "Fitbit")).to_contain_text("Connected ·", timeout=TIMEOUT)
+    expect(reconnect).to_be_hidden()
+    (connection,) = connections_of(api, reference_id)
+    assert connection["status"] == "connected"
+
+
 def test_a_wearable_that_is_disconnected_at_its_provider_stays_visible_until_it_is_dismissed(
     chromium: OpenPage, stack: Stack, terra: Terra, reference_id: str
 ) -> None:
