@@ -108,7 +108,7 @@ function start(host) {
 		search.placeholder = search.ariaLabel = say("search");
 		if (!providers) return lists.replaceChildren(el("div.busy"));
 		const found = providers.filter(({name, resource}) => name.toLowerCase().includes(query) && (codes() ?? resource).includes(resource)),
-			of = type => found.filter(one => one.type === type),
+			of = type => found.filter(i => i.type === type),
 			names = of("sdk").map(item => item.name).join(", ");
 		lists.replaceChildren(
 			el("p.text", !found[0] && say("none", query), {role: "status"}),
@@ -171,13 +171,14 @@ function start(host) {
 				if (over() || !/^https:|^http:..(localhost|127\.0\.0\.1)(:\d+)?\//.test(href)) throw {code: "unsafe_url"};
 				if (tab) tab.opener = null, tab.location.replace(href);
 				job.id = sessionId;
+				wake ??= isNaN;
 				wait(tab ? "wait" : "blocked", el("a.button", say("open"), {href, target: tab ? "_blank" : ""}), cancel);
 				emit("session", {sessionId, provider, repairs});
 			}
 			for (let pause = 1e3, due = 0, woken; !over(); pause = Math.min(pause * 1.5, 15e3)) {
-				const session = !(Date.now() < due) && (woken || !document.hidden) && (await call("/sessions/" + encodeURIComponent(mine.id)).catch(error => {
-					if (error.status < 500 && error.status !== 429) throw error;
-					due = Date.now() + error.wait;
+				const session = !(Date.now() < due) && (woken || !document.hidden) && (await call("/sessions/" + encodeURIComponent(mine.id)).catch(e => {
+					if (e.status < 500 && e.status !== 429) throw e;
+					due = Date.now() + e.wait;
 				}));
 				if (session && session.status !== "pending" && !over()) {
 					const {status, reason, repairs, resource} = session;

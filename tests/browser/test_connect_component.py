@@ -346,6 +346,26 @@ def test_a_hidden_page_does_not_poll_and_a_return_page_wakes_it(chromium: OpenPa
     expect_card(page, "Fitbit is connected")
 
 
+def test_a_return_page_is_answered_even_if_the_first_poll_is_slow(chromium: OpenPage, team: str) -> None:
+    page = chromium()
+    held: list[Route] = []
+    page.route("**/sessions/*", keep(held), times=1)
+    page.goto(team)
+    tab = login_tab(page, tile(page, "Connect Fitbit"))
+    decide(tab.url, "allow")
+    expect(page.get_by_role("link", name="Open again")).to_be_visible(timeout=TIMEOUT)
+    page.evaluate(
+        """() => {
+            const tabs = new BroadcastChannel("terra-connect");
+            tabs.onmessage = ({data}) => window.answer = data;
+            tabs.postMessage("back");
+        }"""
+    )
+    page.wait_for_function("window.answer === 'here'")
+    held[0].continue_()
+    expect_card(page, "Fitbit is connected")
+
+
 def test_a_page_that_becomes_visible_polls_at_once(chromium: OpenPage, team: str) -> None:
     page = chromium()
     page.add_init_script("Object.defineProperty(document, 'hidden', {get: () => window.isAway === true})")
