@@ -1,7 +1,7 @@
 // The app's page: the sign-in, the user's wearables, and the component with which the user connects one.
 
 import { account, call, config, renewToken, token } from "./api.js";
-import { actions, list } from "./connections.js";
+import { actions, dismissEnded, list } from "./connections.js";
 import { outcome } from "./outcome.js";
 import { loadProviders, nameOf } from "./providers.js";
 import { close, toast } from "./toast.js";
@@ -112,6 +112,7 @@ connect.addEventListener("terra-connected", ({ detail: { session } }) => {
   const { title, text } = outcome(session, nameOf(session.resource));
   toast(title, { text, kind: "connected" });
   connect.cancel(); // back to the providers: the message is the outcome
+  dismissEnded(session.resource);
   refresh();
 });
 connect.addEventListener("terra-failed", ({ detail: { session } }) => {

@@ -55,6 +55,13 @@ function dismiss(id) {
   localStorage.setItem(`dismissed ${account.name}`, JSON.stringify([...dismissed(), id].slice(-50)));
 }
 
+/** Stops showing the ended connections of a provider that the user has connected again: their times may not tell, because a response of Terra's dates a login back. */
+export function dismissEnded(provider) {
+  for (const { connection } of rows.values()) {
+    if (connection.status === "revoked" && connection.provider === provider) dismiss(connection.connection_id);
+  }
+}
+
 /** Returns a name for each connection; several of one provider are numbered, the oldest one first. */
 function distinct(connections) {
   const names = new Map();
