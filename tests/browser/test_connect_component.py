@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, Request, Route, expect
 from local.testing import Stack, running_stack
 from terra_connections.redirects.language import LANGUAGES
 from tests.support.api import connections_of, create_session, decide
-from tests.support.chromium import ARTIFACTS, PHONE, OpenPage
+from tests.support.chromium import ARTIFACTS, PHONE, OpenPage, wait_until
 from tests.support.component_page import APP, COMPONENT, PAGE, File, file_at, page_server, policy, team_server
 from tests.support.documents import blocks, section
 from tests.support.terra import Terra
@@ -61,6 +61,19 @@ def seen(page: Page, event: str) -> list[dict[str, object]]:
         "name => seen.filter(each => each[0] === name).map(each => each[1])", event
     )
     return details
+
+
+def expect_answer(back: Page, url: str) -> None:
+    """Announce the return of the user from another tab, and wait until the component answers."""
+    back.goto(url)
+    back.evaluate(
+        """() => {
+            const tabs = new BroadcastChannel("terra-connect");
+            tabs.onmessage = ({data}) => window.answer = data;
+            tabs.postMessage("back");
+        }"""
+    )
+    back.wait_for_function("window.answer === 'here'")
 
 
 def keep(held: list[Route]) -> Callable[[Route], None]:
@@ -206,8 +219,7 @@ def test_a_double_click_starts_one_session(chromium: OpenPage, team: str) -> Non
         tile(page, "Connect Fitbit").dblclick()
     page.evaluate("void document.querySelector('terra-connect').connect('FITBIT')")
     expect_card(page, "Continue in the Fitbit tab")
-    while not held:
-        page.wait_for_timeout(50)  # lets Playwright process its events
+    wait_until(page, lambda: held)
     held[0].continue_()
     expect(page.get_by_role("link", name="Open again")).to_be_visible(timeout=TIMEOUT)
     assert len(posts) == 1
@@ -333,16 +345,7 @@ def test_a_hidden_page_does_not_poll_and_a_return_page_wakes_it(chromium: OpenPa
     decide(tab.url, "allow")
     page.wait_for_timeout(4000)  # longer than the next pauses
     assert polled == []
-    back = page.context.new_page()
-    back.goto(team)
-    back.evaluate(
-        """() => {
-            const tabs = new BroadcastChannel("terra-connect");
-            tabs.onmessage = ({data}) => window.answer = data;
-            tabs.postMessage("back");
-        }"""
-    )
-    back.wait_for_function("window.answer === 'here'")
+    expect_answer(page.context.new_page(), team)
     expect_card(page, "Fitbit is connected")
 
 
@@ -354,14 +357,8 @@ def test_a_return_page_is_answered_even_if_the_first_poll_is_slow(chromium: Open
     tab = login_tab(page, tile(page, "Connect Fitbit"))
     decide(tab.url, "allow")
     expect(page.get_by_role("link", name="Open again")).to_be_visible(timeout=TIMEOUT)
-    page.evaluate(
-        """() => {
-            const tabs = new BroadcastChannel("terra-connect");
-            tabs.onmessage = ({data}) => window.answer = data;
-            tabs.postMessage("back");
-        }"""
-    )
-    page.wait_for_function("window.answer === 'here'")
+    expect_answer(page.context.new_page(), team)
+    wait_until(page, lambda: held)
     held[0].continue_()
     expect_card(page, "Fitbit is connected")
 
@@ -375,8 +372,7 @@ def test_a_page_that_becomes_visible_polls_at_once(chromium: OpenPage, team: str
     page.goto(team)
     tab = login_tab(page, tile(page, "Connect Fitbit"))
     page.evaluate("window.isAway = true")
-    while polls:
-        page.wait_for_timeout(50)  # until the response of one that began before
+    wait_until(page, lambda: not polls)  # the response of one that began before
     decide(tab.url, "allow")
     page.wait_for_timeout(3000)
     expect_card(page, "Continue in the Fitbit tab")
@@ -564,8 +560,7 @@ def test_every_state_is_accessible(
         page.goto(url)
         page.locator(".busy").wait_for(timeout=TIMEOUT)
         check("loading")
-        while not held:
-            page.wait_for_timeout(50)
+        wait_until(page, lambda: held)
         held[0].continue_()
         tile(page, "Connect Fitbit").wait_for(timeout=TIMEOUT)
         page.evaluate("document.querySelector('terra-connect').connected = ['OURA']")

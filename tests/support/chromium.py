@@ -45,3 +45,12 @@ def find() -> str | None:
     return next((path for path in installed if path), None) or next(
         (path for path in _MACOS if Path(path).exists()), None
     )
+
+
+def wait_until(page: Page, condition: Callable[[], object], *, within_ms: float = 60_000) -> None:
+    """Let Playwright process its events until a condition is met, which they change."""
+    for _ in range(round(within_ms / 50)):
+        if condition():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(condition)
