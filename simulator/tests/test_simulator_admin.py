@@ -164,9 +164,10 @@ def test_a_group_of_events_is_admitted_by_one_name(admin: Admin, terra: Terra, r
     assert refused.json()["errors"] == ["event_types: unknown event type deauth"]
     admin.call("PATCH", path, {"event_types": ["auth"]})
     user_id = terra.connect()
+    receiver.wait_for(1)  # the redirect does not wait for it
     terra.control("POST", f"/users/{user_id}/events", {"type": "sleep"})
     terra.control("POST", f"/users/{user_id}/events", {"type": "deauth"})
-    assert [each.type for each in receiver.arrivals] == ["auth", "deauth"]
+    assert [each.type for each in receiver.wait_for(2)] == ["auth", "deauth"]
 
 
 def test_a_changed_url_applies_to_retries_and_keeps_the_secret(admin: Admin, terra: Terra, receiver: Receiver) -> None:
